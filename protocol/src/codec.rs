@@ -1,0 +1,102 @@
+//! Frames to bytes and back.
+
+use rmp_serde::decode::Error as MessagePackError;
+use serde::de::{Deserialize, IgnoredAny};
+use serde::ser::Serialize;
+
+use crate::frame::{ClientFrame, FrameError, ServerFrame};
+use crate::limits::{JSON_DEPTH_MAX, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
+use crate::wire::{ClientWire, Maps, ServerWire};
+
+/// How frames are written: the same maps with the same keys either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Codec {
+    /// JSON, in WebSocket text messages.
+    #[default]
+    Json,
+    /// MessagePack, in WebSocket binary messages.
+    MessagePack,
+}
+
+/// What was received is no frame and no array of frames: the connection cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotAFrame(String);
+
+impl Codec {
+    /// The WebSocket subprotocol that asks for it.
+    pub const fn subprotocol(self) -> &'static str {
+        match self {
+            Self::Json => SUBPROTOCOL_JSON,
+            Self::MessagePack => SUBPROTOCOL_MSGPACK,
+        }
+    }
+
+    /// The codec that a WebSocket subprotocol asks for.
+    pub fn from_subprotocol(name: &str) -> Option<Self> {
+        [Self::Json, Self::MessagePack].into_iter().find(|codec| codec.subprotocol() == name)
+    }
+
+    /// The frames of one WebSocket message from a client, in order, each understood or refused.
+    ///
+    /// # Errors
+    /// [`NotAFrame`] when the message is neither a map nor an array of at most
+    /// [`FRAMES_PER_MESSAGE_MAX`](crate::limits::FRAMES_PER_MESSAGE_MAX) maps. A map that asks for
+    /// something impossible is a [`FrameError`] in its place instead.
+    pub fn decode_client<'a>(
+        self,
+        message: &'a [u8],
+    ) -> Result<Vec<Result<ClientFrame<'a>, FrameError>>, NotAFrame> {
+        let Maps(maps) = self.read::<Maps<ClientWire<'a>>>(message)?;
+        Ok(maps.into_iter().map(ClientWire::into_frame).collect())
+    }
+
+    /// The frames of one WebSocket message from a server, in order; types that this version does not
+    /// know are left out.
+    ///
+    /// # Errors
+    /// [`NotAFrame`] when the message is not made of frames, or a frame lacks what its type asks for.
+    pub fn decode_server(self, message: &[u8]) -> Result<Vec<ServerFrame<'_>>, NotAFrame> {
+        let Maps(maps) = self.read::<Maps<ServerWire<'_>>>(message)?;
+        maps.into_iter().filter_map(|map| map.into_frame().map_err(NotAFrame).transpose()).collect()
+    }
+
+    /// Appends a client's frame to `out`.
+    pub fn encode_client(self, frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
+        self.write(&ClientWire::from_frame(frame), out);
+    }
+
+    /// Appends a server's frame to `out`.
+    pub fn encode_server(self, frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
+        self.write(&ServerWire::from_frame(frame), out);
+    }
+
+    fn read<'a, T: Deserialize<'a>>(self, message: &'a [u8]) -> Result<T, NotAFrame> {
+        match self {
+            Self::Json => serde_json::from_slice(message).map_err(|e| NotAFrame(format!("not a frame: {e}"))),
+            Self::MessagePack => {
+                let mut reader = rmp_serde::Deserializer::from_read_ref(message);
+                reader.set_max_depth(JSON_DEPTH_MAX);
+                let value =
+                    T::deserialize(&mut reader).map_err(|e| NotAFrame(format!("not a frame: {e}")))?;
+                // rmp-serde leaves what follows the value unread.
+                match IgnoredAny::deserialize(&mut reader) {
+                    Err(MessagePackError::InvalidMarkerRead(_)) => Ok(value),
+                    _ => Err(NotAFrame("not a frame: something follows it".into())),
+                }
+            }
+        }
+    }
+
+    fn write(self, map: &impl Serialize, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => {
+                serde_json::to_writer(out, map).expect("a frame has text keys, and a Vec takes all")
+            }
+            Self::MessagePack => {
+                let mut writer = rmp_serde::Serializer::new(out).with_struct_map();
+                map.serialize(&mut writer).expect("a frame has text keys, and a Vec takes all");
+            }
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The frames of the protocol, as values.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+
+use crate::code::ErrorCode;
+use crate::limits::{HEADERS_BYTES_MAX, MESSAGE_ID_BYTES_MAX, REQUEST_ID_MAX};
+use crate::payload::PayloadRef;
+use crate::position::{Epoch, Offset, Position};
+use crate::topic::TopicRef;
+
+/// The number by which a reply finds its request: 1 to 2^53-1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(NonZeroU64);
+
+impl RequestId {
+    /// The id with this number, if it is in range.
+    pub const fn new(id: u64) -> Option<Self> {
+        match NonZeroU64::new(id) {
+            Some(id) if id.get() <= REQUEST_ID_MAX => Some(Self(id)),
+            _ => None,
+        }
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientFrame<'a> {
+    /// Asks for a reply with the same id.
+    pub id: Option<RequestId>,
+    /// What is asked.
+    pub op: ClientOp<'a>,
+}
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientOp<'a> {
+    /// Says who the client is.
+    Connect {
+        /// Credentials.
+        token: Option<Token<'a>>,
+        /// The client's name, for people.
+        name: Option<Cow<'a, str>>,
+        /// The client's version, for people.
+        version: Option<Cow<'a, str>>,
+    },
+    /// Asks for publications of the past.
+    History {
+        /// Whose.
+        topic: TopicRef<'a>,
+        /// Only those after this position.
+        since: Option<Position>,
+        /// At most so many: the oldest after `since`, or without `since` the newest.
+        limit: Option<u64>,
+    },
+    /// Asks for a `pong`.
+    Ping,
+    /// Asks who subscribes.
+    Presence {
+        /// To what.
+        topic: TopicRef<'a>,
+        /// At most so many members.
+        limit: Option<u64>,
+    },
+    /// Publishes.
+    Publish(Publish<'a>),
+    /// Brings new credentials for the same user.
+    Refresh {
+        /// Credentials.
+        token: Token<'a>,
+    },
+    /// Subscribes, or changes a subscription.
+    Subscribe(Subscribe<'a>),
+    /// Ends a subscription.
+    Unsubscribe {
+        /// Whose.
+        topic: TopicRef<'a>,
+    },
+}
+
+/// Credentials; never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token<'a>(Cow<'a, str>);
+
+impl<'a> Token<'a> {
+    /// The token with this text.
+    pub fn new(token: impl Into<Cow<'a, str>>) -> Self {
+        Self(token.into())
+    }
+
+    /// The text, to be checked and then forgotten.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<token>")
+    }
+}
+
+/// A publication on its way in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Publish<'a> {
+    /// Where to.
+    pub topic: TopicRef<'a>,
+    /// What.
+    pub payload: PayloadRef<'a>,
+    /// Makes a retry safe: see [`check_message_id`] for its bounds.
+    pub message_id: Option<Cow<'a, str>>,
+    /// Small things beside the payload.
+    pub headers: Option<Headers>,
+}
+
+/// A subscription as asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscribe<'a> {
+    /// To what.
+    pub topic: TopicRef<'a>,
+    /// Continue after this position.
+    pub since: Option<Position>,
+    /// Without `since`: first replay the newest so many.
+    pub history: Option<u64>,
+    /// Whether the connection's own publications come back; default true.
+    pub echo: bool,
+    /// Whether to hear of others joining and leaving; default false.
+    pub presence: bool,
+    /// What happens when the reader falls behind what the topic keeps.
+    pub on_lag: OnLag,
+}
+
+impl<'a> Subscribe<'a> {
+    /// A subscription with the defaults.
+    pub fn new(topic: TopicRef<'a>) -> Self {
+        Self { topic, since: None, history: None, echo: true, presence: false, on_lag: OnLag::Gap }
+    }
+}
+
+/// What happens to a subscription whose reader fell behind what its topic keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnLag {
+    /// The connection is closed with 4508.
+    Disconnect,
+    /// It skips to the oldest publication kept and is told what it missed.
+    #[default]
+    Gap,
+    /// It skips to the newest publication and is told what it missed.
+    Latest,
+}
+
+impl OnLag {
+    /// The policy as it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::Gap => "gap",
+            Self::Latest => "latest",
+        }
+    }
+
+    /// The policy of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Disconnect, Self::Gap, Self::Latest].into_iter().find(|policy| policy.as_str() == text)
+    }
+}
+
+/// Small things beside a payload: strings by name, at most [`HEADERS_BYTES_MAX`] in all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Headers(BTreeMap<String, String>);
+
+impl Headers {
+    /// The headers of that map.
+    ///
+    /// # Errors
+    /// Says that they are too large together.
+    pub fn new(map: BTreeMap<String, String>) -> Result<Self, String> {
+        let headers = Self(map);
+        match headers.size_bytes() {
+            size if size > HEADERS_BYTES_MAX => {
+                Err(format!("headers may have at most {HEADERS_BYTES_MAX} bytes together, these have {size}"))
+            }
+            _ => Ok(headers),
+        }
+    }
+
+    /// Bytes of all names and values together.
+    pub fn size_bytes(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
+    /// The headers by name.
+    pub fn as_map(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+/// Checks that `id` has 1 to [`MESSAGE_ID_BYTES_MAX`] bytes.
+///
+/// # Errors
+/// Says how long it is.
+pub fn check_message_id(id: &str) -> Result<(), String> {
+    match id.len() {
+        1..=MESSAGE_ID_BYTES_MAX => Ok(()),
+        n => Err(format!("message_id has 1 to {MESSAGE_ID_BYTES_MAX} bytes, this one has {n}")),
+    }
+}
+
+/// A frame that was understood as far as being one, and then refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameError {
+    /// The frame's id, where it could be read.
+    pub id: Option<RequestId>,
+    /// The frame's topic as it was written, where it could be read and is not too long to repeat.
+    pub topic: Option<String>,
+    /// Why.
+    pub code: ErrorCode,
+    /// Why, for people.
+    pub message: String,
+}
+
+/// What a server sends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServerFrame<'a> {
+    /// Reply to `connect`.
+    Connected {
+        /// Of the request.
+        id: Option<RequestId>,
+        /// The connection's name in logs.
+        connection: Cow<'a, str>,
+        /// Who the credentials say it is.
+        user: Option<Cow<'a, str>>,
+        /// The server's name and version.
+        server: Cow<'a, str>,
+        /// How often the server sends WebSocket pings, in milliseconds.
+        ping_interval_ms: u64,
+        /// When the credentials expire, in Unix milliseconds.
+        expires_at: Option<u64>,
+    },
+    /// Something was refused.
+    Error(ErrorFrame<'a>),
+    /// Publications were missed.
+    Gap(Gap<'a>),
+    /// Reply to `history`.
+    History {
+        /// Of the request.
+        id: Option<RequestId>,
+        /// Whose.
+        topic: TopicRef<'a>,
+        /// The topic's epoch.
+        epoch: Epoch,
+        /// The topic's newest offset.
+        offset: Offset,
+        /// The publications, oldest first.
+        messages: Vec<Message<'a>>,
+    },
+    /// A publication delivered.
+    Message(Message<'a>),
+    /// Reply to `ping`.
+    Pong {
+        /// Of the request.
+        id: Option<RequestId>,
+    },
+    /// Reply to `publish`.
+    Published {
+        /// Of the request.
+        id: Option<RequestId>,
+        /// Where to.
+        topic: TopicRef<'a>,
+        /// The publication's position.
+        position: Position,
+        /// Whether it was published before, under the same `message_id`.
+        duplicate: bool,
+    },
+    /// Reply to `refresh`.
+    Refreshed {
+        /// Of the request.
+        id: Option<RequestId>,
+        /// When the new credentials expire, in Unix milliseconds.
+        expires_at: Option<u64>,
+    },
+    /// Reply to `subscribe`.
+    Subscribed(Subscribed<'a>),
+    /// Reply to `unsubscribe`; without an id the server ended the subscription.
+    Unsubscribed {
+        /// Of the request.
+        id: Option<RequestId>,
+        /// Whose.
+        topic: TopicRef<'a>,
+        /// Why the server ended it.
+        code: Option<ErrorCode>,
+        /// Why, for people.
+        message: Option<Cow<'a, str>>,
+    },
+}
+
+/// Reply to `subscribe`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscribed<'a> {
+    /// Of the request.
+    pub id: Option<RequestId>,
+    /// To what.
+    pub topic: TopicRef<'a>,
+    /// The topic's head at that moment.
+    pub position: Position,
+    /// What became of `since`, where the request had one.
+    pub recovery: Option<Recovery>,
+    /// How many publications of the past follow.
+    pub replayed: u64,
+}
+
+/// What became of a wish to continue from a position: all or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// Something was missed.
+    Missed {
+        /// How many publications, none of which follow; unknown when the epoch changed.
+        count: Option<u64>,
+    },
+    /// Everything after the position follows.
+    Recovered,
+}
+
+/// A publication delivered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message<'a> {
+    /// Whose.
+    pub topic: TopicRef<'a>,
+    /// Its place in the topic's epoch.
+    pub offset: Offset,
+    /// When the broker took it, in Unix milliseconds.
+    pub time: u64,
+    /// What was published.
+    pub payload: PayloadRef<'a>,
+    /// As published.
+    pub message_id: Option<Cow<'a, str>>,
+    /// As published.
+    pub headers: Option<Cow<'a, Headers>>,
+    /// Who published it, as the server knows.
+    pub from: Option<Author<'a>>,
+}
+
+/// Who published something: stamped by the server, never by the publisher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author<'a> {
+    /// The user of the publisher's credentials.
+    pub user: Cow<'a, str>,
+}
+
+/// Publications were missed: the next message has an offset past `to`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gap<'a> {
+    /// Whose.
+    pub topic: TopicRef<'a>,
+    /// The topic's epoch; a new one when the history began anew.
+    pub epoch: Epoch,
+    /// The first offset missed.
+    pub from: Offset,
+    /// The last offset missed.
+    pub to: Offset,
+    /// How many; unknown on a new epoch.
+    pub missed: Option<u64>,
+}
+
+/// Something was refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ErrorFrame<'a> {
+    /// Of the request.
+    pub id: Option<RequestId>,
+    /// The topic as the request wrote it.
+    pub topic: Option<Cow<'a, str>>,
+    /// Why.
+    pub code: ErrorCode,
+    /// Why, for people.
+    pub message: Cow<'a, str>,
+    /// Whether the same frame may succeed later.
+    pub retryable: bool,
+}
+
+impl From<FrameError> for ErrorFrame<'static> {
+    fn from(error: FrameError) -> Self {
+        Self {
+            id: error.id,
+            topic: error.topic.map(Cow::Owned),
+            code: error.code,
+            message: Cow::Owned(error.message),
+            retryable: error.code.is_retryable(),
+        }
+    }
+}

@@ -1,0 +1,784 @@
+//! Frames as they stand on the wire: flat maps with every key of the protocol, the same for all codecs.
+//!
+//! Reading has two steps, so that a bad field can be named and answered: first any map is taken, with
+//! the values as they came ([`ClientWire`]), then each value is held against what its key asks for.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+
+use crate::code::ErrorCode;
+use crate::frame::*;
+use crate::limits::*;
+use crate::payload::{PayloadKind, PayloadRef, RawData};
+use crate::position::{Epoch, Offset, Position};
+use crate::topic::TopicRef;
+
+/// One value, as far as any key of the protocol cares.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value<'a> {
+    Bool(bool),
+    Map(Vec<(Cow<'a, str>, Self)>),
+    Null,
+    /// Something that no key asks for.
+    Other,
+    Str(Cow<'a, str>),
+    Uint(u64),
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Str(Cow::Borrowed(text))
+    }
+}
+
+fn offset(offset: Offset) -> Option<Value<'static>> {
+    Some(Value::Uint(offset.get()))
+}
+
+fn uint_or_null(number: Option<u64>) -> Option<Value<'static>> {
+    Some(number.map_or(Value::Null, Value::Uint))
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Map(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for (key, value) in entries {
+                    map.serialize_entry(key, value)?;
+                }
+                map.end()
+            }
+            Self::Null | Self::Other => serializer.serialize_unit(),
+            Self::Str(text) => serializer.serialize_str(text),
+            Self::Uint(number) => serializer.serialize_u64(*number),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyValue;
+
+        impl<'de> Visitor<'de> for AnyValue {
+            type Value = Value<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value<'de>, E> {
+                Ok(Value::Bool(value))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value<'de>, E> {
+                Ok(Value::Uint(value))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value<'de>, E> {
+                Ok(u64::try_from(value).map_or(Value::Other, Value::Uint))
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value<'de>, E> {
+                Ok(Value::Other)
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Value<'de>, E> {
+                Ok(Value::Str(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Value<'de>, E> {
+                Ok(Value::Str(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Value<'de>, E> {
+                Ok(Value::Other)
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Value<'de>, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_none<E: de::Error>(self) -> Result<Value<'de>, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+                Deserialize::deserialize(deserializer)
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, _: D) -> Result<Value<'de>, D::Error> {
+                Ok(Value::Other)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Value::Other)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    entries.push((key, value));
+                }
+                Ok(Value::Map(entries))
+            }
+        }
+
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The field `data`: on its way in its kind is not known yet, on its way out it is a payload.
+#[derive(Debug)]
+pub(crate) enum Data<'a> {
+    In(RawData<'a>),
+    Out(PayloadRef<'a>),
+}
+
+impl Serialize for Data<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::In(_) => serializer.serialize_unit(),
+            Self::Out(payload) => payload.serialize(serializer),
+        }
+    }
+}
+
+/// A key that is present, also where its value is `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data<'de>>, D::Error> {
+    RawData::deserialize(deserializer).map(|data| Some(Data::In(data)))
+}
+
+/// Every key that a client sends.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ClientWire<'a> {
+    #[serde(rename = "type", borrow, skip_serializing_if = "Option::is_none")]
+    kind_of_frame: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    id: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    topic: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    token: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    name: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    version: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    since: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    history: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    limit: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    echo: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    presence: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    on_lag: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    kind: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    message_id: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    headers: Option<Value<'a>>,
+    #[serde(borrow, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'a>>,
+}
+
+/// Every key that a server sends.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ServerWire<'a> {
+    #[serde(rename = "type", borrow, skip_serializing_if = "Option::is_none")]
+    kind_of_frame: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    id: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    topic: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    epoch: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    offset: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    from: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    to: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    duplicate: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    recovered: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    missed: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    replayed: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    connection: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    user: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    server: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    ping_interval_ms: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    code: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    message: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    retryable: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    time: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    kind: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    message_id: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    headers: Option<Value<'a>>,
+    #[serde(borrow, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    messages: Option<Vec<Self>>,
+}
+
+/// A map, and nothing that a codec might take for one.
+#[derive(Debug)]
+pub(crate) struct Map<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneMap<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneMap<T> {
+            type Value = Map<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Map<T>, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Map)
+            }
+        }
+
+        deserializer.deserialize_any(OneMap(std::marker::PhantomData))
+    }
+}
+
+/// One map, or an array of at most [`FRAMES_PER_MESSAGE_MAX`] of them.
+#[derive(Debug)]
+pub(crate) struct Maps<T>(pub(crate) Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maps<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+            type Value = Maps<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map or an array of maps")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Maps<T>, A::Error> {
+                Ok(Maps(vec![T::deserialize(de::value::MapAccessDeserializer::new(map))?]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Maps<T>, A::Error> {
+                let mut maps = Vec::new();
+                while let Some(Map(map)) = seq.next_element()? {
+                    if maps.len() == FRAMES_PER_MESSAGE_MAX {
+                        return Err(de::Error::custom(format_args!(
+                            "more than {FRAMES_PER_MESSAGE_MAX} frames in one message"
+                        )));
+                    }
+                    maps.push(map);
+                }
+                Ok(Maps(maps))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMany(std::marker::PhantomData))
+    }
+}
+
+/// A field that does not hold what its key asks for.
+#[derive(Debug)]
+pub(crate) struct BadField {
+    code: ErrorCode,
+    message: String,
+}
+
+fn bad(message: impl Into<String>) -> BadField {
+    BadField { code: ErrorCode::BadRequest, message: message.into() }
+}
+
+fn wrong<T>(key: &str, expected: &str) -> Result<T, BadField> {
+    Err(bad(format!("\"{key}\" is expected to be {expected}")))
+}
+
+fn required<T>(key: &str, value: Option<T>) -> Result<T, BadField> {
+    value.ok_or_else(|| bad(format!("\"{key}\" is missing")))
+}
+
+type Field<'a> = Option<Value<'a>>;
+
+fn text<'a>(key: &str, field: Field<'a>) -> Result<Option<Cow<'a, str>>, BadField> {
+    match field {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Str(text)) => Ok(Some(text)),
+        Some(_) => wrong(key, "a string"),
+    }
+}
+
+fn short_text<'a>(key: &str, field: Field<'a>, max: usize) -> Result<Option<Cow<'a, str>>, BadField> {
+    let text = text(key, field)?;
+    match &text {
+        Some(text) if text.len() > max => Err(bad(format!("\"{key}\" may have at most {max} bytes"))),
+        _ => Ok(text),
+    }
+}
+
+fn uint(key: &str, field: Field<'_>) -> Result<Option<u64>, BadField> {
+    match field {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Uint(number)) => Ok(Some(number)),
+        Some(_) => wrong(key, "a whole number from 0"),
+    }
+}
+
+fn flag(key: &str, field: Field<'_>) -> Result<Option<bool>, BadField> {
+    match field {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(flag)),
+        Some(_) => wrong(key, "true or false"),
+    }
+}
+
+fn request_id(field: Field<'_>) -> Result<Option<RequestId>, BadField> {
+    match field {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Uint(id)) if RequestId::new(id).is_some() => Ok(RequestId::new(id)),
+        Some(_) => wrong("id", "a whole number from 1 to 2^53-1"),
+    }
+}
+
+fn topic<'a>(field: Field<'a>) -> Result<TopicRef<'a>, BadField> {
+    let name = required("topic", text("topic", field)?)?;
+    TopicRef::new(name).map_err(|e| BadField { code: ErrorCode::InvalidTopic, message: e.to_string() })
+}
+
+fn epoch(field: Field<'_>) -> Result<Epoch, BadField> {
+    required("epoch", text("epoch", field)?)?.parse().map_err(|e| bad(format!("\"epoch\": {e}")))
+}
+
+fn since(field: Field<'_>) -> Result<Option<Position>, BadField> {
+    let entries = match field {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Map(entries)) => entries,
+        Some(_) => return wrong("since", "a map of \"epoch\" and \"offset\""),
+    };
+    let (mut epoch_field, mut offset_field) = (None, None);
+    for (key, value) in entries {
+        match &*key {
+            "epoch" => epoch_field = Some(value),
+            "offset" => offset_field = Some(value),
+            _ => {}
+        }
+    }
+    let offset = required("since.offset", uint("since.offset", offset_field)?)?;
+    Ok(Some(Position { epoch: epoch(epoch_field)?, offset: Offset::new(offset) }))
+}
+
+fn since_value(position: &Position) -> Value<'_> {
+    Value::Map(vec![
+        ("epoch".into(), position.epoch.as_str().into()),
+        ("offset".into(), Value::Uint(position.offset.get())),
+    ])
+}
+
+fn headers(field: Field<'_>) -> Result<Option<Headers>, BadField> {
+    let entries = match field {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Map(entries)) => entries,
+        Some(_) => return wrong("headers", "a map of strings"),
+    };
+    let mut map = BTreeMap::new();
+    for (key, value) in entries {
+        let Value::Str(value) = value else { return wrong("headers", "a map of strings") };
+        map.insert(key.into_owned(), value.into_owned());
+    }
+    Headers::new(map).map(Some).map_err(bad)
+}
+
+fn headers_value(headers: &Headers) -> Value<'_> {
+    let entry =
+        |(key, value): (&'_ String, &'_ String)| (key.clone().into(), Value::Str(value.clone().into()));
+    Value::Map(headers.as_map().iter().map(entry).collect())
+}
+
+fn payload<'a>(kind: Field<'a>, data: Option<Data<'a>>) -> Result<PayloadRef<'a>, BadField> {
+    let kind = match text("kind", kind)? {
+        None => PayloadKind::Json,
+        Some(kind) => match PayloadKind::parse(&kind) {
+            Some(kind) => kind,
+            None => return wrong("kind", "\"json\", \"text\" or \"binary\""),
+        },
+    };
+    match required("data", data)? {
+        Data::In(data) => data.into_payload(kind).map_err(|e| bad(format!("\"data\": {e}"))),
+        Data::Out(payload) => Ok(payload),
+    }
+}
+
+fn kind_value(payload: &PayloadRef<'_>) -> Field<'static> {
+    match payload.kind() {
+        PayloadKind::Json => None,
+        kind => Some(kind.as_str().into()),
+    }
+}
+
+fn message_id<'a>(field: Field<'a>) -> Result<Option<Cow<'a, str>>, BadField> {
+    let id = text("message_id", field)?;
+    if let Some(id) = &id {
+        check_message_id(id).map_err(bad)?;
+    }
+    Ok(id)
+}
+
+fn token<'a>(field: Field<'a>) -> Result<Option<Token<'a>>, BadField> {
+    Ok(short_text("token", field, TOKEN_BYTES_MAX)?.map(Token::new))
+}
+
+impl<'a> ClientWire<'a> {
+    /// The frame that the map stands for.
+    pub(crate) fn into_frame(mut self) -> Result<ClientFrame<'a>, FrameError> {
+        let id = request_id(self.id.take());
+        // Kept for the error, if there will be one: what was asked of which topic.
+        let topic = match &self.topic {
+            Some(Value::Str(topic)) if topic.len() <= TOPIC_NAME_BYTES_MAX => Some(topic.clone()),
+            _ => None,
+        };
+        let read = match id {
+            Ok(id) => self.into_op().map(|op| ClientFrame { id, op }),
+            Err(ref e) => Err(bad(e.message.clone())),
+        };
+        read.map_err(|BadField { code, message }| FrameError {
+            id: id.ok().flatten(),
+            topic: topic.map(Cow::into_owned),
+            code,
+            message,
+        })
+    }
+
+    fn into_op(self) -> Result<ClientOp<'a>, BadField> {
+        let kind_of_frame = required("type", text("type", self.kind_of_frame)?)?;
+        Ok(match &*kind_of_frame {
+            "connect" => ClientOp::Connect {
+                token: token(self.token)?,
+                name: short_text("name", self.name, CLIENT_NAME_BYTES_MAX)?,
+                version: short_text("version", self.version, CLIENT_NAME_BYTES_MAX)?,
+            },
+            "history" => ClientOp::History {
+                topic: topic(self.topic)?,
+                since: since(self.since)?,
+                limit: uint("limit", self.limit)?,
+            },
+            "ping" => ClientOp::Ping,
+            "presence" => ClientOp::Presence { topic: topic(self.topic)?, limit: uint("limit", self.limit)? },
+            "publish" => ClientOp::Publish(Publish {
+                topic: topic(self.topic)?,
+                payload: payload(self.kind, self.data)?,
+                message_id: message_id(self.message_id)?,
+                headers: headers(self.headers)?,
+            }),
+            "refresh" => ClientOp::Refresh { token: required("token", token(self.token)?)? },
+            "subscribe" => ClientOp::Subscribe(Subscribe {
+                topic: topic(self.topic)?,
+                since: since(self.since)?,
+                history: uint("history", self.history)?,
+                echo: flag("echo", self.echo)?.unwrap_or(true),
+                presence: flag("presence", self.presence)?.unwrap_or(false),
+                on_lag: on_lag(self.on_lag)?,
+            }),
+            "unsubscribe" => ClientOp::Unsubscribe { topic: topic(self.topic)? },
+            unknown => {
+                let shown: String = unknown.chars().take(40).collect();
+                return Err(bad(format!("unknown type \"{shown}\"")));
+            }
+        })
+    }
+
+    /// The map that stands for the frame.
+    pub(crate) fn from_frame(frame: &'a ClientFrame<'_>) -> Self {
+        let id = frame.id.map(|id| Value::Uint(id.get()));
+        let wire = |kind_of_frame: &'static str| Self {
+            kind_of_frame: Some(kind_of_frame.into()),
+            id: id.clone(),
+            ..Self::default()
+        };
+        let text = |text: &'a Option<Cow<'_, str>>| text.as_deref().map(Value::from);
+        match &frame.op {
+            ClientOp::Connect { token, name, version } => Self {
+                token: token.as_ref().map(|token| token.expose().into()),
+                name: text(name),
+                version: text(version),
+                ..wire("connect")
+            },
+            ClientOp::History { topic, since, limit } => Self {
+                topic: Some(topic.as_str().into()),
+                since: since.as_ref().map(since_value),
+                limit: limit.map(Value::Uint),
+                ..wire("history")
+            },
+            ClientOp::Ping => wire("ping"),
+            ClientOp::Presence { topic, limit } => {
+                Self { topic: Some(topic.as_str().into()), limit: limit.map(Value::Uint), ..wire("presence") }
+            }
+            ClientOp::Publish(publish) => Self {
+                topic: Some(publish.topic.as_str().into()),
+                kind: kind_value(&publish.payload),
+                data: Some(Data::Out(publish.payload.clone())),
+                message_id: text(&publish.message_id),
+                headers: publish.headers.as_ref().map(headers_value),
+                ..wire("publish")
+            },
+            ClientOp::Refresh { token } => Self { token: Some(token.expose().into()), ..wire("refresh") },
+            ClientOp::Subscribe(subscribe) => Self {
+                topic: Some(subscribe.topic.as_str().into()),
+                since: subscribe.since.as_ref().map(since_value),
+                history: subscribe.history.map(Value::Uint),
+                echo: (!subscribe.echo).then_some(Value::Bool(false)),
+                presence: subscribe.presence.then_some(Value::Bool(true)),
+                on_lag: (subscribe.on_lag != OnLag::Gap).then(|| subscribe.on_lag.as_str().into()),
+                ..wire("subscribe")
+            },
+            ClientOp::Unsubscribe { topic } => {
+                Self { topic: Some(topic.as_str().into()), ..wire("unsubscribe") }
+            }
+        }
+    }
+}
+
+fn on_lag(field: Field<'_>) -> Result<OnLag, BadField> {
+    match text("on_lag", field)? {
+        None => Ok(OnLag::default()),
+        Some(policy) => match OnLag::parse(&policy) {
+            Some(policy) => Ok(policy),
+            None => wrong("on_lag", "\"gap\", \"latest\" or \"disconnect\""),
+        },
+    }
+}
+
+impl<'a> ServerWire<'a> {
+    /// The frame that the map stands for; `None` for a type this version does not know.
+    pub(crate) fn into_frame(mut self) -> Result<Option<ServerFrame<'a>>, String> {
+        let read = self.id.take();
+        request_id(read).and_then(|id| self.into_known(id)).map_err(|bad| bad.message)
+    }
+
+    fn into_known(self, id: Option<RequestId>) -> Result<Option<ServerFrame<'a>>, BadField> {
+        let kind_of_frame = required("type", text("type", self.kind_of_frame.clone())?)?;
+        Ok(Some(match &*kind_of_frame {
+            "connected" => ServerFrame::Connected {
+                id,
+                connection: required("connection", text("connection", self.connection)?)?,
+                user: text("user", self.user)?,
+                server: required("server", text("server", self.server)?)?,
+                ping_interval_ms: required(
+                    "ping_interval_ms",
+                    uint("ping_interval_ms", self.ping_interval_ms)?,
+                )?,
+                expires_at: uint("expires_at", self.expires_at)?,
+            },
+            "error" => ServerFrame::Error(ErrorFrame {
+                id,
+                topic: text("topic", self.topic)?,
+                code: required("code", error_code(self.code)?)?,
+                message: text("message", self.message)?.unwrap_or_default(),
+                retryable: flag("retryable", self.retryable)?.unwrap_or(false),
+            }),
+            "gap" => ServerFrame::Gap(Gap {
+                topic: topic(self.topic)?,
+                epoch: epoch(self.epoch)?,
+                from: read_offset("from", self.from)?,
+                to: read_offset("to", self.to)?,
+                missed: uint("missed", self.missed)?,
+            }),
+            "history" => {
+                let topic = topic(self.topic)?;
+                let messages = self.messages.unwrap_or_default().into_iter();
+                ServerFrame::History {
+                    id,
+                    epoch: epoch(self.epoch)?,
+                    offset: read_offset("offset", self.offset)?,
+                    messages: messages.map(Self::into_message).collect::<Result<_, _>>()?,
+                    topic,
+                }
+            }
+            "message" => ServerFrame::Message(self.into_message()?),
+            "pong" => ServerFrame::Pong { id },
+            "published" => ServerFrame::Published {
+                id,
+                topic: topic(self.topic)?,
+                position: Position { epoch: epoch(self.epoch)?, offset: read_offset("offset", self.offset)? },
+                duplicate: flag("duplicate", self.duplicate)?.unwrap_or(false),
+            },
+            "refreshed" => ServerFrame::Refreshed { id, expires_at: uint("expires_at", self.expires_at)? },
+            "subscribed" => ServerFrame::Subscribed(Subscribed {
+                id,
+                topic: topic(self.topic)?,
+                position: Position { epoch: epoch(self.epoch)?, offset: read_offset("offset", self.offset)? },
+                recovery: match flag("recovered", self.recovered)? {
+                    None => None,
+                    Some(true) => Some(Recovery::Recovered),
+                    Some(false) => Some(Recovery::Missed { count: uint("missed", self.missed)? }),
+                },
+                replayed: uint("replayed", self.replayed)?.unwrap_or(0),
+            }),
+            "unsubscribed" => ServerFrame::Unsubscribed {
+                id,
+                topic: topic(self.topic)?,
+                code: error_code(self.code)?,
+                message: text("message", self.message)?,
+            },
+            _ => return Ok(None),
+        }))
+    }
+
+    fn into_message(self) -> Result<Message<'a>, BadField> {
+        Ok(Message {
+            topic: topic(self.topic)?,
+            offset: read_offset("offset", self.offset)?,
+            time: required("time", uint("time", self.time)?)?,
+            payload: payload(self.kind, self.data)?,
+            message_id: message_id(self.message_id)?,
+            headers: headers(self.headers)?.map(Cow::Owned),
+            from: match self.from {
+                None | Some(Value::Null) => None,
+                Some(Value::Map(entries)) => author(entries),
+                Some(_) => return wrong("from", "a map"),
+            },
+        })
+    }
+
+    /// The map that stands for the frame.
+    pub(crate) fn from_frame(frame: &'a ServerFrame<'_>) -> Self {
+        let wire = |kind_of_frame: &'static str, id: &Option<RequestId>| Self {
+            kind_of_frame: Some(kind_of_frame.into()),
+            id: id.map(|id| Value::Uint(id.get())),
+            ..Self::default()
+        };
+        match frame {
+            ServerFrame::Connected { id, connection, user, server, ping_interval_ms, expires_at } => Self {
+                connection: Some((**connection).into()),
+                user: Some(user.as_deref().map_or(Value::Null, Value::from)),
+                server: Some((**server).into()),
+                ping_interval_ms: Some(Value::Uint(*ping_interval_ms)),
+                expires_at: expires_at.map(Value::Uint),
+                ..wire("connected", id)
+            },
+            ServerFrame::Error(error) => Self {
+                topic: error.topic.as_deref().map(Value::from),
+                code: Some(error.code.as_str().into()),
+                message: Some((*error.message).into()),
+                retryable: Some(Value::Bool(error.retryable)),
+                ..wire("error", &error.id)
+            },
+            ServerFrame::Gap(gap) => Self {
+                topic: Some(gap.topic.as_str().into()),
+                epoch: Some(gap.epoch.as_str().into()),
+                from: offset(gap.from),
+                to: offset(gap.to),
+                missed: uint_or_null(gap.missed),
+                ..wire("gap", &None)
+            },
+            ServerFrame::History { id, topic, epoch, offset: head, messages } => Self {
+                topic: Some(topic.as_str().into()),
+                epoch: Some(epoch.as_str().into()),
+                offset: offset(*head),
+                messages: Some(messages.iter().map(Self::from_message).collect()),
+                ..wire("history", id)
+            },
+            ServerFrame::Message(message) => {
+                Self { kind_of_frame: Some("message".into()), ..Self::from_message(message) }
+            }
+            ServerFrame::Pong { id } => wire("pong", id),
+            ServerFrame::Published { id, topic, position, duplicate } => Self {
+                topic: Some(topic.as_str().into()),
+                epoch: Some(position.epoch.as_str().into()),
+                offset: offset(position.offset),
+                duplicate: Some(Value::Bool(*duplicate)),
+                ..wire("published", id)
+            },
+            ServerFrame::Refreshed { id, expires_at } => {
+                Self { expires_at: uint_or_null(*expires_at), ..wire("refreshed", id) }
+            }
+            ServerFrame::Subscribed(subscribed) => Self {
+                topic: Some(subscribed.topic.as_str().into()),
+                epoch: Some(subscribed.position.epoch.as_str().into()),
+                offset: offset(subscribed.position.offset),
+                recovered: subscribed.recovery.map(|r| Value::Bool(r == Recovery::Recovered)),
+                missed: match subscribed.recovery {
+                    Some(Recovery::Missed { count }) => uint_or_null(count),
+                    _ => None,
+                },
+                replayed: (subscribed.replayed > 0 || subscribed.recovery.is_some())
+                    .then_some(Value::Uint(subscribed.replayed)),
+                ..wire("subscribed", &subscribed.id)
+            },
+            ServerFrame::Unsubscribed { id, topic, code, message } => Self {
+                topic: Some(topic.as_str().into()),
+                code: code.map(|code| code.as_str().into()),
+                message: message.as_deref().map(Value::from),
+                ..wire("unsubscribed", id)
+            },
+        }
+    }
+
+    /// A message without its type, as it stands in a `history` reply.
+    fn from_message(message: &'a Message<'_>) -> Self {
+        Self {
+            topic: Some(message.topic.as_str().into()),
+            offset: offset(message.offset),
+            time: Some(Value::Uint(message.time)),
+            kind: kind_value(&message.payload),
+            data: Some(Data::Out(message.payload.clone())),
+            message_id: message.message_id.as_deref().map(Value::from),
+            headers: message.headers.as_deref().map(headers_value),
+            from: message
+                .from
+                .as_ref()
+                .map(|author| Value::Map(vec![("user".into(), (*author.user).into())])),
+            ..Self::default()
+        }
+    }
+}
+
+fn read_offset(key: &str, field: Field<'_>) -> Result<Offset, BadField> {
+    required(key, uint(key, field)?).map(Offset::new)
+}
+
+/// An error code that this version does not know counts as `internal`: it stays an error.
+fn error_code(field: Field<'_>) -> Result<Option<ErrorCode>, BadField> {
+    Ok(text("code", field)?.map(|code| code.parse().unwrap_or(ErrorCode::Internal)))
+}
+
+fn author(entries: Vec<(Cow<'_, str>, Value<'_>)>) -> Option<Author<'static>> {
+    entries.into_iter().find_map(|(key, value)| match value {
+        Value::Str(user) if key == "user" => Some(Author { user: Cow::Owned(user.into_owned()) }),
+        _ => None,
+    })
+}
