@@ -1,12 +1,12 @@
 //! Frames to bytes and back.
 
 use rmp_serde::decode::Error as MessagePackError;
-use serde::de::{Deserialize, IgnoredAny};
+use serde::de::Deserialize;
 use serde::ser::Serialize;
 
 use crate::frame::{ClientFrame, FrameError, ServerFrame};
 use crate::limits::{JSON_DEPTH_MAX, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
-use crate::wire::{ClientWire, Maps, ServerWire};
+use crate::wire::{ClientWire, Maps, ReadClientFrame, ReadServerFrame, ServerWire};
 
 /// How frames are written: the same maps with the same keys either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -47,8 +47,8 @@ impl Codec {
         self,
         message: &'a [u8],
     ) -> Result<Vec<Result<ClientFrame<'a>, FrameError>>, NotAFrame> {
-        let Maps(maps) = self.read::<Maps<ClientWire<'a>>>(message)?;
-        Ok(maps.into_iter().map(ClientWire::into_frame).collect())
+        let Maps(frames) = self.read(message)?;
+        Ok(frames.into_iter().map(|ReadClientFrame(frame)| frame).collect())
     }
 
     /// The frames of one WebSocket message from a server, in order; types that this version does not
@@ -57,8 +57,8 @@ impl Codec {
     /// # Errors
     /// [`NotAFrame`] when the message is not made of frames, or a frame lacks what its type asks for.
     pub fn decode_server(self, message: &[u8]) -> Result<Vec<ServerFrame<'_>>, NotAFrame> {
-        let Maps(maps) = self.read::<Maps<ServerWire<'_>>>(message)?;
-        maps.into_iter().filter_map(|map| map.into_frame().map_err(NotAFrame).transpose()).collect()
+        let Maps(frames) = self.read(message)?;
+        Ok(frames.into_iter().filter_map(|ReadServerFrame(frame)| frame).collect())
     }
 
     /// Appends a client's frame to `out`.
@@ -79,8 +79,9 @@ impl Codec {
                 reader.set_max_depth(JSON_DEPTH_MAX);
                 let value =
                     T::deserialize(&mut reader).map_err(|e| NotAFrame(format!("not a frame: {e}")))?;
-                // rmp-serde leaves what follows the value unread.
-                match IgnoredAny::deserialize(&mut reader) {
+                // rmp-serde leaves what follows the value unread. A unit has nothing inside it, so that a
+                // marker is found missing only where the message ends.
+                match <()>::deserialize(&mut reader) {
                     Err(MessagePackError::InvalidMarkerRead(_)) => Ok(value),
                     _ => Err(NotAFrame("not a frame: something follows it".into())),
                 }

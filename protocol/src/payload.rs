@@ -6,7 +6,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -263,7 +263,7 @@ impl<'a> RawData<'a> {
     }
 }
 
-impl<'de: 'a, 'a> de::Deserialize<'de> for RawData<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for RawData<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct MessagePack;
 
@@ -300,6 +300,14 @@ impl<'de: 'a, 'a> de::Deserialize<'de> for RawData<'a> {
 
             fn visit_unit<E: de::Error>(self) -> Result<RawData<'de>, E> {
                 Ok(RawData::Other)
+            }
+
+            /// A MessagePack extension: read to its end, or its bytes would be taken for what follows.
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                extension: D,
+            ) -> Result<RawData<'de>, D::Error> {
+                de::IgnoredAny::deserialize(extension).map(|_| RawData::Other)
             }
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<RawData<'de>, A::Error> {

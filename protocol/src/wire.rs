@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +20,14 @@ use crate::payload::{PayloadKind, PayloadRef, RawData};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic::TopicRef;
 
+/// Most entries that are kept of a map: `headers` may have no more, each takes a byte at least.
+const MAP_ENTRIES_MAX: usize = HEADERS_BYTES_MAX + 1;
+
 /// One value, as far as any key of the protocol cares.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value<'a> {
     Bool(bool),
+    /// At most [`MAP_ENTRIES_MAX`] entries, none of which is a map.
     Map(Vec<(Cow<'a, str>, Self)>),
     Null,
     /// Something that no key asks for.
@@ -64,79 +70,121 @@ impl Serialize for Value<'_> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyValue;
-
-        impl<'de> Visitor<'de> for AnyValue {
-            type Value = Value<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value<'de>, E> {
-                Ok(Value::Bool(value))
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value<'de>, E> {
-                Ok(Value::Uint(value))
-            }
-
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value<'de>, E> {
-                Ok(u64::try_from(value).map_or(Value::Other, Value::Uint))
-            }
-
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Value<'de>, E> {
-                Ok(Value::Str(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Value<'de>, E> {
-                Ok(Value::Str(Cow::Owned(text.to_owned())))
-            }
-
-            fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Value<'de>, E> {
-                Ok(Value::Null)
-            }
-
-            fn visit_none<E: de::Error>(self) -> Result<Value<'de>, E> {
-                Ok(Value::Null)
-            }
-
-            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-                Deserialize::deserialize(deserializer)
-            }
-
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, _: D) -> Result<Value<'de>, D::Error> {
-                Ok(Value::Other)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Value::Other)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some((Key(key), value)) = map.next_entry()? {
-                    entries.push((key, value));
-                }
-                Ok(Value::Map(entries))
-            }
-        }
-
-        deserializer.deserialize_any(AnyValue)
+        AnyValue { within_map: false }.deserialize(deserializer)
     }
 }
 
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+/// Reads a value. What is in a map may be no map itself: no key asks for that, and so reading a value takes
+/// no recursion, however deep it nests.
+#[derive(Clone, Copy)]
+struct AnyValue {
+    within_map: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for AnyValue {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Uint(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value<'de>, E> {
+        Ok(u64::try_from(value).map_or(Value::Other, Value::Uint))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Str(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Str(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        Deserialize::deserialize(deserializer)
+    }
+
+    /// A MessagePack extension: read to its end, or its bytes would be taken for what follows.
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, extension: D) -> Result<Value<'de>, D::Error> {
+        IgnoredAny::deserialize(extension).map(|_| Value::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+        if self.within_map {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(Value::Other);
+        }
+        let (mut map, mut entries, mut count) = (TextKeys(map), Vec::new(), 0);
+        while let Some(key) = map.next_key::<String>()? {
+            let value = map.next_value_seed(Self { within_map: true })?;
+            count += 1;
+            if count <= MAP_ENTRIES_MAX {
+                entries.push((Cow::Owned(key), value));
+            }
+        }
+        Ok(if count > MAP_ENTRIES_MAX { Value::Other } else { Value::Map(entries) })
+    }
+}
+
+/// A map whose keys are text: an entry under anything else is skipped, as an unknown key is.
+///
+/// MessagePack allows any value for a key, and serde would take a number for the place of a field.
+struct TextKeys<A>(A);
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for TextKeys<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        while let Some(key) = self.0.next_key_seed(AnyValue { within_map: true })? {
+            match key {
+                Value::Str(key) => return seed.deserialize(key.into_deserializer()).map(Some),
+                _ => self.0.next_value().map(|IgnoredAny| ())?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.0.next_value_seed(seed)
+    }
+}
 
 /// The field `data`: on its way in its kind is not known yet, on its way out it is a payload.
 #[derive(Debug)]
@@ -250,12 +298,34 @@ pub(crate) struct ServerWire<'a> {
     #[serde(borrow, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     data: Option<Data<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    messages: Option<Vec<Self>>,
+    messages: Option<Vec<Map<MessageWire<'a>>>>,
+}
+
+/// Every key of a message within `messages`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct MessageWire<'a> {
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    topic: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    offset: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    from: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    time: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    kind: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    message_id: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    headers: Option<Value<'a>>,
+    #[serde(borrow, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'a>>,
 }
 
 /// A map, and nothing that a codec might take for one.
-#[derive(Debug)]
-pub(crate) struct Map<T>(pub(crate) T);
+#[derive(Debug, Serialize)]
+struct Map<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -269,12 +339,16 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Map<T>, A::Error> {
-                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Map)
+                read_map(map).map(Map)
             }
         }
 
         deserializer.deserialize_any(OneMap(std::marker::PhantomData))
     }
+}
+
+fn read_map<'de, T: Deserialize<'de>, A: MapAccess<'de>>(map: A) -> Result<T, A::Error> {
+    T::deserialize(de::value::MapAccessDeserializer::new(TextKeys(map)))
 }
 
 /// One map, or an array of at most [`FRAMES_PER_MESSAGE_MAX`] of them.
@@ -293,7 +367,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maps<T> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Maps<T>, A::Error> {
-                Ok(Maps(vec![T::deserialize(de::value::MapAccessDeserializer::new(map))?]))
+                Ok(Maps(vec![read_map(map)?]))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Maps<T>, A::Error> {
@@ -380,8 +454,8 @@ fn topic<'a>(field: Field<'a>) -> Result<TopicRef<'a>, BadField> {
     TopicRef::new(name).map_err(|e| BadField { code: ErrorCode::InvalidTopic, message: e.to_string() })
 }
 
-fn epoch(field: Field<'_>) -> Result<Epoch, BadField> {
-    required("epoch", text("epoch", field)?)?.parse().map_err(|e| bad(format!("\"epoch\": {e}")))
+fn epoch(key: &str, field: Field<'_>) -> Result<Epoch, BadField> {
+    required(key, text(key, field)?)?.parse().map_err(|e| bad(format!("\"{key}\": {e}")))
 }
 
 fn since(field: Field<'_>) -> Result<Option<Position>, BadField> {
@@ -399,7 +473,7 @@ fn since(field: Field<'_>) -> Result<Option<Position>, BadField> {
         }
     }
     let offset = required("since.offset", uint("since.offset", offset_field)?)?;
-    Ok(Some(Position { epoch: epoch(epoch_field)?, offset: Offset::new(offset) }))
+    Ok(Some(Position { epoch: epoch("since.epoch", epoch_field)?, offset: Offset::new(offset) }))
 }
 
 fn since_value(position: &Position) -> Value<'_> {
@@ -413,14 +487,18 @@ fn headers(field: Field<'_>) -> Result<Option<Headers>, BadField> {
     let entries = match field {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Map(entries)) => entries,
-        Some(_) => return wrong("headers", "a map of strings"),
+        Some(_) => return wrong_headers(),
     };
     let mut map = BTreeMap::new();
     for (key, value) in entries {
-        let Value::Str(value) = value else { return wrong("headers", "a map of strings") };
+        let Value::Str(value) = value else { return wrong_headers() };
         map.insert(key.into_owned(), value.into_owned());
     }
     Headers::new(map).map(Some).map_err(bad)
+}
+
+fn wrong_headers<T>() -> Result<T, BadField> {
+    wrong("headers", &format!("a map of strings, at most {HEADERS_BYTES_MAX} bytes together"))
 }
 
 fn headers_value(headers: &Headers) -> Value<'_> {
@@ -462,9 +540,30 @@ fn token<'a>(field: Field<'a>) -> Result<Option<Token<'a>>, BadField> {
     Ok(short_text("token", field, TOKEN_BYTES_MAX)?.map(Token::new))
 }
 
+/// A client's frame, understood or refused. The map it came as is gone by the time the next one is read.
+#[derive(Debug)]
+pub(crate) struct ReadClientFrame<'a>(pub(crate) Result<ClientFrame<'a>, FrameError>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for ReadClientFrame<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        ClientWire::deserialize(deserializer).map(|map| Self(map.into_frame()))
+    }
+}
+
+/// A server's frame; `None` for a type this version does not know.
+#[derive(Debug)]
+pub(crate) struct ReadServerFrame<'a>(pub(crate) Option<ServerFrame<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for ReadServerFrame<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = ServerWire::deserialize(deserializer)?;
+        map.into_frame().map(Self).map_err(|bad| de::Error::custom(bad.message))
+    }
+}
+
 impl<'a> ClientWire<'a> {
     /// The frame that the map stands for.
-    pub(crate) fn into_frame(mut self) -> Result<ClientFrame<'a>, FrameError> {
+    fn into_frame(mut self) -> Result<ClientFrame<'a>, FrameError> {
         let id = request_id(self.id.take());
         // Kept for the error, if there will be one: what was asked of which topic.
         let topic = match &self.topic {
@@ -584,9 +683,14 @@ fn on_lag(field: Field<'_>) -> Result<OnLag, BadField> {
 
 impl<'a> ServerWire<'a> {
     /// The frame that the map stands for; `None` for a type this version does not know.
-    pub(crate) fn into_frame(mut self) -> Result<Option<ServerFrame<'a>>, String> {
-        let read = self.id.take();
-        request_id(read).and_then(|id| self.into_known(id)).map_err(|bad| bad.message)
+    fn into_frame(mut self) -> Result<Option<ServerFrame<'a>>, BadField> {
+        let id = request_id(self.id.take());
+        let frame = self.into_known(id.as_ref().ok().copied().flatten())?;
+        // What a type that is not known has for an id is its own affair.
+        if frame.is_some() {
+            id?;
+        }
+        Ok(frame)
     }
 
     fn into_known(self, id: Option<RequestId>) -> Result<Option<ServerFrame<'a>>, BadField> {
@@ -612,7 +716,7 @@ impl<'a> ServerWire<'a> {
             }),
             "gap" => ServerFrame::Gap(Gap {
                 topic: topic(self.topic)?,
-                epoch: epoch(self.epoch)?,
+                epoch: epoch("epoch", self.epoch)?,
                 from: read_offset("from", self.from)?,
                 to: read_offset("to", self.to)?,
                 missed: uint("missed", self.missed)?,
@@ -622,25 +726,33 @@ impl<'a> ServerWire<'a> {
                 let messages = self.messages.unwrap_or_default().into_iter();
                 ServerFrame::History {
                     id,
-                    epoch: epoch(self.epoch)?,
+                    epoch: epoch("epoch", self.epoch)?,
                     offset: read_offset("offset", self.offset)?,
-                    messages: messages.map(Self::into_message).collect::<Result<_, _>>()?,
+                    messages: messages
+                        .map(|Map(message)| message.into_message())
+                        .collect::<Result<_, _>>()?,
                     topic,
                 }
             }
-            "message" => ServerFrame::Message(self.into_message()?),
+            "message" => ServerFrame::Message(MessageWire::from(self).into_message()?),
             "pong" => ServerFrame::Pong { id },
             "published" => ServerFrame::Published {
                 id,
                 topic: topic(self.topic)?,
-                position: Position { epoch: epoch(self.epoch)?, offset: read_offset("offset", self.offset)? },
+                position: Position {
+                    epoch: epoch("epoch", self.epoch)?,
+                    offset: read_offset("offset", self.offset)?,
+                },
                 duplicate: flag("duplicate", self.duplicate)?.unwrap_or(false),
             },
             "refreshed" => ServerFrame::Refreshed { id, expires_at: uint("expires_at", self.expires_at)? },
             "subscribed" => ServerFrame::Subscribed(Subscribed {
                 id,
                 topic: topic(self.topic)?,
-                position: Position { epoch: epoch(self.epoch)?, offset: read_offset("offset", self.offset)? },
+                position: Position {
+                    epoch: epoch("epoch", self.epoch)?,
+                    offset: read_offset("offset", self.offset)?,
+                },
                 recovery: match flag("recovered", self.recovered)? {
                     None => None,
                     Some(true) => Some(Recovery::Recovered),
@@ -656,22 +768,6 @@ impl<'a> ServerWire<'a> {
             },
             _ => return Ok(None),
         }))
-    }
-
-    fn into_message(self) -> Result<Message<'a>, BadField> {
-        Ok(Message {
-            topic: topic(self.topic)?,
-            offset: read_offset("offset", self.offset)?,
-            time: required("time", uint("time", self.time)?)?,
-            payload: payload(self.kind, self.data)?,
-            message_id: message_id(self.message_id)?,
-            headers: headers(self.headers)?.map(Cow::Owned),
-            from: match self.from {
-                None | Some(Value::Null) => None,
-                Some(Value::Map(entries)) => author(entries),
-                Some(_) => return wrong("from", "a map"),
-            },
-        })
     }
 
     /// The map that stands for the frame.
@@ -709,11 +805,11 @@ impl<'a> ServerWire<'a> {
                 topic: Some(topic.as_str().into()),
                 epoch: Some(epoch.as_str().into()),
                 offset: offset(*head),
-                messages: Some(messages.iter().map(Self::from_message).collect()),
+                messages: Some(messages.iter().map(|m| Map(MessageWire::from_message(m))).collect()),
                 ..wire("history", id)
             },
             ServerFrame::Message(message) => {
-                Self { kind_of_frame: Some("message".into()), ..Self::from_message(message) }
+                Self { kind_of_frame: Some("message".into()), ..MessageWire::from_message(message).into() }
             }
             ServerFrame::Pong { id } => wire("pong", id),
             ServerFrame::Published { id, topic, position, duplicate } => Self {
@@ -747,23 +843,51 @@ impl<'a> ServerWire<'a> {
             },
         }
     }
+}
 
-    /// A message without its type, as it stands in a `history` reply.
+impl<'a> MessageWire<'a> {
+    fn into_message(self) -> Result<Message<'a>, BadField> {
+        Ok(Message {
+            topic: topic(self.topic)?,
+            offset: read_offset("offset", self.offset)?,
+            time: required("time", uint("time", self.time)?)?,
+            payload: payload(self.kind, self.data)?,
+            message_id: message_id(self.message_id)?,
+            headers: headers(self.headers)?.map(Cow::Owned),
+            from: match self.from {
+                None | Some(Value::Null) => None,
+                Some(Value::Map(entries)) => author(entries),
+                Some(_) => return wrong("from", "a map"),
+            },
+        })
+    }
+
     fn from_message(message: &'a Message<'_>) -> Self {
+        let author = |author: &'a Author<'_>| Value::Map(vec![("user".into(), (*author.user).into())]);
         Self {
             topic: Some(message.topic.as_str().into()),
             offset: offset(message.offset),
+            from: message.from.as_ref().map(author),
             time: Some(Value::Uint(message.time)),
             kind: kind_value(&message.payload),
-            data: Some(Data::Out(message.payload.clone())),
             message_id: message.message_id.as_deref().map(Value::from),
             headers: message.headers.as_deref().map(headers_value),
-            from: message
-                .from
-                .as_ref()
-                .map(|author| Value::Map(vec![("user".into(), (*author.user).into())])),
-            ..Self::default()
+            data: Some(Data::Out(message.payload.clone())),
         }
+    }
+}
+
+impl<'a> From<ServerWire<'a>> for MessageWire<'a> {
+    fn from(wire: ServerWire<'a>) -> Self {
+        let ServerWire { topic, offset, from, time, kind, message_id, headers, data, .. } = wire;
+        Self { topic, offset, from, time, kind, message_id, headers, data }
+    }
+}
+
+impl<'a> From<MessageWire<'a>> for ServerWire<'a> {
+    fn from(message: MessageWire<'a>) -> Self {
+        let MessageWire { topic, offset, from, time, kind, message_id, headers, data } = message;
+        Self { topic, offset, from, time, kind, message_id, headers, data, ..Self::default() }
     }
 }
 
