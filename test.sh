@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Installs what the tests need (on Debian and its kin; elsewhere it says what is missing) and runs everything:
+# formatting, lints, docs, unit and integration tests, doctests, the pages in a browser, the Autobahn test suite.
+#
+# usage: ./test.sh        exit 0: all passed; it stops at the first failure
+set -euo pipefail
+cd "$(dirname "$0")"
+
+passed=()
+skipped=()
+current="set-up"
+
+finish() {
+  local status=$?
+  echo
+  echo "=== Summary"
+  echo "passed: $(list "${passed[@]}")"
+  echo "skipped: $(list "${skipped[@]}")"
+  if ((status != 0)); then echo "FAILED: $current (exit $status)"; fi
+}
+trap finish EXIT
+
+list() {
+  if (($# == 0)); then echo none; return; fi
+  local IFS=,
+  echo "${*/#/ }"
+}
+
+# Runs a command as a named step. Exit 77 means that it could not run here.
+step() {
+  current=$1
+  shift
+  echo
+  echo "=== $current"
+  local status=0
+  "$@" || status=$?
+  case $status in
+    0) passed+=("$current") ;;
+    77) skipped+=("$current") ;;
+    *) exit "$status" ;;
+  esac
+}
+
+# The Debian packages that would bring what is not here.
+missing_packages() {
+  command -v cc >/dev/null || echo gcc libc6-dev
+  command -v curl >/dev/null || echo curl
+  command -v node >/dev/null || echo nodejs
+  command -v npm >/dev/null || echo npm
+  [[ -x ${CHROMIUM:-/usr/bin/chromium} ]] || echo chromium
+}
+
+install_tools() {
+  if ! command -v cargo >/dev/null; then
+    echo "missing: cargo. Install Rust 1.88 or newer with rustup, then run this again." >&2
+    return 1
+  fi
+  local packages as_root=()
+  read -ra packages <<<"$(missing_packages | xargs)"
+  if ((${#packages[@]} == 0)); then echo "nothing is missing"; return; fi
+
+  echo "missing, by their Debian names: ${packages[*]}"
+  if ((EUID != 0)); then as_root=(sudo); fi
+  if ! command -v apt-get >/dev/null || ! command -v "${as_root[0]:-true}" >/dev/null; then
+    echo "install these by hand (CHROMIUM=PATH names a browser elsewhere), then run this again." >&2
+    return 1
+  fi
+  "${as_root[@]}" apt-get update -q
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${packages[@]}"
+}
+
+rust_tests() {
+  if command -v cargo-nextest >/dev/null; then
+    cargo nextest run --workspace
+  else
+    cargo test --workspace --tests --lib --bins
+  fi
+}
+
+browser_tests() {
+  (cd tests/browser && npm ci && npm test)
+}
+
+step "tools" install_tools
+step "format" cargo fmt --all --check
+step "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
+step "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+step "build" cargo build --workspace
+step "rust tests" rust_tests
+step "doctests" cargo test --workspace --doc
+step "browser tests" browser_tests
+step "autobahn" tests/autobahn.sh

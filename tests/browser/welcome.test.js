@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { limit, startBroker, startBrowser } from "./harness.js";
+
+let broker, browser;
+
+before(async () => {
+  broker = await startBroker();
+  browser = await startBrowser();
+});
+
+after(async () => {
+  await browser?.close();
+  await broker?.stop();
+});
+
+/** Publishes until the page's log shows it: the page connects by itself, at a moment of its own. */
+async function seesPublication(page, topic, marker) {
+  const deadline = Date.now() + 20_000;
+  while (!(await page.textContent("#log")).includes(marker)) {
+    assert.ok(Date.now() < deadline, `the log never showed ${marker}: ${await page.textContent("#log")}`);
+    await broker.publish(topic, JSON.stringify({ text: marker }));
+    await page.waitForFunction((text) => document.querySelector("#log").textContent.includes(text), marker, { timeout: 500 })
+      .catch(() => {});
+  }
+}
+
+test("the broker's own page shows what is published to its topic", limit, async () => {
+  const page = await browser.newPage();
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(error.message));
+  await page.goto(`http://${broker.host}/`);
+  assert.equal(await page.inputValue("#topic"), "hello");
+
+  await seesPublication(page, "hello", "from-a-backend");
+  await page.fill("#text", "from-the-page");
+  await page.click("#send");
+  await page.waitForFunction(() => document.querySelector("#log").textContent.includes("from-the-page"));
+
+  await page.fill("#topic", "room:other");
+  await page.click("#connect");
+  await seesPublication(page, "room:other", "after-the-change");
+  assert.deepEqual(problems, []);
+});
