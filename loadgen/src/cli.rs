@@ -1,0 +1,174 @@
+//! The command line.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fanfare_protocol::Codec;
+
+use crate::assertion::Assertions;
+use crate::report::Report;
+use crate::target::Target;
+use crate::{fanout, server};
+
+/// Puts load on a pub/sub broker and checks every delivery.
+///
+/// Exit codes: 0 when all went well, 1 when an assertion was not met, 2 when the arguments are wrong or
+/// nothing could be measured.
+#[derive(Debug, Parser)]
+#[command(name = "fanfare-loadgen", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A scenario.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Every publication goes to all subscribers of its topic.
+    ///
+    /// Publications are due at fixed times, whatever the broker does, and latency is counted from those
+    /// times: a broker that falls behind cannot hide it.
+    Fanout(FanoutArgs),
+    /// Runs a broker until standard input ends: what `fanout` starts where there is none.
+    #[command(name = "__broker", hide = true)]
+    Broker(server::BrokerArgs),
+}
+
+/// The arguments of `fanout`.
+#[derive(Debug, Clone, Args)]
+pub struct FanoutArgs {
+    /// How many connections subscribe, each to one topic; topics take turns.
+    #[arg(long, default_value_t = 100)]
+    pub subscribers: u32,
+    /// How many topics there are.
+    #[arg(long, default_value_t = 1)]
+    pub topics: u32,
+    /// How many connections publish; they take turns, and so do their topics.
+    #[arg(long, default_value_t = 1)]
+    pub publishers: u32,
+    /// Publications a second in all.
+    #[arg(long, default_value_t = 100.0)]
+    pub rate: f64,
+    /// Size of a payload in bytes, at least 35.
+    #[arg(long, default_value_t = 128, value_name = "BYTES")]
+    pub size: usize,
+    /// How long to measure, such as 500ms, 10s or 2m.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+    /// How long to publish before that, not counted.
+    #[arg(long, default_value = "500ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub warmup: Duration,
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// The arguments that all scenarios share.
+#[derive(Debug, Clone, Args)]
+pub struct CommonArgs {
+    /// The broker [default: the one at ws://127.0.0.1:8000/ws, or if there is none a broker of its own].
+    #[arg(long)]
+    pub url: Option<String>,
+    /// How frames are written.
+    #[arg(long, value_enum, default_value_t = CodecArg::Json)]
+    pub codec: CodecArg,
+    /// Use the raw endpoint: the topic in the path, payloads alone in the frames.
+    #[arg(long, conflicts_with = "codec")]
+    pub raw: bool,
+    /// Report as JSON: on standard output, or to a file beside the text.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<Option<PathBuf>>,
+    /// Exit with 1 unless all of this holds, such as 'p99<50ms,lost=0'.
+    #[arg(long, value_name = "CONDITIONS")]
+    pub assert: Option<Assertions>,
+    /// The broker's process, to report its processor time and memory.
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+    /// How many threads read [default: one per core].
+    #[arg(long)]
+    pub threads: Option<u32>,
+    /// From how many loopback addresses to connect: one has about 28,000 ports.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub source_addresses: u32,
+    /// Show no progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// How frames are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CodecArg {
+    /// JSON in text frames.
+    Json,
+    /// MessagePack in binary frames.
+    Msgpack,
+}
+
+impl CommonArgs {
+    pub(crate) fn target(&self) -> Target {
+        match (self.raw, self.codec) {
+            (true, _) => Target::Raw,
+            (false, CodecArg::Json) => Target::Native(Codec::Json),
+            (false, CodecArg::Msgpack) => Target::Native(Codec::MessagePack),
+        }
+    }
+
+    pub(crate) fn threads(&self) -> u32 {
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        self.threads.unwrap_or_else(cores)
+    }
+}
+
+/// Runs the program: what `main` does.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    match run(command) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match command {
+        Command::Fanout(args) => {
+            let report = runtime.block_on(fanout::run(&args))?;
+            conclude(&report, &args.common)
+        }
+        Command::Broker(args) => runtime.block_on(server::run_broker(&args)).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Prints the report and decides on the exit code.
+fn conclude(report: &Report, args: &CommonArgs) -> anyhow::Result<ExitCode> {
+    match &args.json {
+        Some(None) => print(&report.to_json())?,
+        Some(Some(file)) => {
+            std::fs::write(file, report.to_json())
+                .with_context(|| format!("cannot write {}", file.display()))?;
+            print(&report.to_string())?;
+        }
+        None => print(&report.to_string())?,
+    }
+    let failures = args.assert.as_ref().map_or_else(Vec::new, |assertions| assertions.failures(report));
+    for failure in &failures {
+        eprintln!("assertion not met: {failure}");
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Prints to standard output; a reader that has left is nothing to complain about.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("cannot write the report"),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,39 @@
+//! A load generator for pub/sub brokers that engineers can trust.
+//!
+//! Publications are due at fixed times, whatever the broker does, and every payload says who published
+//! it, which one it is and when it was due. Every subscriber holds what it gets against that: latency is
+//! counted from the due time, and nothing can be lost, doubled or swapped unseen.
+//!
+//! A run is a `Plan`: a `Target` (what is said to the broker), a `Schedule` (what is published when) and
+//! numbers. The threads of the subscribers and the one of the publishers follow it through its `Phase`s;
+//! what they have seen becomes a [`Report`].
+
+mod assertion;
+mod cli;
+mod clock;
+mod connection;
+mod fanout;
+mod handshake;
+mod limits;
+mod link;
+mod payload;
+mod plan;
+mod process;
+mod progress;
+mod publisher;
+mod report;
+mod schedule;
+mod sequence;
+mod server;
+mod subscriber;
+mod tally;
+mod target;
+mod thread;
+mod unit;
+mod websocket;
+
+pub use assertion::Assertions;
+pub use cli::{Cli, CodecArg, Command, CommonArgs, FanoutArgs, main};
+pub use fanout::run as fanout;
+pub use report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble};
+pub use server::BrokerArgs;

@@ -1,0 +1,378 @@
+//! What came of a run, for people and for programs.
+
+use std::fmt;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::unit::Unit;
+
+/// What came of a run. All in base units: seconds, bytes, counts.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Which scenario it was.
+    pub scenario: &'static str,
+    /// What was asked for.
+    pub config: Config,
+    /// What the publishers did.
+    pub published: Published,
+    /// How many measured publications reached their subscribers, each counted once for each of them.
+    pub delivered: u64,
+    /// The same, by the second.
+    pub delivered_per_second: f64,
+    /// How many should have and did not, those of refused publications included.
+    pub lost: u64,
+    /// How many came more than once.
+    pub duplicates: u64,
+    /// How many came after a newer one of the same publisher and topic.
+    pub out_of_order: u64,
+    /// How many publications the broker said were missed. They count as lost too.
+    pub gaps: u64,
+    /// Messages that the subscriber had not asked for, or that came back changed.
+    pub strays: u64,
+    /// Subscribers that did not stay connected.
+    pub disconnected: u64,
+    /// From the moment a publication was due until a subscriber had read it; none if nothing came.
+    pub latency_seconds: Option<Quantiles>,
+    /// From the moment a publication was due until it was sent: the load generator's own share of the
+    /// latency, and the broker's where it takes publications slowly.
+    pub sent_late_seconds: Option<Quantiles>,
+    /// What the load generator itself used while it measured.
+    pub loadgen: OwnUsage,
+    /// What the broker used meanwhile, where its process is known.
+    pub server: Option<ServerUsage>,
+    /// What went wrong, in words.
+    pub troubles: Vec<Trouble>,
+    /// Why the figures may not be worth much.
+    pub warnings: Vec<String>,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Config {
+    /// What was spoken.
+    pub target: &'static str,
+    /// With whom, and whose process that is.
+    pub url: String,
+    /// Which broker that is, in words.
+    pub server: String,
+    /// Connections that subscribe, each to one topic.
+    pub subscribers: u32,
+    /// Topics.
+    pub topics: u32,
+    /// Connections that publish; the raw endpoint needs one more for each further topic.
+    pub publishers: u32,
+    /// Publications a second in all.
+    pub rate: f64,
+    /// Size of a payload.
+    pub size_bytes: usize,
+    /// How long was measured.
+    pub duration_seconds: f64,
+    /// How long was published before.
+    pub warmup_seconds: f64,
+    /// Threads that read.
+    pub threads: u32,
+}
+
+/// What the publishers did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Published {
+    /// How many measured publications were sent.
+    pub count: u64,
+    /// How many a second were sent.
+    pub per_second: f64,
+    /// How many a second were due.
+    pub offered_per_second: f64,
+    /// How many, of warm-up too, were refused, not sent, or sent and not confirmed.
+    pub errors: u64,
+}
+
+/// A distribution of times, in seconds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Quantiles {
+    /// Half are at most this.
+    pub p50: f64,
+    /// 90% are at most this.
+    pub p90: f64,
+    /// 99% are at most this.
+    pub p99: f64,
+    /// 99.9% are at most this.
+    pub p99_9: f64,
+    /// 99.99% are at most this.
+    pub p99_99: f64,
+    /// All are at most this.
+    pub max: f64,
+}
+
+/// What the load generator itself used while it measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct OwnUsage {
+    /// Processor time.
+    pub cpu_seconds: f64,
+    /// Which share of the time its busiest thread was on a processor, 0 to 1.
+    pub busiest_thread: f64,
+}
+
+/// What the broker's process used while it was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerUsage {
+    /// The process.
+    pub pid: u32,
+    /// Processor time in all.
+    pub cpu_seconds: f64,
+    /// Processor time for each delivery, if there were any.
+    pub cpu_seconds_per_delivery: Option<f64>,
+    /// How much of that in the broker's own code rather than in the kernel.
+    pub user_seconds_per_delivery: Option<f64>,
+    /// Its memory at the end.
+    pub rss_bytes: u64,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trouble {
+    /// In words.
+    pub what: String,
+    /// How often.
+    pub count: u64,
+}
+
+impl Quantiles {
+    /// Those of a histogram of nanoseconds, unless it is empty.
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e9;
+        (!histogram.is_empty()).then(|| Self {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: at(1.0),
+        })
+    }
+}
+
+impl Report {
+    /// The report as one JSON object with a line end.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("all keys are text");
+        text.push('\n');
+        text
+    }
+}
+
+/// Columns of a table: a name, a number, what is to be said about it.
+struct Row<'a>(&'a str, String, String);
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name, number, remark) = self;
+        let line = format!("{name:<16}{number:>14}  {remark}");
+        writeln!(f, "{}", line.trim_end())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |count: u64| Unit::Count.show(count as f64);
+        write!(f, "{}", self.config)?;
+        let Published { count: sent, per_second, offered_per_second, errors } = &self.published;
+        let rates =
+            format!("{}/s of {}/s", Unit::Count.show(*per_second), Unit::Count.show(*offered_per_second));
+        let delivered_rate = format!("{}/s", Unit::Count.show(self.delivered_per_second));
+        let announced = match self.gaps {
+            0 => String::new(),
+            gaps => format!("the broker announced {} as missed", count(gaps)),
+        };
+        let none = String::new;
+        for row in [
+            Row("published", count(*sent), rates),
+            Row("publish errors", count(*errors), none()),
+            Row("delivered", count(self.delivered), delivered_rate),
+            Row("lost", count(self.lost), announced),
+            Row("duplicates", count(self.duplicates), none()),
+            Row("out of order", count(self.out_of_order), none()),
+            Row("strays", count(self.strays), none()),
+            Row("disconnected", count(self.disconnected), none()),
+        ] {
+            write!(f, "{row}")?;
+        }
+        self.fmt_times(f)?;
+        self.fmt_usage(f)?;
+        for Trouble { what, count } in &self.troubles {
+            writeln!(f, "trouble: {what} ({count} times)")?;
+        }
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+    }
+}
+
+impl Report {
+    fn fmt_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(latency) = &self.latency_seconds else { return Ok(()) };
+        let Quantiles { p50, p90, p99, p99_9, p99_99, max } = *latency;
+        writeln!(f)?;
+        for (name, seconds) in [
+            ("latency p50", p50),
+            ("latency p90", p90),
+            ("latency p99", p99),
+            ("latency p99.9", p99_9),
+            ("latency p99.99", p99_99),
+            ("latency max", max),
+        ] {
+            let of_this = match &self.sent_late_seconds {
+                Some(late) if name == "latency p99" => {
+                    format!("sent late p99 {}", Unit::Seconds.show(late.p99))
+                }
+                Some(late) if name == "latency max" => {
+                    format!("sent late max {}", Unit::Seconds.show(late.max))
+                }
+                _ => String::new(),
+            };
+            write!(f, "{}", Row(name, Unit::Seconds.show(seconds), of_this))?;
+        }
+        Ok(())
+    }
+
+    fn fmt_usage(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f)?;
+        let OwnUsage { cpu_seconds, busiest_thread } = self.loadgen;
+        let busiest = format!("busiest thread {:.0}%", 100.0 * busiest_thread);
+        write!(f, "{}", Row("own CPU", Unit::Seconds.show(cpu_seconds), busiest))?;
+        let Some(server) = &self.server else { return Ok(()) };
+        let each = match (server.cpu_seconds_per_delivery, server.user_seconds_per_delivery) {
+            (Some(all), Some(user)) => {
+                format!("{} a delivery, {} of it user", Unit::Seconds.show(all), Unit::Seconds.show(user))
+            }
+            _ => String::new(),
+        };
+        write!(f, "{}", Row("server CPU", Unit::Seconds.show(server.cpu_seconds), each))?;
+        write!(f, "{}", Row("server memory", Unit::Bytes.show(server.rss_bytes as f64), String::new()))
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let some = |count: u32, one: &str| {
+            format!("{} {one}{}", Unit::Count.show(count.into()), if count == 1 { "" } else { "s" })
+        };
+        writeln!(
+            f,
+            "{}, {}, {}; {} publications/s of {} bytes for {}",
+            some(self.subscribers, "subscriber"),
+            some(self.topics, "topic"),
+            some(self.publishers, "publisher"),
+            Unit::Count.show(self.rate),
+            self.size_bytes,
+            Unit::Seconds.show(self.duration_seconds),
+        )?;
+        writeln!(f, "{} at {}: {}\n", self.target, self.url, self.server)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A report in which nothing is zero that should show.
+    pub(crate) fn report() -> Report {
+        let quantiles =
+            Quantiles { p50: 0.001, p90: 0.005, p99: 0.012, p99_9: 0.02, p99_99: 0.03, max: 0.0312 };
+        Report {
+            scenario: "fanout",
+            config: Config {
+                target: "fanfare, json",
+                url: "ws://127.0.0.1:8000/ws".into(),
+                server: "the one given".into(),
+                subscribers: 1000,
+                topics: 1,
+                publishers: 2,
+                rate: 1000.0,
+                size_bytes: 128,
+                duration_seconds: 5.0,
+                warmup_seconds: 0.5,
+                threads: 2,
+            },
+            published: Published { count: 5, per_second: 999.5, offered_per_second: 1000.0, errors: 1 },
+            delivered: 4997,
+            delivered_per_second: 1_000_000.0,
+            lost: 3,
+            duplicates: 4,
+            out_of_order: 5,
+            gaps: 2,
+            strays: 6,
+            disconnected: 7,
+            latency_seconds: Some(quantiles.clone()),
+            sent_late_seconds: Some(quantiles),
+            loadgen: OwnUsage { cpu_seconds: 3.21, busiest_thread: 0.64 },
+            server: Some(ServerUsage {
+                pid: 42,
+                cpu_seconds: 4.5,
+                cpu_seconds_per_delivery: Some(0.9e-6),
+                user_seconds_per_delivery: Some(80e-9),
+                rss_bytes: 20_971_520,
+            }),
+            troubles: vec![Trouble { what: "subscriber closed by the broker with 4508".into(), count: 7 }],
+            warnings: vec!["the load generator was busy".into()],
+        }
+    }
+
+    #[test]
+    fn the_text_is_a_table_with_units() {
+        let expected = "\
+1,000 subscribers, 1 topic, 2 publishers; 1,000 publications/s of 128 bytes for 5.00 s
+fanfare, json at ws://127.0.0.1:8000/ws: the one given
+
+published                    5  1,000/s of 1,000/s
+publish errors               1
+delivered                4,997  1,000,000/s
+lost                         3  the broker announced 2 as missed
+duplicates                   4
+out of order                 5
+strays                       6
+disconnected                 7
+
+latency p50            1.00 ms
+latency p90            5.00 ms
+latency p99            12.0 ms  sent late p99 12.0 ms
+latency p99.9          20.0 ms
+latency p99.99         30.0 ms
+latency max            31.2 ms  sent late max 31.2 ms
+
+own CPU                 3.21 s  busiest thread 64%
+server CPU              4.50 s  900 ns a delivery, 80 ns of it user
+server memory         20.0 MiB
+trouble: subscriber closed by the broker with 4508 (7 times)
+warning: the load generator was busy
+";
+        assert_eq!(report().to_string(), expected);
+    }
+
+    #[test]
+    fn the_json_is_in_base_units() {
+        let json: serde_json::Value = serde_json::from_str(&report().to_json()).expect("JSON");
+        assert_eq!(json["latency_seconds"]["p99_9"], 0.02);
+        assert_eq!(json["config"]["size_bytes"], 128);
+        assert_eq!(json["published"]["offered_per_second"], 1000.0);
+        assert_eq!(json["server"]["cpu_seconds_per_delivery"], 0.9e-6);
+        assert_eq!(json["lost"], 3);
+    }
+
+    #[test]
+    fn a_run_without_deliveries_still_has_a_report() {
+        let report = Report { latency_seconds: None, sent_late_seconds: None, server: None, ..report() };
+        assert!(!report.to_string().contains("latency"));
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
+        assert!(json["latency_seconds"].is_null() && json["server"].is_null());
+    }
+
+    #[test]
+    fn quantiles_are_read_off_a_histogram_in_seconds() {
+        let mut histogram = crate::tally::histogram();
+        assert!(Quantiles::of(&histogram).is_none());
+        (1..=1000).for_each(|ms| histogram.record(ms * 1_000_000).expect("in bounds"));
+        let quantiles = Quantiles::of(&histogram).expect("not empty");
+        for (seconds, expected) in [(quantiles.p50, 0.5), (quantiles.p99, 0.99), (quantiles.max, 1.0)] {
+            assert!((seconds / expected - 1.0).abs() < 0.002, "{seconds} is about {expected}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Which broker is measured: the one given, the one that runs here, or one that is started for it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::cli::CommonArgs;
+
+/// Where a broker listens that was started without further ado.
+const USUAL_ADDRESS: &str = "127.0.0.1:8000";
+
+/// A broker to put load on. One that was started for it ends with this value.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) url: String,
+    /// Its process, where that is known.
+    pub(crate) pid: Option<u32>,
+    /// How it came to be this one, for people.
+    pub(crate) how: String,
+    _own: Option<OwnBroker>,
+}
+
+/// The arguments of the broker that is started where there is none.
+#[derive(Debug, Clone, Args)]
+pub struct BrokerArgs {
+    /// Largest message that it takes, in bytes.
+    #[arg(long)]
+    message_size: u64,
+}
+
+impl Server {
+    /// Finds or starts the broker that the arguments ask for; it will take payloads of `size` bytes if
+    /// it was started here.
+    pub(crate) async fn find(args: &CommonArgs, size: usize) -> anyhow::Result<Self> {
+        if let Some(url) = &args.url {
+            return Ok(Self { url: url.clone(), pid: args.server_pid, how: "given".into(), _own: None });
+        }
+        let there = timeout(Duration::from_secs(1), TcpStream::connect(USUAL_ADDRESS)).await;
+        if matches!(there, Ok(Ok(_))) {
+            let how = "found running".to_owned();
+            return Ok(Self {
+                url: format!("ws://{USUAL_ADDRESS}/ws"),
+                pid: args.server_pid,
+                how,
+                _own: None,
+            });
+        }
+        if let Some(pid) = args.server_pid {
+            bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
+        }
+        let (own, address) =
+            OwnBroker::start(size).context("cannot start a broker; start one and give its --url")?;
+        let pid = own.0.id();
+        let how = format!("started for this run, process {pid}, because nothing listens on {USUAL_ADDRESS}");
+        Ok(Self { url: format!("ws://{address}/ws"), pid: Some(pid), how, _own: Some(own) })
+    }
+}
+
+/// A broker in a process of its own: this program again, with a hidden command.
+#[derive(Debug)]
+struct OwnBroker(Child);
+
+impl OwnBroker {
+    /// Starts it; returns it with the address on which it listens.
+    fn start(size: usize) -> anyhow::Result<(Self, String)> {
+        let child = Command::new(std::env::current_exe()?)
+            .args(["__broker", "--message-size", &message_size(size).to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut own = Self(child);
+        let mut address = String::new();
+        BufReader::new(own.0.stdout.take().expect("it is piped")).read_line(&mut address)?;
+        if address.is_empty() {
+            bail!("it ended at once: {}", own.0.wait()?);
+        }
+        Ok((own, address.trim_end().to_owned()))
+    }
+}
+
+impl Drop for OwnBroker {
+    fn drop(&mut self) {
+        // It holds nothing that is worth a farewell.
+        if self.0.kill().and_then(|()| self.0.wait()).is_err() {
+            eprintln!("could not stop the broker that was started, process {}", self.0.id());
+        }
+    }
+}
+
+/// The broker's bound for a message that carries a payload of `size` bytes.
+fn message_size(size: usize) -> u64 {
+    (size as u64 + 1024).max(64 * 1024)
+}
+
+/// Runs a broker on free loopback ports until standard input ends; says on standard output where.
+pub(crate) async fn run_broker(args: &BrokerArgs) -> anyhow::Result<()> {
+    let _ = (args.message_size, std::io::stdout().flush(), std::io::stdin().read(&mut [0]));
+    bail!("not yet")
+}

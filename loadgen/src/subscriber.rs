@@ -1,0 +1,143 @@
+//! The subscribers of one thread: each reads all it gets and holds it against what it expects.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::connection::{self, Buffer, CONNECT_TIMEOUT, Ended, Reader, Writer};
+use crate::plan::Plan;
+use crate::tally::{Expectation, Tally};
+use crate::target::{Event, Role};
+use crate::thread::{Counter, Phase};
+use crate::websocket::Incoming;
+
+/// How many connections a thread opens at the same time: fewer than any sane listen backlog.
+const OPENING_MAX: usize = 32;
+
+/// What the subscribers of one thread share.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) plan: Arc<Plan>,
+    /// Which of the plan's threads this is.
+    pub(crate) thread: u32,
+    /// How many are subscribed.
+    pub(crate) subscribed: Counter,
+    /// How many deliveries have been counted.
+    pub(crate) delivered: Counter,
+}
+
+/// Subscribes this thread's share of the subscribers and reads until the run is done.
+///
+/// # Errors
+/// Why a subscriber could not subscribe. Whatever happens to it later is part of the tally.
+pub(crate) async fn run(group: Group, mut phase: watch::Receiver<Phase>) -> anyhow::Result<Tally> {
+    let (first, step, end) = (group.thread, group.plan.threads, group.plan.subscribers);
+    let shared = Rc::new(Shared {
+        group,
+        buffer: Buffer::new(),
+        opening: Semaphore::new(OPENING_MAX),
+        tally: RefCell::new(Tally::new()),
+    });
+    let mut subscribers = JoinSet::new();
+    for n in (first..end).step_by(step as usize) {
+        subscribers.spawn_local(subscriber(n, shared.clone()));
+    }
+    let done = async {
+        phase.wait_for(|phase| *phase == Phase::Done).await.context("the run was given up")?;
+        anyhow::Ok(())
+    };
+    tokio::pin!(done);
+    loop {
+        tokio::select! {
+            done = &mut done => break done?,
+            Some(ended) = subscribers.join_next() => ended.context("a subscriber panicked")??,
+        }
+    }
+    subscribers.shutdown().await;
+    let shared = Rc::into_inner(shared).expect("all subscribers are gone");
+    Ok(shared.tally.into_inner())
+}
+
+#[derive(Debug)]
+struct Shared {
+    group: Group,
+    buffer: Buffer,
+    opening: Semaphore,
+    tally: RefCell<Tally>,
+}
+
+/// One subscriber's life. It fails only while it is not subscribed.
+async fn subscriber(n: u32, shared: Rc<Shared>) -> anyhow::Result<()> {
+    let mut subscriber = {
+        let _permit = shared.opening.acquire().await.expect("it is never closed");
+        let opened = timeout(CONNECT_TIMEOUT, Subscriber::open(n, &shared)).await;
+        opened.with_context(|| format!("subscribing takes longer than {CONNECT_TIMEOUT:?}"))??
+    };
+    shared.group.subscribed.add(1);
+    let ended = loop {
+        if let Err(ended) = subscriber.read(&shared).await {
+            break ended;
+        }
+        shared.group.delivered.set(shared.tally.borrow().delivered);
+    };
+    let mut tally = shared.tally.borrow_mut();
+    tally.disconnected += 1;
+    tally.troubles.count(&format!("subscriber {ended}"));
+    Ok(())
+}
+
+struct Subscriber {
+    reader: Reader,
+    writer: Writer,
+    expectation: Expectation,
+    subscribed: bool,
+}
+
+impl Subscriber {
+    async fn open(n: u32, shared: &Shared) -> anyhow::Result<Self> {
+        let plan = &shared.group.plan;
+        let topic = plan.topic_of_subscriber(n);
+        let (reader, writer) = connection::open(plan, Role::Subscriber, topic, n.into()).await?;
+        let mut out = Vec::new();
+        plan.target.write_subscribe(&plan.topics[topic as usize], writer.next_mask(), &mut out);
+        writer.write_all(&out).await?;
+        let expectation = Expectation::new(topic, plan.publishers);
+        let subscribed = !plan.target.confirms_subscriptions();
+        let mut subscriber = Self { reader, writer, expectation, subscribed };
+        while !subscriber.subscribed {
+            subscriber.read(shared).await.context("cannot subscribe")?;
+        }
+        Ok(subscriber)
+    }
+
+    async fn read(&mut self, shared: &Shared) -> Result<(), Ended> {
+        let Self { reader, writer, expectation, subscribed } = self;
+        let Plan { target, size, .. } = *shared.group.plan;
+        let read = reader.read(&shared.buffer, |now, incoming| {
+            let message = match incoming {
+                Incoming::Message(message) => message,
+                Incoming::Ping(body) => return writer.pong(body),
+                Incoming::Close(code) => return Err(Ended::Closed(code)),
+            };
+            let mut tally = shared.tally.borrow_mut();
+            let flow = target.read(message, size, |event| {
+                match event {
+                    Event::Delivery(stamp) => expectation.check(stamp, now, &mut tally),
+                    Event::Subscribed => *subscribed = true,
+                    Event::Gap(missed) => tally.gaps += missed,
+                    Event::Error { why, .. } => return ControlFlow::Break(Ended::Refused(why)),
+                    Event::Published(_) | Event::Stray => tally.strays += 1,
+                }
+                ControlFlow::Continue(())
+            });
+            flow.break_value().map_or(Ok(()), Err)
+        });
+        read.await
+    }
+}

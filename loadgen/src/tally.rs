@@ -1,0 +1,191 @@
+//! What the subscribers of one thread have seen.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::payload::Stamp;
+use crate::sequence::{Arrival, Sequence};
+
+/// Longest latency told apart from longer ones: a minute, in nanoseconds.
+const LATENCY_NS_MAX: u64 = 60_000_000_000;
+/// Most different troubles that are kept; the rest is counted together.
+const TROUBLES_MAX: usize = 16;
+
+/// A histogram of nanoseconds with three digits, up to a minute.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("these bounds are valid")
+}
+
+/// Counts and latencies; those of several threads add up. Warm-up stays out of all but the gaps.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// From the moment each publication was due, in nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// Each publication once for each subscriber.
+    pub(crate) delivered: u64,
+    pub(crate) duplicates: u64,
+    /// Delivered after something newer of the same publisher and topic.
+    pub(crate) out_of_order: u64,
+    /// Publications that the broker said were missed.
+    pub(crate) gaps: u64,
+    /// Messages that nobody asked for, or that came back changed.
+    pub(crate) strays: u64,
+    /// Connections that ended before their time.
+    pub(crate) disconnected: u64,
+    pub(crate) troubles: Troubles,
+    /// When the last counted delivery was read.
+    pub(crate) last_delivery_ns: u64,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            latency: histogram(),
+            delivered: 0,
+            duplicates: 0,
+            out_of_order: 0,
+            gaps: 0,
+            strays: 0,
+            disconnected: 0,
+            troubles: Troubles::default(),
+            last_delivery_ns: 0,
+        }
+    }
+
+    /// Adds what another thread has seen.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.latency.add(&other.latency).expect("all histograms have the same bounds");
+        self.delivered += other.delivered;
+        self.duplicates += other.duplicates;
+        self.out_of_order += other.out_of_order;
+        self.gaps += other.gaps;
+        self.strays += other.strays;
+        self.disconnected += other.disconnected;
+        self.troubles.add(&other.troubles);
+        self.last_delivery_ns = self.last_delivery_ns.max(other.last_delivery_ns);
+    }
+}
+
+/// What went wrong, in words, and how often.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles(BTreeMap<String, u64>);
+
+impl Troubles {
+    /// Counts one more of it.
+    pub(crate) fn count(&mut self, what: &str) {
+        self.count_times(what, 1);
+    }
+
+    /// Adds those of somebody else.
+    pub(crate) fn add(&mut self, other: &Self) {
+        other.iter().for_each(|(what, times)| self.count_times(what, times));
+    }
+
+    /// Each trouble with how often it came.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(what, times)| (what.as_str(), *times))
+    }
+
+    fn count_times(&mut self, what: &str, times: u64) {
+        let full = self.0.len() >= TROUBLES_MAX && !self.0.contains_key(what);
+        *self.0.entry(if full { "other troubles" } else { what }.to_owned()).or_default() += times;
+    }
+}
+
+/// What one subscriber expects: publications of its topic, each publisher's in order and once.
+#[derive(Debug)]
+pub(crate) struct Expectation {
+    topic: u32,
+    by_publisher: Box<[Sequence]>,
+}
+
+impl Expectation {
+    pub(crate) fn new(topic: u32, publishers: u32) -> Self {
+        Self { topic, by_publisher: (0..publishers).map(|_| Sequence::default()).collect() }
+    }
+
+    /// Holds a delivery read at `now_ns` against what was expected.
+    pub(crate) fn check(&mut self, stamp: Stamp, now_ns: u64, tally: &mut Tally) {
+        let sequence = match self.by_publisher.get_mut(stamp.publisher as usize) {
+            Some(sequence) if stamp.topic == self.topic => sequence,
+            _ => return tally.strays += 1,
+        };
+        let arrival = sequence.arrived(stamp.sequence);
+        if !stamp.measured {
+            return;
+        }
+        match arrival {
+            Arrival::Duplicate => return tally.duplicates += 1,
+            Arrival::InOrder => {}
+            Arrival::Late => tally.out_of_order += 1,
+        }
+        tally.delivered += 1;
+        tally.last_delivery_ns = now_ns;
+        tally.latency.saturating_record(now_ns.saturating_sub(stamp.due_ns));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(sequence: u32) -> Stamp {
+        Stamp { measured: true, publisher: 1, topic: 2, sequence, due_ns: 1_000_000 }
+    }
+
+    #[test]
+    fn what_does_not_belong_to_the_subscriber_is_a_stray() {
+        let (mut expectation, mut tally) = (Expectation::new(2, 3), Tally::new());
+        expectation.check(Stamp { topic: 3, ..stamp(0) }, 2_000_000, &mut tally);
+        expectation.check(Stamp { publisher: 3, ..stamp(0) }, 2_000_000, &mut tally);
+        assert_eq!((tally.strays, tally.delivered), (2, 0));
+    }
+
+    #[test]
+    fn warm_up_is_followed_but_not_counted() {
+        let (mut expectation, mut tally) = (Expectation::new(2, 3), Tally::new());
+        for sequence in [0, 1, 1, 0] {
+            expectation.check(Stamp { measured: false, ..stamp(sequence) }, 2_000_000, &mut tally);
+        }
+        assert_eq!((tally.delivered, tally.duplicates, tally.latency.len()), (0, 0, 0));
+        expectation.check(stamp(1), 2_000_000, &mut tally);
+        assert_eq!(tally.duplicates, 1, "it was delivered during warm-up");
+    }
+
+    #[test]
+    fn latency_runs_from_the_moment_the_publication_was_due() {
+        let (mut expectation, mut tally) = (Expectation::new(2, 3), Tally::new());
+        expectation.check(stamp(0), 3_500_000, &mut tally);
+        expectation.check(stamp(2), 90_000_000_000_000, &mut tally);
+        expectation.check(stamp(1), 3_500_000, &mut tally);
+        assert!(tally.latency.equivalent(tally.latency.value_at_quantile(0.5), 2_500_000));
+        assert!(tally.latency.equivalent(tally.latency.max(), LATENCY_NS_MAX), "cut off at a minute");
+        assert_eq!((tally.delivered, tally.out_of_order), (3, 1));
+    }
+
+    #[test]
+    fn tallies_of_threads_add_up() {
+        let mut sum = Tally::new();
+        for last in [7_000_000, 5_000_000] {
+            let (mut expectation, mut tally) = (Expectation::new(2, 3), Tally::new());
+            expectation.check(stamp(0), last, &mut tally);
+            expectation.check(stamp(0), last, &mut tally);
+            tally.troubles.count("closed");
+            sum.add(&tally);
+        }
+        assert_eq!((sum.delivered, sum.duplicates, sum.latency.len()), (2, 2, 2));
+        assert_eq!(sum.last_delivery_ns, 7_000_000);
+        assert_eq!(sum.troubles.iter().collect::<Vec<_>>(), [("closed", 2)]);
+    }
+
+    #[test]
+    fn the_number_of_different_troubles_is_bounded() {
+        let mut troubles = Troubles::default();
+        for n in 0..100 {
+            troubles.count(&format!("trouble {n:02}"));
+        }
+        assert_eq!(troubles.iter().count(), TROUBLES_MAX + 1);
+        assert!(troubles.iter().any(|trouble| trouble == ("other troubles", 84)));
+    }
+}
