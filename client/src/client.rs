@@ -1,0 +1,284 @@
+//! The handle: cheap to clone, safe to share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fanfare_protocol::{InvalidTopic, Payload, TopicName};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+
+use crate::command::{Command, Departures, MessageId, Reply, Submission, SubscriberId};
+use crate::driver::Driver;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::history::HistoryRequest;
+use crate::inbox::Inbox;
+use crate::link::Link;
+use crate::options::ConnectOptions;
+use crate::own::MessageIds;
+use crate::publish::{PublishRequest, Room};
+use crate::state::ConnectionState;
+use crate::subscription::SubscribeRequest;
+
+/// Most commands that wait for the driver; publishes are bounded on their own.
+const COMMANDS_MAX: usize = 256;
+
+/// A connection to a broker that keeps itself up; clones share it.
+///
+/// A task of its own owns the socket, so nothing has to be polled for it to work. It ends when the last
+/// handle and the last [`Subscription`](crate::Subscription) are gone and what was handed over
+/// is published.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    link: Arc<Link>,
+    publishes: mpsc::Sender<Submission>,
+    room: Room,
+    message_ids: MessageIds,
+    subscribers: AtomicU64,
+    subscription_buffer: usize,
+}
+
+impl Client {
+    /// Connects to the broker at a `ws://` or `wss://` URL with the defaults of [`ConnectOptions`]; the path is `/ws`
+    /// where the URL has none.
+    ///
+    /// # Errors
+    /// See [`ConnectOptions::connect`].
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder(url).connect().await
+    }
+
+    /// Says how to connect, then connects.
+    pub fn builder(url: &str) -> ConnectOptions {
+        ConnectOptions::new(url)
+    }
+
+    /// Publishes `payload` to `topic`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: fanfare_client::Client) -> Result<(), fanfare_client::Error> {
+    /// use fanfare_client::Payload;
+    ///
+    /// // One at a time: wait for the ack.
+    /// let published = client.publish("room:42", Payload::text("hello")).await?;
+    /// println!("at {}", published.position);
+    ///
+    /// // Many: hand them over as fast as there is room, then wait for the acks.
+    /// let mut acks = Vec::new();
+    /// for n in 0..1_000 {
+    ///     acks.push(client.publish_json("room:42", &n).send().await?);
+    /// }
+    /// for ack in acks {
+    ///     ack.await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn publish(&self, topic: impl IntoTopic, payload: Payload) -> PublishRequest {
+        let what = topic.into_topic().map(|topic| (topic, payload)).map_err(Error::invalid);
+        PublishRequest::new(self.clone(), what)
+    }
+
+    /// Publishes `value` to `topic` as a `json` payload.
+    pub fn publish_json<T: Serialize + ?Sized>(&self, topic: impl IntoTopic, value: &T) -> PublishRequest {
+        let what = topic.into_topic().map_err(Error::invalid).and_then(|topic| {
+            let raw = serde_json::value::to_raw_value(value).map_err(Error::invalid)?;
+            Ok((topic, Payload::Json(raw)))
+        });
+        PublishRequest::new(self.clone(), what)
+    }
+
+    /// Subscribes to `topic`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: fanfare_client::Client) -> Result<(), fanfare_client::Error> {
+    /// use fanfare_client::Event;
+    ///
+    /// let mut room = client.subscribe("room:42").history(10).await?;
+    /// while let Some(event) = room.next().await {
+    ///     match event {
+    ///         Event::Publication(publication) => println!("{:?}", publication.text()),
+    ///         Event::Gap(gap) => println!("missed {:?}", gap.missed),
+    ///         Event::Resubscribed { recovered, .. } => println!("back, all there: {recovered}"),
+    ///         Event::Closed(reason) => println!("over: {reason}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn subscribe(&self, topic: impl IntoTopic) -> SubscribeRequest {
+        let topic = topic.into_topic().map_err(Error::invalid);
+        SubscribeRequest::new(self.clone(), topic, self.inner.subscription_buffer)
+    }
+
+    /// Asks for publications of the past.
+    pub fn history(&self, topic: impl IntoTopic) -> HistoryRequest {
+        HistoryRequest::new(self.clone(), topic.into_topic().map_err(Error::invalid))
+    }
+
+    /// Asks the broker for a sign of life; returns how long that took.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; [`Error::Closed`]; [`Error::Full`].
+    pub async fn ping(&self) -> Result<Duration, Error> {
+        let start = Instant::now();
+        self.request(|reply| Command::Ping { reply }).await?;
+        Ok(start.elapsed())
+    }
+
+    /// What the connection is doing.
+    pub fn state(&self) -> ConnectionState {
+        self.inner.link.state.borrow().clone()
+    }
+
+    /// Follows what the connection is doing.
+    pub fn state_changes(&self) -> watch::Receiver<ConnectionState> {
+        self.inner.link.state.clone()
+    }
+
+    /// Ends the client in good order: takes nothing more, waits until every publish handed over so far is settled, then
+    /// closes the connection and all subscriptions.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when that took longer: the client is closed all the same, and the publishes that were not
+    /// settled have failed. [`Error::Closed`] when it was closed already.
+    ///
+    /// # Cancel safety
+    /// Draining goes on when the future is dropped.
+    pub async fn drain(&self, within: Duration) -> Result<(), Error> {
+        let link = &self.inner.link;
+        let deadline = Instant::now() + within;
+        let (reply, answer) = Reply::new();
+        let command = Command::Drain { deadline, reply };
+        match timeout(within, link.commands.send(command)).await {
+            Ok(Ok(())) => answer.await.unwrap_or_else(|_| Err(link.closed())),
+            Ok(Err(_)) => Err(link.closed()),
+            Err(_) => Err(link.timeout(within)),
+        }
+    }
+
+    pub(crate) fn start(endpoint: Endpoint, options: ConnectOptions) -> Self {
+        let (commands, command_inbox) = mpsc::channel(COMMANDS_MAX);
+        let room = Room::new(options.publish_buffer, options.publish_buffer_bytes);
+        // As large as the room, so whoever has room finds a place in it.
+        let (publishes, publish_inbox) = mpsc::channel(room.count_max());
+        let (state_sender, state) = watch::channel(ConnectionState::Connecting { last_failure: None });
+        let departures = Arc::new(Departures::default());
+        let message_ids = MessageIds::new(rand::random());
+        let request_timeout = options.request_timeout;
+        let inner = Inner {
+            link: Arc::new(Link { commands, departures: departures.clone(), state, request_timeout }),
+            publishes,
+            room,
+            subscribers: AtomicU64::new(0),
+            subscription_buffer: options.subscription_buffer,
+            message_ids,
+        };
+        let own = inner.message_ids.own();
+        let inbox = Inbox::new(command_inbox, publish_inbox, departures);
+        let driver = Driver::new(endpoint, options, own, inbox, state_sender);
+        #[expect(clippy::disallowed_methods, reason = "the handles own it: it ends when they are gone")]
+        tokio::spawn(driver.run());
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Waits until the first connection is there.
+    pub(crate) async fn connected_within(&self, within: Duration) -> Result<(), Error> {
+        let mut state = self.state_changes();
+        let settled = state
+            .wait_for(|state| matches!(state, ConnectionState::Connected(_) | ConnectionState::Closed(_)));
+        match timeout(within, settled).await {
+            Err(_) => Err(self.inner.link.timeout(within)),
+            Ok(Ok(state)) if matches!(*state, ConnectionState::Connected(_)) => Ok(()),
+            Ok(_) => Err(self.inner.link.closed()),
+        }
+    }
+
+    pub(crate) async fn request<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        self.inner.link.request(command).await
+    }
+
+    pub(crate) fn submit(&self, submission: Submission) -> Result<(), Error> {
+        self.inner.publishes.try_send(submission).map_err(|_| self.inner.link.closed())
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.inner.link
+    }
+
+    pub(crate) fn room(&self) -> &Room {
+        &self.inner.room
+    }
+
+    pub(crate) fn make_message_id(&self) -> MessageId {
+        self.inner.message_ids.make()
+    }
+
+    pub(crate) fn next_subscriber(&self) -> SubscriberId {
+        SubscriberId(self.inner.subscribers.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+/// What names a topic: a text that is checked, or a [`TopicName`] that was.
+///
+/// Whoever publishes often to one topic saves the check with a `TopicName`.
+pub trait IntoTopic: private::Sealed {
+    /// The checked name.
+    ///
+    /// # Errors
+    /// Says which rule the text broke.
+    fn into_topic(self) -> Result<TopicName, InvalidTopic>;
+}
+
+impl IntoTopic for &str {
+    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
+        self.parse()
+    }
+}
+
+impl IntoTopic for &String {
+    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
+        self.parse()
+    }
+}
+
+impl IntoTopic for String {
+    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
+        self.parse()
+    }
+}
+
+impl IntoTopic for &TopicName {
+    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
+        Ok(self.clone())
+    }
+}
+
+impl IntoTopic for TopicName {
+    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
+        Ok(self)
+    }
+}
+
+mod private {
+    pub trait Sealed {}
+    impl Sealed for &str {}
+    impl Sealed for &String {}
+    impl Sealed for String {}
+    impl Sealed for &super::TopicName {}
+    impl Sealed for super::TopicName {}
+}

@@ -1,0 +1,151 @@
+//! Making one connection: token, TCP, TLS, WebSocket, `connect`.
+
+use std::time::Duration;
+
+use fanfare_protocol::{ClientFrame, ClientOp, ErrorCode, ErrorFrame, RequestId, ServerFrame, Token};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::ClientRequestBuilder;
+use tokio_tungstenite::tungstenite::Error as WebSocketError;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_util::either::Either;
+
+use crate::endpoint::Endpoint;
+use crate::options::ConnectOptions;
+use crate::state::{CloseReason, ConnectionInfo};
+use crate::tls;
+use crate::token::BoxError;
+use crate::wire::{Lost, Wire};
+
+/// Read at a time, in bytes. Kept for the life of the connection, so not larger than it is worth.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
+/// Written together at most, in bytes, unless one message is larger.
+const WRITE_BUFFER_BYTES: usize = 8 * 1024;
+/// Largest WebSocket message taken from a broker, in bytes.
+const RECEIVED_BYTES_MAX: usize = 64 << 20;
+
+/// What the broker said of the new connection.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) info: ConnectionInfo,
+    pub(crate) ping_interval: Duration,
+    /// When the credentials expire, in Unix milliseconds.
+    pub(crate) expires_at: Option<u64>,
+}
+
+/// Why a try failed.
+#[derive(Debug)]
+pub(crate) enum DialError {
+    /// It would fail again.
+    Final(CloseReason),
+    /// Another try may succeed.
+    Passing(String),
+    /// The credentials were refused; fresh ones may do.
+    Unauthorized(String),
+}
+
+impl From<BoxError> for DialError {
+    fn from(error: BoxError) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+impl From<Lost> for DialError {
+    fn from(lost: Lost) -> Self {
+        match lost.final_reason() {
+            None => Self::Passing(lost.to_string()),
+            Some(_) if lost.is_unauthorized() => Self::Unauthorized(lost.to_string()),
+            Some(reason) => Self::Final(reason),
+        }
+    }
+}
+
+/// Makes a connection, within the time that one try may take.
+pub(crate) async fn dial(
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+) -> Result<(Wire, Connected), DialError> {
+    match tokio::time::timeout(options.attempt_timeout, try_dial(endpoint, options)).await {
+        Ok(result) => result,
+        Err(_) => Err(DialError::Passing(format!("not connected within {:?}", options.attempt_timeout))),
+    }
+}
+
+async fn try_dial(endpoint: &Endpoint, options: &ConnectOptions) -> Result<(Wire, Connected), DialError> {
+    let token = options.token.get().await.map_err(|e| DialError::Passing(format!("no token: {e}")))?;
+    let at = || format!("{}:{}", endpoint.host, endpoint.port);
+    let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port))
+        .await
+        .map_err(|e| DialError::Passing(format!("{}: {e}", at())))?;
+    tcp.set_nodelay(true).map_err(BoxError::from)?;
+    let stream = if endpoint.tls {
+        let secured = tls::secure(tcp, &endpoint.host, options.tls.clone()).await;
+        Either::Right(secured.map_err(|e| DialError::Passing(format!("TLS with {}: {e}", at())))?)
+    } else {
+        Either::Left(tcp)
+    };
+    let request =
+        ClientRequestBuilder::new(endpoint.uri.clone()).with_sub_protocol(options.codec.subprotocol());
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(RECEIVED_BYTES_MAX))
+        .max_frame_size(Some(RECEIVED_BYTES_MAX));
+    let (socket, _) =
+        tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await.map_err(refused)?;
+    introduce(Wire::new(socket, options.codec), token, options).await
+}
+
+/// The WebSocket handshake failed.
+fn refused(error: WebSocketError) -> DialError {
+    match error {
+        WebSocketError::Http(response) => match response.status().as_u16() {
+            status @ (401 | 403) => DialError::Final(CloseReason::Handshake { status }),
+            status => DialError::Passing(format!("the handshake was answered with HTTP {status}")),
+        },
+        error => DialError::Passing(format!("the handshake failed: {error}")),
+    }
+}
+
+/// Says who the client is and waits for the broker's word.
+async fn introduce(
+    mut wire: Wire,
+    token: Option<String>,
+    options: &ConnectOptions,
+) -> Result<(Wire, Connected), DialError> {
+    let connect = ClientOp::Connect {
+        token: token.map(Token::new),
+        name: options.name.as_deref().map(Into::into),
+        version: options.version.as_deref().map(Into::into),
+    };
+    // The session's ids begin anew; this one is answered before any of them is used.
+    let id = RequestId::new(1);
+    wire.send(&ClientFrame { id, op: connect }).await?;
+    let mut answer = None;
+    while answer.is_none() {
+        wire.receive(|frame| match frame {
+            ServerFrame::Connected { connection, user, server, ping_interval_ms, expires_at, .. } => {
+                let info = ConnectionInfo {
+                    connection: connection.into_owned(),
+                    user: user.map(Into::into),
+                    server: server.into_owned(),
+                };
+                let ping_interval = Duration::from_millis(ping_interval_ms);
+                answer = Some(Ok(Connected { info, ping_interval, expires_at }));
+            }
+            ServerFrame::Error(error) => answer = Some(Err(not_connected(&error))),
+            _ => {}
+        })
+        .await?;
+    }
+    let connected = answer.expect("the loop ends with an answer")?;
+    Ok((wire, connected))
+}
+
+fn not_connected(error: &ErrorFrame<'_>) -> DialError {
+    let message = error.message.to_string();
+    match error.code {
+        ErrorCode::Unauthorized => DialError::Unauthorized(message),
+        code if error.retryable => DialError::Passing(format!("refused with {code}: {message}")),
+        code => DialError::Final(CloseReason::Refused { code: Some(code), message }),
+    }
+}

@@ -1,0 +1,263 @@
+//! The one task of a client: it owns the socket, and when it loses it makes another one.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::select;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, info};
+
+use crate::command::Command;
+use crate::dial::{Connected, DialError, dial};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::inbox::{Inbox, Input};
+use crate::options::ConnectOptions;
+use crate::own::OwnPublications;
+use crate::reconnect::Backoff;
+use crate::refresh::Refresh;
+use crate::session::Session;
+use crate::state::{CloseReason, ConnectionState};
+use crate::wire::{Lost, Wire};
+
+/// How much longer than its ping interval a broker may be silent.
+const PING_GRACE: Duration = Duration::from_secs(10);
+/// When to look again where nothing is due.
+const FAR_AWAY: Duration = Duration::from_secs(3600);
+
+/// Runs until the broker says to stay away, the client was drained, or all its handles are gone.
+pub(crate) struct Driver {
+    endpoint: Arc<Endpoint>,
+    options: Arc<ConnectOptions>,
+    session: Session,
+    inbox: Inbox,
+    state: watch::Sender<ConnectionState>,
+    backoff: Backoff,
+    /// Whether the last credentials were refused, and there is a source of others.
+    unauthorized: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        options: ConnectOptions,
+        own: OwnPublications,
+        inbox: Inbox,
+        state: watch::Sender<ConnectionState>,
+    ) -> Self {
+        Self {
+            endpoint: Arc::new(endpoint),
+            backoff: Backoff::new(options.backoff_base, options.backoff_max),
+            options: Arc::new(options),
+            session: Session::new(own),
+            inbox,
+            state,
+            unauthorized: false,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let reason = loop {
+            let failure = match self.connection().await {
+                Ok(failure) => failure,
+                Err(reason) => break reason,
+            };
+            if let Err(reason) = self.wait(failure).await {
+                break reason;
+            }
+        };
+        debug!(%reason, "client closed");
+        self.state.send_replace(ConnectionState::Closed(reason.clone()));
+        self.session.close(&reason);
+        self.inbox.refuse(&reason);
+    }
+
+    /// Makes one connection and lives on it. Returns what became of it, or why it was the last one.
+    async fn connection(&mut self) -> Result<String, CloseReason> {
+        let (endpoint, options) = (self.endpoint.clone(), self.options.clone());
+        let dialled = self.meanwhile(async move { dial(&endpoint, &options).await }).await?;
+        let (mut wire, connected) = match dialled {
+            Ok(connected) => connected,
+            Err(DialError::Final(reason)) => return Err(reason),
+            Err(DialError::Passing(failure)) => return Ok(failure),
+            Err(DialError::Unauthorized(why)) => return self.try_another_token(why),
+        };
+        debug!(connection = connected.info.connection, server = connected.info.server, "connected");
+        self.unauthorized = false;
+        let start = Instant::now();
+        self.state.send_replace(ConnectionState::Connected(connected.info.clone()));
+        self.session.connected();
+        let end = self.converse(&mut wire, &connected).await;
+        self.session.disconnected();
+        self.backoff.lived(start.elapsed());
+        match end {
+            Ok(lost) => {
+                self.meanwhile(wire.close()).await?;
+                self.lost(lost)
+            }
+            Err(reason) => {
+                wire.close().await;
+                Err(reason)
+            }
+        }
+    }
+
+    /// Lives on one connection until it is lost, or there is nothing left to do.
+    async fn converse(&mut self, wire: &mut Wire, connected: &Connected) -> Result<Lost, CloseReason> {
+        let silence = connected.ping_interval + PING_GRACE;
+        let mut refresh = Refresh::new(self.options.token.clone(), connected.expires_at);
+        let mut resubscribe = Resubscribe::new(&self.options);
+        let mut timer = pin!(sleep(Duration::ZERO));
+        loop {
+            if let Some(reason) = self.finished() {
+                return Err(reason);
+            }
+            let dues = [Some(wire.last_heard() + silence), refresh.due(), resubscribe.due, self.due()];
+            let due = dues.into_iter().flatten().min().expect("silence is always due");
+            // Moving a timer costs more than finding it early now and then.
+            if timer.is_elapsed() || due < timer.deadline() {
+                timer.as_mut().reset(due);
+            }
+            select! {
+                heard = wire.exchange(&mut self.session, self.options.message_size) => {
+                    if let Err(lost) = heard {
+                        return Ok(lost);
+                    }
+                    if let Some(expires_at) = self.session.take_refreshed() {
+                        refresh.schedule(expires_at);
+                    }
+                    resubscribe.plan(&self.session);
+                }
+                input = self.inbox.next() => self.take(input),
+                token = refresh.token() => token.into_iter().for_each(|token| self.session.refresh(token)),
+                () = &mut timer => {
+                    let now = Instant::now();
+                    if now >= wire.last_heard() + silence {
+                        return Ok(Lost::Failed(format!("the broker was silent for {silence:?}")));
+                    }
+                    refresh.start_if_due(now);
+                    resubscribe.run_if_due(now, &mut self.session);
+                    self.expire(now);
+                }
+            }
+        }
+    }
+
+    /// Waits for the next try.
+    async fn wait(&mut self, failure: String) -> Result<(), CloseReason> {
+        let retry_in = self.backoff.next(rand::random());
+        let attempt = self.backoff.attempt();
+        info!(failure, ?retry_in, attempt, "not connected");
+        self.state.send_replace(ConnectionState::Waiting { retry_in, failure: failure.clone() });
+        self.meanwhile(sleep(retry_in)).await?;
+        self.state.send_replace(ConnectionState::Connecting { last_failure: Some(failure) });
+        Ok(())
+    }
+
+    /// Waits for `future` and goes on serving the handles. Fails when there is nothing left to do.
+    async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, CloseReason> {
+        let mut future = pin!(future);
+        loop {
+            if let Some(reason) = self.finished() {
+                return Err(reason);
+            }
+            let due = self.due().unwrap_or_else(|| Instant::now() + FAR_AWAY);
+            select! {
+                output = &mut future => return Ok(output),
+                input = self.inbox.next() => self.take(input),
+                () = sleep_until(due) => self.expire(Instant::now()),
+            }
+        }
+    }
+
+    fn take(&mut self, input: Option<Input>) {
+        match input {
+            Some(Input::Command(command)) => {
+                if matches!(command, Command::Drain { .. }) {
+                    self.inbox.close();
+                }
+                self.session.command(command);
+            }
+            Some(Input::Departures(departures)) => {
+                for (topic, subscriber) in departures {
+                    self.session.depart(&topic, subscriber, None);
+                }
+            }
+            Some(Input::Publishes(submissions)) => {
+                let deadline = Instant::now() + self.options.request_timeout;
+                for submission in submissions {
+                    self.session.publish(submission, deadline);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Why to end, if there is nothing left to do.
+    fn finished(&self) -> Option<CloseReason> {
+        let draining = self.session.drain_deadline();
+        let settled = self.inbox.is_exhausted() && self.session.is_settled();
+        match draining {
+            Some(deadline) if settled || deadline <= Instant::now() => Some(CloseReason::Drained),
+            None if settled => Some(CloseReason::Stopped),
+            _ => None,
+        }
+    }
+
+    /// When something that belongs to no connection is due.
+    fn due(&self) -> Option<Instant> {
+        [self.session.drain_deadline(), self.session.publish_deadline()].into_iter().flatten().min()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let after = self.options.request_timeout;
+        let state = &self.state;
+        self.session.expire(now, || Error::Timeout { after, last_failure: state.borrow().last_failure() });
+    }
+
+    /// What follows from the end of a connection.
+    fn lost(&mut self, lost: Lost) -> Result<String, CloseReason> {
+        match lost.final_reason() {
+            None => Ok(lost.to_string()),
+            Some(_) if lost.is_unauthorized() => self.try_another_token(lost.to_string()),
+            Some(reason) => Err(reason),
+        }
+    }
+
+    /// The credentials were refused: there is one more try, where there is a source of others.
+    fn try_another_token(&mut self, why: String) -> Result<String, CloseReason> {
+        if self.options.token.can_change() && !self.unauthorized {
+            self.unauthorized = true;
+            return Ok(format!("the credentials were refused: {why}"));
+        }
+        Err(CloseReason::Unauthorized(why))
+    }
+}
+
+/// Asks again for topics that the broker would not have again for the moment.
+struct Resubscribe {
+    backoff: Backoff,
+    due: Option<Instant>,
+}
+
+impl Resubscribe {
+    fn new(options: &ConnectOptions) -> Self {
+        Self { backoff: Backoff::new(options.backoff_base, options.backoff_max), due: None }
+    }
+
+    fn plan(&mut self, session: &Session) {
+        if session.is_refused_for_now() && self.due.is_none() {
+            self.due = Some(Instant::now() + self.backoff.next(rand::random()));
+        }
+    }
+
+    fn run_if_due(&mut self, now: Instant, session: &mut Session) {
+        if self.due.is_some_and(|due| due <= now) {
+            self.due = None;
+            session.resubscribe();
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Where a broker is: its URL, taken apart.
+
+use tokio_tungstenite::tungstenite::http::Uri;
+
+use crate::error::Error;
+
+/// The path of the native WebSocket endpoint, where the URL names none.
+const DEFAULT_PATH: &str = "/ws";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// What the handshake asks for; its scheme is `ws` or `wss`.
+    pub(crate) uri: Uri,
+    /// To look up; an IPv6 address without its brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: bool,
+}
+
+impl Endpoint {
+    /// Understands `ws`, `wss`, `http` and `https` URLs.
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        let bad = |why: &str| Error::Invalid(format!("\"{url}\" is no URL of a broker: {why}"));
+        let uri: Uri = url.parse().map_err(|e| bad(&format!("{e}")))?;
+        let tls = match uri.scheme_str() {
+            Some("ws" | "http") => false,
+            Some("wss" | "https") => true,
+            _ => return Err(bad("it must begin with ws:// or wss://")),
+        };
+        let Some(authority) = uri.authority() else { return Err(bad("it names no host")) };
+        if authority.as_str().contains('@') {
+            return Err(bad("credentials go into the token, not into the URL"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err(bad("it names no host"));
+        }
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let target = match uri.path_and_query() {
+            None => DEFAULT_PATH.to_owned(),
+            Some(target) if target.path() == "/" => match target.query() {
+                Some(query) => format!("{DEFAULT_PATH}?{query}"),
+                None => DEFAULT_PATH.to_owned(),
+            },
+            Some(target) => target.to_string(),
+        };
+        let uri = Uri::builder()
+            .scheme(if tls { "wss" } else { "ws" })
+            .authority(authority.clone())
+            .path_and_query(target)
+            .build()
+            .map_err(|e| bad(&e.to_string()))?;
+        Ok(Self { uri, host, port, tls })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        for (url, uri, host, port, tls) in [
+            ("ws://127.0.0.1:8000", "ws://127.0.0.1:8000/ws", "127.0.0.1", 8000, false),
+            ("ws://localhost/", "ws://localhost/ws", "localhost", 80, false),
+            ("http://localhost:8000/live/ws", "ws://localhost:8000/live/ws", "localhost", 8000, false),
+            ("https://rt.example.com?a=1", "wss://rt.example.com/ws?a=1", "rt.example.com", 443, true),
+            ("wss://[::1]:9000", "wss://[::1]:9000/ws", "::1", 9000, true),
+        ] {
+            let endpoint = Endpoint::parse(url).expect(url);
+            assert_eq!(endpoint.uri.to_string(), uri);
+            assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.tls), (host, port, tls));
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_broker_is_refused_with_a_reason() {
+        for url in
+            ["", "localhost:8000", "ftp://localhost", "ws://", "ws:///ws", "ws://alice:secret@localhost"]
+        {
+            let error = Endpoint::parse(url).expect_err(url).to_string();
+            assert!(error.starts_with(&format!("\"{url}\" is no URL of a broker: ")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What a subscription yields.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use fanfare_protocol::{Epoch, Message, Offset, Payload, Position, TopicName};
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::state::CloseReason;
+
+/// What a [`Subscription`](crate::Subscription) yields.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The subscription ended; nothing follows.
+    Closed(CloseReason),
+    /// Publications were missed; they would stand here.
+    Gap(Gap),
+    /// A publication.
+    Publication(Publication),
+    /// The subscription goes on: after a reconnect, or first thing where it was asked to continue from a
+    /// position.
+    Resubscribed {
+        /// Whether every publication in between follows. If not, `missed` of them do not, and the
+        /// application should fetch its state anew.
+        recovered: bool,
+        /// The topic's newest position at that moment.
+        position: Position,
+        /// How many publications were missed; unknown (`None`) where the topic began a new epoch.
+        missed: Option<u64>,
+    },
+}
+
+/// A publication, as delivered.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Publication {
+    /// Whose.
+    pub topic: TopicName,
+    /// Its place in the topic.
+    pub position: Position,
+    /// When the broker took it, in Unix milliseconds.
+    pub time_ms: u64,
+    /// What was published.
+    pub payload: Payload,
+    /// As published.
+    pub message_id: Option<String>,
+    /// As published; mostly empty.
+    pub headers: BTreeMap<String, String>,
+    /// The user who published it, as the broker knows.
+    pub from: Option<String>,
+}
+
+impl Publication {
+    /// The `json` payload as a value.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the payload is not `json`, or does not fit `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        match &self.payload {
+            Payload::Json(raw) => serde_json::from_str(raw.get()).map_err(Error::invalid),
+            other => {
+                Err(Error::Invalid(format!("a json payload is expected, this is {}", other.kind().as_str())))
+            }
+        }
+    }
+
+    /// The payload as text, unless it is `binary`.
+    pub fn text(&self) -> Option<&str> {
+        match &self.payload {
+            Payload::Binary(_) => None,
+            Payload::Json(raw) => Some(raw.get()),
+            Payload::Text(text) => Some(text),
+        }
+    }
+
+    /// When the broker took it.
+    pub fn time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.time_ms)
+    }
+
+    pub(crate) fn new(topic: &TopicName, epoch: Epoch, message: Message<'_>) -> Self {
+        Self {
+            topic: topic.clone(),
+            position: Position { epoch, offset: message.offset },
+            time_ms: message.time,
+            payload: message.payload.into_owned(),
+            message_id: message.message_id.map(Into::into),
+            headers: message.headers.map(|headers| headers.as_map().clone()).unwrap_or_default(),
+            from: message.from.map(|author| author.user.into()),
+        }
+    }
+}
+
+/// Publications that were missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The epoch of `to`.
+    pub epoch: Epoch,
+    /// The first offset missed.
+    pub from: Offset,
+    /// The last offset missed: what follows has a larger one.
+    pub to: Offset,
+    /// How many were missed; unknown (`None`) where the topic began a new epoch.
+    pub missed: Option<u64>,
+}
+
+impl Gap {
+    /// The position after which the subscription goes on.
+    pub fn position(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.to }
+    }
+
+    /// What is missed when `event` is dropped, if anything.
+    pub(crate) fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::Closed(_) | Event::Resubscribed { recovered: true, .. } => None,
+            Event::Gap(gap) => Some(*gap),
+            Event::Publication(publication) => {
+                let Position { epoch, offset } = publication.position;
+                Some(Self { epoch, from: offset, to: offset, missed: Some(1) })
+            }
+            Event::Resubscribed { recovered: false, position: Position { epoch, offset }, missed } => {
+                let from = offset.get().saturating_sub(missed.unwrap_or(offset.get())) + 1;
+                Some(Self { epoch: *epoch, from: Offset::new(from), to: *offset, missed: *missed })
+            }
+        }
+    }
+
+    /// This gap and the one right after it as one.
+    pub(crate) fn followed_by(self, next: Self) -> Self {
+        let missed = match (self.missed, next.missed) {
+            (Some(a), Some(b)) if self.epoch == next.epoch => Some(a + b),
+            _ => None,
+        };
+        Self { epoch: next.epoch, from: self.from, to: next.to, missed }
+    }
+}

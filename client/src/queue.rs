@@ -1,0 +1,243 @@
+//! The bounded queue between the driver and one subscription's reader.
+//!
+//! The driver never waits for a reader. When a reader is behind by more than the capacity, the oldest events make
+//! room and become one gap in front of what is left: order is kept, the loss is counted, and
+//! memory is bounded whatever happens.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use fanfare_protocol::OnLag;
+
+use crate::event::{Event, Gap};
+use crate::state::CloseReason;
+
+#[derive(Debug)]
+pub(crate) struct EventQueue {
+    /// Most events held, at least 1.
+    capacity: usize,
+    on_lag: OnLag,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// What was dropped in front of `events`.
+    lost: Option<Gap>,
+    /// Invariant: at most `capacity` long.
+    events: VecDeque<Event>,
+    /// Why nothing more will be pushed.
+    closed: Option<CloseReason>,
+    /// Whether the reader has seen [`Event::Closed`].
+    finished: bool,
+    /// Whether the reader is gone.
+    departed: bool,
+    waker: Option<Waker>,
+}
+
+impl EventQueue {
+    pub(crate) fn new(capacity: usize, on_lag: OnLag) -> Self {
+        Self { capacity: capacity.max(1), on_lag, inner: Mutex::default() }
+    }
+
+    /// Takes an event for the reader; returns whether the subscription goes on.
+    pub(crate) fn push(&self, event: Event) -> bool {
+        let mut inner = self.lock();
+        if inner.departed || inner.closed.is_some() {
+            return false;
+        }
+        let full = inner.events.len() == self.capacity;
+        if full && self.on_lag == OnLag::Disconnect {
+            drop(inner);
+            self.close(CloseReason::TooSlow);
+            return false;
+        }
+        if full {
+            inner.drop_oldest(if self.on_lag == OnLag::Latest { self.capacity } else { 1 });
+        }
+        inner.events.push_back(event);
+        wake(inner);
+        true
+    }
+
+    /// Ends the subscription once what is queued was read; the first reason counts.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let mut inner = self.lock();
+        inner.closed.get_or_insert(reason);
+        wake(inner);
+    }
+
+    /// The reader is gone: nothing more is taken.
+    pub(crate) fn depart(&self) {
+        let mut inner = self.lock();
+        inner.departed = true;
+        inner.lost = None;
+        inner.events = VecDeque::new();
+    }
+
+    /// Whether nothing more is taken.
+    pub(crate) fn is_over(&self) -> bool {
+        let inner = self.lock();
+        inner.departed || inner.closed.is_some()
+    }
+
+    /// The next event; `None` after [`Event::Closed`].
+    pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        let mut inner = self.lock();
+        if let Some(gap) = inner.lost.take() {
+            return Poll::Ready(Some(Event::Gap(gap)));
+        }
+        if let Some(event) = inner.events.pop_front() {
+            return Poll::Ready(Some(event));
+        }
+        if inner.finished {
+            return Poll::Ready(None);
+        }
+        if let Some(reason) = inner.closed.clone() {
+            inner.finished = true;
+            return Poll::Ready(Some(Event::Closed(reason)));
+        }
+        match &mut inner.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics while it is held, so the state is whole either way.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn drop_oldest(&mut self, count: usize) {
+        for event in self.events.drain(..count) {
+            if let Some(gap) = Gap::of(&event) {
+                self.lost = Some(self.lost.map_or(gap, |lost| lost.followed_by(gap)));
+            }
+        }
+    }
+}
+
+/// Wakes the reader, after the lock was released.
+fn wake(mut inner: MutexGuard<'_, Inner>) {
+    let waker = inner.waker.take();
+    drop(inner);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use fanfare_protocol::{Epoch, Offset, Payload, Position};
+
+    use super::*;
+    use crate::event::Publication;
+
+    fn position(epoch: u64, offset: u64) -> Position {
+        Position { epoch: Epoch::from_number(epoch), offset: Offset::new(offset) }
+    }
+
+    fn publication(epoch: u64, offset: u64) -> Event {
+        Event::Publication(Publication {
+            topic: "t".parse().expect("a topic name"),
+            position: position(epoch, offset),
+            time_ms: 0,
+            payload: Payload::text(""),
+            message_id: None,
+            headers: Default::default(),
+            from: None,
+        })
+    }
+
+    fn gap(epoch: u64, from: u64, to: u64, missed: Option<u64>) -> Event {
+        Event::Gap(Gap {
+            epoch: Epoch::from_number(epoch),
+            from: Offset::new(from),
+            to: Offset::new(to),
+            missed,
+        })
+    }
+
+    fn drain(queue: &EventQueue) -> Vec<Event> {
+        let mut cx = Context::from_waker(Waker::noop());
+        std::iter::from_fn(|| match queue.poll_pop(&mut cx) {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn overflow_drops_the_oldest_and_says_exactly_what() {
+        let queue = EventQueue::new(3, OnLag::Gap);
+        for offset in 1..=10 {
+            assert!(queue.push(publication(1, offset)));
+        }
+        let left = [gap(1, 1, 7, Some(7)), publication(1, 8), publication(1, 9), publication(1, 10)];
+        assert_eq!(drain(&queue), left);
+    }
+
+    #[test]
+    fn latest_keeps_the_newest_alone() {
+        let queue = EventQueue::new(3, OnLag::Latest);
+        for offset in 1..=4 {
+            queue.push(publication(1, offset));
+        }
+        assert_eq!(drain(&queue), [gap(1, 1, 3, Some(3)), publication(1, 4)]);
+    }
+
+    #[test]
+    fn disconnect_ends_after_what_is_queued() {
+        let queue = EventQueue::new(2, OnLag::Disconnect);
+        assert!(queue.push(publication(1, 1)) && queue.push(publication(1, 2)));
+        assert!(!queue.push(publication(1, 3)));
+        let left = [publication(1, 1), publication(1, 2), Event::Closed(CloseReason::TooSlow)];
+        assert_eq!(drain(&queue), left);
+    }
+
+    #[test]
+    fn a_dropped_gap_adds_to_the_count() {
+        let queue = EventQueue::new(1, OnLag::Gap);
+        for event in [publication(1, 1), gap(1, 2, 5, Some(4)), publication(1, 6), publication(1, 7)] {
+            queue.push(event);
+        }
+        assert_eq!(drain(&queue), [gap(1, 1, 6, Some(6)), publication(1, 7)]);
+    }
+
+    #[test]
+    fn a_dropped_resubscription_that_lost_something_still_says_so() {
+        let lost = |missed| Event::Resubscribed { recovered: false, position: position(1, 9), missed };
+        let queue = EventQueue::new(1, OnLag::Gap);
+        for event in [publication(1, 1), lost(Some(8)), publication(1, 10)] {
+            queue.push(event);
+        }
+        assert_eq!(drain(&queue), [gap(1, 1, 9, Some(9)), publication(1, 10)]);
+    }
+
+    #[test]
+    fn losses_across_epochs_cannot_be_counted() {
+        let queue = EventQueue::new(1, OnLag::Gap);
+        let anew = Event::Resubscribed { recovered: false, position: position(2, 3), missed: None };
+        for event in [publication(1, 40), anew, publication(2, 4), publication(2, 5)] {
+            queue.push(event);
+        }
+        assert_eq!(drain(&queue), [gap(2, 40, 4, None), publication(2, 5)]);
+    }
+
+    #[test]
+    fn reconnecting_for_ever_does_not_fill_the_queue() {
+        let queue = EventQueue::new(2, OnLag::Gap);
+        let again = || Event::Resubscribed { recovered: true, position: position(1, 1), missed: Some(0) };
+        queue.push(publication(1, 1));
+        for _ in 0..1_000 {
+            queue.push(again());
+        }
+        assert_eq!(drain(&queue), [gap(1, 1, 1, Some(1)), again(), again()]);
+    }
+}

@@ -1,0 +1,91 @@
+//! Fresh credentials for a connection that lives longer than its first ones.
+
+use std::future::pending;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::token::TokenSource;
+
+/// The shortest time between two refreshes, and the wait after one that failed.
+const PAUSE: Duration = Duration::from_secs(5);
+
+pub(crate) struct Refresh {
+    source: TokenSource,
+    due: Option<Instant>,
+    asking: Option<BoxFuture<'static, Option<String>>>,
+}
+
+impl Refresh {
+    pub(crate) fn new(source: TokenSource, expires_at: Option<u64>) -> Self {
+        let mut refresh = Self { source, due: None, asking: None };
+        refresh.schedule(expires_at);
+        refresh
+    }
+
+    /// The present credentials expire then, in Unix milliseconds.
+    pub(crate) fn schedule(&mut self, expires_at: Option<u64>) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.due = expires_at
+            .filter(|_| self.source.can_change())
+            .and_then(|expires_at| Instant::now().checked_add(wait(now, Duration::from_millis(expires_at))));
+    }
+
+    /// When to look again.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Asks for fresh credentials, if it is time.
+    pub(crate) fn start_if_due(&mut self, now: Instant) {
+        if self.due.is_some_and(|due| due <= now) {
+            // Replaced when the broker answers; until then this is the wait after a failure.
+            self.due = Some(now + PAUSE);
+            if self.asking.is_none() {
+                self.asking = Some(Box::pin(ask(self.source.clone())));
+            }
+        }
+    }
+
+    /// Waits for fresh credentials; for ever, when none were asked for. `None` when there are none to be had.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(crate) async fn token(&mut self) -> Option<String> {
+        let Some(asking) = &mut self.asking else { return pending().await };
+        let token = asking.await;
+        self.asking = None;
+        token
+    }
+}
+
+async fn ask(source: TokenSource) -> Option<String> {
+    source.get().await.unwrap_or_else(|error| {
+        warn!(%error, "no fresh token");
+        None
+    })
+}
+
+/// Nine tenths of what is left.
+fn wait(now: Duration, expires_at: Duration) -> Duration {
+    (expires_at.saturating_sub(now) * 9 / 10).max(PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_refreshed_with_a_tenth_of_their_life_left() {
+        let seconds = Duration::from_secs;
+        assert_eq!(wait(seconds(1_000), seconds(1_600)), seconds(540));
+    }
+
+    #[test]
+    fn credentials_that_expired_already_are_not_refreshed_in_a_tight_loop() {
+        let seconds = Duration::from_secs;
+        assert_eq!(wait(seconds(1_000), seconds(900)), PAUSE);
+    }
+}

@@ -1,0 +1,105 @@
+//! Publishes without an ack: kept in order, so that the next connection can say them again.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use fanfare_protocol::{ClientFrame, ClientOp, Publish, RequestId};
+use tokio::time::Instant;
+
+use super::pack::Packer;
+use crate::command::Submission;
+use crate::error::Error;
+use crate::publish::Published;
+use crate::state::CloseReason;
+
+/// Bounded by the room that every submission takes.
+pub(crate) struct Publishes {
+    /// By id, which is the order in which they were handed over. Invariant: deadlines are in the same order.
+    unsettled: BTreeMap<RequestId, Unsettled>,
+    /// Smaller ids were sent on the present connection.
+    unsent_from: RequestId,
+}
+
+struct Unsettled {
+    submission: Submission,
+    deadline: Instant,
+}
+
+const FIRST: RequestId = RequestId::new(1).expect("1 is in range");
+
+impl Publishes {
+    pub(crate) fn new() -> Self {
+        Self { unsettled: BTreeMap::new(), unsent_from: FIRST }
+    }
+
+    pub(crate) fn add(&mut self, id: RequestId, submission: Submission, deadline: Instant) {
+        self.unsettled.insert(id, Unsettled { submission, deadline });
+    }
+
+    /// Gives the answer to whoever waits for it; returns whether there was such a publish.
+    pub(crate) fn settle(&mut self, id: Option<RequestId>, answer: Result<Published, Error>) -> bool {
+        let Some(unsettled) = id.and_then(|id| self.unsettled.remove(&id)) else { return false };
+        unsettled.settle(answer);
+        true
+    }
+
+    /// The next connection knows nothing of what the last one was told.
+    pub(crate) fn send_again(&mut self) {
+        self.unsent_from = FIRST;
+    }
+
+    /// Adds what was not sent yet, as far as it fits.
+    pub(crate) fn pack(&mut self, packer: &mut Packer) {
+        for (&id, Unsettled { submission, .. }) in self.unsettled.range(self.unsent_from..) {
+            if !packer.add(&frame(id, submission)) {
+                self.unsent_from = id;
+                return;
+            }
+            self.unsent_from = RequestId::new(id.get() + 1).unwrap_or(id);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unsettled.is_empty()
+    }
+
+    /// The earliest deadline.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.unsettled.first_key_value().map(|(_, unsettled)| unsettled.deadline)
+    }
+
+    /// Fails those whose deadline has passed.
+    pub(crate) fn expire(&mut self, now: Instant, error: impl Fn() -> Error) {
+        while let Some(first) = self.unsettled.first_entry()
+            && first.get().deadline <= now
+        {
+            first.remove().settle(Err(error()));
+        }
+    }
+
+    pub(crate) fn close(&mut self, reason: &CloseReason) {
+        for unsettled in std::mem::take(&mut self.unsettled).into_values() {
+            unsettled.settle(Err(Error::Closed(reason.clone())));
+        }
+    }
+}
+
+impl Unsettled {
+    fn settle(self, answer: Result<Published, Error>) {
+        let Submission { reply, room, .. } = self.submission;
+        // First the room: whoever gets the answer finds it free.
+        drop(room);
+        reply.send(answer);
+    }
+}
+
+fn frame(id: RequestId, submission: &Submission) -> ClientFrame<'_> {
+    let Submission { topic, payload, message_id, headers, .. } = submission;
+    let publish = Publish {
+        topic: topic.into(),
+        payload: payload.as_ref(),
+        message_id: Some(Cow::Borrowed(message_id.text())),
+        headers: headers.clone(),
+    };
+    ClientFrame { id: Some(id), op: ClientOp::Publish(publish) }
+}

@@ -1,0 +1,195 @@
+//! One WebSocket: frames of the broker in, packed frames of the session out.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fanfare_protocol::{ClientFrame, CloseCode, CloseRange, Codec, ServerFrame};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding};
+use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes};
+use tokio_util::either::Either;
+
+use crate::session::Session;
+use crate::state::CloseReason;
+
+/// Messages read in one go, before something else has its turn.
+const READS_MAX: usize = 64;
+/// How long the closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(crate) type Socket = WebSocketStream<Either<TcpStream, TlsStream<TcpStream>>>;
+
+#[derive(Debug)]
+pub(crate) struct Wire {
+    socket: Socket,
+    codec: Codec,
+    /// When the broker was last heard of; pings count.
+    last_heard: Instant,
+    /// Whether something was handed to the socket that it has not written yet.
+    flushing: bool,
+}
+
+/// Why a connection is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The broker closed it.
+    Closed { code: CloseCode, reason: String },
+    /// It broke.
+    Failed(String),
+}
+
+impl Lost {
+    /// Why there is no use in coming back, if there is none.
+    pub(crate) fn final_reason(&self) -> Option<CloseReason> {
+        match self {
+            Self::Closed { code, reason } if code.range() == CloseRange::StayAway => {
+                Some(CloseReason::ByServer { code: *code, reason: reason.clone() })
+            }
+            Self::Closed { .. } | Self::Failed(_) => None,
+        }
+    }
+
+    /// Whether the broker wants other credentials.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Closed { code: CloseCode::UNAUTHORIZED, .. })
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed { code, reason } if reason.is_empty() => write!(f, "closed by the broker ({code})"),
+            Self::Closed { code, reason } => write!(f, "closed by the broker ({code}: {reason})"),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<WebSocketError> for Lost {
+    fn from(error: WebSocketError) -> Self {
+        Self::Failed(format!("the connection failed: {error}"))
+    }
+}
+
+impl Wire {
+    pub(crate) fn new(socket: Socket, codec: Codec) -> Self {
+        Self { socket, codec, last_heard: Instant::now(), flushing: false }
+    }
+
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.last_heard
+    }
+
+    /// Sends one frame by itself.
+    pub(crate) async fn send(&mut self, frame: &ClientFrame<'_>) -> Result<(), Lost> {
+        let mut bytes = Vec::new();
+        self.codec.encode_client(frame, &mut bytes);
+        Ok(self.socket.send(self.message(bytes.into())).await?)
+    }
+
+    /// Waits for a message, and gives its frames to `take`.
+    pub(crate) async fn receive(&mut self, take: impl FnMut(ServerFrame<'_>)) -> Result<(), Lost> {
+        let message = self.socket.next().await;
+        self.read(message, take)
+    }
+
+    /// Waits until something was heard, and gives it to the session; meanwhile writes what the session has to say.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(crate) async fn exchange(&mut self, session: &mut Session, size_max: usize) -> Result<(), Lost> {
+        poll_fn(|cx| {
+            // Reading comes first: a broker that closes says why, and what is written then fails.
+            let heard = self.poll_read(cx, session)?;
+            self.poll_write(cx, session, size_max)?;
+            if heard { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Closes in good order, but not at any price.
+    pub(crate) async fn close(mut self) {
+        let handshake = async {
+            let done = CloseFrame { code: coding::CloseCode::Normal, reason: Utf8Bytes::default() };
+            if self.socket.close(Some(done)).await.is_ok() {
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
+        };
+        // A broker that does not answer is left alone.
+        drop(timeout(CLOSE_TIMEOUT, handshake).await);
+    }
+
+    /// Returns whether anything was heard.
+    fn poll_read(&mut self, cx: &mut Context<'_>, session: &mut Session) -> Result<bool, Lost> {
+        for read in 0..READS_MAX {
+            let Poll::Ready(message) = self.socket.poll_next_unpin(cx) else { return Ok(read > 0) };
+            self.read(message, |frame| session.receive(frame))?;
+        }
+        Ok(true)
+    }
+
+    /// Writes until the session has nothing more to say, or the socket takes no more.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: &mut Session,
+        size_max: usize,
+    ) -> Result<(), Lost> {
+        loop {
+            if self.flushing {
+                match self.socket.poll_flush_unpin(cx) {
+                    Poll::Ready(flushed) => flushed?,
+                    Poll::Pending => return Ok(()),
+                }
+                self.flushing = false;
+            }
+            let Some(bytes) = session.pack(self.codec, size_max) else { return Ok(()) };
+            // After a flush it is always ready.
+            if let Poll::Ready(ready) = self.socket.poll_ready_unpin(cx) {
+                ready?;
+            }
+            let message = self.message(bytes);
+            self.socket.start_send_unpin(message)?;
+            self.flushing = true;
+        }
+    }
+
+    fn read(
+        &mut self,
+        message: Option<Result<Message, WebSocketError>>,
+        take: impl FnMut(ServerFrame<'_>),
+    ) -> Result<(), Lost> {
+        let Some(message) = message else { return Err(Lost::Failed("the connection broke off".into())) };
+        let message = message?;
+        self.last_heard = Instant::now();
+        match message {
+            Message::Binary(_) | Message::Text(_) => {
+                let bytes = message.into_data();
+                let frames = self.codec.decode_server(&bytes).map_err(|e| Lost::Failed(e.to_string()))?;
+                frames.into_iter().for_each(take);
+                Ok(())
+            }
+            Message::Close(frame) => Err(match frame {
+                Some(CloseFrame { code, reason }) => {
+                    Lost::Closed { code: CloseCode::new(code.into()), reason: reason.to_string() }
+                }
+                None => Lost::Failed("closed by the broker without a reason".into()),
+            }),
+            Message::Frame(_) | Message::Ping(_) | Message::Pong(_) => Ok(()),
+        }
+    }
+
+    fn message(&self, bytes: Bytes) -> Message {
+        match self.codec {
+            Codec::Json => Message::Text(Utf8Bytes::try_from(bytes).expect("JSON frames are UTF-8")),
+            Codec::MessagePack => Message::Binary(bytes),
+        }
+    }
+}
