@@ -65,7 +65,7 @@ function publicAddress(child) {
     // The lines after the start are read on, or a full pipe would block the broker.
     createInterface({ input: child.stderr }).on("line", (line) => {
       if (log.push(line) > 100) log.shift();
-      const address = JSON.parse(line).fields?.public;
+      const address = /"public":"([^"]+)"/.exec(line)?.[1];
       if (address === undefined) return;
       clearTimeout(timer);
       resolve(address);

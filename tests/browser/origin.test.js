@@ -27,6 +27,7 @@ function handshake(path, headers) {
       host: "127.0.0.1",
       port: broker.port,
       path,
+      agent: false,
       headers: {
         Connection: "Upgrade",
         Upgrade: "websocket",
