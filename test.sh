@@ -78,7 +78,9 @@ rust_tests() {
 }
 
 browser_tests() {
-  (cd tests/browser && npm ci && npm test)
+  npm ci --prefix examples/htmx
+  npm ci --prefix tests/browser
+  npm test --prefix tests/browser
 }
 
 step "tools" install_tools

@@ -90,6 +90,11 @@ if ! timeout 300 "$venv/bin/wstest" -m fuzzingclient -s "$work/spec.json" >"$wor
   tail -n 20 "$work/wstest.log" >&2
   exit 1
 fi
+if ! kill -0 "$broker_pid" 2>/dev/null; then
+  echo "autobahn: the broker ended during the tests:" >&2
+  tail -n 20 "$work/broker.log" >&2
+  exit 1
+fi
 
 "$venv/bin/python" - "$work/report/index.json" "$CASE_COUNT" <<'REPORT'
 from __future__ import print_function
