@@ -63,6 +63,9 @@ pub struct FanoutArgs {
     /// How long to publish before that, not counted.
     #[arg(long, default_value = "500ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub warmup: Duration,
+    /// How long the last deliveries may take after that; what comes later is lost.
+    #[arg(long, default_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub grace: Duration,
     /// What all scenarios take.
     #[command(flatten)]
     pub common: CommonArgs,

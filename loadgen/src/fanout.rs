@@ -25,8 +25,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// From when everybody is subscribed to the first publication; longer where no reply confirms it.
 const PAUSE_CONFIRMED: Duration = Duration::from_millis(20);
 const PAUSE_UNCONFIRMED: Duration = Duration::from_millis(200);
-/// How long the last deliveries may take after the schedule is over.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long to go on reading when all is there: it might come twice.
+const AFTERMATH: Duration = Duration::from_millis(50);
 /// A thread that is on a processor for more than this share of the time is a bottleneck.
 const BUSY_MAX: f64 = 0.9;
 
@@ -45,7 +45,7 @@ pub async fn run(args: &FanoutArgs) -> anyhow::Result<Report> {
     limits::check(&plan)?;
     let mut run = Run::start(plan, server.pid, args.common.quiet)?;
     run.connect().await?;
-    let measured = run.follow_schedule().await?;
+    let measured = run.follow_schedule(args.grace).await?;
     let (tally, busiest, published) = run.finish().await?;
     Ok(compile(args, &server, &run.plan, &tally, &published, &measured, busiest))
 }
@@ -112,7 +112,7 @@ impl Run {
     }
 
     /// Lets the schedule run, from its start until the last delivery is there or not to be hoped for.
-    async fn follow_schedule(&mut self) -> anyhow::Result<Measured> {
+    async fn follow_schedule(&mut self, grace: Duration) -> anyhow::Result<Measured> {
         let plan = self.plan.clone();
         let start_ns = now_ns() + 5_000_000;
         let (from_ns, end_ns) =
@@ -124,11 +124,12 @@ impl Run {
         let (own_before, server_before) = (own_cpu_time(), self.server_usage()?);
         self.wait_until(end_ns, start_ns, &bar).await?;
         self.phase.send_replace(Phase::Draining);
-        let last_ns = end_ns + GRACE.as_nanos() as u64;
+        let last_ns = end_ns + grace.as_nanos() as u64;
         while now_ns() < last_ns && !self.is_complete() {
             self.check_alive()?;
             sleep(Duration::from_millis(1)).await;
         }
+        sleep(AFTERMATH).await;
         let own_cpu = own_cpu_time() - own_before;
         Ok(Measured { own_cpu, server: server_before.zip(self.server_usage()?), from_ns })
     }

@@ -1,11 +1,13 @@
 //! Which broker is measured: the one given, the one that runs here, or one that is started for it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bytesize::ByteSize;
 use clap::Args;
+use fanfare::{Broker, Config};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -99,6 +101,15 @@ fn message_size(size: usize) -> u64 {
 
 /// Runs a broker on free loopback ports until standard input ends; says on standard output where.
 pub(crate) async fn run_broker(args: &BrokerArgs) -> anyhow::Result<()> {
-    let _ = (args.message_size, std::io::stdout().flush(), std::io::stdin().read(&mut [0]));
-    bail!("not yet")
+    let mut config = Config::default();
+    config.server.listen = ([127, 0, 0, 1], 0).into();
+    config.server.admin_listen = ([127, 0, 0, 1], 0).into();
+    config.limits.message_size = ByteSize::b(args.message_size);
+    let broker = Broker::start(config).await?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{}", broker.public_addr())?;
+    stdout.flush()?;
+    // Whoever started it holds the other end, and lets go of it even when it is killed.
+    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
+    Ok(())
 }

@@ -1,0 +1,285 @@
+//! A broker of a few lines that lies in the way it is told to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fanfare_protocol::{
+    ClientFrame, ClientOp, Codec, ErrorCode, ErrorFrame, Gap, Message as Publication, Offset, Payload,
+    Position, RequestId, ServerFrame, Subscribed, TopicName,
+};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+/// More frames than any test has under way to one subscriber.
+const OUTBOX_FRAMES: usize = 10_000;
+
+/// What the broker does wrong; publications count from 1, over all topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// Nothing.
+    None,
+    /// Changes a letter of every tenth payload.
+    Alter,
+    /// Closes each subscriber with this code instead of delivering the fiftieth.
+    Close(u16),
+    /// Drops every tenth.
+    Drop,
+    /// Drops every tenth and says so.
+    DropAndTell,
+    /// Delivers every tenth twice.
+    Duplicate,
+    /// Delivers to the subscribers of all topics.
+    Everywhere,
+    /// Delivers all but confirms none.
+    KeepSilent,
+    /// Pings before each delivery, and closes a subscriber that has left 150 unanswered.
+    Ping,
+    /// Refuses every tenth publication.
+    Refuse,
+    /// Refuses every subscription.
+    RefuseSubscribers,
+    /// Sends each tenth after the next one.
+    Swap,
+    /// Takes nothing for half a second before the first publication.
+    Stall,
+}
+
+/// A running broker; its tasks end with it.
+pub(crate) struct Liar {
+    pub(crate) url: String,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    subscribers: HashMap<TopicName, Vec<mpsc::Sender<Out>>>,
+    published: u64,
+    held_back: Option<(TopicName, Payload)>,
+}
+
+#[derive(Debug, Clone)]
+enum Out {
+    Close(u16),
+    Frame(Vec<u8>),
+    Ping,
+}
+
+impl Liar {
+    pub(crate) async fn start(lie: Lie) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("ws://{}/ws", listener.local_addr().expect("bound"));
+        let state = Arc::new(Mutex::new(State::default()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.expect("accepts");
+                connections.spawn(serve(stream, lie, state.clone()));
+            }
+        });
+        Self { url, _tasks: tasks }
+    }
+}
+
+async fn serve(stream: TcpStream, lie: Lie, state: Arc<Mutex<State>>) {
+    let mut codec = Codec::Json;
+    #[expect(clippy::result_large_err, reason = "the type is the library's")]
+    let choose = |request: &Request, mut response: Response| {
+        let asked = &request.headers()["sec-websocket-protocol"];
+        codec = Codec::from_subprotocol(asked.to_str().expect("ASCII")).expect("a known subprotocol");
+        response.headers_mut().insert("sec-websocket-protocol", asked.clone());
+        Ok(response)
+    };
+    let socket = tokio_tungstenite::accept_hdr_async(stream, choose).await.expect("a handshake");
+    let (outbox, out) = mpsc::channel(OUTBOX_FRAMES);
+    converse(socket, Session { codec, lie, state, outbox }, out).await;
+}
+
+/// Goes on until either side has had enough.
+async fn converse(mut socket: WebSocketStream<TcpStream>, session: Session, mut out: mpsc::Receiver<Out>) {
+    let mut pings_open = 0;
+    loop {
+        let sent = tokio::select! {
+            incoming = socket.next() => match incoming {
+                Some(Ok(Message::Pong(_))) => {
+                    pings_open -= 1;
+                    Ok(())
+                }
+                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    session.take(&message.into_data()).await;
+                    Ok(())
+                }
+                _ => return,
+            },
+            Some(outgoing) = out.recv() => match outgoing {
+                Out::Frame(bytes) => socket.send(session.message(bytes)).await,
+                Out::Ping if pings_open == 150 => close(&mut socket, 4504).await,
+                Out::Ping => {
+                    pings_open += 1;
+                    socket.send(Message::Ping("are you there".into())).await
+                }
+                Out::Close(code) => close(&mut socket, code).await,
+            },
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+async fn close(socket: &mut WebSocketStream<TcpStream>, code: u16) -> Result<(), Error> {
+    socket.close(Some(CloseFrame { code: code.into(), reason: "".into() })).await
+}
+
+struct Session {
+    codec: Codec,
+    lie: Lie,
+    state: Arc<Mutex<State>>,
+    outbox: mpsc::Sender<Out>,
+}
+
+impl Session {
+    fn message(&self, bytes: Vec<u8>) -> Message {
+        match self.codec {
+            Codec::Json => Message::Text(String::from_utf8(bytes).expect("JSON is UTF-8").into()),
+            Codec::MessagePack => Message::Binary(bytes.into()),
+        }
+    }
+
+    async fn take(&self, message: &[u8]) {
+        for frame in self.codec.decode_client(message).expect("frames") {
+            let ClientFrame { id, op } = frame.expect("a good frame");
+            match op {
+                ClientOp::Subscribe(_) if self.lie == Lie::RefuseSubscribers => {
+                    self.reply(&error(id, ErrorCode::Forbidden));
+                }
+                ClientOp::Subscribe(subscribe) => {
+                    let topic = subscribe.topic.to_name();
+                    let mut state = self.state.lock().expect("not poisoned");
+                    state.subscribers.entry(topic.clone()).or_default().push(self.outbox.clone());
+                    let topic = topic.into();
+                    self.reply(&ServerFrame::Subscribed(Subscribed {
+                        id,
+                        topic,
+                        position: position(0),
+                        recovery: None,
+                        replayed: 0,
+                    }));
+                }
+                ClientOp::Publish(publish) => {
+                    self.publish(id, publish.topic.to_name(), publish.payload.into_owned()).await;
+                }
+                other => panic!("did not expect {other:?}"),
+            }
+        }
+    }
+
+    async fn publish(&self, id: Option<RequestId>, topic: TopicName, payload: Payload) {
+        if self.lie == Lie::Stall && self.state.lock().expect("not poisoned").published == 0 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let mut state = self.state.lock().expect("not poisoned");
+        state.published += 1;
+        let (n, tenth) = (state.published, state.published.is_multiple_of(10));
+        if self.lie == Lie::Refuse && tenth {
+            return self.reply(&error(id, ErrorCode::RateLimited));
+        }
+        if self.lie != Lie::KeepSilent
+            && let Some(id) = id
+        {
+            let published = ServerFrame::Published {
+                id: Some(id),
+                topic: (&topic).into(),
+                position: position(n),
+                duplicate: false,
+            };
+            self.reply(&published);
+        }
+        match self.lie {
+            Lie::Drop if tenth => {}
+            Lie::DropAndTell if tenth => {
+                let gap = Gap {
+                    topic: (&topic).into(),
+                    epoch: position(0).epoch,
+                    from: Offset::new(n),
+                    to: Offset::new(n),
+                    missed: Some(1),
+                };
+                self.send(&state, &topic, &ServerFrame::Gap(gap));
+            }
+            Lie::Alter if tenth => {
+                let altered = String::from_utf8_lossy(payload.as_bytes()).replacen('a', "z", 1);
+                self.deliver(&state, &topic, &Payload::json(&altered).expect("still JSON"), n);
+            }
+            Lie::Swap if tenth => state.held_back = Some((topic, payload)),
+            Lie::Close(code) if n == 50 => self.queue(&state, &topic, &Out::Close(code)),
+            Lie::Everywhere => {
+                state.subscribers.keys().for_each(|topic| self.deliver(&state, topic, &payload, n))
+            }
+            lie => {
+                if lie == Lie::Ping {
+                    self.queue(&state, &topic, &Out::Ping);
+                }
+                self.deliver(&state, &topic, &payload, n);
+                if lie == Lie::Duplicate && tenth {
+                    self.deliver(&state, &topic, &payload, n);
+                }
+                if let Some((topic, payload)) = state.held_back.take() {
+                    self.deliver(&state, &topic, &payload, n);
+                }
+            }
+        }
+    }
+
+    fn deliver(&self, state: &State, topic: &TopicName, payload: &Payload, n: u64) {
+        let publication = Publication {
+            topic: topic.into(),
+            offset: Offset::new(n),
+            time: 1,
+            payload: payload.as_ref(),
+            message_id: None,
+            headers: None,
+            from: None,
+        };
+        self.send(state, topic, &ServerFrame::Message(publication));
+    }
+
+    /// All connections of a test speak the same codec.
+    fn send(&self, state: &State, topic: &TopicName, frame: &ServerFrame<'_>) {
+        self.queue(state, topic, &Out::Frame(self.encode(frame)));
+    }
+
+    fn queue(&self, state: &State, topic: &TopicName, out: &Out) {
+        for subscriber in state.subscribers.get(topic).into_iter().flatten() {
+            // One that has been closed stays in the list.
+            if let Err(mpsc::error::TrySendError::Full(_)) = subscriber.try_send(out.clone()) {
+                panic!("more frames under way than a test should have");
+            }
+        }
+    }
+
+    fn reply(&self, frame: &ServerFrame<'_>) {
+        self.outbox.try_send(Out::Frame(self.encode(frame))).expect("room for a reply");
+    }
+
+    fn encode(&self, frame: &ServerFrame<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.codec.encode_server(frame, &mut bytes);
+        bytes
+    }
+}
+
+fn error(id: Option<RequestId>, code: ErrorCode) -> ServerFrame<'static> {
+    ServerFrame::Error(ErrorFrame { id, topic: None, code, message: "no".into(), retryable: false })
+}
+
+fn position(offset: u64) -> Position {
+    Position { epoch: "e".parse().expect("an epoch"), offset: Offset::new(offset) }
+}

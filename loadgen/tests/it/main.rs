@@ -1,0 +1,6 @@
+//! The load generator as a whole, against brokers that behave and brokers that do not.
+
+mod broker;
+mod liar;
+mod notices;
+mod program;

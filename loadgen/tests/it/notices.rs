@@ -1,0 +1,145 @@
+//! Whatever a broker does wrong is noticed, and nothing else is.
+
+use clap::Parser as _;
+use fanfare_loadgen::{Cli, Command, Report};
+
+use crate::liar::{Liar, Lie};
+
+/// 200 publications to 3 subscribers in half a second; all of them are measured.
+const ARGS: &str = "--subscribers 3 --rate 400 --duration 500ms --warmup 0s --grace 300ms --quiet";
+const PUBLISHED: u64 = 200;
+const DELIVERED: u64 = 3 * PUBLISHED;
+
+async fn try_run(lie: Lie, args: &str) -> anyhow::Result<Report> {
+    let liar = Liar::start(lie).await;
+    let line = format!("fanfare-loadgen fanout --url {} {ARGS} {args}", liar.url);
+    let Command::Fanout(args) = Cli::try_parse_from(line.split_whitespace())?.command else {
+        unreachable!("said fanout")
+    };
+    fanfare_loadgen::fanout(&args).await
+}
+
+async fn run(lie: Lie, args: &str) -> Report {
+    try_run(lie, args).await.expect("a report")
+}
+
+/// What must be zero where nothing went wrong.
+fn faults(report: &Report) -> [(&'static str, u64); 7] {
+    [
+        ("lost", report.lost),
+        ("duplicates", report.duplicates),
+        ("out of order", report.out_of_order),
+        ("gaps", report.gaps),
+        ("strays", report.strays),
+        ("disconnected", report.disconnected),
+        ("publish errors", report.published.errors),
+    ]
+}
+
+/// Checks that the report shows these faults and no other.
+#[track_caller]
+fn assert_faults(report: &Report, expected: &[(&'static str, u64)]) {
+    let seen: Vec<_> = faults(report).into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(seen, expected, "{report}");
+}
+
+#[tokio::test]
+async fn an_honest_broker_has_no_faults() {
+    for (args, delivered) in [
+        ("", DELIVERED),
+        ("--codec msgpack --size 35", DELIVERED),
+        // The first topic has two of the three subscribers.
+        ("--topics 2 --publishers 3 --threads 1", PUBLISHED / 2 * 2 + PUBLISHED / 2),
+        ("--topics 4 --publishers 2 --size 5000", PUBLISHED / 4 * 3),
+    ] {
+        let report = run(Lie::None, args).await;
+        assert_faults(&report, &[]);
+        assert!(report.troubles.is_empty(), "{report}");
+        assert_eq!((report.published.count, report.delivered), (PUBLISHED, delivered), "{report}");
+        let latency = report.latency_seconds.expect("there were deliveries");
+        assert!(latency.p50 > 0.0 && latency.p50 <= latency.p99 && latency.p99 <= latency.max);
+    }
+}
+
+#[tokio::test]
+async fn losses_are_counted() {
+    assert_faults(&run(Lie::Drop, "").await, &[("lost", 60)]);
+    assert_faults(&run(Lie::Drop, "--codec msgpack --publishers 3").await, &[("lost", 60)]);
+}
+
+#[tokio::test]
+async fn gaps_are_counted_apart_and_are_losses_still() {
+    assert_faults(&run(Lie::DropAndTell, "").await, &[("lost", 60), ("gaps", 60)]);
+}
+
+#[tokio::test]
+async fn duplicates_are_counted_and_are_no_deliveries() {
+    let report = run(Lie::Duplicate, "").await;
+    assert_faults(&report, &[("duplicates", 60)]);
+    assert_eq!(report.delivered, DELIVERED);
+}
+
+#[tokio::test]
+async fn a_wrong_order_is_counted_within_a_publisher_alone() {
+    let report = run(Lie::Swap, "").await;
+    // The very last one is held back for good.
+    assert_faults(&report, &[("lost", 3), ("out of order", 57)]);
+    let report = run(Lie::Swap, "--publishers 2").await;
+    assert_faults(&report, &[("lost", 3)]);
+}
+
+#[tokio::test]
+async fn what_was_altered_or_meant_for_others_is_a_stray() {
+    let altered = run(Lie::Alter, "").await;
+    assert_faults(&altered, &[("lost", 60), ("strays", 60)]);
+    let everywhere = run(Lie::Everywhere, "--topics 2").await;
+    // Half of the publications were meant for two of the three subscribers, half for the third.
+    assert_faults(&everywhere, &[("strays", PUBLISHED / 2 * 3)]);
+}
+
+#[tokio::test]
+async fn publications_refused_or_never_confirmed_are_publish_errors() {
+    let refused = run(Lie::Refuse, "").await;
+    assert_faults(&refused, &[("lost", 60), ("publish errors", 20)]);
+    assert_eq!(refused.troubles[0].what, "publisher refused: rate_limited: no");
+    assert_faults(&run(Lie::KeepSilent, "").await, &[("publish errors", PUBLISHED)]);
+}
+
+#[tokio::test]
+async fn subscribers_that_were_closed_are_counted_with_the_code() {
+    let report = run(Lie::Close(4508), "").await;
+    assert_faults(&report, &[("lost", DELIVERED - 3 * 49), ("disconnected", 3)]);
+    assert_eq!(report.troubles[0].what, "subscriber closed by the broker with 4508");
+    assert_eq!(report.troubles[0].count, 3);
+}
+
+#[tokio::test]
+async fn pings_are_answered() {
+    assert_faults(&run(Lie::Ping, "").await, &[]);
+}
+
+#[tokio::test]
+async fn a_broker_that_stalls_cannot_hide_it() {
+    let report = run(Lie::Stall, "").await;
+    assert_faults(&report, &[]);
+    let latency = report.latency_seconds.expect("there were deliveries");
+    // The schedule went on while the broker slept: nine in ten waited for 50 ms or more.
+    assert!(latency.max >= 0.499 && latency.p50 >= 0.2, "{latency:?}");
+    assert!(latency.p90 >= 0.4, "{latency:?}");
+}
+
+#[tokio::test]
+async fn a_subscription_refused_is_no_run_at_all() {
+    let error = try_run(Lie::RefuseSubscribers, "").await.expect_err("nothing to measure");
+    assert_eq!(format!("{error:#}"), "cannot subscribe: refused: forbidden: no");
+}
+
+#[tokio::test]
+async fn nobody_there_is_no_run_at_all() {
+    let args = "fanfare-loadgen fanout --url ws://127.0.0.1:1/ws --quiet";
+    let Command::Fanout(args) = Cli::try_parse_from(args.split(' ')).expect("valid").command else {
+        unreachable!("said fanout")
+    };
+    let error = fanfare_loadgen::fanout(&args).await.expect_err("port 1 is closed");
+    assert!(format!("{error:#}").starts_with("cannot connect to 127.0.0.1:1: "), "{error:#}");
+}

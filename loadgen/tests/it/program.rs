@@ -1,0 +1,93 @@
+//! The program as it is called from a shell.
+
+use std::process::{Output, Stdio};
+
+use tokio::process::Command;
+
+use crate::liar::{Liar, Lie};
+
+const ARGS: &str = "--subscribers 3 --rate 200 --duration 200ms --warmup 100ms --grace 300ms";
+
+fn command(line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare-loadgen"));
+    command.args(line.split_whitespace()).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn run(lie: Lie, args: &str) -> Output {
+    let liar = Liar::start(lie).await;
+    command(&format!("fanout --url {} {ARGS} {args}", liar.url)).output().await.expect("it starts")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn a_run_reports_on_standard_output_and_exits_with_0() {
+    let output = run(Lie::None, "").await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = text(&output.stdout);
+    assert!(report.starts_with("3 subscribers, 1 topic, 1 publisher; 200 publications/s"), "{report}");
+    assert!(
+        report.contains("delivered                  120  600/s\nlost                         0\n"),
+        "{report}"
+    );
+    assert!(text(&output.stderr).starts_with("broker at ws://127.0.0.1:"), "{output:?}");
+}
+
+#[tokio::test]
+async fn an_assertion_that_is_not_met_exits_with_1_after_the_report() {
+    let output = run(Lie::Drop, "--assert p99<30s,lost=0 --quiet").await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(text(&output.stderr), "assertion not met: lost=0: lost is 12\n");
+    assert!(text(&output.stdout).contains("lost                        12\n"), "{output:?}");
+}
+
+#[tokio::test]
+async fn wrong_arguments_and_runs_that_cannot_be_exit_with_2() {
+    for args in
+        ["--size 10", "--assert p98<1s", "--rate fast", "--raw --codec json", "--server-pid 4294967295"]
+    {
+        let output = run(Lie::None, args).await;
+        assert_eq!(output.status.code(), Some(2), "{args}: {output:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn json_goes_to_standard_output_or_beside_the_text_to_a_file() {
+    let output = run(Lie::None, "--json").await;
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON alone");
+    assert_eq!((&json["delivered"], &json["lost"]), (&120.into(), &0.into()));
+
+    let file = std::env::temp_dir().join(format!("fanfare-loadgen-{}.json", std::process::id()));
+    let output = run(Lie::None, &format!("--json {}", file.display())).await;
+    let written = std::fs::read(&file).expect("a file");
+    std::fs::remove_file(&file).expect("it was there");
+    let json: serde_json::Value = serde_json::from_slice(&written).expect("JSON");
+    assert_eq!(json["delivered"], 120);
+    assert!(text(&output.stdout).contains("delivered                  120"), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_server_process_is_measured() {
+    let output = run(Lie::None, &format!("--json --server-pid {}", std::process::id())).await;
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(json["server"]["rss_bytes"].as_u64().expect("a number") > 1_000_000, "{json}");
+    assert!(json["server"]["cpu_seconds_per_delivery"].is_f64(), "{json}");
+    assert!(json["loadgen"]["cpu_seconds"].as_f64().expect("a number") > 0.0, "{json}");
+}
+
+#[tokio::test]
+async fn a_reader_that_has_left_is_no_panic() {
+    let liar = Liar::start(Lie::None).await;
+    let mut child = command(&format!("fanout --url {} {ARGS} --quiet", liar.url))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().await.expect("it ends");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
