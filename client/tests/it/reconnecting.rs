@@ -1,0 +1,122 @@
+//! Coming back.
+
+use std::time::Duration;
+
+use fanfare_client::{Client, ConnectionState, Error};
+use serde_json::json;
+
+use crate::peer::{Listener, soon};
+
+#[tokio::test]
+async fn codes_that_say_come_back_and_codes_unknown_are_obeyed_by_range() {
+    let listener = Listener::bind().await;
+    let (client, mut peer) = listener.connected(listener.client()).await;
+    for code in [1001, 1011, 1012, 1013, 4000, 4500, 4508, 4599] {
+        peer.close(code).await;
+        peer = listener.welcome().await;
+    }
+    let mut state = client.state_changes();
+    soon(state.wait_for(|state| matches!(state, ConnectionState::Connected(_))))
+        .await
+        .expect("the client lives");
+}
+
+#[tokio::test]
+async fn the_state_can_be_followed() {
+    let listener = Listener::bind().await;
+    let options =
+        Client::builder(&listener.url()).backoff(Duration::from_secs(3600), Duration::from_secs(3600));
+    let (client, peer) = listener.connected(options).await;
+    let ConnectionState::Connected(info) = client.state() else { panic!("connected") };
+    assert_eq!((info.connection.as_str(), info.server.as_str(), info.user), ("c1", "script/1", None));
+    let mut state = client.state_changes();
+    peer.close(1012).await;
+    let waiting = soon(state.wait_for(|state| matches!(state, ConnectionState::Waiting { .. }))).await;
+    let ConnectionState::Waiting { retry_in, failure } = waiting.expect("the client lives").clone() else {
+        panic!("just matched")
+    };
+    assert!(retry_in <= Duration::from_secs(3600));
+    assert_eq!(failure, "closed by the broker (1012: the script says so)");
+}
+
+#[tokio::test]
+async fn connecting_goes_on_until_somebody_answers() {
+    let listener = Listener::bind().await;
+    let (client, _peer) = tokio::join!(soon(listener.client().connect()), async {
+        drop(listener.accept_tcp().await);
+        drop(listener.accept().await);
+        let mut peer = listener.accept().await;
+        let connect = peer.expect("connect").await;
+        peer.refuse(&connect, "unavailable", true).await;
+        listener.welcome().await
+    });
+    client.expect("connected in the end");
+}
+
+#[tokio::test]
+async fn connecting_gives_up_in_time_and_says_what_failed_last() {
+    let port = {
+        let listener = Listener::bind().await;
+        listener.url()
+    };
+    let error = soon(
+        Client::builder(&port)
+            .backoff(Duration::from_millis(1), Duration::from_millis(5))
+            .connect_timeout(Duration::from_millis(200))
+            .connect(),
+    )
+    .await
+    .expect_err("nobody is there");
+    assert!(matches!(&error, Error::Timeout { last_failure: Some(_), .. }), "{error}");
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_lazy_client_takes_requests_before_there_is_a_connection() {
+    let listener = Listener::bind().await;
+    let client = listener.client().connect_lazy().expect("good options");
+    let (subscription, _) = tokio::join!(soon(client.subscribe("t").into_future()), async {
+        listener.welcome().await.subscribed(3, json!({})).await
+    });
+    assert_eq!(subscription.expect("subscribed").position().to_string(), "e1:3");
+}
+
+#[tokio::test]
+async fn a_broker_that_falls_silent_is_left() {
+    let listener = Listener::bind().await;
+    let (client, peer) = listener.connected(listener.client()).await;
+    let mut state = client.state_changes();
+    // From here on time passes as fast as nothing happens.
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    let waiting = state.wait_for(|state| matches!(state, ConnectionState::Waiting { .. })).await;
+    drop(waiting);
+    let silence = start.elapsed();
+    tokio::time::resume();
+    assert!(
+        (34..=37).contains(&silence.as_secs()),
+        "after {silence:?}, ping interval 25 s and 10 s of grace"
+    );
+    drop(peer);
+    listener.welcome().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_no_frame_loses_the_connection_and_not_the_client() {
+    let listener = Listener::bind().await;
+    let (_client, mut peer) = listener.connected(listener.client()).await;
+    peer.say(json!("what?")).await;
+    listener.welcome().await;
+}
+
+#[tokio::test]
+async fn frames_of_a_later_version_are_passed_over() {
+    let listener = Listener::bind().await;
+    let (client, mut peer) = listener.connected(listener.client()).await;
+    peer.say(json!({"type": "party", "invited": true})).await;
+    let (pong, ()) = tokio::join!(soon(client.ping()), async {
+        let ping = peer.expect("ping").await;
+        peer.say(json!({"type": "pong", "id": ping["id"], "mood": "good"})).await;
+    });
+    pong.expect("still there");
+}

@@ -1,0 +1,127 @@
+//! Credentials: where they come from, and when they are asked for again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use fanfare_client::{CloseReason, ConnectOptions, Error};
+use serde_json::json;
+
+use crate::peer::{Listener, soon};
+
+/// A source that gives `token-1`, `token-2` and so on.
+fn counting(options: ConnectOptions) -> ConnectOptions {
+    let count = Arc::new(AtomicU32::new(0));
+    options.token_source(move || {
+        let n = count.fetch_add(1, Ordering::Relaxed) + 1;
+        async move { Ok::<_, std::io::Error>(format!("token-{n}")) }
+    })
+}
+
+#[tokio::test]
+async fn the_source_is_asked_anew_for_every_connection() {
+    let listener = Listener::bind().await;
+    let options = counting(listener.client()).name("test").version("1.2");
+    let (client, (peer, connect)) = tokio::join!(soon(options.connect()), async {
+        let mut peer = listener.accept().await;
+        let connect = peer.welcome().await;
+        (peer, connect)
+    });
+    drop(peer);
+    let _client = client.expect("connected");
+    assert_eq!((&connect["token"], &connect["name"]), (&json!("token-1"), &json!("test")));
+    assert_eq!(connect["version"], "1.2");
+    for n in 2..=4 {
+        let mut peer = listener.accept().await;
+        assert_eq!(peer.welcome().await["token"], format!("token-{n}"));
+    }
+}
+
+#[tokio::test]
+async fn refused_credentials_are_replaced_once() {
+    let listener = Listener::bind().await;
+    let (client, ()) = tokio::join!(soon(counting(listener.client()).connect()), async {
+        let mut peer = listener.accept().await;
+        let connect = peer.expect("connect").await;
+        peer.refuse(&connect, "unauthorized", false).await;
+        let mut peer = listener.accept().await;
+        assert_eq!(peer.expect("connect").await["token"], "token-2");
+        peer.close(4401).await;
+    });
+    assert!(matches!(client, Err(Error::Closed(CloseReason::Unauthorized(_)))), "{client:?}");
+}
+
+#[tokio::test]
+async fn a_connection_closed_for_its_old_credentials_comes_back_with_new_ones() {
+    let listener = Listener::bind().await;
+    let (_client, mut peer) = listener.connected(counting(listener.client())).await;
+    for n in 2..=3 {
+        peer.close(4401).await;
+        peer = listener.accept().await;
+        assert_eq!(peer.welcome().await["token"], format!("token-{n}"));
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_cannot_change_are_tried_once() {
+    let listener = Listener::bind().await;
+    let (client, ()) = tokio::join!(soon(listener.client().token("stale").connect()), async {
+        let mut peer = listener.accept().await;
+        let connect = peer.expect("connect").await;
+        assert_eq!(connect["token"], "stale");
+        peer.refuse(&connect, "unauthorized", false).await;
+    });
+    assert!(matches!(client, Err(Error::Closed(CloseReason::Unauthorized(_)))), "{client:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_fails_is_asked_again() {
+    let listener = Listener::bind().await;
+    let count = Arc::new(AtomicU32::new(0));
+    let options = listener.client().token_source(move || {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        async move { if n < 3 { Err("no token today") } else { Ok("late".to_owned()) } }
+    });
+    let (client, (_peer, connect)) = tokio::join!(soon(options.connect()), async {
+        let mut peer = listener.accept().await;
+        let connect = peer.welcome().await;
+        (peer, connect)
+    });
+    client.expect("connected");
+    assert_eq!(connect["token"], "late");
+}
+
+#[tokio::test]
+async fn credentials_are_refreshed_before_they_expire() {
+    let listener = Listener::bind().await;
+    let (client, mut peer) = tokio::join!(soon(counting(listener.client()).connect()), async {
+        let mut peer = listener.accept().await;
+        let connect = peer.expect("connect").await;
+        peer.say(json!({"type": "connected", "id": connect["id"], "connection": "c1", "user": "alice",
+            "server": "script/1", "ping_interval_ms": 3_600_000, "expires_at": unix_ms() + 100_000}))
+            .await;
+        peer
+    });
+    let _client = client.expect("connected");
+    for (n, after) in [(2, 89..=91), (3, 539..=541)] {
+        tokio::time::pause();
+        let start = tokio::time::Instant::now();
+        let refresh = peer.expect_at_leisure("refresh").await;
+        let waited = start.elapsed().as_secs();
+        tokio::time::resume();
+        assert_eq!(refresh["token"], format!("token-{n}"));
+        assert!(after.contains(&waited), "after {waited} s");
+        peer.say(json!({"type": "refreshed", "id": refresh["id"], "expires_at": unix_ms() + 600_000})).await;
+        // The answer has to arrive before time is let go again.
+        let (pong, ()) = tokio::join!(soon(_client.ping()), async {
+            let ping = peer.expect("ping").await;
+            peer.say(json!({"type": "pong", "id": ping["id"]})).await;
+        });
+        pong.expect("still there");
+    }
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(now.as_millis()).expect("64 bits are enough for now")
+}
