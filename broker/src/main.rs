@@ -1,2 +1,36 @@
-//! x
-fn main() {}
+//! `fanfare`: the broker and its command line.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::args::{Args, Command, ConfigCommand};
+use cli::output;
+
+fn main() -> ExitCode {
+    // clap exits with 2 on bad usage.
+    let args = Args::parse();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::notice(&format!("fanfare: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(Args { command, serve }: Args) -> anyhow::Result<()> {
+    match command {
+        None => cli::serve::run(serve),
+        Some(Command::Completions { shell }) => cli::completions(shell),
+        Some(Command::Config(ConfigCommand::Check { file })) => cli::config::check(file.as_deref()),
+        Some(Command::Config(ConfigCommand::Default)) => cli::config::default(),
+        Some(Command::Pub(args)) => cli::publish::run(args),
+        Some(Command::Serve(serve)) => cli::serve::run(serve),
+        Some(Command::Sub(args)) => cli::subscribe::run(args),
+    }
+}

@@ -1,0 +1,104 @@
+//! Accepts sockets and hands each to the least loaded worker.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use socket2::SockRef;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::Hub;
+use crate::worker::handle::Socket;
+
+/// What a socket above the limit is told.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+/// How long accepting rests when the process is out of file descriptors.
+const OUT_OF_FILES_REST: Duration = Duration::from_millis(50);
+/// Sockets that the kernel may hold for us.
+const BACKLOG: u32 = 4096;
+
+/// Proof that a socket counts among the connections; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    hub: Arc<Hub>,
+    router: Router,
+    /// Which worker it counts for.
+    worker: usize,
+}
+
+impl Admitted {
+    /// The routes of the listener that accepted it.
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.hub.connections.fetch_sub(1, Ordering::Relaxed);
+        self.hub.workers[self.worker].released();
+    }
+}
+
+/// A listener on that address.
+///
+/// # Errors
+/// Those of binding, with the address.
+pub(crate) fn bind(address: std::net::SocketAddr) -> io::Result<TcpListener> {
+    let name = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
+    let socket = match address {
+        std::net::SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
+        std::net::SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
+    }?;
+    // A restart finds its port free although connections of the last run linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address).map_err(name)?;
+    socket.listen(BACKLOG).map_err(name)
+}
+
+/// Accepts until `stop` is cancelled.
+pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, router: Router, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => match stream.into_std() {
+                Ok(stream) => admit(&hub, &router, stream),
+                Err(error) => tracing::debug!(%error, "an accepted socket failed"),
+            },
+            Err(error) if is_out_of_files(&error) => {
+                tracing::warn!(%error, "cannot accept: out of file descriptors; raise the limit or limits.connections");
+                tokio::time::sleep(OUT_OF_FILES_REST).await;
+            }
+            // The peer has gone already, or the like.
+            Err(error) => tracing::debug!(%error, "accepting failed"),
+        }
+    }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    // ENFILE and EMFILE.
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+fn admit(hub: &Arc<Hub>, router: &Router, stream: std::net::TcpStream) {
+    let before = hub.connections.fetch_add(1, Ordering::Relaxed);
+    if before >= hub.connections_max {
+        hub.connections.fetch_sub(1, Ordering::Relaxed);
+        hub.metrics.rejected("limit");
+        // A fresh socket takes so little at once, or its peer does without the reason.
+        drop(SockRef::from(&stream).send(FULL));
+        return;
+    }
+    let worker = hub.workers.least_loaded();
+    let admitted = Admitted { hub: Arc::clone(hub), router: router.clone(), worker };
+    if hub.workers[worker].adopt(Socket { stream, admitted }).is_err() {
+        hub.metrics.rejected("overload");
+    }
+}

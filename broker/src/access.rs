@@ -1,0 +1,213 @@
+//! Who may do what: grants, from tokens or for those without.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fanfare_protocol::TopicName;
+use sha2::{Digest, Sha256};
+
+use crate::config::{AccessConfig, ConfigError, GrantConfig, TokenConfig};
+
+/// Shortest token that a configuration may hold, in bytes.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// What the bearer of some credentials may do.
+#[derive(Debug, Default)]
+pub struct Grant {
+    /// Who it is, if anybody in particular.
+    pub user: Option<Arc<str>>,
+    subscribe: Patterns,
+    publish: Patterns,
+}
+
+impl Grant {
+    /// Whether topics named so may be subscribed to, and their history read.
+    pub fn may_subscribe(&self, topic: &str) -> bool {
+        self.subscribe.match_any(topic)
+    }
+
+    /// Whether topics named so may be published to.
+    pub fn may_publish(&self, topic: &str) -> bool {
+        self.publish.match_any(topic)
+    }
+}
+
+/// Topic patterns.
+#[derive(Debug, Default)]
+struct Patterns(Vec<Pattern>);
+
+#[derive(Debug)]
+enum Pattern {
+    All,
+    Exact(String),
+    Prefix(String),
+}
+
+impl Patterns {
+    fn match_any(&self, topic: &str) -> bool {
+        self.0.iter().any(|pattern| match pattern {
+            Pattern::All => true,
+            Pattern::Exact(name) => name == topic,
+            Pattern::Prefix(prefix) => topic.starts_with(prefix.as_str()),
+        })
+    }
+
+    fn parse(key: &str, patterns: &[String]) -> Result<Self, ConfigError> {
+        patterns.iter().map(|pattern| parse_pattern(key, pattern)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn parse_pattern(key: &str, pattern: &str) -> Result<Pattern, ConfigError> {
+    let (name, prefix) = match pattern.strip_suffix('*') {
+        Some("") => return Ok(Pattern::All),
+        Some(prefix) => (prefix, true),
+        None => (pattern, false),
+    };
+    name.parse::<TopicName>().map_err(|e| ConfigError::Value {
+        key: key.to_owned(),
+        message: format!("\"{pattern}\" is no pattern, which is \"*\", \"room:*\" or a topic's name: {e}"),
+    })?;
+    Ok(if prefix { Pattern::Prefix(name.to_owned()) } else { Pattern::Exact(name.to_owned()) })
+}
+
+/// The credentials are not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the token is not known")]
+pub struct UnknownToken;
+
+/// All grants.
+#[derive(Debug)]
+pub struct Access {
+    anonymous: Arc<Grant>,
+    /// By the SHA-256 of the token, so that looking one up tells nothing by its time.
+    by_token: HashMap<[u8; 32], Arc<Grant>>,
+    is_open: bool,
+}
+
+impl Access {
+    /// The grants of a configuration; without one anybody may do everything.
+    ///
+    /// # Errors
+    /// Names the key that is wrong. Reads token files.
+    pub fn new(config: Option<&AccessConfig>) -> Result<Self, ConfigError> {
+        let Some(config) = config else {
+            let everything = || Patterns(vec![Pattern::All]);
+            let anonymous = Arc::new(Grant { user: None, subscribe: everything(), publish: everything() });
+            return Ok(Self { anonymous, by_token: HashMap::new(), is_open: true });
+        };
+        let GrantConfig { subscribe, publish } = &config.anonymous;
+        let anonymous = Arc::new(Grant {
+            user: None,
+            subscribe: Patterns::parse("access.anonymous.subscribe", subscribe)?,
+            publish: Patterns::parse("access.anonymous.publish", publish)?,
+        });
+        let mut by_token = HashMap::new();
+        for token in &config.token {
+            let text = read_token(token)?;
+            let grant = Grant {
+                user: Some(token.user.as_str().into()),
+                subscribe: Patterns::parse("access.token.subscribe", &token.subscribe)?,
+                publish: Patterns::parse("access.token.publish", &token.publish)?,
+            };
+            if by_token.insert(digest(&text), Arc::new(grant)).is_some() {
+                return wrong(format!("two tokens are the same, one of them for user \"{}\"", token.user));
+            }
+        }
+        Ok(Self { anonymous, by_token, is_open: false })
+    }
+
+    /// Whether anybody may do everything.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// What the bearer of `token` may do; without one, what anybody may.
+    ///
+    /// # Errors
+    /// [`UnknownToken`]. Where access is open a token is not looked at.
+    pub fn grant(&self, token: Option<&str>) -> Result<Arc<Grant>, UnknownToken> {
+        match token {
+            Some(token) if !self.is_open => {
+                self.by_token.get(&digest(token)).map(Arc::clone).ok_or(UnknownToken)
+            }
+            _ => Ok(Arc::clone(&self.anonymous)),
+        }
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn wrong<T>(message: String) -> Result<T, ConfigError> {
+    Err(ConfigError::Value { key: "access.token".into(), message })
+}
+
+fn read_token(config: &TokenConfig) -> Result<String, ConfigError> {
+    let user = &config.user;
+    if user.is_empty() || user.chars().any(|c| c.is_control() || c == '*' || c == '>') {
+        return wrong(format!(
+            "\"{user}\" is no user: it may not be empty or hold control characters, '*' or '>'"
+        ));
+    }
+    let text = match (&config.token, &config.token_file) {
+        (Some(token), None) => token.clone(),
+        (None, Some(path)) => match std::fs::read_to_string(path) {
+            Ok(text) => text.trim().to_owned(),
+            Err(e) => return wrong(format!("{} cannot be read: {e}", path.display())),
+        },
+        _ => return wrong(format!("user \"{user}\" needs either token or token_file")),
+    };
+    if text.len() < TOKEN_BYTES_MIN {
+        return wrong(format!("the token of user \"{user}\" is shorter than {TOKEN_BYTES_MIN} bytes"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(text: &str) -> Result<Access, ConfigError> {
+        Access::new(Some(&toml::from_str(text).expect("well-formed")))
+    }
+
+    #[test]
+    fn an_empty_section_grants_nothing() {
+        let grant = access("").expect("good").grant(None).expect("anonymous");
+        assert!(!grant.may_subscribe("a") && !grant.may_publish("a"));
+    }
+
+    #[test]
+    fn a_token_grants_what_its_patterns_say() {
+        let access = access(
+            r#"[[token]]
+            user = "backend"
+            token = "0123456789abcdef"
+            subscribe = ["room:*", "news"]
+            publish = ["*"]"#,
+        )
+        .expect("good");
+        let grant = access.grant(Some("0123456789abcdef")).expect("known");
+        assert_eq!(grant.user.as_deref(), Some("backend"));
+        for (topic, may) in [("room:1", true), ("news", true), ("room", false), ("newsroom", false)] {
+            assert_eq!(grant.may_subscribe(topic), may, "{topic}");
+        }
+        assert!(grant.may_publish("anything"));
+        assert_eq!(access.grant(Some("0123456789abcdeF")).unwrap_err(), UnknownToken);
+    }
+
+    #[test]
+    fn bad_access_is_refused_by_name() {
+        for (text, expected) in [
+            ("[anonymous]\nsubscribe = [\"a b\"]", "access.anonymous.subscribe"),
+            ("[[token]]\nuser = \"u\"\ntoken = \"short\"", "shorter than 16"),
+            ("[[token]]\nuser = \"\"\ntoken = \"0123456789abcdef\"", "is no user"),
+            ("[[token]]\nuser = \"u\"", "needs either"),
+            ("[[token]]\nuser = \"u\"\ntoken_file = \"/nowhere/at/all\"", "/nowhere/at/all"),
+        ] {
+            let error = access(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A running broker: listeners, workers, the sweep, and how they stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::Access;
+use crate::config::{Config, ConfigError};
+use crate::engine::{Engine, MemoryEngine};
+use crate::hub::Hub;
+use crate::metrics::Metrics;
+use crate::namespaces::Namespaces;
+use crate::topic::budget::Budget;
+use crate::topic::table::{ShardFigures, TopicTable};
+use crate::worker::Worker;
+use crate::worker::handle::{Sockets, Workers};
+use crate::{acceptor, http};
+
+/// File descriptors that are not for connections: listeners, logs, runtimes, and some to spare.
+const FILES_RESERVED: u64 = 64;
+/// Connections on a system that does not say how many files it allows.
+const CONNECTIONS_DEFAULT: usize = 10_000;
+/// The table's shards are swept one after the other, each once in so long.
+const SWEEP_PASS: Duration = Duration::from_millis(800);
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address cannot be listened on, or a thread not started.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// A running broker. Dropped, it stops without closing its connections in peace.
+///
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use fanfare::{Broker, Config};
+///
+/// let broker = Broker::start(Config::for_tests()).await?;
+/// println!("ws://{}/ws", broker.public_addr());
+/// broker.stop().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Broker {
+    hub: Arc<Hub>,
+    public_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    /// Stops accepting, and has the workers drain.
+    drain: CancellationToken,
+    /// Ends everything else.
+    end: CancellationToken,
+    tasks: TaskTracker,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Binds the listeners and starts the workers.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        let access = Access::new(config.access.as_ref())?;
+        let connections_max = connections_max(config.limits.connections)?;
+        let public = acceptor::bind(config.server.listen)?;
+        let admin = acceptor::bind(config.server.admin_listen)?;
+        let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
+
+        let (hub, sockets) = build_hub(config, access, connections_max);
+        let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let mut this = Self { hub, public_addr, admin_addr, drain, end, tasks, workers: Vec::new() };
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            this.workers.push(start_worker(index, Arc::clone(&this.hub), sockets, this.drain.clone())?);
+        }
+        let hub = &this.hub;
+        let routes = http::public_routes(Arc::clone(hub));
+        this.tasks.spawn(acceptor::run(Arc::clone(hub), public, routes, this.drain.clone()));
+        let routes = http::admin::routes(Arc::clone(hub));
+        let serving = axum::serve(admin, routes).with_graceful_shutdown(this.end.clone().cancelled_owned());
+        this.tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the admin listener failed");
+            }
+        });
+        this.tasks.spawn(sweep(Arc::clone(hub), this.end.clone()));
+        Ok(this)
+    }
+
+    /// Where the public listener really listens.
+    pub fn public_addr(&self) -> SocketAddr {
+        self.public_addr
+    }
+
+    /// Where the admin listener really listens.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Connections that there may be.
+    pub fn connections_max(&self) -> usize {
+        self.hub.connections_max
+    }
+
+    /// Threads that own connections.
+    pub fn worker_count(&self) -> usize {
+        self.hub.workers.len()
+    }
+
+    /// Bytes that publications and message ids take now, as the budget counts them.
+    pub fn retained_bytes(&self) -> usize {
+        self.hub.table.budget().used()
+    }
+
+    /// Connections open now, HTTP ones included.
+    pub fn connections(&self) -> usize {
+        self.hub.connections.load(Ordering::Relaxed)
+    }
+
+    /// Stops in peace: no new connections, every connection closed with 1012 over the drain window after
+    /// what was acknowledged is delivered. Returns when everything has ended.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped half-way, connections are cut.
+    pub async fn stop(mut self) {
+        self.hub.start_draining();
+        self.hub.metrics.draining();
+        self.drain.cancel();
+        let workers = std::mem::take(&mut self.workers);
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in workers {
+                if worker.join().is_err() {
+                    tracing::error!("a worker had panicked");
+                }
+            }
+        });
+        if joined.await.is_err() {
+            tracing::error!("waiting for the workers failed");
+        }
+        self.end.cancel();
+        self.tasks.close();
+        // An operator's open connection to the admin listener must not hold the stop up.
+        drop(tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await);
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.hub.start_draining();
+        self.drain.cancel();
+        self.end.cancel();
+    }
+}
+
+fn build_hub(config: Config, access: Access, connections_max: usize) -> (Arc<Hub>, Vec<Sockets>) {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let worker_count = match config.server.workers {
+        0 => cores(),
+        count => count,
+    };
+    let (workers, sockets) = Workers::new(worker_count);
+    let budget = Budget::new(config.memory.retained.as_u64() as usize);
+    let namespaces = Namespaces::new(&config.namespace);
+    let metrics = Metrics::new(&namespaces, worker_count, &budget);
+    let table = TopicTable::new(namespaces, budget, config.limits.topics, worker_count);
+    let engine = Engine::Memory(MemoryEngine);
+    (Arc::new(Hub::new(config, access, table, workers, metrics, connections_max, engine)), sockets)
+}
+
+/// How many connections there may be; raises the file limit as far as it may.
+fn connections_max(configured: usize) -> Result<usize, ConfigError> {
+    let files = rlimit::increase_nofile_limit(u64::MAX).ok();
+    let allowed = files.map(|files| files.saturating_sub(FILES_RESERVED) as usize);
+    match (configured, allowed) {
+        (0, allowed) => Ok(allowed.unwrap_or(CONNECTIONS_DEFAULT)),
+        (configured, Some(allowed)) if configured > allowed => Err(ConfigError::Value {
+            key: "limits.connections".into(),
+            message: format!(
+                "{configured} connections do not fit the limit of open files, which allows {allowed}; raise it (ulimit -n, LimitNOFILE)"
+            ),
+        }),
+        (configured, _) => Ok(configured),
+    }
+}
+
+fn start_worker(
+    index: usize,
+    hub: Arc<Hub>,
+    sockets: Sockets,
+    drain: CancellationToken,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("fanfare-worker-{index}")).spawn(move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, async move { Worker::new(index, hub).run(sockets, drain).await });
+    })
+}
+
+/// Sweeps the topic table, one shard at a time.
+async fn sweep(hub: Arc<Hub>, end: CancellationToken) {
+    let mut ticks = tokio::time::interval(SWEEP_PASS / TopicTable::shards() as u32);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut by_shard: Vec<Vec<ShardFigures>> = vec![Vec::new(); TopicTable::shards()];
+    for shard in (0..TopicTable::shards()).cycle() {
+        tokio::select! {
+            () = end.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        by_shard[shard] = hub.table.sweep(shard);
+        if shard + 1 < TopicTable::shards() {
+            continue;
+        }
+        hub.table.tidy_recency();
+        for namespace in hub.table.namespaces().iter() {
+            let of = |shard: &Vec<ShardFigures>| shard[namespace.index];
+            let sum = |field: fn(ShardFigures) -> usize| by_shard.iter().map(|s| field(of(s))).sum();
+            let (topics, publications) = (sum(|f| f.topics), sum(|f| f.publications));
+            hub.metrics.kept(&namespace.name, topics, publications, sum(|f| f.bytes));
+        }
+    }
+}

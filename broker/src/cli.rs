@@ -1,0 +1,23 @@
+//! The command line.
+
+pub(crate) mod args;
+pub(crate) mod config;
+pub(crate) mod output;
+pub(crate) mod publish;
+pub(crate) mod serve;
+pub(crate) mod subscribe;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+/// Prints a shell's completions.
+pub(crate) fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::Args::command(), "fanfare", &mut script);
+    output::data(&script)
+}
+
+/// A runtime for a command that does one thing.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,175 @@
+//! What the user typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use fanfare_client::{Client, Codec, ConnectOptions, Position, TopicName};
+
+/// A pub/sub message broker with a WebSocket front end.
+///
+/// Without a command it starts the broker, like `fanfare serve`.
+#[derive(Debug, Parser)]
+#[command(name = "fanfare", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print a shell's completions.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Check a configuration, or print the default one.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Publish to a topic.
+    Pub(PubArgs),
+    /// Start the broker.
+    Serve(ServeArgs),
+    /// Subscribe to topics and print what is published.
+    Sub(SubArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a configuration file and the environment; exits with 1 if they cannot be used.
+    Check {
+        /// The file; without it the environment alone is checked.
+        #[arg(long = "config", value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print the default configuration, with comments.
+    Default,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// The configuration file (TOML); see `fanfare config default`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where browsers and backends connect; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where operators look at metrics and health; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// What is logged: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: tracing::Level,
+    /// Start on a public address although no access is configured: anybody may do everything.
+    #[arg(long)]
+    pub(crate) insecure_open: bool,
+}
+
+/// How to reach a broker.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConnectArgs {
+    /// The broker.
+    #[arg(long, value_name = "URL", env = "FANFARE_URL", default_value = "ws://127.0.0.1:8000/ws")]
+    url: String,
+    /// How frames are written.
+    #[arg(long, value_enum, default_value_t = CodecArg::Json)]
+    codec: CodecArg,
+    /// A file that holds the token; the environment variable FANFARE_TOKEN holds the token itself.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// How long to try to connect.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    connect_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CodecArg {
+    Json,
+    Msgpack,
+}
+
+impl ConnectArgs {
+    /// Connects as asked.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+        let codec = match self.codec {
+            CodecArg::Json => Codec::Json,
+            CodecArg::Msgpack => Codec::MessagePack,
+        };
+        let options: ConnectOptions = Client::builder(&self.url)
+            .codec(codec)
+            .name("fanfare-cli")
+            .version(env!("CARGO_PKG_VERSION"))
+            .connect_timeout(self.connect_timeout);
+        let options = match self.token()? {
+            Some(token) => options.token(token),
+            None => options,
+        };
+        options.connect().await.map_err(|e| anyhow::anyhow!("{}: {e}", self.url))
+    }
+
+    fn token(&self) -> anyhow::Result<Option<String>> {
+        match &self.token_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| anyhow::anyhow!("{} cannot be read: {e}", path.display()))?;
+                Ok(Some(text.trim().to_owned()))
+            }
+            None => Ok(std::env::var("FANFARE_TOKEN").ok().filter(|token| !token.is_empty())),
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PubArgs {
+    /// The topic.
+    pub(crate) topic: TopicName,
+    /// What to publish; `-` (or nothing) reads it from standard input.
+    pub(crate) data: Option<String>,
+    /// Each line of standard input is a publication.
+    #[arg(long, conflicts_with = "data")]
+    pub(crate) lines: bool,
+    /// What the data is. By default text, or binary where standard input is not UTF-8.
+    #[arg(long, value_enum)]
+    pub(crate) kind: Option<KindArg>,
+    /// Makes a retry safe: publishing again with the same id within the broker's window is a duplicate.
+    #[arg(long, value_name = "ID", conflicts_with = "lines")]
+    pub(crate) message_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KindArg {
+    Binary,
+    Json,
+    Text,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SubArgs {
+    /// The topics.
+    #[arg(required = true)]
+    pub(crate) topics: Vec<TopicName>,
+    /// First replay the newest so many publications of each topic.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "since")]
+    pub(crate) history: u64,
+    /// Continue after this position (of the one topic).
+    #[arg(long, value_name = "EPOCH:OFFSET")]
+    pub(crate) since: Option<Position>,
+    /// End after so many publications.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// End after this time; with --count, exit with 1 if they have not come by then.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write it as \"25s\" or \"2m\""))
+}

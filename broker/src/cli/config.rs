@@ -1,0 +1,22 @@
+//! `fanfare config`.
+
+use std::path::Path;
+
+use fanfare::access::Access;
+use fanfare::{Config, config};
+
+use super::output;
+
+/// Says whether a configuration can be used.
+pub(crate) fn check(file: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(file, std::env::vars())?;
+    config.check()?;
+    Access::new(config.access.as_ref())?;
+    output::notice("the configuration is good");
+    Ok(())
+}
+
+/// Prints the default configuration.
+pub(crate) fn default() -> anyhow::Result<()> {
+    output::data(config::DEFAULT_FILE.as_bytes())
+}

@@ -1,0 +1,310 @@
+//! Configuration: the file, then the environment, then a few flags.
+
+mod env;
+mod namespace;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+pub use env::overlay as overlay_environment;
+pub use namespace::{NamespaceConfig, Retention};
+
+/// The default configuration as a commented file: what `fanfare config default` prints.
+pub const DEFAULT_FILE: &str = include_str!("config/default.toml");
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Addresses, threads, start and stop.
+    pub server: ServerConfig,
+    /// Bounds of what a peer may do.
+    pub limits: LimitsConfig,
+    /// Bounds of the process as a whole.
+    pub memory: MemoryConfig,
+    /// Who may do what; nobody is asked where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessConfig>,
+    /// What topics keep, by namespace.
+    pub namespace: BTreeMap<String, NamespaceConfig>,
+}
+
+/// Addresses, threads, start and stop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// The public listener; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// The admin listener; port 0 picks a free one.
+    pub admin_listen: SocketAddr,
+    /// Threads that own connections; 0 means one per core.
+    pub workers: usize,
+    /// Over how long connections are closed at a stop.
+    #[serde(with = "humantime_serde")]
+    pub drain_window: Duration,
+    /// Origins of web pages that may connect, beside the broker's own host and loopback.
+    pub allowed_origins: Vec<String>,
+    /// Start on a public address although no access is configured.
+    pub insecure_open: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8001)),
+            workers: 0,
+            drain_window: Duration::from_secs(5),
+            allowed_origins: Vec::new(),
+            insecure_open: false,
+        }
+    }
+}
+
+/// Bounds of what a peer may do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Largest message, whole.
+    pub message_size: ByteSize,
+    /// Most fragments of one WebSocket message.
+    pub message_fragments: usize,
+    /// A message that has begun must be whole within this time.
+    #[serde(with = "humantime_serde")]
+    pub message_timeout: Duration,
+    /// Subscriptions of one connection.
+    pub subscriptions_per_connection: usize,
+    /// Connections in all; 0 derives it from the file limit.
+    pub connections: usize,
+    /// From accepting a connection to the end of its request's headers.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
+    /// How often every connection gets a WebSocket ping.
+    #[serde(with = "humantime_serde")]
+    pub ping_interval: Duration,
+    /// Bytes of an HTTP request's head.
+    pub header_size: ByteSize,
+    /// Headers of an HTTP request.
+    pub header_count: usize,
+    /// Kernel memory for what one connection has not read yet.
+    pub send_buffer: ByteSize,
+    /// Topics in all.
+    pub topics: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            message_size: ByteSize::kib(64),
+            message_fragments: fanfare_protocol::limits::FRAGMENTS_PER_MESSAGE_MAX,
+            message_timeout: Duration::from_secs(10),
+            subscriptions_per_connection: 1000,
+            connections: 0,
+            handshake_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(25),
+            header_size: ByteSize::kib(16),
+            header_count: 64,
+            send_buffer: ByteSize::kib(128),
+            topics: 1_000_000,
+        }
+    }
+}
+
+/// Bounds of the process as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// All publications kept for history together.
+    pub retained: ByteSize,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { retained: ByteSize::mib(512) }
+    }
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessConfig {
+    /// What those may do who bring no credentials.
+    pub anonymous: GrantConfig,
+    /// What the bearers of tokens may do.
+    pub token: Vec<TokenConfig>,
+}
+
+/// Topic patterns: `*`, `room:*` or a name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct GrantConfig {
+    /// What may be subscribed to, and its history read.
+    pub subscribe: Vec<String>,
+    /// What may be published to.
+    pub publish: Vec<String>,
+}
+
+/// A token and what its bearer may do.
+#[derive(Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenConfig {
+    /// Who its bearer is.
+    pub user: String,
+    /// The token itself.
+    #[serde(skip_serializing)]
+    pub token: Option<String>,
+    /// A file that holds the token.
+    pub token_file: Option<PathBuf>,
+    /// What may be subscribed to, and its history read.
+    pub subscribe: Vec<String>,
+    /// What may be published to.
+    pub publish: Vec<String>,
+}
+
+/// Leaves the token out.
+impl std::fmt::Debug for TokenConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenConfig").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A variable of the environment does not fit.
+    #[error("environment variable {name}: {message}")]
+    Environment {
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The file is no configuration.
+    #[error("{path}: {message}")]
+    File {
+        /// The file.
+        path: String,
+        /// Line, key and what is wrong.
+        message: String,
+    },
+    /// The keys do not fit together, or a value is out of range.
+    #[error("{key}: {message}")]
+    Value {
+        /// The key, as `section.key`.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Config {
+    /// The configuration of that file (if any) and the environment; not yet [checked](Self::check).
+    ///
+    /// # Errors
+    /// Names the file, line and key, or the variable, that is wrong.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let text = match file {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|e| ConfigError::File {
+                path: path.display().to_string(),
+                message: format!("cannot be read: {e}"),
+            })?,
+        };
+        let path = file.map_or_else(String::new, |path| path.display().to_string());
+        // Read on its own first: only here do errors know the line.
+        toml::from_str::<Self>(&text)
+            .map_err(|e| ConfigError::File { path: path.clone(), message: describe(&e, &text) })?;
+        let table: toml::Table =
+            text.parse().map_err(|e: toml::de::Error| ConfigError::File { path, message: e.to_string() })?;
+        overlay_environment(table, environment)
+    }
+
+    /// Checks what single values cannot show.
+    ///
+    /// # Errors
+    /// Names the key and what is wrong with it.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, message: &str| {
+            Err(ConfigError::Value { key: key.to_owned(), message: message.to_owned() })
+        };
+        let limits = &self.limits;
+        if limits.message_size.as_u64() == 0 || limits.message_size > ByteSize::gib(1) {
+            return wrong("limits.message_size", "expected 1 byte to 1GiB");
+        }
+        if limits.message_fragments == 0 {
+            return wrong("limits.message_fragments", "expected at least 1");
+        }
+        if limits.header_size < ByteSize::kib(8) || limits.header_size > ByteSize::mib(1) {
+            return wrong("limits.header_size", "expected 8KiB to 1MiB");
+        }
+        if limits.header_count == 0 {
+            return wrong("limits.header_count", "expected at least 1");
+        }
+        if limits.send_buffer < ByteSize::kib(8) || limits.send_buffer > ByteSize::gib(1) {
+            return wrong("limits.send_buffer", "expected 8KiB to 1GiB");
+        }
+        for (key, duration) in [
+            ("limits.message_timeout", limits.message_timeout),
+            ("limits.handshake_timeout", limits.handshake_timeout),
+            ("limits.ping_interval", limits.ping_interval),
+        ] {
+            if duration < Duration::from_millis(10) || duration > Duration::from_secs(86_400) {
+                return wrong(key, "expected 10ms to 1day");
+            }
+        }
+        for origin in &self.server.allowed_origins {
+            if origin != "*" && !origin.contains("://") {
+                return wrong(
+                    "server.allowed_origins",
+                    &format!("\"{origin}\" is no origin, which looks like \"https://app.example.com\""),
+                );
+            }
+        }
+        self.check_exposure()
+    }
+
+    /// A default must not let strangers in from the network.
+    fn check_exposure(&self) -> Result<(), ConfigError> {
+        let listen = self.server.listen;
+        if listen.ip().is_loopback() || self.access.is_some() || self.server.insecure_open {
+            return Ok(());
+        }
+        Err(ConfigError::Value {
+            key: "server.listen".into(),
+            message: format!(
+                "{listen} can be reached from the network, and without an [access] section anybody there may \
+                 subscribe and publish; configure access, listen on 127.0.0.1, or say --insecure-open"
+            ),
+        })
+    }
+
+    /// Free ports on loopback, two workers and no drain window: what tests want.
+    pub fn for_tests() -> Self {
+        let mut config = Self::default();
+        config.server.listen.set_port(0);
+        config.server.admin_listen.set_port(0);
+        config.server.workers = 2;
+        config.server.drain_window = Duration::ZERO;
+        config
+    }
+}
+
+/// Line, key and reason of what is wrong in a file.
+fn describe(error: &toml::de::Error, text: &str) -> String {
+    let Some(span) = error.span() else { return error.message().to_owned() };
+    let before = &text[..span.start.min(text.len())];
+    let line_number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(line_number - 1).unwrap_or_default().trim();
+    format!("line {line_number}: {}: in `{line}`", error.message())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! The environment: `FANFARE_SECTION__KEY`, laid over the file.
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{Config, ConfigError, DEFAULT_FILE};
+
+const PREFIX: &str = "FANFARE_";
+
+/// The configuration of `table` with the variables of the environment laid over it. An empty variable
+/// counts as unset.
+///
+/// # Errors
+/// Names the variable that is unknown or does not fit.
+pub fn overlay(
+    mut table: Table,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    let defaults: Table = DEFAULT_FILE.parse().expect("the default file is TOML, a test says so");
+    for (name, text) in environment {
+        // Other variables of ours, like FANFARE_URL, have no section.
+        let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else { continue };
+        if text.is_empty() {
+            continue;
+        }
+        let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+        let fail = |message: String| ConfigError::Environment { name: name.clone(), message };
+        let value = value_like(default_at(&defaults, &path), &text).map_err(fail)?;
+        // On its own first, so that what is wrong with it is said of it.
+        let mut alone = Table::new();
+        insert(&mut alone, &path, value.clone()).map_err(fail)?;
+        Config::deserialize(alone).map_err(|e| fail(e.message().to_owned()))?;
+        insert(&mut table, &path, value).map_err(fail)?;
+    }
+    Config::deserialize(table)
+        .map_err(|e| ConfigError::Value { key: "configuration".into(), message: e.to_string() })
+}
+
+/// The default of the key at `path`; every namespace has the keys of the default one.
+fn default_at<'a>(defaults: &'a Table, path: &[String]) -> Option<&'a Value> {
+    match path {
+        [section, _, key] if section == "namespace" => defaults.get(section)?.get("default")?.get(key),
+        [section, key] => defaults.get(section)?.get(key),
+        _ => None,
+    }
+}
+
+/// The text as a value of the same type as the key's default.
+fn value_like(default: Option<&Value>, text: &str) -> Result<Value, String> {
+    Ok(match default {
+        Some(Value::Integer(_)) => {
+            Value::Integer(text.parse().map_err(|_| format!("\"{text}\" is no whole number"))?)
+        }
+        Some(Value::Boolean(_)) => {
+            Value::Boolean(text.parse().map_err(|_| format!("\"{text}\" is neither true nor false"))?)
+        }
+        Some(Value::Array(_)) => {
+            Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
+        }
+        _ => Value::String(text.to_owned()),
+    })
+}
+
+fn insert(table: &mut Table, path: &[String], value: Value) -> Result<(), String> {
+    match path {
+        [] => Err("names no key".into()),
+        [key] => {
+            table.insert(key.clone(), value);
+            Ok(())
+        }
+        [section, rest @ ..] => {
+            let entry = table.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
+            insert(entry.as_table_mut().ok_or("names a key inside a value")?, rest, value)
+        }
+    }
+}

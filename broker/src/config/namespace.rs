@@ -1,0 +1,74 @@
+//! What the topics of a namespace keep.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+/// What the topics of one namespace keep; what is absent is as in `default`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct NamespaceConfig {
+    /// The newest so many publications are kept; 0 keeps none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_count: Option<usize>,
+    /// They are at most so large together, but for the newest one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_size: Option<ByteSize>,
+    /// They are kept so long after the last one.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub history_ttl: Option<Duration>,
+    /// An idle topic knows its epoch and offset so long.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub position_ttl: Option<Duration>,
+    /// A retry is recognised so long.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub duplicate_window: Option<Duration>,
+    /// A retry is recognised among the newest so many message ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate_count: Option<usize>,
+}
+
+/// What the topics of one namespace keep, every value known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retention {
+    /// Publications kept for history.
+    pub history_count: usize,
+    /// Their bytes together.
+    pub history_bytes: usize,
+    /// How long after the last publication they are kept.
+    pub history_ttl: Duration,
+    /// How long an idle topic knows its position.
+    pub position_ttl: Duration,
+    /// How long a retry is recognised.
+    pub duplicate_window: Duration,
+    /// Among how many message ids a retry is recognised.
+    pub duplicate_count: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            history_count: 256,
+            history_bytes: 1024 * 1024,
+            history_ttl: Duration::from_secs(5 * 60),
+            position_ttl: Duration::from_secs(60 * 60),
+            duplicate_window: Duration::from_secs(2 * 60),
+            duplicate_count: 1024,
+        }
+    }
+}
+
+impl NamespaceConfig {
+    /// This, and where it is silent what `default` says.
+    pub fn resolve(&self, default: Retention) -> Retention {
+        Retention {
+            history_count: self.history_count.unwrap_or(default.history_count),
+            history_bytes: self.history_size.map_or(default.history_bytes, |size| size.as_u64() as usize),
+            history_ttl: self.history_ttl.unwrap_or(default.history_ttl),
+            position_ttl: self.position_ttl.unwrap_or(default.position_ttl),
+            duplicate_window: self.duplicate_window.unwrap_or(default.duplicate_window),
+            duplicate_count: self.duplicate_count.unwrap_or(default.duplicate_count),
+        }
+    }
+}

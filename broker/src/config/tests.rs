@@ -1,0 +1,116 @@
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let path = std::env::temp_dir().join(format!("fanfare-config-{}-{:x}.toml", std::process::id(), {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(text)
+    }));
+    std::fs::write(&path, text).expect("the temporary directory can be written to");
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let loaded = Config::load(Some(&path), environment);
+    std::fs::remove_file(&path).expect("the file was just written");
+    loaded
+}
+
+fn keys(prefix: &str, table: &toml::Table, out: &mut Vec<String>) {
+    for (key, value) in table {
+        let path = format!("{prefix}{key}");
+        match value {
+            toml::Value::Table(inner) => keys(&format!("{path}."), inner, out),
+            _ => out.push(path),
+        }
+    }
+}
+
+#[test]
+fn the_default_file_says_what_the_code_does() {
+    let mut file: Config = toml::from_str(DEFAULT_FILE).expect("the default file can be read");
+    let default = file.namespace.remove("default").expect("the default namespace is in it");
+    assert_eq!(file, Config::default());
+    let all_absent = Retention {
+        history_count: 1,
+        history_bytes: 1,
+        history_ttl: Duration::ZERO,
+        position_ttl: Duration::ZERO,
+        duplicate_window: Duration::ZERO,
+        duplicate_count: 1,
+    };
+    assert_eq!(default.resolve(all_absent), Retention::default());
+}
+
+#[test]
+fn the_default_file_names_every_key() {
+    let mut in_code = Config::default();
+    in_code.namespace.insert("default".into(), NamespaceConfig::default());
+    let table = toml::Table::try_from(&in_code).expect("a configuration is a table");
+    let (mut code, mut file) = (Vec::new(), Vec::new());
+    keys("", &table, &mut code);
+    keys("", &DEFAULT_FILE.parse().expect("the default file is TOML"), &mut file);
+    code.retain(|key| !file.contains(key));
+    assert!(code.is_empty(), "the default file does not name {code:?}");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line() {
+    let error = load("[server]\nlisten = \"127.0.0.1:1\"\nlisen = 3\n", &[]).unwrap_err().to_string();
+    assert!(error.contains("line 3") && error.contains("lisen") && error.contains(".toml"), "{error}");
+}
+
+#[test]
+fn a_bad_value_is_named_with_its_line() {
+    for (line, expected) in [
+        ("message_size = \"64 bananas\"", "message_size"),
+        ("ping_interval = \"soon\"", "ping_interval"),
+        ("topics = -1", "topics"),
+    ] {
+        let error = load(&format!("\n[limits]\n{line}\n"), &[]).unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn the_environment_goes_before_the_file() {
+    let config = load(
+        "[server]\nworkers = 3\n[limits]\nconnections = 7\n",
+        &[
+            ("FANFARE_SERVER__WORKERS", "4"),
+            ("FANFARE_SERVER__ALLOWED_ORIGINS", "https://a.example, https://b.example"),
+            ("FANFARE_LIMITS__MESSAGE_SIZE", "1MiB"),
+            ("FANFARE_NAMESPACE__ROOM__HISTORY_COUNT", "9"),
+            ("FANFARE_MEMORY__RETAINED", ""),
+            ("OTHER", "x"),
+        ],
+    )
+    .expect("all of it is good");
+    assert_eq!(config.server.workers, 4);
+    assert_eq!(config.server.allowed_origins, ["https://a.example", "https://b.example"]);
+    assert_eq!(config.limits.connections, 7);
+    assert_eq!(config.limits.message_size, ByteSize::mib(1));
+    assert_eq!(config.namespace["room"].history_count, Some(9));
+    assert_eq!(config.memory.retained, ByteSize::mib(512));
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    for (name, value) in [
+        ("FANFARE_SERVER__LISEN", "127.0.0.1:1"),
+        ("FANFARE_SERVER__WORKERS", "many"),
+        ("FANFARE_LIMITS__PING_INTERVAL", "soon"),
+        ("FANFARE_NOWHERE__KEY", "x"),
+    ] {
+        let error = load("", &[(name, value)]).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn a_public_address_needs_access_or_a_word() {
+    let public = "[server]\nlisten = \"0.0.0.0:8000\"\n";
+    let error = load(public, &[]).expect("well-formed").check().unwrap_err().to_string();
+    assert!(error.contains("--insecure-open") && error.contains("[access]"), "{error}");
+    load(&format!("{public}insecure_open = true\n"), &[]).expect("well-formed").check().expect("said so");
+    load(&format!("{public}[access.anonymous]\nsubscribe = [\"*\"]\n"), &[])
+        .expect("well-formed")
+        .check()
+        .expect("access is configured");
+}

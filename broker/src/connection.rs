@@ -1,0 +1,469 @@
+//! One WebSocket: its socket, what it subscribes to, and what waits to be written. [hot]
+//!
+//! A connection lives on its worker's thread. Its own task reads, and writes when the socket was full;
+//! the worker's rounds write to it directly. An idle connection holds no buffer and no timer.
+
+mod delivery;
+mod native;
+pub(crate) use native::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
+mod outbox;
+mod raw;
+mod session;
+mod subscribe;
+pub(crate) mod subscription;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::num::NonZeroU64;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use fanfare_protocol::{CloseCode, OnLag};
+use slab::Slab;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::access::Grant;
+use crate::topic::publication::Encoding;
+use crate::websocket::{Decoder, Incoming, MessageLimits, Outgoing, Violation, put_close, put_frame};
+use crate::worker::{READ_BYTES, Worker};
+pub(crate) use delivery::PumpEnd;
+use outbox::Outbox;
+use session::Session;
+use subscription::Subscription;
+
+/// While so many bytes wait to be written, nothing more is read: a peer that asks and does not read
+/// the answers waits for itself.
+const UNREAD_REPLIES_MAX: usize = 256 * 1024;
+/// Reads in a row before others have their turn.
+const READS_PER_TURN: usize = 8;
+/// A closing connection is dropped after so long, whether or not its peer has read the close frame.
+const LINGER_MS: u32 = 10_000;
+
+/// A connection's name, unique in its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(NonZeroU64);
+
+impl ConnectionId {
+    pub(crate) fn new(id: u64) -> Self {
+        Self(NonZeroU64::new(id).expect("ids count from 1"))
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+/// What the HTTP request asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) encoding: Encoding,
+    /// `None`: the credentials were bad, which the connection is to be told by its close code.
+    pub(crate) grant: Option<Arc<Grant>>,
+    /// A raw connection's one subscription.
+    pub(crate) raw: Option<RawRequest>,
+}
+
+/// What a raw connection subscribes to.
+#[derive(Debug, Clone)]
+pub(crate) struct RawRequest {
+    pub(crate) topic: fanfare_protocol::TopicName,
+    pub(crate) history: u64,
+    pub(crate) echo: bool,
+    pub(crate) on_lag: OnLag,
+}
+
+/// One WebSocket.
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    /// Its key in its worker.
+    pub(crate) key: usize,
+    pub(crate) encoding: Encoding,
+    /// A raw connection publishes to its one topic.
+    raw_topic: Option<fanfare_protocol::TopicName>,
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    /// The socket takes no more: its own task waits until it does.
+    is_blocked: Cell<bool>,
+    /// The round at hand has queued something.
+    pub(crate) touched: Cell<bool>,
+    /// What the metrics know of the bytes in its outbox.
+    reported_queue: Cell<i64>,
+    waker: Cell<Option<Waker>>,
+    /// Never borrowed across a call that may reach another connection or the worker's topics.
+    pub(crate) state: RefCell<State>,
+}
+
+/// What changes in a connection's life.
+#[derive(Debug)]
+pub(crate) struct State {
+    decoder: Decoder,
+    pub(crate) outbox: Outbox,
+    session: Session,
+    pub(crate) subscriptions: Slab<Subscription>,
+    /// Invariant: how many of the subscriptions are behind.
+    pub(crate) behind: usize,
+    /// When the peer was last heard of, in the worker's milliseconds.
+    heard_at: u32,
+    pinged_at: u32,
+    /// Since when a message is on its way in that is not whole.
+    amid_since: Option<u32>,
+    phase: Phase,
+    /// Why it closed, for the metrics.
+    reason: &'static str,
+}
+
+/// How far a connection's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// What its topics have is still delivered, then it is closed.
+    Draining {
+        until: u32,
+    },
+    /// A close frame is the last thing that waits.
+    Closing {
+        until: u32,
+        /// The peer closed first: nothing more comes from it.
+        by_peer: bool,
+    },
+    /// Everything is written; the peer has yet to close its side, or else what it has not read might be
+    /// thrown away.
+    Lingering {
+        until: u32,
+    },
+    Gone,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.id)
+            .field("encoding", &self.encoding)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Serves a socket that has become a WebSocket, until it is closed. `early` is what was read of it
+    /// beyond the HTTP request.
+    pub(crate) async fn run(worker: Rc<Worker>, stream: TcpStream, early: &[u8], request: Request) {
+        let hub = Arc::clone(&worker.hub);
+        let Request { encoding, grant, raw } = request;
+        let is_known = grant.is_some();
+        let connection = worker.insert(|key| {
+            let now = worker.now_ms();
+            Rc::new(Self {
+                id: hub.next_connection_id(),
+                key,
+                encoding,
+                raw_topic: raw.as_ref().map(|raw| raw.topic.clone()),
+                worker: Rc::clone(&worker),
+                stream,
+                is_blocked: Cell::new(false),
+                touched: Cell::new(false),
+                reported_queue: Cell::new(0),
+                waker: Cell::new(None),
+                state: RefCell::new(State {
+                    decoder: Decoder::default(),
+                    outbox: Outbox::default(),
+                    session: Session::new(grant.unwrap_or_default()),
+                    subscriptions: Slab::new(),
+                    behind: 0,
+                    heard_at: now,
+                    pinged_at: now,
+                    amid_since: None,
+                    phase: Phase::Open,
+                    reason: "lost",
+                }),
+            })
+        });
+        hub.metrics.opened(encoding);
+        if !is_known {
+            connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
+        } else if let Some(raw) = raw {
+            connection.start_raw(&raw);
+        }
+        if !early.is_empty() {
+            connection.receive(&mut early.to_vec());
+        }
+        std::future::poll_fn(|cx| connection.poll(cx)).await;
+        connection.end_subscriptions();
+        worker.remove(&connection);
+        worker.stats.queued(-connection.reported_queue.get());
+        hub.metrics.closed(connection.state.borrow().reason);
+    }
+
+    /// Wakes the connection's own task.
+    pub(crate) fn wake(&self) {
+        let waker = self.waker.take();
+        if let Some(waker) = &waker {
+            waker.wake_by_ref();
+        }
+        self.waker.set(waker);
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.is_blocked.get()
+    }
+
+    /// Reads and writes as far as the socket lets it; ready when the connection is gone.
+    fn poll(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.waker.take().is_some_and(|waker| {
+            let same = waker.will_wake(cx.waker());
+            self.waker.set(Some(waker));
+            same
+        }) {
+            self.waker.set(Some(cx.waker().clone()));
+        }
+        for _ in 0..READS_PER_TURN {
+            if self.is_blocked.get() {
+                match self.stream.poll_write_ready(cx) {
+                    Poll::Ready(Ok(())) => self.is_blocked.set(false),
+                    Poll::Ready(Err(_)) => self.lose(),
+                    Poll::Pending => {}
+                }
+            }
+            let pumped = if self.is_blocked.get() { PumpEnd::Blocked } else { self.pump() };
+            if self.state.borrow().phase == Phase::Gone {
+                return Poll::Ready(());
+            }
+            if pumped == PumpEnd::Blocked
+                && self.is_blocked.get()
+                && self.stream.poll_write_ready(cx).is_ready()
+            {
+                // Writable again meanwhile: the next turn goes on.
+                self.is_blocked.set(false);
+                continue;
+            }
+            if pumped == PumpEnd::Yield {
+                break;
+            }
+            if self.state.borrow().outbox.len() > UNREAD_REPLIES_MAX {
+                return Poll::Pending;
+            }
+            match self.stream.poll_read_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => self.lose(),
+                Poll::Ready(Ok(())) => self.read(),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads once, into the worker's scratch buffer.
+    fn read(self: &Rc<Self>) {
+        let mut scratch = self.worker.scratch.take();
+        scratch.resize(READ_BYTES, 0);
+        match self.stream.try_read(&mut scratch) {
+            Ok(0) => self.lose(),
+            Ok(count) => {
+                self.worker.stats.received(count);
+                self.receive(&mut scratch[..count]);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.lose(),
+        }
+        self.worker.scratch.set(scratch);
+    }
+
+    /// Takes in what was read.
+    fn receive(self: &Rc<Self>, bytes: &mut [u8]) {
+        let mut decoder = {
+            let mut state = self.state.borrow_mut();
+            state.heard_at = self.worker.now_ms();
+            if !matches!(state.phase, Phase::Open | Phase::Draining { .. }) {
+                return;
+            }
+            std::mem::take(&mut state.decoder)
+        };
+        let limits = &self.worker.hub.config.limits;
+        let limits = MessageLimits {
+            bytes: limits.message_size.as_u64() as usize,
+            fragments: limits.message_fragments,
+        };
+        let result = decoder.decode(bytes, limits, |incoming| self.take(incoming));
+        let mut state = self.state.borrow_mut();
+        state.amid_since = match (decoder.is_amid(), state.amid_since) {
+            (false, _) => None,
+            (true, Some(since)) => Some(since),
+            (true, None) => Some(state.heard_at),
+        };
+        state.decoder = decoder;
+        drop(state);
+        if let Err(Violation { code, reason }) = result {
+            self.close(code, reason);
+        }
+    }
+
+    fn take(self: &Rc<Self>, incoming: Incoming<'_>) -> ControlFlow<()> {
+        match incoming {
+            Incoming::Ping(payload) => {
+                let mut state = self.state.borrow_mut();
+                if !state.outbox.is_full_of_control() {
+                    let mut pong = Vec::with_capacity(payload.len() + 2);
+                    put_frame(&mut pong, Outgoing::Pong, payload);
+                    state.outbox.push_control(&pong);
+                }
+            }
+            Incoming::Pong => {}
+            Incoming::Close(code) => self.closed_by_peer(code),
+            Incoming::Text(text) => match self.raw_topic {
+                Some(_) => self.publish_raw(fanfare_protocol::Payload::text(text)),
+                None => self.native_message(fanfare_protocol::Codec::Json, text.as_bytes()),
+            },
+            Incoming::Binary(bytes) => match self.raw_topic {
+                Some(_) => self.publish_raw(fanfare_protocol::Payload::binary(bytes.to_vec())),
+                None => self.native_message(fanfare_protocol::Codec::MessagePack, bytes),
+            },
+        }
+        match self.state.borrow().phase {
+            Phase::Open | Phase::Draining { .. } => ControlFlow::Continue(()),
+            Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Gone => ControlFlow::Break(()),
+        }
+    }
+
+    /// Closes at once: what waits is dropped, but for a frame that was begun.
+    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
+        self.end_subscriptions();
+        let mut state = self.state.borrow_mut();
+        if matches!(state.phase, Phase::Open | Phase::Draining { .. }) {
+            tracing::debug!(connection = %self.id, code = code.get(), reason, "closing");
+            let keep_replies = code.range() == fanfare_protocol::CloseRange::StayAway;
+            self.put_close(&mut state, code, reason, keep_replies, false);
+        }
+    }
+
+    /// Queues the close frame and waits for it to be written. Replies that wait, among them the error
+    /// that explains the close, may be kept before it.
+    fn put_close(&self, state: &mut State, code: CloseCode, reason: &str, keep: bool, by_peer: bool) {
+        if !keep {
+            state.outbox.discard();
+        }
+        state.outbox.push_with(|out| put_close(out, code, reason));
+        state.reason = reason_of(code, by_peer);
+        state.amid_since = None;
+        state.decoder = Decoder::default();
+        state.phase = Phase::Closing { until: self.worker.now_ms().wrapping_add(LINGER_MS), by_peer };
+        self.wake();
+    }
+
+    /// The peer closes: it is answered with its own code.
+    fn closed_by_peer(&self, code: Option<CloseCode>) {
+        self.end_subscriptions();
+        let mut state = self.state.borrow_mut();
+        self.put_close(&mut state, code.unwrap_or(CloseCode::NORMAL), "", false, true);
+    }
+
+    /// Closes with 1012 once everything that its topics have is written.
+    pub(crate) fn close_after_delivery(self: &Rc<Self>) {
+        if self.state.borrow().phase != Phase::Open {
+            return;
+        }
+        let keys: Vec<usize> = self.state.borrow().subscriptions.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.worker.leave(self, key);
+        }
+        self.state.borrow_mut().phase =
+            Phase::Draining { until: self.worker.now_ms().wrapping_add(LINGER_MS) };
+        self.wake();
+    }
+
+    /// Drops the connection without a word: its peer has had its time.
+    pub(crate) fn abandon(&self) {
+        self.state.borrow_mut().phase = Phase::Gone;
+        self.wake();
+    }
+
+    /// The socket failed, or the peer closed it.
+    fn lose(&self) {
+        self.abandon();
+    }
+
+    /// Everything is written: goes on with what follows in its life.
+    fn written_out(&self) {
+        let mut state = self.state.borrow_mut();
+        match state.phase {
+            Phase::Draining { .. } if state.behind == 0 => {
+                self.put_close(&mut state, CloseCode::SERVICE_RESTART, "the server restarts", true, false);
+            }
+            Phase::Closing { by_peer: true, .. } => state.phase = Phase::Gone,
+            Phase::Closing { until, .. } => {
+                // Tells the peer that nothing more comes; it may still be sending.
+                drop(SockRef::from(&self.stream).shutdown(Shutdown::Write));
+                state.phase = Phase::Lingering { until };
+            }
+            Phase::Draining { .. } | Phase::Gone | Phase::Lingering { .. } | Phase::Open => {}
+        }
+    }
+
+    /// Looks after deadlines and pings.
+    pub(crate) fn sweep(self: &Rc<Self>, now: u32) {
+        let limits = &self.worker.hub.config.limits;
+        let ping_ms = limits.ping_interval.as_millis() as u32;
+        let state = self.state.borrow();
+        let passed = |at: u32| now.wrapping_sub(at) < u32::MAX / 2;
+        match state.phase {
+            Phase::Draining { until } | Phase::Closing { until, .. } | Phase::Lingering { until } => {
+                drop(state);
+                if passed(until) {
+                    self.abandon();
+                }
+                return;
+            }
+            Phase::Gone => return,
+            Phase::Open => {}
+        }
+        let silent_ms = now.wrapping_sub(state.heard_at);
+        let is_amid_too_long = state
+            .amid_since
+            .is_some_and(|since| u128::from(now.wrapping_sub(since)) > limits.message_timeout.as_millis());
+        let is_ping_due = now.wrapping_sub(state.pinged_at) >= ping_ms;
+        let is_stuck = self.is_blocked.get() && state.behind > 0;
+        drop(state);
+        if silent_ms >= ping_ms.saturating_mul(2) {
+            self.close(CloseCode::TIMEOUT, "nothing was heard for two ping intervals");
+        } else if is_amid_too_long {
+            self.close(CloseCode::TIMEOUT, "a message was not whole in time");
+        } else if is_stuck && self.must_disconnect_for_lag() {
+            self.close_too_slow();
+        } else if is_ping_due {
+            self.ping(now);
+        }
+    }
+
+    fn ping(self: &Rc<Self>, now: u32) {
+        let mut state = self.state.borrow_mut();
+        state.pinged_at = now;
+        if !state.outbox.is_full_of_control() {
+            state.outbox.push_control(&[Outgoing::Ping as u8, 0]);
+            drop(state);
+            self.wake();
+        }
+    }
+}
+
+/// A close code as a label of the metrics.
+fn reason_of(code: CloseCode, by_peer: bool) -> &'static str {
+    match code {
+        _ if by_peer => "peer",
+        CloseCode::PROTOCOL_ERROR => "protocol_error",
+        CloseCode::UNSUPPORTED => "unsupported",
+        CloseCode::INVALID_UTF8 => "invalid_utf8",
+        CloseCode::TOO_LARGE => "too_large",
+        CloseCode::SERVICE_RESTART => "drain",
+        CloseCode::BAD_FRAME => "bad_frame",
+        CloseCode::UNAUTHORIZED | CloseCode::FORBIDDEN => "auth",
+        CloseCode::TIMEOUT => "timeout",
+        CloseCode::TOO_SLOW => "slow_consumer",
+        CloseCode::UNAVAILABLE => "unavailable",
+        _ => "other",
+    }
+}

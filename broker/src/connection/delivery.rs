@@ -1,0 +1,207 @@
+//! Writing to the socket, and catching up from the ring. [hot; life of a publication: steps 6 and 7]
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fanfare_protocol::{CloseCode, Epoch, Gap, Offset, OnLag, ServerFrame, TopicRef};
+
+use super::outbox::SLICES_MAX;
+use super::subscription::Place;
+use super::{Connection, Phase};
+use crate::topic::Topic;
+use crate::topic::publication::Publication;
+use crate::topic::ring::Lagged;
+
+/// Bytes that a connection reads from the ring before it writes them.
+const CATCH_UP_BYTES: usize = 64 * 1024;
+/// Publications that it reads of one topic at a time.
+const CATCH_UP_COUNT: usize = 256;
+/// Times that a connection catches up before others have their turn.
+const PUMPS_PER_TURN: usize = 8;
+
+/// How writing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PumpEnd {
+    /// The socket takes no more for now.
+    Blocked,
+    /// Nothing is left to write.
+    Done,
+    /// Something is left, but others should have their turn.
+    Yield,
+}
+
+impl Connection {
+    /// Writes what waits, with as few calls as may be.
+    pub(crate) fn write(&self) -> PumpEnd {
+        let end = self.write_all();
+        let queued = self.state.borrow().outbox.len() as i64;
+        self.worker.stats.queued(queued - self.reported_queue.replace(queued));
+        end
+    }
+
+    fn write_all(&self) -> PumpEnd {
+        loop {
+            let mut state = self.state.borrow_mut();
+            if state.outbox.is_empty() {
+                return PumpEnd::Done;
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let filled = state.outbox.slices(&mut slices);
+            let written = match &slices[..filled] {
+                [one] => self.stream.try_write(one),
+                many => self.stream.try_write_vectored(many),
+            };
+            match written {
+                Ok(count) => {
+                    state.outbox.advance(count);
+                    self.worker.stats.sent(count);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_blocked.set(true);
+                    return PumpEnd::Blocked;
+                }
+                Err(_) => {
+                    drop(state);
+                    self.lose();
+                    return PumpEnd::Done;
+                }
+            }
+        }
+    }
+
+    /// Writes what waits, then what the subscriptions that are behind have yet to get.
+    pub(super) fn pump(self: &Rc<Self>) -> PumpEnd {
+        for _ in 0..PUMPS_PER_TURN {
+            if self.write() == PumpEnd::Blocked {
+                return PumpEnd::Blocked;
+            }
+            self.catch_up();
+            if self.state.borrow().outbox.is_empty() {
+                self.written_out();
+                if self.state.borrow().outbox.is_empty() {
+                    return PumpEnd::Done;
+                }
+            }
+        }
+        PumpEnd::Yield
+    }
+
+    /// Reads from the ring for the subscriptions that are behind, up to a bound.
+    fn catch_up(self: &Rc<Self>) {
+        if self.state.borrow().behind == 0 {
+            return;
+        }
+        let behind: Vec<usize> = {
+            let state = self.state.borrow();
+            let is_behind = |place| matches!(place, Place::Behind { .. });
+            state.subscriptions.iter().filter(|(_, s)| is_behind(s.place)).map(|(key, _)| key).collect()
+        };
+        let mut publications = Vec::new();
+        for key in behind {
+            if self.state.borrow().outbox.len() >= CATCH_UP_BYTES {
+                return;
+            }
+            self.catch_up_with(key, &mut publications);
+            if !matches!(self.state.borrow().phase, Phase::Open | Phase::Draining { .. }) {
+                return;
+            }
+        }
+    }
+
+    /// Reads from the ring for one subscription; one that has everything goes back in step.
+    fn catch_up_with(self: &Rc<Self>, key: usize, publications: &mut Vec<Arc<Publication>>) {
+        let (topic, next, echo, on_lag) = {
+            let state = self.state.borrow();
+            let subscription = &state.subscriptions[key];
+            let Place::Behind { next } = subscription.place else { return };
+            (Arc::clone(&subscription.topic), next, subscription.echo, subscription.on_lag)
+        };
+        publications.clear();
+        let next = match topic.read(next, CATCH_UP_COUNT, CATCH_UP_BYTES, publications) {
+            Err(lagged) => match self.skip(&topic, next, lagged, on_lag) {
+                Some(next) => next,
+                None => return self.close_too_slow(),
+            },
+            Ok(head) => {
+                self.queue(&topic, publications, echo);
+                let next = publications.last().map_or(next, |last| last.offset.next());
+                if next > head.offset {
+                    return self.caught_up(key, &topic, next);
+                }
+                next
+            }
+        };
+        self.state.borrow_mut().subscriptions[key].place = Place::Behind { next };
+    }
+
+    fn queue(&self, topic: &Topic, publications: &[Arc<Publication>], echo: bool) {
+        let mut state = self.state.borrow_mut();
+        let wanted = publications.iter().filter(|p| echo || p.content.origin != Some(self.id));
+        let mut count = 0;
+        for publication in wanted {
+            state.outbox.push_with(|out| out.extend_from_slice(publication.frame(self.encoding)));
+            count += 1;
+        }
+        self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
+    }
+
+    fn caught_up(self: &Rc<Self>, key: usize, topic: &Arc<Topic>, next: Offset) {
+        self.state.borrow_mut().behind -= 1;
+        if matches!(self.state.borrow().phase, Phase::Draining { .. }) {
+            self.state.borrow_mut().subscriptions.remove(key);
+            self.worker.remove_subscription(topic);
+        } else {
+            self.worker.join(self, key, next);
+        }
+    }
+
+    /// Skips what the ring has lost, as the subscription's policy says, and says so. Returns where to go
+    /// on, or `None` when the connection is to be closed.
+    fn skip(&self, topic: &Topic, next: Offset, lagged: Lagged, on_lag: OnLag) -> Option<Offset> {
+        let head = topic.position();
+        let (to_next, action) = match on_lag {
+            OnLag::Disconnect => return None,
+            OnLag::Gap => (lagged.oldest, "gap"),
+            OnLag::Latest => (lagged.oldest.max(head.offset), "latest"),
+        };
+        let missed = to_next.get() - next.get();
+        self.worker.hub.metrics.slow_consumer(topic.namespace.index, action, missed);
+        self.say_gap(topic, head.epoch, next, to_next, missed);
+        Some(to_next)
+    }
+
+    /// A raw connection cannot be told; it is closed instead unless it asked for the newest alone.
+    fn say_gap(&self, topic: &Topic, epoch: Epoch, from: Offset, next: Offset, missed: u64) {
+        if let Some(codec) = self.encoding.codec() {
+            self.send(
+                codec,
+                &ServerFrame::Gap(Gap {
+                    topic: TopicRef::from(&topic.name),
+                    epoch,
+                    from,
+                    to: Offset::new(next.get() - 1),
+                    missed: Some(missed),
+                }),
+            );
+        }
+    }
+
+    /// Whether a subscription whose policy is to be closed has lost something it can no longer get.
+    pub(super) fn must_disconnect_for_lag(&self) -> bool {
+        let state = self.state.borrow();
+        state.subscriptions.iter().any(|(_, subscription)| match subscription.place {
+            Place::Behind { next } if subscription.on_lag == OnLag::Disconnect => {
+                subscription.topic.read(next, 0, 0, &mut Vec::new()).is_err()
+            }
+            _ => false,
+        })
+    }
+
+    pub(super) fn close_too_slow(&self) {
+        let metrics = &self.worker.hub.metrics;
+        let namespace = self.state.borrow().subscriptions.iter().next().map(|(_, s)| s.topic.namespace.index);
+        metrics.slow_consumer(namespace.unwrap_or_default(), "disconnected", 0);
+        self.close(CloseCode::TOO_SLOW, "the reader fell behind what the topic keeps");
+    }
+}

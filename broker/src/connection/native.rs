@@ -1,0 +1,219 @@
+//! The native protocol: frames in, replies out.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use fanfare_protocol::{
+    ClientFrame, ClientOp, CloseCode, Codec, ErrorCode, ErrorFrame, FrameError, Position, Publish, RequestId,
+    ServerFrame, Subscribe, Subscribed, TopicRef,
+};
+use tokio::time::Instant;
+
+use super::Connection;
+use super::session::{Denied, denied};
+use super::subscribe::Start;
+use crate::metrics::Source;
+use crate::topic::publication::{Unpositioned, message_kind};
+use crate::websocket::put_frame_with;
+
+/// Publications in one `history` reply, if the request does not say less.
+pub(crate) const HISTORY_COUNT_MAX: usize = 1000;
+/// Payload bytes in one `history` reply.
+pub(crate) const HISTORY_BYTES_MAX: usize = 1024 * 1024;
+/// While so many bytes wait to be read by the peer, `history` is refused.
+const HISTORY_UNREAD_MAX: usize = 256 * 1024;
+
+impl Connection {
+    /// Handles one WebSocket message.
+    pub(super) fn native_message(self: &Rc<Self>, came_as: Codec, message: &[u8]) {
+        let Some(codec) = self.encoding.codec() else { return };
+        if came_as != codec {
+            let reason = match codec {
+                Codec::Json => "this connection speaks JSON, in text messages",
+                Codec::MessagePack => "this connection speaks MessagePack, in binary messages",
+            };
+            return self.close(CloseCode::UNSUPPORTED, reason);
+        }
+        let frames = match codec.decode_client(message) {
+            Ok(frames) => frames,
+            Err(error) => {
+                let message = error.to_string();
+                self.refuse(codec, None, None, denied(ErrorCode::BadRequest, message.as_str()));
+                return self.close(CloseCode::BAD_FRAME, &message);
+            }
+        };
+        for frame in frames {
+            match frame {
+                Ok(frame) => self.frame(codec, frame),
+                Err(FrameError { id, topic, code, message }) => {
+                    self.refuse(codec, id, topic.as_deref(), Denied { code, message });
+                }
+            }
+        }
+    }
+
+    fn frame(self: &Rc<Self>, codec: Codec, ClientFrame { id, op }: ClientFrame<'_>) {
+        let admitted = self.state.borrow().session.admit(&op);
+        let topic = topic_of(&op).map(|topic| topic.as_str().to_owned());
+        let done = admitted.and_then(|()| match op {
+            ClientOp::Connect { token, .. } => self.connect(codec, id, token.as_ref().map(|t| t.expose())),
+            ClientOp::History { topic, since, limit } => self.history(codec, id, topic, since, limit),
+            ClientOp::Ping => {
+                self.send(codec, &ServerFrame::Pong { id });
+                Ok(())
+            }
+            ClientOp::Presence { .. } => Ok(()),
+            ClientOp::Publish(publish) => self.publish(codec, id, publish),
+            ClientOp::Refresh { token } => self.refresh(codec, id, token.expose()),
+            ClientOp::Subscribe(subscribe) => self.subscribe_native(codec, id, subscribe),
+            ClientOp::Unsubscribe { topic } => self.unsubscribe_native(codec, id, topic),
+        });
+        if let Err(denied) = done {
+            self.refuse(codec, id, topic.as_deref(), denied);
+        }
+    }
+
+    /// Queues a frame.
+    pub(super) fn send(&self, codec: Codec, frame: &ServerFrame<'_>) {
+        let mut state = self.state.borrow_mut();
+        state.outbox.push_with(|out| {
+            put_frame_with(out, message_kind(codec), |out| codec.encode_server(frame, out));
+        });
+    }
+
+    fn refuse(&self, codec: Codec, id: Option<RequestId>, topic: Option<&str>, denied: Denied) {
+        self.send(
+            codec,
+            &ServerFrame::Error(ErrorFrame {
+                id,
+                topic: topic.map(Cow::Borrowed),
+                code: denied.code,
+                message: Cow::Borrowed(&denied.message),
+                retryable: denied.code.is_retryable(),
+            }),
+        );
+    }
+
+    fn connect(&self, codec: Codec, id: Option<RequestId>, token: Option<&str>) -> Result<(), Denied> {
+        let hub = &self.worker.hub;
+        let known = self.state.borrow_mut().session.connect(&hub.access, token);
+        if let Err(unknown) = known {
+            self.refuse(codec, id, None, denied(ErrorCode::Unauthorized, unknown.to_string()));
+            self.close(CloseCode::UNAUTHORIZED, &unknown.to_string());
+            return Ok(());
+        }
+        let user = self.state.borrow().session.user().cloned();
+        self.send(
+            codec,
+            &ServerFrame::Connected {
+                id,
+                connection: self.id.to_string().into(),
+                user: user.as_deref().map(Cow::Borrowed),
+                server: concat!("fanfare/", env!("CARGO_PKG_VERSION")).into(),
+                ping_interval_ms: hub.config.limits.ping_interval.as_millis() as u64,
+                expires_at: None,
+            },
+        );
+        Ok(())
+    }
+
+    fn refresh(&self, codec: Codec, id: Option<RequestId>, token: &str) -> Result<(), Denied> {
+        self.state.borrow_mut().session.refresh(&self.worker.hub.access, token)?;
+        self.send(codec, &ServerFrame::Refreshed { id, expires_at: None });
+        Ok(())
+    }
+
+    fn publish(&self, codec: Codec, id: Option<RequestId>, publish: Publish<'_>) -> Result<(), Denied> {
+        let Publish { topic, payload, message_id, headers } = publish;
+        let content = Unpositioned {
+            payload: payload.into_owned(),
+            message_id: message_id.map(|id| id.into()),
+            headers,
+            user: self.state.borrow().session.user().cloned(),
+            origin: Some(self.id),
+            received: Instant::now(),
+        };
+        let accepted = self
+            .worker
+            .hub
+            .publish(&topic, content, Source::WebSocket)
+            .map_err(|refusal| denied(refusal.code(), refusal.to_string()))?;
+        if id.is_some() {
+            let (position, duplicate) = (accepted.position, accepted.is_duplicate);
+            self.send(codec, &ServerFrame::Published { id, topic, position, duplicate });
+        }
+        Ok(())
+    }
+
+    fn subscribe_native(
+        self: &Rc<Self>,
+        codec: Codec,
+        id: Option<RequestId>,
+        asked: Subscribe<'_>,
+    ) -> Result<(), Denied> {
+        let start = match (asked.since, asked.history) {
+            (Some(since), _) => Start::Since(since),
+            (None, count) => Start::History(count.unwrap_or(0)),
+        };
+        let began = self.subscribe(&asked.topic, start, asked.echo, asked.on_lag)?;
+        self.send(
+            codec,
+            &ServerFrame::Subscribed(Subscribed {
+                id,
+                topic: asked.topic,
+                position: began.head,
+                recovery: began.recovery,
+                replayed: began.replayed,
+            }),
+        );
+        Ok(())
+    }
+
+    fn unsubscribe_native(
+        &self,
+        codec: Codec,
+        id: Option<RequestId>,
+        topic: TopicRef<'_>,
+    ) -> Result<(), Denied> {
+        if !self.unsubscribe(topic.as_str()) {
+            return Err(denied(ErrorCode::NotSubscribed, "this connection does not subscribe to this topic"));
+        }
+        self.send(codec, &ServerFrame::Unsubscribed { id, topic, code: None, message: None });
+        Ok(())
+    }
+
+    fn history(
+        &self,
+        codec: Codec,
+        id: Option<RequestId>,
+        topic: TopicRef<'_>,
+        since: Option<Position>,
+        limit: Option<u64>,
+    ) -> Result<(), Denied> {
+        if self.state.borrow().outbox.len() > HISTORY_UNREAD_MAX {
+            return Err(denied(ErrorCode::RateLimited, "read the replies that wait before asking for more"));
+        }
+        let table = &self.worker.hub.table;
+        let found =
+            table.get_or_create(&topic).map_err(|e| denied(ErrorCode::LimitExceeded, e.to_string()))?;
+        let limit = limit.map_or(HISTORY_COUNT_MAX, |limit| limit.min(HISTORY_COUNT_MAX as u64) as usize);
+        let (head, publications) = found.history(since, limit, HISTORY_BYTES_MAX);
+        let messages = publications.iter().map(|publication| publication.message()).collect();
+        self.send(
+            codec,
+            &ServerFrame::History { id, topic, epoch: head.epoch, offset: head.offset, messages },
+        );
+        Ok(())
+    }
+}
+
+fn topic_of<'f>(op: &'f ClientOp<'_>) -> Option<&'f TopicRef<'f>> {
+    match op {
+        ClientOp::History { topic, .. }
+        | ClientOp::Presence { topic, .. }
+        | ClientOp::Unsubscribe { topic } => Some(topic),
+        ClientOp::Publish(publish) => Some(&publish.topic),
+        ClientOp::Subscribe(subscribe) => Some(&subscribe.topic),
+        ClientOp::Connect { .. } | ClientOp::Ping | ClientOp::Refresh { .. } => None,
+    }
+}

@@ -1,0 +1,317 @@
+//! What waits to be written to one socket. Pure. [hot; life of a publication: step 6]
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+use crate::websocket::frame_length;
+
+/// Most pieces written with one call.
+pub(crate) const SLICES_MAX: usize = 16;
+/// Bytes of control frames that may wait; a peer that pings on without reading gets no more pongs.
+const CONTROL_BYTES_MAX: usize = 4 * 1024;
+
+/// Whole WebSocket frames, shared with other connections or this one's own.
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    /// Written up to here.
+    start: usize,
+    /// Ends here.
+    end: usize,
+    /// Invariant: a frame begins here, and `start` is inside that frame or at its begin.
+    frame: usize,
+    /// Holds control frames alone, which went ahead of data.
+    is_control: bool,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Own(Vec<u8>),
+    Shared(Rc<Vec<u8>>),
+}
+
+impl Chunk {
+    fn new(bytes: Bytes, start: usize, end: usize) -> Self {
+        Self { bytes, start, end, frame: start, is_control: false }
+    }
+
+    fn all(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Shared(bytes) => bytes,
+        }
+    }
+
+    fn unwritten(&self) -> &[u8] {
+        &self.all()[self.start..self.end]
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.start += count;
+        while self.frame < self.start {
+            let next = self.frame + frame_length(&self.all()[self.frame..]);
+            if next > self.start {
+                break;
+            }
+            self.frame = next;
+        }
+    }
+
+    /// Where the frame ends that was begun and is not written out; `None` at a boundary.
+    fn begun_frame_end(&self) -> Option<usize> {
+        (self.start > self.frame).then(|| self.frame + frame_length(&self.all()[self.frame..]))
+    }
+}
+
+/// What waits to be written, in order. Empty, it holds no memory.
+///
+/// It is bounded by those who fill it: deliveries stop when the socket does not take them, and reading
+/// stops while many replies wait.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    front: Option<Chunk>,
+    /// Invariant: empty where there is no `front`.
+    rest: VecDeque<Chunk>,
+    /// Invariant: the unwritten bytes of all chunks.
+    len: usize,
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends whole frames that others get too.
+    pub(crate) fn push_shared(&mut self, bytes: &Rc<Vec<u8>>, start: usize, end: usize) {
+        self.len += end - start;
+        self.push(Chunk::new(Bytes::Shared(Rc::clone(bytes)), start, end));
+    }
+
+    /// Appends whole frames that `write` writes.
+    pub(crate) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let last = self.rest.back_mut().or(self.front.as_mut());
+        if let Some(Chunk { bytes: Bytes::Own(bytes), end, .. }) = last {
+            let before = bytes.len();
+            write(bytes);
+            self.len += bytes.len() - before;
+            *end = bytes.len();
+            return;
+        }
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        self.len += bytes.len();
+        let end = bytes.len();
+        self.push(Chunk::new(Bytes::Own(bytes), 0, end));
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        match self.front {
+            None => self.front = Some(chunk),
+            Some(_) => self.rest.push_back(chunk),
+        }
+    }
+
+    /// Puts a control frame before all data but a frame that was begun, and after other control frames.
+    pub(crate) fn push_control(&mut self, frame: &[u8]) {
+        self.len += frame.len();
+        if let Some(Chunk { bytes: Bytes::Own(bytes), end, .. }) = self.control_mut() {
+            bytes.extend_from_slice(frame);
+            *end = bytes.len();
+            return;
+        }
+        let control = Chunk { is_control: true, ..Chunk::new(Bytes::Own(frame.to_vec()), 0, frame.len()) };
+        let Some(mut front) = self.front.take() else {
+            self.front = Some(control);
+            return;
+        };
+        let Some(begun_end) = front.begun_frame_end() else {
+            self.rest.push_front(front);
+            self.front = Some(control);
+            return;
+        };
+        if begun_end < front.end {
+            // Only shared chunks and replies hold several frames: cut after the one that was begun.
+            let tail = match &front.bytes {
+                Bytes::Shared(bytes) => Chunk::new(Bytes::Shared(Rc::clone(bytes)), begun_end, front.end),
+                Bytes::Own(bytes) => {
+                    let tail = bytes[begun_end..front.end].to_vec();
+                    let end = tail.len();
+                    Chunk::new(Bytes::Own(tail), 0, end)
+                }
+            };
+            front.end = begun_end;
+            if let Bytes::Own(bytes) = &mut front.bytes {
+                bytes.truncate(begun_end);
+            }
+            self.rest.push_front(tail);
+        }
+        self.rest.push_front(control);
+        self.front = Some(front);
+    }
+
+    /// The control frames that wait: they are first, or second behind a frame that was begun.
+    fn control_mut(&mut self) -> Option<&mut Chunk> {
+        self.front.iter_mut().chain(self.rest.front_mut()).find(|chunk| chunk.is_control)
+    }
+
+    /// Whether more than enough control frames wait, so that further pongs may be left out.
+    pub(crate) fn is_full_of_control(&mut self) -> bool {
+        self.control_mut().is_some_and(|control| control.end - control.start > CONTROL_BYTES_MAX)
+    }
+
+    /// Forgets everything but a frame that was begun.
+    pub(crate) fn discard(&mut self) {
+        self.rest = VecDeque::new();
+        self.len = 0;
+        if let Some(front) = &mut self.front {
+            match front.begun_frame_end() {
+                Some(end) => {
+                    front.end = end;
+                    if let Bytes::Own(bytes) = &mut front.bytes {
+                        bytes.truncate(end);
+                    }
+                    self.len = end - front.start;
+                }
+                None => self.front = None,
+            }
+        }
+    }
+
+    /// The next pieces to write; returns how many of `slices` are filled.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(self.front.iter().chain(&self.rest)) {
+            *slice = IoSlice::new(chunk.unwritten());
+            count += 1;
+        }
+        count
+    }
+
+    /// So many bytes were written.
+    pub(crate) fn advance(&mut self, mut count: usize) {
+        self.len -= count;
+        while let Some(front) = &mut self.front {
+            let unwritten = front.end - front.start;
+            if count < unwritten {
+                if count > 0 {
+                    front.advance(count);
+                }
+                return;
+            }
+            count -= unwritten;
+            self.front = self.rest.pop_front();
+        }
+        // Nothing waits: give the memory back.
+        if self.rest.capacity() > 0 {
+            self.rest = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websocket::{Outgoing, put_frame};
+    use proptest::prelude::*;
+
+    fn frame(kind: Outgoing, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_frame(&mut out, kind, payload);
+        out
+    }
+
+    fn write(outbox: &mut Outbox, count: usize, written: &mut Vec<u8>) {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let filled = outbox.slices(&mut slices);
+        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|s| s.iter().copied()).collect();
+        let count = count.min(bytes.len());
+        written.extend_from_slice(&bytes[..count]);
+        outbox.advance(count);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Control,
+        Own(usize),
+        Shared(usize, usize),
+        Write(usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            1 => Just(Op::Control),
+            2 => (0..300usize).prop_map(Op::Own),
+            2 => (1..4usize, 0..200usize).prop_map(|(count, size)| Op::Shared(count, size)),
+            4 => (0..400usize).prop_map(Op::Write),
+        ]
+    }
+
+    proptest! {
+        /// Every frame carries a number: data frames come in order, control frames as early as may be,
+        /// and no frame is cut by another.
+        #[test]
+        fn frames_leave_whole_and_in_order(ops in proptest::collection::vec(op(), 0..60)) {
+            let (mut outbox, mut written) = (Outbox::default(), Vec::new());
+            let (mut data, mut control) = (0u32, 0u32);
+            let numbered = |kind, number: &mut u32, size: usize| {
+                *number += 1;
+                let mut payload = number.to_be_bytes().to_vec();
+                payload.resize(4 + size, 0);
+                frame(kind, &payload)
+            };
+            for op in ops {
+                match op {
+                    Op::Control => { outbox.push_control(&numbered(Outgoing::Ping, &mut control, 0)); }
+                    Op::Own(size) => {
+                        let frame = numbered(Outgoing::Text, &mut data, size);
+                        outbox.push_with(|out| out.extend_from_slice(&frame));
+                    }
+                    Op::Shared(count, size) => {
+                        let mut all = b"skipped".to_vec();
+                        for _ in 0..count { all.extend(numbered(Outgoing::Text, &mut data, size)); }
+                        let end = all.len();
+                        outbox.push_shared(&Rc::new(all), 7, end);
+                    }
+                    Op::Write(count) => write(&mut outbox, count, &mut written),
+                }
+            }
+            while !outbox.is_empty() { write(&mut outbox, 1000, &mut written); }
+            let (mut rest, mut next_data) = (&written[..], 1);
+            let mut controls = Vec::new();
+            while !rest.is_empty() {
+                let length = frame_length(rest);
+                let header = if length < 128 { 2 } else { 4 };
+                let number = u32::from_be_bytes(rest[header..header + 4].try_into().unwrap());
+                if rest[0] == Outgoing::Ping as u8 {
+                    controls.push(number);
+                } else {
+                    prop_assert_eq!(number, next_data);
+                    next_data += 1;
+                }
+                rest = &rest[length..];
+            }
+            prop_assert_eq!(next_data, data + 1);
+            prop_assert_eq!(controls, (1..=control).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_discarded_outbox_still_ends_the_frame_it_began() {
+        let mut outbox = Outbox::default();
+        let first = frame(Outgoing::Text, b"first");
+        let second = frame(Outgoing::Text, b"second");
+        outbox.push_shared(&Rc::new([first.clone(), second].concat()), 0, first.len() + 8);
+        let mut written = Vec::new();
+        write(&mut outbox, 3, &mut written);
+        outbox.discard();
+        write(&mut outbox, 1000, &mut written);
+        assert_eq!(written, first);
+        assert!(outbox.is_empty());
+    }
+}

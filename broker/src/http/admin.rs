@@ -1,0 +1,38 @@
+//! The admin listener: metrics and health.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::problem::Problem;
+use crate::hub::Hub;
+
+/// The routes of the admin listener.
+pub(crate) fn routes(hub: Arc<Hub>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "not_found", "there are /metrics, /livez and /readyz here")
+        })
+        .with_state(hub)
+}
+
+async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], hub.metrics.text()).into_response()
+}
+
+/// Whether new connections should be sent here. Liveness says nothing of it: restarting a broker that
+/// stops in peace helps nobody.
+async fn ready(State(hub): State<Arc<Hub>>) -> Response {
+    if hub.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+    } else {
+        "ok\n".into_response()
+    }
+}

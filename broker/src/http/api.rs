@@ -1,0 +1,334 @@
+//! The HTTP API: publish, history, topics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use fanfare_protocol::{
+    Codec, ErrorCode, Headers, Offset, Payload, PayloadKind, PayloadRef, Position, ServerFrame, TopicRef,
+    check_message_id,
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::problem::Problem;
+use super::upgrade::bearer;
+use crate::access::Grant;
+use crate::connection::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
+use crate::hub::Hub;
+use crate::metrics::Source;
+use crate::topic::publication::Unpositioned;
+
+/// A batch may be so many times as large as one message.
+const BATCH_FACTOR: usize = 16;
+/// Publications of one batch: items times topics.
+const BATCH_COUNT_MAX: usize = 1000;
+/// Topics of one page of a listing.
+const TOPICS_PAGE_MAX: usize = 1000;
+const TOPICS_PAGE_DEFAULT: usize = 100;
+
+fn problem(code: ErrorCode, detail: impl ToString) -> Problem {
+    Problem::of(code, detail.to_string())
+}
+
+fn topic_ref(name: &str) -> Result<TopicRef<'_>, Problem> {
+    TopicRef::new(name).map_err(|e| problem(ErrorCode::InvalidTopic, e))
+}
+
+fn grant(hub: &Hub, headers: &HeaderMap) -> Result<Arc<Grant>, Problem> {
+    hub.access.grant(bearer(headers)).map_err(|e| problem(ErrorCode::Unauthorized, e))
+}
+
+fn refuse(grant: &Grant, what: &str) -> Problem {
+    match &grant.user {
+        None => problem(ErrorCode::Unauthorized, format!("without credentials you may not {what}")),
+        Some(_) => problem(ErrorCode::Forbidden, format!("your credentials do not let you {what}")),
+    }
+}
+
+fn may_subscribe(hub: &Hub, headers: &HeaderMap, topic: &str) -> Result<(), Problem> {
+    let grant = grant(hub, headers)?;
+    grant.may_subscribe(topic).then_some(()).ok_or_else(|| refuse(&grant, "subscribe to this topic"))
+}
+
+/// The whole body, if it is no larger than `limit` and comes in time.
+async fn read_body(hub: &Hub, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let timeout = hub.config.limits.message_timeout;
+    let whole = tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await;
+    match whole {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(e)) if e.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(problem(ErrorCode::TooLarge, format!("the body may have at most {limit} bytes")))
+        }
+        Ok(Err(e)) => Err(problem(ErrorCode::BadRequest, format!("the body could not be read: {e}"))),
+        Err(_) => {
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "bad_request", "the body was not whole in time"))
+        }
+    }
+}
+
+/// What a body's content type makes of it.
+fn payload(headers: &HeaderMap, body: Bytes) -> Result<Payload, Problem> {
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = media_type == "application/json" || media_type.ends_with("+json");
+    if !is_json && !media_type.starts_with("text/") {
+        return Ok(Payload::binary(body));
+    }
+    let text = std::str::from_utf8(&body)
+        .map_err(|e| problem(ErrorCode::BadRequest, format!("the body is not UTF-8: {e}")))?;
+    if is_json {
+        Payload::json(text).map_err(|e| problem(ErrorCode::BadRequest, format!("the body is {e}")))
+    } else {
+        Ok(Payload::text(text))
+    }
+}
+
+/// `POST /v1/topics/{topic}/messages`: the body is the payload.
+pub(super) async fn publish(
+    State(hub): State<Arc<Hub>>,
+    Path(topic): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let received = Instant::now();
+    let topic = topic_ref(&topic)?;
+    let grant = grant(&hub, &headers)?;
+    if !grant.may_publish(topic.as_str()) {
+        return Err(refuse(&grant, "publish to this topic"));
+    }
+    let message_id = match headers.get("idempotency-key") {
+        None => None,
+        Some(key) => {
+            let key =
+                key.to_str().map_err(|_| problem(ErrorCode::BadRequest, "Idempotency-Key must be ASCII"))?;
+            check_message_id(key)
+                .map_err(|e| problem(ErrorCode::BadRequest, format!("Idempotency-Key: {e}")))?;
+            Some(key.into())
+        }
+    };
+    let body = read_body(&hub, body, hub.config.limits.message_size.as_u64() as usize).await?;
+    let content = Unpositioned {
+        payload: payload(&headers, body)?,
+        message_id,
+        headers: None,
+        user: grant.user.clone(),
+        origin: None,
+        received,
+    };
+    let result = publish_one(&hub, &topic, content)?;
+    Ok(Json(result).into_response())
+}
+
+fn publish_one(hub: &Hub, topic: &TopicRef<'_>, content: Unpositioned) -> Result<serde_json::Value, Problem> {
+    let accepted = hub.publish(topic, content, Source::Http).map_err(|e| problem(e.code(), e))?;
+    Ok(serde_json::json!({
+        "topic": topic.as_str(),
+        "epoch": accepted.position.epoch.as_str(),
+        "offset": accepted.position.offset.get(),
+        "duplicate": accepted.is_duplicate,
+    }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    messages: Vec<&'a RawValue>,
+}
+
+/// One item of a batch: to one topic or to several.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item<'a> {
+    topic: Option<String>,
+    topics: Option<Vec<String>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    kind: Option<String>,
+    message_id: Option<String>,
+    headers: Option<BTreeMap<String, String>>,
+}
+
+/// `POST /v1/messages`: many publications, each with its own result.
+pub(super) async fn publish_batch(
+    State(hub): State<Arc<Hub>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let received = Instant::now();
+    let grant = grant(&hub, &headers)?;
+    let limit = BATCH_FACTOR * hub.config.limits.message_size.as_u64() as usize;
+    let body = read_body(&hub, body, limit).await?;
+    let batch: Batch<'_> = serde_json::from_slice(&body)
+        .map_err(|e| problem(ErrorCode::BadRequest, format!("{{\"messages\":[...]}} is expected: {e}")))?;
+    let mut results = Vec::new();
+    for raw in batch.messages {
+        let item = read_item(raw, hub.config.limits.message_size.as_u64() as usize);
+        let (topics, payload, message_id, item_headers) = match item {
+            Ok(item) => item,
+            Err(problem) => {
+                results.push(problem.to_value());
+                continue;
+            }
+        };
+        if results.len() + topics.len() > BATCH_COUNT_MAX {
+            let message = format!(
+                "a batch may hold at most {BATCH_COUNT_MAX} publications; those before are published"
+            );
+            results.push(problem(ErrorCode::LimitExceeded, message).to_value());
+            break;
+        }
+        for name in topics {
+            let result = topic_ref(&name).and_then(|topic| {
+                if !grant.may_publish(topic.as_str()) {
+                    return Err(refuse(&grant, "publish to this topic"));
+                }
+                let content = Unpositioned {
+                    payload: payload.clone(),
+                    message_id: message_id.as_deref().map(Into::into),
+                    headers: item_headers.clone(),
+                    user: grant.user.clone(),
+                    origin: None,
+                    received,
+                };
+                publish_one(&hub, &topic, content)
+            });
+            results.push(result.unwrap_or_else(|problem| {
+                let mut value = problem.to_value();
+                value["topic"] = name.into();
+                value
+            }));
+        }
+    }
+    Ok(Json(serde_json::json!({ "results": results })).into_response())
+}
+
+type ReadItem = (Vec<String>, Payload, Option<String>, Option<Headers>);
+
+fn read_item(raw: &RawValue, limit: usize) -> Result<ReadItem, Problem> {
+    let bad = |message: String| problem(ErrorCode::BadRequest, message);
+    let item: Item<'_> =
+        serde_json::from_str(raw.get()).map_err(|e| bad(format!("an item of messages: {e}")))?;
+    let topics = match (item.topic, item.topics) {
+        (Some(topic), None) => vec![topic],
+        (None, Some(topics)) if !topics.is_empty() => topics,
+        _ => return Err(bad("an item needs either \"topic\" or \"topics\"".into())),
+    };
+    let kind = match item.kind.as_deref() {
+        None | Some("json") => PayloadKind::Json,
+        Some("text") => PayloadKind::Text,
+        Some("binary") => PayloadKind::Binary,
+        Some(_) => return Err(bad("\"kind\" is expected to be \"json\", \"text\" or \"binary\"".into())),
+    };
+    let data = item.data.ok_or_else(|| bad("\"data\" is missing".into()))?;
+    let payload =
+        PayloadRef::from_json_field(kind, data).map_err(|e| bad(format!("\"data\": {e}")))?.into_owned();
+    if payload.as_bytes().len() > limit {
+        return Err(problem(ErrorCode::TooLarge, format!("a payload may have at most {limit} bytes")));
+    }
+    if let Some(id) = &item.message_id {
+        check_message_id(id).map_err(bad)?;
+    }
+    let headers = item.headers.map(Headers::new).transpose().map_err(bad)?;
+    Ok((topics, payload, item.message_id, headers))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    limit: Option<usize>,
+    since_epoch: Option<String>,
+    since_offset: Option<u64>,
+}
+
+/// `GET /v1/topics/{topic}/messages`: the history, as the native protocol's `history` reply.
+pub(super) async fn history(
+    State(hub): State<Arc<Hub>>,
+    Path(topic): Path<String>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let topic = topic_ref(&topic)?;
+    let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
+    may_subscribe(&hub, &headers, topic.as_str())?;
+    let since = match (query.since_epoch, query.since_offset) {
+        (None, None) => None,
+        (Some(epoch), Some(offset)) => {
+            let epoch =
+                epoch.parse().map_err(|e| problem(ErrorCode::BadRequest, format!("since_epoch: {e}")))?;
+            Some(Position { epoch, offset: Offset::new(offset) })
+        }
+        _ => return Err(problem(ErrorCode::BadRequest, "since_epoch and since_offset go together")),
+    };
+    let found = hub.table.get_or_create(&topic).map_err(|e| problem(ErrorCode::LimitExceeded, e))?;
+    let limit = query.limit.unwrap_or(HISTORY_COUNT_MAX).min(HISTORY_COUNT_MAX);
+    let (head, publications) = found.history(since, limit, HISTORY_BYTES_MAX);
+    let frame = ServerFrame::History {
+        id: None,
+        topic,
+        epoch: head.epoch,
+        offset: head.offset,
+        messages: publications.iter().map(|publication| publication.message()).collect(),
+    };
+    let mut body = Vec::new();
+    Codec::Json.encode_server(&frame, &mut body);
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// `GET /v1/topics/{topic}`: where the topic stands; a page can be made with this position and then
+/// subscribe from it.
+pub(super) async fn topic(
+    State(hub): State<Arc<Hub>>,
+    Path(topic): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let topic = topic_ref(&topic)?;
+    may_subscribe(&hub, &headers, topic.as_str())?;
+    let found = hub.table.get_or_create(&topic).map_err(|e| problem(ErrorCode::LimitExceeded, e))?;
+    Ok(Json(describe(&found)).into_response())
+}
+
+fn describe(topic: &crate::topic::Topic) -> serde_json::Value {
+    let position = topic.position();
+    serde_json::json!({
+        "topic": topic.name.as_str(),
+        "epoch": position.epoch.as_str(),
+        "offset": position.offset.get(),
+        "subscribers": topic.subscriptions(),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    #[serde(default)]
+    prefix: String,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// `GET /v1/topics`: the topics by name, a page at a time.
+pub(super) async fn list_topics(
+    State(hub): State<Arc<Hub>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
+    let grant = grant(&hub, &headers)?;
+    let limit = query.limit.unwrap_or(TOPICS_PAGE_DEFAULT).clamp(1, TOPICS_PAGE_MAX);
+    let page = hub.table.list(&query.prefix, query.cursor.as_deref(), limit);
+    let cursor = (page.len() == limit).then(|| page.last().map(|topic| topic.name.as_str())).flatten();
+    // What may not be subscribed to is not told of either.
+    let visible = page.iter().filter(|topic| grant.may_subscribe(topic.name.as_str()));
+    let topics: Vec<_> = visible.map(|topic| describe(topic)).collect();
+    Ok(Json(serde_json::json!({ "topics": topics, "cursor": cursor })).into_response())
+}

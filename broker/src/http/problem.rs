@@ -1,0 +1,80 @@
+//! Errors as `application/problem+json` (RFC 9457) with the protocol's codes.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use fanfare_protocol::ErrorCode;
+use serde::Serialize;
+
+/// What went wrong with a request.
+#[derive(Debug)]
+pub(super) struct Problem(Box<Details>);
+
+#[derive(Debug, Serialize)]
+struct Details {
+    title: &'static str,
+    #[serde(serialize_with = "status_number")]
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    #[serde(skip)]
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+fn status_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self(Box::new(Details { title, status, code, detail: detail.into(), header: None }))
+    }
+
+    /// A problem that one of the protocol's codes names.
+    pub(super) fn of(code: ErrorCode, detail: impl Into<String>) -> Self {
+        let status = match code {
+            ErrorCode::BadRequest | ErrorCode::InvalidTopic | ErrorCode::NotSubscribed => {
+                StatusCode::BAD_REQUEST
+            }
+            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+            ErrorCode::LimitExceeded => StatusCode::CONFLICT,
+            ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+            ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let problem = Self::new(status, code.as_str(), detail);
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                problem.with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
+            _ => problem,
+        }
+    }
+
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.header = Some((name, value));
+        self
+    }
+
+    /// The problem inside a reply that has others beside it.
+    pub(super) fn to_value(&self) -> serde_json::Value {
+        serde_json::to_value(&self.0).expect("a problem is plain data")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.0).expect("a problem is plain data");
+        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (self.0.status, content_type, body).into_response();
+        if let Some((name, value)) = self.0.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}

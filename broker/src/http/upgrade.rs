@@ -1,0 +1,137 @@
+//! From an HTTP request to a WebSocket (RFC 6455, section 4.2).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use fanfare_protocol::{Codec, ErrorCode, OnLag, TopicName};
+use hyper::upgrade::OnUpgrade;
+use serde::Deserialize;
+use tungstenite::handshake::server::create_response_with_body;
+
+use super::problem::Problem;
+use crate::connection::{RawRequest, Request as Asked};
+use crate::hub::Hub;
+use crate::topic::publication::Encoding;
+
+/// A WebSocket that is about to be: left in the response for the worker to find.
+#[derive(Debug, Clone)]
+pub(super) struct Upgrade {
+    pub(super) on_upgrade: OnUpgrade,
+    pub(super) request: Asked,
+}
+
+/// What the query of `/ws` and `/ws/{topic}` may say.
+#[derive(Debug, Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Asks {
+    token: Option<String>,
+    history: Option<u64>,
+    echo: Option<bool>,
+    on_lag: Option<String>,
+}
+
+/// `GET /ws`: the native protocol, in the codec that the subprotocol names.
+pub(super) async fn native(
+    State(hub): State<Arc<Hub>>,
+    query: Result<Query<Asks>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Query(asks) = query.map_err(|e| Problem::of(ErrorCode::BadRequest, e.body_text()))?;
+    let codec = offered_codec(request.headers());
+    let encoding = match codec.unwrap_or_default() {
+        Codec::Json => Encoding::Json,
+        Codec::MessagePack => Encoding::MessagePack,
+    };
+    let mut response = upgrade(&hub, request, &asks, |grant| Asked { encoding, grant, raw: None })?;
+    if let Some(codec) = codec {
+        let name = HeaderValue::from_static(codec.subprotocol());
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    Ok(response)
+}
+
+/// `GET /ws/{topic}`: payloads without an envelope.
+pub(super) async fn raw(
+    State(hub): State<Arc<Hub>>,
+    Path(topic): Path<String>,
+    query: Result<Query<Asks>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let topic: TopicName = topic.parse().map_err(|e| Problem::of(ErrorCode::InvalidTopic, format!("{e}")))?;
+    let Query(asks) = query.map_err(|e| Problem::of(ErrorCode::BadRequest, e.body_text()))?;
+    let on_lag = match asks.on_lag.as_deref() {
+        None | Some("disconnect") => OnLag::Disconnect,
+        Some("latest") => OnLag::Latest,
+        Some(_) => {
+            return Err(Problem::of(ErrorCode::BadRequest, "on_lag is \"disconnect\" or \"latest\" here"));
+        }
+    };
+    let raw =
+        RawRequest { topic, history: asks.history.unwrap_or(0), echo: asks.echo.unwrap_or(true), on_lag };
+    upgrade(&hub, request, &asks, |grant| Asked { encoding: Encoding::Raw, grant, raw: Some(raw) })
+}
+
+/// The first of the offered subprotocols that is known.
+fn offered_codec(headers: &HeaderMap) -> Option<Codec> {
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
+    let mut names = offers.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    names.find_map(|name| Codec::from_subprotocol(name.trim()))
+}
+
+fn upgrade(
+    hub: &Hub,
+    mut request: Request,
+    asks: &Asks,
+    asked: impl FnOnce(Option<Arc<crate::access::Grant>>) -> Asked,
+) -> Result<Response, Problem> {
+    check_handshake(request.headers())?;
+    if hub.is_draining() {
+        return Err(Problem::of(ErrorCode::Unavailable, "the server is stopping"));
+    }
+    let token = bearer(request.headers()).or(asks.token.as_deref());
+    // A page cannot see why a handshake failed, so bad credentials are told by a close code instead.
+    let grant = hub.access.grant(token).ok();
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let response = create_response_with_body(&request, Body::empty)
+        .map_err(|e| Problem::of(ErrorCode::BadRequest, format!("no WebSocket handshake: {e}")))?;
+    let mut response = response.into_response();
+    response.extensions_mut().insert(Upgrade { on_upgrade, request: asked(grant) });
+    Ok(response)
+}
+
+/// What tungstenite's own check leaves out or answers less helpfully.
+fn check_handshake(headers: &HeaderMap) -> Result<(), Problem> {
+    let says = |name, word: &str| {
+        let values = headers.get_all(name);
+        let mut words = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+        words.any(|said| said.trim().eq_ignore_ascii_case(word))
+    };
+    let upgrade_required = |detail: &str| Problem::new(StatusCode::UPGRADE_REQUIRED, "bad_request", detail);
+    if !says(UPGRADE, "websocket") || !says(CONNECTION, "upgrade") {
+        return Err(upgrade_required("this is a WebSocket: connect with ws:// or wss://")
+            .with_header(UPGRADE, HeaderValue::from_static("websocket")));
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(upgrade_required("the WebSocket version is 13")
+            .with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+    }
+    // 16 bytes in base64 (RFC 6455, section 4.1).
+    let is_key = |key: &HeaderValue| key.len() == 24 && key.as_bytes().ends_with(b"==");
+    if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+        return Err(Problem::of(ErrorCode::BadRequest, "Sec-WebSocket-Key must be 16 bytes in base64"));
+    }
+    Ok(())
+}
+
+/// The token of an `Authorization: Bearer` header.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

@@ -1,0 +1,116 @@
+//! What all workers share: topics, engine, configuration, access, metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use fanfare_protocol::{Position, TopicRef};
+
+use crate::access::Access;
+use crate::config::Config;
+use crate::connection::ConnectionId;
+use crate::engine::{Engine, Refusal};
+use crate::metrics::{Metrics, Source};
+use crate::topic::publication::Unpositioned;
+use crate::topic::table::{TooManyTopics, TopicTable};
+use crate::topic::{Accepted, Retired, Topic};
+use crate::worker::handle::Workers;
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Hub {
+    /// As configured.
+    pub config: Config,
+    /// Who may do what.
+    pub access: Access,
+    /// All topics.
+    pub table: TopicTable,
+    /// The workers' mailboxes.
+    pub workers: Workers,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    engine: Engine,
+    /// Connections of both kinds that the public listener has accepted and that are still open.
+    pub connections: AtomicUsize,
+    /// Connections that there may be.
+    pub connections_max: usize,
+    /// Set when the broker is told to stop.
+    draining: AtomicBool,
+    next_connection: AtomicU64,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        config: Config,
+        access: Access,
+        table: TopicTable,
+        workers: Workers,
+        metrics: Arc<Metrics>,
+        connections_max: usize,
+        engine: Engine,
+    ) -> Self {
+        Self {
+            config,
+            access,
+            table,
+            workers,
+            metrics,
+            engine,
+            connections: AtomicUsize::new(0),
+            connections_max,
+            draining: AtomicBool::new(false),
+            next_connection: AtomicU64::new(1),
+        }
+    }
+
+    /// Publishes, and counts it. See [`Engine::publish`].
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing was published then.
+    pub fn publish(
+        &self,
+        topic: &TopicRef<'_>,
+        content: Unpositioned,
+        source: Source,
+    ) -> Result<Accepted, Refusal> {
+        let received = content.received;
+        let namespace = self.table.namespaces().get(topic.namespace()).index;
+        let result = self.engine.publish(&self.table, &self.workers, topic, content);
+        match &result {
+            Ok(_) => self.metrics.published(namespace, source, received.elapsed()),
+            Err(refusal) => self.metrics.publish_refused(refusal.code()),
+        }
+        result
+    }
+
+    /// Registers a subscription of that worker, making the topic if there is none.
+    ///
+    /// # Errors
+    /// [`TooManyTopics`].
+    pub(crate) fn subscribe(
+        &self,
+        name: &TopicRef<'_>,
+        worker: usize,
+    ) -> Result<(Arc<Topic>, Position), TooManyTopics> {
+        loop {
+            let topic = self.table.get_or_create(name)?;
+            match topic.subscribe(worker) {
+                Ok(position) => return Ok((topic, position)),
+                Err(Retired) => self.table.forget(&topic),
+            }
+        }
+    }
+
+    /// An id that no other connection of this process has.
+    pub(crate) fn next_connection_id(&self) -> ConnectionId {
+        ConnectionId::new(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether the broker was told to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}

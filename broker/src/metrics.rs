@@ -1,0 +1,258 @@
+//! Counters, and how Prometheus reads them.
+//!
+//! What happens per delivery is counted in each worker's own [`WorkerStats`] and summed when somebody
+//! scrapes; the rest uses the `prometheus` types directly. A scrape costs as much as there are series,
+//! never as much as there are connections or topics.
+
+mod collector;
+mod worker_stats;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanfare_protocol::ErrorCode;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::namespaces::Namespaces;
+use crate::topic::budget::Budget;
+use crate::topic::publication::Encoding;
+pub use worker_stats::WorkerStats;
+
+/// Buckets of durations, in seconds.
+const SECONDS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// How a publication came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The HTTP API.
+    Http,
+    /// A raw WebSocket.
+    Raw,
+    /// A native WebSocket.
+    WebSocket,
+}
+
+impl Source {
+    const ALL: [Self; 3] = [Self::Http, Self::Raw, Self::WebSocket];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Raw => "raw",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// Every counter of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    published: Vec<[IntCounter; Source::ALL.len()]>,
+    publish_duration: [Histogram; Source::ALL.len()],
+    publish_errors: IntCounterVec,
+    opened: [IntCounter; Encoding::ALL.len()],
+    closed: IntCounterVec,
+    rejected: IntCounterVec,
+    slow_consumers: IntCounterVec,
+    dropped: Vec<IntCounter>,
+    recoveries: IntCounterVec,
+    http_requests: IntCounterVec,
+    http_duration: HistogramVec,
+    topics: IntGaugeVec,
+    history_publications: IntGaugeVec,
+    history_bytes: IntGaugeVec,
+    draining: IntGauge,
+    /// From accepting a publication to having written it to the sockets of one worker.
+    pub fanout: Histogram,
+    workers: Vec<Arc<WorkerStats>>,
+}
+
+/// Registers metrics whose names and labels are known to be good.
+struct Register<'a>(&'a Registry);
+
+impl Register<'_> {
+    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, collector: prometheus::Result<C>) -> C {
+        let collector = collector.expect("the name and the labels are literals");
+        self.0.register(Box::new(collector.clone())).expect("each name is registered once");
+        collector
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels))
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new(namespaces: &Namespaces, workers: usize, budget: &Arc<Budget>) -> Arc<Self> {
+        let registry = Registry::new();
+        let register = Register(&registry);
+        let build = register.gauges("fanfare_build_info", "The version that runs; always 1.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let names: Vec<_> = namespaces.iter().map(|namespace| namespace.name.clone()).collect();
+        let published = register.counters(
+            "fanfare_messages_published_total",
+            "Publications accepted, duplicates included.",
+            &["namespace", "source"],
+        );
+        let publish_duration = register.histograms(
+            "fanfare_publish_duration_seconds",
+            "From receiving a publication to having it in its topic.",
+            &["source"],
+        );
+        let opened = register.counters(
+            "fanfare_connections_opened_total",
+            "WebSockets opened.",
+            &["transport", "protocol"],
+        );
+        let dropped = register.counters(
+            "fanfare_messages_dropped_total",
+            "Publications that a subscriber missed and was told of.",
+            &["namespace", "reason"],
+        );
+        let workers: Vec<_> = (0..workers).map(|_| Arc::new(WorkerStats::new(names.len()))).collect();
+        let this = Self {
+            published: names
+                .iter()
+                .map(|name| Source::ALL.map(|s| published.with_label_values(&[name.as_str(), s.name()])))
+                .collect(),
+            publish_duration: Source::ALL.map(|source| publish_duration.with_label_values(&[source.name()])),
+            publish_errors: register.counters(
+                "fanfare_publish_errors_total",
+                "Publications refused.",
+                &["reason"],
+            ),
+            opened: Encoding::ALL.map(|e| opened.with_label_values(&["websocket", e.name()])),
+            closed: register.counters("fanfare_connections_closed_total", "WebSockets closed.", &["reason"]),
+            rejected: register.counters(
+                "fanfare_connection_rejected_total",
+                "Connections refused before they were WebSockets.",
+                &["reason"],
+            ),
+            slow_consumers: register.counters(
+                "fanfare_slow_consumers_total",
+                "Subscriptions that fell behind what their topic keeps, by what was done.",
+                &["action"],
+            ),
+            dropped: names
+                .iter()
+                .map(|name| dropped.with_label_values(&[name.as_str(), "slow_consumer"]))
+                .collect(),
+            recoveries: register.counters(
+                "fanfare_recoveries_total",
+                "Subscriptions that asked to continue from a position, by what became of it.",
+                &["namespace", "result"],
+            ),
+            http_requests: register.counters(
+                "fanfare_http_requests_total",
+                "HTTP requests answered.",
+                &["route", "method", "code"],
+            ),
+            http_duration: register.histograms(
+                "fanfare_http_request_duration_seconds",
+                "From the head of an HTTP request to the head of its answer.",
+                &["route"],
+            ),
+            topics: register.gauges("fanfare_topics", "Topics known.", &["namespace"]),
+            history_publications: register.gauges(
+                "fanfare_history_messages",
+                "Publications kept.",
+                &["namespace"],
+            ),
+            history_bytes: register.gauges(
+                "fanfare_history_bytes",
+                "Bytes of publications kept, before encoding.",
+                &["namespace"],
+            ),
+            draining: register.add(IntGauge::new("fanfare_draining", "1 while the broker stops, else 0.")),
+            fanout: register.add(Histogram::with_opts(
+                HistogramOpts::new(
+                    "fanfare_fanout_duration_seconds",
+                    "From accepting a publication to having written it to the sockets of one worker.",
+                )
+                .buckets(SECONDS.to_vec()),
+            )),
+            workers: workers.clone(),
+            registry: registry.clone(),
+        };
+        let collector = collector::WorkersCollector::new(workers, names, Arc::clone(budget));
+        registry.register(Box::new(collector)).expect("each name is registered once");
+        #[cfg(target_os = "linux")]
+        registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+            .expect("each name is registered once");
+        Arc::new(this)
+    }
+
+    /// The counters of one worker.
+    pub fn worker(&self, index: usize) -> Arc<WorkerStats> {
+        Arc::clone(&self.workers[index])
+    }
+
+    pub(crate) fn published(&self, namespace: usize, source: Source, took: Duration) {
+        self.published[namespace][source as usize].inc();
+        self.publish_duration[source as usize].observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn publish_refused(&self, code: ErrorCode) {
+        self.publish_errors.with_label_values(&[code.as_str()]).inc();
+    }
+
+    pub(crate) fn opened(&self, encoding: Encoding) {
+        self.opened[encoding as usize].inc();
+    }
+
+    pub(crate) fn closed(&self, reason: &'static str) {
+        self.closed.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn rejected(&self, reason: &'static str) {
+        self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn slow_consumer(&self, namespace: usize, action: &'static str, missed: u64) {
+        self.slow_consumers.with_label_values(&[action]).inc();
+        self.dropped[namespace].inc_by(missed);
+    }
+
+    pub(crate) fn recovery(&self, namespace: &str, result: &'static str) {
+        self.recoveries.with_label_values(&[namespace, result]).inc();
+    }
+
+    /// `route` is the template that matched, never a path that a peer wrote.
+    pub(crate) fn http(&self, route: &str, method: &str, code: u16, took: Duration) {
+        self.http_requests.with_label_values(&[route, method, &code.to_string()]).inc();
+        self.http_duration.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn kept(&self, namespace: &str, topics: usize, publications: usize, bytes: usize) {
+        self.topics.with_label_values(&[namespace]).set(topics as i64);
+        self.history_publications.with_label_values(&[namespace]).set(publications as i64);
+        self.history_bytes.with_label_values(&[namespace]).set(bytes as i64);
+    }
+
+    pub(crate) fn draining(&self) {
+        self.draining.set(1);
+    }
+
+    /// Everything in the Prometheus text format.
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("a Vec takes all, and every family has a metric");
+        String::from_utf8(text).expect("the text format is UTF-8")
+    }
+}

@@ -1,0 +1,77 @@
+//! What one worker counts: written by its thread alone, read by a scrape.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::topic::publication::Encoding;
+
+/// The counters of one worker, on cache lines of their own.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct WorkerStats {
+    /// By namespace and encoding.
+    delivered: Box<[[AtomicU64; Encoding::ALL.len()]]>,
+    /// By namespace.
+    subscriptions: Box<[AtomicI64]>,
+    /// By encoding.
+    connections: [AtomicI64; Encoding::ALL.len()],
+    pub(super) received_bytes: AtomicU64,
+    pub(super) sent_bytes: AtomicU64,
+    pub(super) write_queue_bytes: AtomicI64,
+    pub(super) round_ns: AtomicU64,
+}
+
+impl WorkerStats {
+    pub(super) fn new(namespaces: usize) -> Self {
+        Self {
+            delivered: (0..namespaces).map(|_| Default::default()).collect(),
+            subscriptions: (0..namespaces).map(|_| AtomicI64::default()).collect(),
+            connections: Default::default(),
+            received_bytes: AtomicU64::default(),
+            sent_bytes: AtomicU64::default(),
+            write_queue_bytes: AtomicI64::default(),
+            round_ns: AtomicU64::default(),
+        }
+    }
+
+    pub(crate) fn delivered(&self, namespace: usize, encoding: Encoding, count: u64) {
+        self.delivered[namespace][encoding as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subscriptions(&self, namespace: usize, change: i64) {
+        self.subscriptions[namespace].fetch_add(change, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connections(&self, encoding: Encoding, change: i64) {
+        self.connections[encoding as usize].fetch_add(change, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn queued(&self, change: i64) {
+        if change != 0 {
+            self.write_queue_bytes.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn round(&self, took: std::time::Duration) {
+        self.round_ns.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn delivered_now(&self, namespace: usize, encoding: Encoding) -> u64 {
+        self.delivered[namespace][encoding as usize].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn subscriptions_now(&self, namespace: usize) -> i64 {
+        self.subscriptions[namespace].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn connections_now(&self, encoding: Encoding) -> i64 {
+        self.connections[encoding as usize].load(Ordering::Relaxed)
+    }
+}

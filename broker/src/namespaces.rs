@@ -1,0 +1,58 @@
+//! Namespaces: what the configuration says of topics whose names begin alike.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::{NamespaceConfig, Retention};
+
+/// One configured namespace.
+#[derive(Debug, PartialEq)]
+pub struct Namespace {
+    /// Its name: a label in metrics, so it comes from the configuration alone.
+    pub name: String,
+    /// Its place among the namespaces, for counters.
+    pub index: usize,
+    /// What its topics keep.
+    pub retention: Retention,
+}
+
+/// All namespaces of the configuration.
+#[derive(Debug)]
+pub struct Namespaces {
+    by_name: BTreeMap<String, Arc<Namespace>>,
+    /// For topics of namespaces that the configuration does not name.
+    other: Arc<Namespace>,
+    count: usize,
+}
+
+impl Namespaces {
+    /// The namespaces of the configuration; `default` is always one.
+    pub fn new(config: &BTreeMap<String, NamespaceConfig>) -> Self {
+        let default = config.get("default").cloned().unwrap_or_default().resolve(Retention::default());
+        let mut by_name = BTreeMap::new();
+        let names = config.keys().map(String::as_str).chain(["default"]);
+        for name in names.collect::<std::collections::BTreeSet<_>>() {
+            let retention = config.get(name).map_or(default, |namespace| namespace.resolve(default));
+            let index = by_name.len();
+            by_name.insert(name.to_owned(), Arc::new(Namespace { name: name.to_owned(), index, retention }));
+        }
+        let count = by_name.len() + 1;
+        let other = Arc::new(Namespace { name: "other".into(), index: count - 1, retention: default });
+        Self { by_name, other, count }
+    }
+
+    /// The namespace that rules topics named so.
+    pub fn get(&self, name: &str) -> &Arc<Namespace> {
+        self.by_name.get(name).unwrap_or(&self.other)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// All of them, in the order of their indices.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Namespace>> {
+        self.by_name.values().chain([&self.other])
+    }
+}

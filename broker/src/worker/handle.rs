@@ -1,0 +1,116 @@
+//! The mailbox of a worker: what other threads may ask of it. [life of a publication: step 4]
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+
+use crate::topic::Topic;
+
+/// Sockets that may wait for one worker to take them.
+const SOCKETS_WAITING_MAX: usize = 1024;
+
+/// An accepted socket on its way to its worker.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) stream: std::net::TcpStream,
+    /// Counts it, and knows its routes.
+    pub(crate) admitted: crate::acceptor::Admitted,
+}
+
+/// One worker as others see it.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    /// Topics with something new. Bounded by the topics' dirty flags: each is in here at most once.
+    dirty: Mutex<Vec<Arc<Topic>>>,
+    notify: Notify,
+    sockets: mpsc::Sender<Socket>,
+    /// Sockets that it owns, for choosing the least loaded worker.
+    load: AtomicUsize,
+}
+
+impl WorkerHandle {
+    /// Tells the worker that the topic has something new. The topic's dirty flag is set already.
+    pub(crate) fn wake(&self, topic: Arc<Topic>) {
+        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = dirty.is_empty();
+        dirty.push(topic);
+        drop(dirty);
+        if was_empty {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Waits until there may be something dirty.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn woken(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Moves the dirty topics into `into`, which must be empty.
+    pub(super) fn take_dirty(&self, into: &mut Vec<Arc<Topic>>) {
+        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *dirty, into);
+    }
+
+    /// Hands a socket over; it counts here until its [`Admitted`](crate::acceptor::Admitted) is dropped.
+    ///
+    /// # Errors
+    /// Gives the socket back when too many wait already or the worker has stopped.
+    pub(crate) fn adopt(&self, socket: Socket) -> Result<(), Box<Socket>> {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        self.sockets.try_send(socket).map_err(|e| match e {
+            mpsc::error::TrySendError::Closed(socket) | mpsc::error::TrySendError::Full(socket) => {
+                Box::new(socket)
+            }
+        })
+    }
+
+    /// A socket is gone.
+    pub(crate) fn released(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The receiving end of a worker's sockets.
+pub(crate) type Sockets = mpsc::Receiver<Socket>;
+
+/// All workers.
+#[derive(Debug, Clone)]
+pub struct Workers(Arc<[WorkerHandle]>);
+
+impl Workers {
+    /// Mailboxes for so many workers.
+    pub(crate) fn new(count: usize) -> (Self, Vec<Sockets>) {
+        let (handles, sockets): (Vec<_>, Vec<_>) = (0..count)
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel(SOCKETS_WAITING_MAX);
+                let handle = WorkerHandle {
+                    dirty: Mutex::default(),
+                    notify: Notify::new(),
+                    sockets: sender,
+                    load: AtomicUsize::new(0),
+                };
+                (handle, receiver)
+            })
+            .unzip();
+        (Self(handles.into()), sockets)
+    }
+
+    /// The index of the worker with the fewest sockets.
+    pub(crate) fn least_loaded(&self) -> usize {
+        let by_load = (0..self.len()).min_by_key(|&worker| self[worker].load.load(Ordering::Relaxed));
+        by_load.expect("there is a worker")
+    }
+}
+
+impl Deref for Workers {
+    type Target = [WorkerHandle];
+
+    fn deref(&self) -> &[WorkerHandle] {
+        &self.0
+    }
+}

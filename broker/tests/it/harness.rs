@@ -1,0 +1,53 @@
+//! A broker on a free port, and peers of every kind.
+
+mod client;
+mod http;
+mod raw;
+
+use std::future::Future;
+use std::time::Duration;
+
+use fanfare::{Broker, Config};
+
+pub(crate) use client::Client;
+pub(crate) use http::{Response, http};
+pub(crate) use raw::{End, RawSocket, frame, frame_header, handshake};
+
+/// How long anything may take that is expected to happen: long enough for a busy machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The result of what must happen before the deadline.
+#[track_caller]
+pub(crate) fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
+    let caller = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(DEADLINE, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("{caller}: waited {DEADLINE:?} for {what}"),
+        }
+    }
+}
+
+/// Waits until the condition holds.
+#[track_caller]
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) -> impl Future<Output = ()> {
+    soon(what, async move {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+}
+
+/// A broker of two workers on free ports, its configuration changed by `configure`.
+pub(crate) async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
+    let mut config = Config::for_tests();
+    configure(&mut config);
+    Broker::start(config).await.expect("the broker starts")
+}
+
+/// What this process holds in memory, in bytes, the broker in it too; 0 where that cannot be told.
+pub(crate) fn memory_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}

@@ -1,0 +1,190 @@
+//! Requests that must not become connections.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{Client, RawSocket, Response, eventually, handshake, http, soon, start};
+use crate::hostile::Bystander;
+use fanfare::Broker;
+use fanfare::config::AccessConfig;
+
+/// What a handshake with changed headers is answered.
+async fn answer(broker: &Broker, changes: &[(&str, Option<&str>)]) -> Response {
+    let mut socket = RawSocket::connect(broker.public_addr()).await;
+    socket.send(handshake(broker.public_addr(), "/ws", changes).as_bytes()).await;
+    socket.response().await
+}
+
+#[tokio::test]
+async fn a_handshake_must_be_a_websocket_handshake() {
+    let broker = start(|_| {}).await;
+    let bystander = Bystander::join(&broker).await;
+
+    for version in [Some("12"), Some("8"), Some("14"), Some("x"), Some(""), None] {
+        let response = answer(&broker, &[("Sec-WebSocket-Version", version)]).await;
+        assert_eq!(response.status, 426, "version {version:?}: {response:?}");
+        assert_eq!(response.header("sec-websocket-version"), Some("13"), "version {version:?}");
+    }
+    for key in [None, Some(""), Some("short"), Some("dGhlIHNhbXBsZQ=="), Some("not base64 at all!!!!!!!")] {
+        let response = answer(&broker, &[("Sec-WebSocket-Key", key)]).await;
+        assert_eq!(response.status, 400, "key {key:?}: {response:?}");
+    }
+    for changes in [
+        &[("Upgrade", None)],
+        &[("Upgrade", Some("h2c"))],
+        &[("Connection", None)],
+        &[("Connection", Some("keep-alive"))],
+    ] {
+        let response = answer(&broker, changes).await;
+        assert!(matches!(response.status, 400 | 426), "{changes:?}: {response:?}");
+    }
+    let post = http(broker.public_addr(), "POST", "/ws", &[], b"").await;
+    assert_eq!(post.status, 405, "{post:?}");
+
+    bystander.still_works(&broker).await;
+}
+
+#[tokio::test]
+async fn upgrade_headers_are_read_as_lists_whatever_their_case() {
+    let broker = start(|_| {}).await;
+    let address = broker.public_addr();
+    for (name, value) in
+        [("Upgrade", "WebSocket"), ("Connection", "keep-alive, Upgrade"), ("Connection", "upgrade")]
+    {
+        RawSocket::upgrade_with(address, "/ws", &[(name, Some(value))]).await;
+    }
+}
+
+#[tokio::test]
+async fn only_a_subprotocol_that_was_offered_is_chosen() {
+    let broker = start(|_| {}).await;
+    for (offered, chosen) in [
+        ("fanfare.v1.json", Some("fanfare.v1.json")),
+        ("fanfare.v1.msgpack", Some("fanfare.v1.msgpack")),
+        ("chat, fanfare.v1.msgpack, fanfare.v1.json", Some("fanfare.v1.msgpack")),
+    ] {
+        let mut socket = RawSocket::connect(broker.public_addr()).await;
+        let changes = [("Sec-WebSocket-Protocol", Some(offered))];
+        socket.send(handshake(broker.public_addr(), "/ws", &changes).as_bytes()).await;
+        let response = soon("an answer", socket.head()).await;
+        assert_eq!((response.status, response.header("sec-websocket-protocol")), (101, chosen), "{offered}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_the_web_must_be_allowed_to_connect() {
+    let broker = start(|config| config.server.allowed_origins = vec!["https://app.example.com".into()]).await;
+    let address = broker.public_addr();
+    let bystander = Bystander::join(&broker).await;
+
+    for origin in [
+        "https://evil.example",
+        "http://app.example.com",
+        "https://app.example.com.evil.example",
+        "https://app.example.com:444",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example",
+        "http://127.0.0.1@evil.example",
+        "null",
+        "nonsense",
+        "",
+    ] {
+        let response = answer(&broker, &[("Origin", Some(origin))]).await;
+        assert_eq!(response.status, 403, "{origin}: {response:?}");
+        assert!(response.body.contains("allowed_origins"), "it says what to do: {response:?}");
+        let header = format!("Origin: {origin}");
+        let publish = http(address, "POST", "/v1/topics/t/messages", &[&header], b"1").await;
+        assert_eq!(publish.status, 403, "{origin}: a page may not publish either: {publish:?}");
+    }
+    let own = format!("http://{address}");
+    for origin in [
+        own.as_str(),
+        "https://app.example.com",
+        "http://localhost:3000",
+        "https://localhost",
+        "http://127.0.0.1:5173",
+        "http://[::1]:8080",
+    ] {
+        RawSocket::upgrade_with(address, "/ws", &[("Origin", Some(origin))]).await;
+        RawSocket::upgrade_with(address, "/ws/topic", &[("Origin", Some(origin))]).await;
+    }
+    bystander.still_works(&broker).await;
+}
+
+#[tokio::test]
+async fn a_page_of_the_brokers_own_host_may_connect_unless_any_name_could_mean_loopback() {
+    // The name of an attacker's page, made to resolve to 127.0.0.1, reaches a developer's broker.
+    let own = [("Host", Some("broker.example")), ("Origin", Some("https://broker.example"))];
+    let open = start(|_| {}).await;
+    assert_eq!(answer(&open, &own).await.status, 403);
+
+    let closed = start(|config| config.access = Some(AccessConfig::default())).await;
+    RawSocket::upgrade_with(closed.public_addr(), "/ws", &own).await;
+    let other = [("Host", Some("broker.example")), ("Origin", Some("https://page.example"))];
+    assert_eq!(answer(&closed, &other).await.status, 403);
+}
+
+#[tokio::test]
+async fn the_head_of_a_request_is_bounded() {
+    let broker = start(|_| {}).await;
+    let bystander = Bystander::join(&broker).await;
+    let host = format!("Host: {}", broker.public_addr());
+
+    let many = (0..200).map(|i| format!("X-{i}: 1\r\n")).collect::<String>();
+    let long_value = format!("X: {}\r\n", "x".repeat(100_000));
+    let long_path = "x".repeat(100_000);
+    for (what, request, statuses) in [
+        ("too many headers", format!("GET /ws HTTP/1.1\r\n{host}\r\n{many}\r\n"), &[431][..]),
+        ("a header too long", format!("GET /ws HTTP/1.1\r\n{host}\r\n{long_value}\r\n"), &[431]),
+        ("a path too long", format!("GET /ws/{long_path} HTTP/1.1\r\n{host}\r\n\r\n"), &[414, 431]),
+        ("no HTTP", "\x16\x03\x01 hello\r\n\r\n".into(), &[400]),
+        ("a version of the future", format!("GET /ws HTTP/7.0\r\n{host}\r\n\r\n"), &[400, 505]),
+    ] {
+        let mut socket = RawSocket::connect(broker.public_addr()).await;
+        socket.send(request.as_bytes()).await;
+        let response = socket.response().await;
+        assert!(statuses.contains(&response.status), "{what}: {response:?}");
+    }
+    bystander.still_works(&broker).await;
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_are_told_so() {
+    let broker = start(|config| config.limits.connections = 3).await;
+    let bystander = Client::connect(&broker).await;
+    let second = Client::connect(&broker).await;
+    let third = RawSocket::connect(broker.public_addr()).await;
+    let mut refused = RawSocket::connect(broker.public_addr()).await;
+    assert_eq!(refused.response().await.status, 503);
+    refused.is_over().await;
+
+    drop((second, third));
+    eventually("room again", || broker.connections() == 1).await;
+    drop(bystander);
+    Client::connect(&broker).await.publish("room", json!("again")).await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_takes_its_time_is_dropped() {
+    let broker = start(|config| config.limits.handshake_timeout = Duration::from_secs(1)).await;
+    let bystander = Bystander::join(&broker).await;
+    let request = handshake(broker.public_addr(), "/ws", &[]);
+
+    let mut silent = RawSocket::connect(broker.public_addr()).await;
+    let mut dripping = RawSocket::connect(broker.public_addr()).await;
+    let started = tokio::time::Instant::now();
+    let drip = async {
+        for byte in request.as_bytes() {
+            if dripping.is_over_after(Duration::from_millis(100)).await {
+                return;
+            }
+            dripping.send(&[*byte]).await;
+        }
+        panic!("a handshake of {} bytes, 100 ms each, was taken", request.len());
+    };
+    soon("the end of both", async { tokio::join!(drip, silent.is_over()) }).await;
+    assert!(started.elapsed() >= Duration::from_millis(900), "not before its time");
+
+    bystander.still_works(&broker).await;
+}

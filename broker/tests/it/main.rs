@@ -1,0 +1,4 @@
+//! The broker from outside, over real sockets.
+
+mod harness;
+mod hostile;
