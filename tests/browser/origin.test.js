@@ -87,6 +87,15 @@ test("a page of a foreign origin cannot connect, the same page from loopback can
   await openConnected(browser, pages.url("chat/", { room: "talk" }));
 });
 
+test("a foreign name that resolves to this machine does not make its page the broker's own", limit, async () => {
+  const page = await browser.newPage();
+  const refused = new Promise((resolve) => {
+    page.on("websocket", (socket) => socket.on("socketerror", resolve));
+  });
+  await page.goto(`http://evil.test:${broker.port}/`);
+  assert.match(await refused, /403/);
+});
+
 test("a page of a foreign origin cannot publish over HTTP either", limit, async () => {
   const listener = await openConnected(browser, pages.url("chat/", { room: "forged" }));
   const page = await browser.newPage();
