@@ -22,6 +22,7 @@ mod process;
 mod progress;
 mod publisher;
 mod report;
+mod run;
 mod schedule;
 mod sequence;
 mod server;

@@ -1,8 +1,11 @@
 //! The program as it is called from a shell.
 
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::liar::{Liar, Lie};
 
@@ -77,6 +80,24 @@ async fn a_server_process_is_measured() {
     assert!(json["server"]["rss_bytes"].as_u64().expect("a number") > 1_000_000, "{json}");
     assert!(json["server"]["cpu_seconds_per_delivery"].is_f64(), "{json}");
     assert!(json["loadgen"]["cpu_seconds"].as_f64().expect("a number") > 0.0, "{json}");
+}
+
+#[tokio::test]
+async fn the_broker_it_starts_says_where_and_ends_with_its_standard_input() {
+    let mut broker = command("__broker --message-size 100000")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut address = String::new();
+    let stdout = broker.stdout.take().expect("it is piped");
+    BufReader::new(stdout).read_line(&mut address).await.expect("a line");
+    let line = format!("fanout --url ws://{}/ws {ARGS} --size 90000 --assert lost=0", address.trim());
+    let output = command(&line).output().await.expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    drop(broker.stdin.take());
+    let ended = timeout(Duration::from_secs(10), broker.wait()).await.expect("it ends in time");
+    assert_eq!(ended.expect("it ends").code(), Some(0));
 }
 
 #[tokio::test]

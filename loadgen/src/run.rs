@@ -1,0 +1,163 @@
+//! A run under way: threads that are started, driven through their phases, and heard in the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::clock::now_ns;
+use crate::plan::Plan;
+use crate::process::{Usage, own_cpu_time};
+use crate::progress::Bar;
+use crate::publisher::{self, Published};
+use crate::subscriber::{self, Group};
+use crate::tally::Tally;
+use crate::thread::{Counter, Phase, Thread};
+use crate::unit::Unit;
+
+/// How often the run is looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// From when everybody is subscribed to the first publication; longer where no reply confirms it.
+const PAUSE_CONFIRMED: Duration = Duration::from_millis(20);
+const PAUSE_UNCONFIRMED: Duration = Duration::from_millis(200);
+/// How long to go on reading when all is there: it might come twice.
+const AFTERMATH: Duration = Duration::from_millis(50);
+/// A run under way.
+pub(crate) struct Run {
+    plan: Arc<Plan>,
+    server_pid: Option<u32>,
+    quiet: bool,
+    phase: watch::Sender<Phase>,
+    readers: Vec<Thread<Tally>>,
+    publisher: Thread<Published>,
+    subscribed: Vec<Counter>,
+    delivered: Vec<Counter>,
+    publishing: publisher::Progress,
+}
+
+/// What was used between the first measured publication and the last delivery.
+pub(crate) struct Measured {
+    pub(crate) own_cpu: Duration,
+    /// Of the broker, before and after.
+    pub(crate) server: Option<(Usage, Usage)>,
+    /// When the first measured publication was due.
+    pub(crate) from_ns: u64,
+}
+
+/// What all threads together have seen.
+pub(crate) struct Outcome {
+    pub(crate) tally: Tally,
+    pub(crate) published: Published,
+    /// Which share of the measured time the busiest thread was on a processor, 0 to 1.
+    pub(crate) busiest_thread: f64,
+}
+
+impl Run {
+    /// Starts all threads, which begin to connect.
+    pub(crate) fn start(plan: Arc<Plan>, server_pid: Option<u32>, quiet: bool) -> anyhow::Result<Self> {
+        let (phase, follower) = watch::channel(Phase::Connecting);
+        let counters = || (0..plan.threads).map(|_| Counter::default()).collect::<Vec<_>>();
+        let (subscribed, delivered) = (counters(), counters());
+        let mut readers = Vec::new();
+        for (thread, (subscribed, delivered)) in (0..).zip(subscribed.iter().zip(&delivered)) {
+            let (subscribed, delivered) = (subscribed.clone(), delivered.clone());
+            let group = Group { plan: plan.clone(), thread, subscribed, delivered };
+            let phase = follower.clone();
+            let work = move || subscriber::run(group, phase);
+            readers.push(Thread::spawn(format!("reader-{thread}"), follower.clone(), work)?);
+        }
+        let publishing = publisher::Progress::default();
+        let work = {
+            let (plan, publishing, phase) = (plan.clone(), publishing.clone(), follower.clone());
+            move || publisher::run(plan, publishing, phase)
+        };
+        let publisher = Thread::spawn("publisher".into(), follower, work)?;
+        Ok(Self { plan, server_pid, quiet, phase, readers, publisher, subscribed, delivered, publishing })
+    }
+
+    /// Waits until everybody is connected and subscribed.
+    pub(crate) async fn connect(&mut self) -> anyhow::Result<()> {
+        let total = self.plan.connections();
+        let bar = Bar::connecting(total, self.quiet);
+        loop {
+            let connected = sum(&self.subscribed) + self.publishing.connected.get();
+            bar.connected(connected);
+            if connected == total {
+                break;
+            }
+            self.check_alive()?;
+            sleep(TICK).await;
+        }
+        let confirmed = self.plan.target.confirms_subscriptions();
+        sleep(if confirmed { PAUSE_CONFIRMED } else { PAUSE_UNCONFIRMED }).await;
+        Ok(())
+    }
+
+    /// Lets the schedule run, from its start until the last delivery is there or not to be hoped for.
+    pub(crate) async fn follow_schedule(&mut self, grace: Duration) -> anyhow::Result<Measured> {
+        let plan = self.plan.clone();
+        let start_ns = now_ns() + 5_000_000;
+        let (from_ns, end_ns) =
+            (start_ns + plan.schedule.measured_from_ns(), start_ns + plan.schedule.end_ns());
+        let bar = Bar::running(Duration::from_nanos(end_ns - start_ns), self.quiet);
+        self.phase.send_replace(Phase::Running { start_ns });
+        self.wait_until(from_ns, start_ns, &bar).await?;
+        self.phase.send_replace(Phase::Measuring);
+        let (own_before, server_before) = (own_cpu_time(), self.server_usage()?);
+        self.wait_until(end_ns, start_ns, &bar).await?;
+        self.phase.send_replace(Phase::Draining);
+        let last_ns = end_ns + grace.as_nanos() as u64;
+        while now_ns() < last_ns && !self.is_complete() {
+            self.check_alive()?;
+            sleep(Duration::from_millis(1)).await;
+        }
+        sleep(AFTERMATH).await;
+        let own_cpu = own_cpu_time() - own_before;
+        Ok(Measured { own_cpu, server: server_before.zip(self.server_usage()?), from_ns })
+    }
+
+    /// Ends all threads and adds up what they have seen.
+    pub(crate) async fn finish(self) -> anyhow::Result<Outcome> {
+        self.phase.send_replace(Phase::Done);
+        let (mut tally, mut busiest) = (Tally::new(), 0.0_f64);
+        for reader in self.readers {
+            let finished = reader.join().await?;
+            busiest = busiest.max(finished.busy);
+            tally.add(&finished.result);
+        }
+        let published = self.publisher.join().await?;
+        Ok(Outcome { tally, published: published.result, busiest_thread: busiest.max(published.busy) })
+    }
+
+    async fn wait_until(&mut self, time_ns: u64, start_ns: u64, bar: &Bar) -> anyhow::Result<()> {
+        loop {
+            let now = now_ns();
+            if now >= time_ns {
+                return Ok(());
+            }
+            self.check_alive()?;
+            let delivered = Unit::Count.show(sum(&self.delivered) as f64);
+            bar.ran(Duration::from_nanos(now.saturating_sub(start_ns)), format!("{delivered} delivered"));
+            sleep(TICK.min(Duration::from_nanos(time_ns - now))).await;
+        }
+    }
+
+    /// Whether all has been published and delivered.
+    fn is_complete(&self) -> bool {
+        self.publishing.finished.get() == 1 && sum(&self.delivered) >= self.publishing.expected.get()
+    }
+
+    fn check_alive(&mut self) -> anyhow::Result<()> {
+        self.readers.iter_mut().try_for_each(Thread::check_alive)?;
+        self.publisher.check_alive()
+    }
+
+    fn server_usage(&self) -> anyhow::Result<Option<Usage>> {
+        self.server_pid.map(Usage::of).transpose()
+    }
+}
+
+fn sum(counters: &[Counter]) -> u64 {
+    counters.iter().map(Counter::get).sum()
+}
