@@ -71,9 +71,9 @@ install_tools() {
 
 rust_tests() {
   if command -v cargo-nextest >/dev/null; then
-    cargo nextest run --workspace
+    cargo nextest run --workspace --no-fail-fast
   else
-    cargo test --workspace --tests --lib --bins
+    cargo test --workspace --no-fail-fast --tests --lib --bins
   fi
 }
 
