@@ -291,12 +291,11 @@ impl Connection {
         };
         let result = decoder.decode(bytes, limits, |incoming| self.take(incoming));
         let mut state = self.state.borrow_mut();
-        state.amid_since = match (decoder.is_amid(), state.amid_since) {
-            (false, _) => None,
-            (true, Some(since)) => Some(since),
-            (true, None) => Some(state.heard_at),
-        };
-        state.decoder = decoder;
+        if matches!(state.phase, Phase::Open | Phase::Draining { .. }) {
+            let amid_since = state.amid_since.unwrap_or(state.heard_at);
+            state.amid_since = decoder.is_amid().then_some(amid_since);
+            state.decoder = decoder;
+        }
         drop(state);
         if let Err(Violation { code, reason }) = result {
             self.close(code, reason);

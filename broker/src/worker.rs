@@ -313,13 +313,10 @@ impl Member {
     ) -> u64 {
         let connection = &self.connection;
         let mut state = connection.state.borrow_mut();
-        let (echo, id) = (self.echo, Some(connection.id));
-        let count = batch.parts(
-            publications,
-            self.from,
-            |publication| !echo && publication.content.origin == id,
-            |start, end| state.outbox.push_shared(&batch.bytes, start, end),
-        );
+        let not_by = (!self.echo).then_some(connection.id);
+        let count = batch.parts(publications, self.from, not_by, |start, end| {
+            state.outbox.push_shared(&batch.bytes, start, end);
+        });
         drop(state);
         if count > 0 && !connection.touched.replace(true) {
             touched.push(Rc::clone(connection));

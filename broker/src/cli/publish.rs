@@ -104,13 +104,14 @@ fn print(args: &PubArgs, published: &Published) -> anyhow::Result<()> {
         let note = if *duplicate { " (published before)" } else { "" };
         return output::line(&format!("{} {position}{note}", args.topic));
     }
-    output::line(
-        &serde_json::json!({
-            "topic": args.topic.as_str(),
-            "epoch": position.epoch.as_str(),
-            "offset": position.offset.get(),
-            "duplicate": duplicate,
-        })
-        .to_string(),
-    )
+    #[derive(serde::Serialize)]
+    struct Line<'a> {
+        topic: &'a str,
+        epoch: &'a str,
+        offset: u64,
+        duplicate: bool,
+    }
+    let (epoch, offset) = (position.epoch.as_str(), position.offset.get());
+    let line = Line { topic: args.topic.as_str(), epoch, offset, duplicate: *duplicate };
+    output::line(&serde_json::to_string(&line)?)
 }

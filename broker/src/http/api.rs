@@ -14,7 +14,7 @@ use fanfare_protocol::{
     check_message_id,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -128,14 +128,32 @@ pub(super) async fn publish(
     Ok(Json(result).into_response())
 }
 
-fn publish_one(hub: &Hub, topic: &TopicRef<'_>, content: Unpositioned) -> Result<serde_json::Value, Problem> {
+/// What a publication has become.
+#[derive(Debug, Serialize)]
+struct PublishedBody {
+    topic: String,
+    epoch: String,
+    offset: u64,
+    duplicate: bool,
+}
+
+fn publish_one(hub: &Hub, topic: &TopicRef<'_>, content: Unpositioned) -> Result<PublishedBody, Problem> {
     let accepted = hub.publish(topic, content, Source::Http).map_err(|e| problem(e.code(), e))?;
-    Ok(serde_json::json!({
-        "topic": topic.as_str(),
-        "epoch": accepted.position.epoch.as_str(),
-        "offset": accepted.position.offset.get(),
-        "duplicate": accepted.is_duplicate,
-    }))
+    let Position { epoch, offset } = accepted.position;
+    Ok(PublishedBody {
+        topic: topic.as_str().to_owned(),
+        epoch: epoch.to_string(),
+        offset: offset.get(),
+        duplicate: accepted.is_duplicate,
+    })
+}
+
+/// One result of a batch.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum BatchResult {
+    Published(PublishedBody),
+    Refused(serde_json::Value),
 }
 
 #[derive(Debug, Deserialize)]
@@ -176,7 +194,7 @@ pub(super) async fn publish_batch(
         let (topics, payload, message_id, item_headers) = match item {
             Ok(item) => item,
             Err(problem) => {
-                results.push(problem.to_value());
+                results.push(BatchResult::Refused(problem.to_value()));
                 continue;
             }
         };
@@ -184,7 +202,7 @@ pub(super) async fn publish_batch(
             let message = format!(
                 "a batch may hold at most {BATCH_COUNT_MAX} publications; those before are published"
             );
-            results.push(problem(ErrorCode::LimitExceeded, message).to_value());
+            results.push(BatchResult::Refused(problem(ErrorCode::LimitExceeded, message).to_value()));
             break;
         }
         for name in topics {
@@ -202,11 +220,14 @@ pub(super) async fn publish_batch(
                 };
                 publish_one(&hub, &topic, content)
             });
-            results.push(result.unwrap_or_else(|problem| {
-                let mut value = problem.to_value();
-                value["topic"] = name.into();
-                value
-            }));
+            results.push(match result {
+                Ok(published) => BatchResult::Published(published),
+                Err(problem) => {
+                    let mut value = problem.to_value();
+                    value["topic"] = name.into();
+                    BatchResult::Refused(value)
+                }
+            });
         }
     }
     Ok(Json(serde_json::json!({ "results": results })).into_response())
@@ -297,14 +318,31 @@ pub(super) async fn topic(
     Ok(Json(describe(&found)).into_response())
 }
 
-fn describe(topic: &crate::topic::Topic) -> serde_json::Value {
-    let position = topic.position();
-    serde_json::json!({
-        "topic": topic.name.as_str(),
-        "epoch": position.epoch.as_str(),
-        "offset": position.offset.get(),
-        "subscribers": topic.subscriptions(),
-    })
+/// Where a topic stands.
+#[derive(Debug, Serialize)]
+struct TopicBody {
+    topic: String,
+    epoch: String,
+    offset: u64,
+    subscribers: usize,
+}
+
+fn describe(topic: &crate::topic::Topic) -> TopicBody {
+    let Position { epoch, offset } = topic.position();
+    TopicBody {
+        topic: topic.name.to_string(),
+        epoch: epoch.to_string(),
+        offset: offset.get(),
+        subscribers: topic.subscriptions(),
+    }
+}
+
+/// A page of topics.
+#[derive(Debug, Serialize)]
+struct TopicsBody {
+    topics: Vec<TopicBody>,
+    /// Asks for the next page; absent after the last one.
+    cursor: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -326,9 +364,9 @@ pub(super) async fn list_topics(
     let grant = grant(&hub, &headers)?;
     let limit = query.limit.unwrap_or(TOPICS_PAGE_DEFAULT).clamp(1, TOPICS_PAGE_MAX);
     let page = hub.table.list(&query.prefix, query.cursor.as_deref(), limit);
-    let cursor = (page.len() == limit).then(|| page.last().map(|topic| topic.name.as_str())).flatten();
+    let cursor = page.last().filter(|_| page.len() == limit).map(|topic| topic.name.to_string());
     // What may not be subscribed to is not told of either.
     let visible = page.iter().filter(|topic| grant.may_subscribe(topic.name.as_str()));
-    let topics: Vec<_> = visible.map(|topic| describe(topic)).collect();
-    Ok(Json(serde_json::json!({ "topics": topics, "cursor": cursor })).into_response())
+    let topics = visible.map(|topic| describe(topic)).collect();
+    Ok(Json(TopicsBody { topics, cursor }).into_response())
 }

@@ -195,7 +195,10 @@ impl TopicTable {
 
     /// Drops topics that keep nothing any more from those that eviction may choose from.
     pub(crate) fn tidy_recency(&self) {
-        self.recency().retain(|Reverse(used)| !used.topic.leave_recency_if_empty());
+        // Taken out, so that no topic is locked while the heap is.
+        let mut used = std::mem::take(&mut *self.recency());
+        used.retain(|Reverse(used)| !used.topic.leave_recency_if_empty());
+        self.recency().append(&mut used);
     }
 
     fn recency(&self) -> MutexGuard<'_, BinaryHeap<Reverse<Used>>> {

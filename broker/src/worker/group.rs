@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fanfare_protocol::Offset;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, ConnectionId};
 use crate::topic::Topic;
 use crate::topic::publication::{Encoding, Publication};
 
@@ -67,18 +67,23 @@ impl Batch {
     }
 
     /// Hands `take` the parts of the batch that a subscriber gets who wants what is `from` that offset
-    /// on and not published by itself. Most get the whole batch in one part. Returns how many
-    /// publications that were.
+    /// on and not by the connection `not_by`. Most get the whole batch in one
+    /// part. Returns how many publications that were.
     pub(crate) fn parts(
         &self,
         publications: &[Arc<Publication>],
         from: Offset,
-        is_own: impl Fn(&Publication) -> bool,
+        not_by: Option<ConnectionId>,
         mut take: impl FnMut(usize, usize),
     ) -> u64 {
+        if not_by.is_none() && self.ends.first().is_some_and(|&(first, _)| from <= first) {
+            take(0, self.bytes.len());
+            return self.ends.len() as u64;
+        }
         let (mut start, mut end, mut count) = (0, 0, 0);
         for (publication, &(offset, frame_end)) in publications.iter().zip(&self.ends) {
-            if offset < from || is_own(publication) {
+            let is_own = not_by.is_some() && publication.content.origin == not_by;
+            if offset < from || is_own {
                 if end > start {
                     take(start, end);
                 }
