@@ -260,6 +260,12 @@ impl Config {
                 return wrong(key, "expected 10ms to 1day");
             }
         }
+        if self.memory.retained < limits.message_size {
+            return wrong("memory.retained", "expected at least limits.message_size");
+        }
+        if self.namespace.contains_key("other") {
+            return wrong("namespace.other", "metrics call the namespaces that are not named here \"other\"");
+        }
         for origin in &self.server.allowed_origins {
             if origin != "*" && !origin.contains("://") {
                 return wrong(

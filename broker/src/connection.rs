@@ -141,6 +141,12 @@ enum Phase {
     Gone,
 }
 
+impl Phase {
+    fn is_listening(self) -> bool {
+        matches!(self, Self::Open | Self::Draining { .. })
+    }
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
@@ -279,7 +285,7 @@ impl Connection {
         let mut decoder = {
             let mut state = self.state.borrow_mut();
             state.heard_at = self.worker.now_ms();
-            if !matches!(state.phase, Phase::Open | Phase::Draining { .. }) {
+            if !state.phase.is_listening() {
                 return;
             }
             std::mem::take(&mut state.decoder)
@@ -291,7 +297,7 @@ impl Connection {
         };
         let result = decoder.decode(bytes, limits, |incoming| self.take(incoming));
         let mut state = self.state.borrow_mut();
-        if matches!(state.phase, Phase::Open | Phase::Draining { .. }) {
+        if state.phase.is_listening() {
             let amid_since = state.amid_since.unwrap_or(state.heard_at);
             state.amid_since = decoder.is_amid().then_some(amid_since);
             state.decoder = decoder;
@@ -323,17 +329,19 @@ impl Connection {
                 None => self.native_message(fanfare_protocol::Codec::MessagePack, bytes),
             },
         }
-        match self.state.borrow().phase {
-            Phase::Open | Phase::Draining { .. } => ControlFlow::Continue(()),
-            Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Gone => ControlFlow::Break(()),
-        }
+        if self.is_listening() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    /// Whether what the peer sends still counts.
+    fn is_listening(&self) -> bool {
+        self.state.borrow().phase.is_listening()
     }
 
     /// Closes at once: what waits is dropped, but for a frame that was begun.
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
         self.end_subscriptions();
         let mut state = self.state.borrow_mut();
-        if matches!(state.phase, Phase::Open | Phase::Draining { .. }) {
+        if state.phase.is_listening() {
             tracing::debug!(connection = %self.id, code = code.get(), reason, "closing");
             let keep_replies = code.range() == fanfare_protocol::CloseRange::StayAway;
             self.put_close(&mut state, code, reason, keep_replies, false);

@@ -6,6 +6,7 @@ mod origin;
 mod problem;
 mod upgrade;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,10 +116,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
         Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
     };
     let admitted = Rc::new(admitted);
-    let service = {
-        let (worker, admitted) = (Rc::clone(&worker), Rc::clone(&admitted));
-        service_fn(move |request| answer(Rc::clone(&worker), Rc::clone(&admitted), request))
-    };
+    let has_asked = Cell::new(false);
+    let service = service_fn(|request| {
+        has_asked.set(true);
+        answer(Rc::clone(&worker), Rc::clone(&admitted), request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.handshake_timeout)
@@ -138,9 +140,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
             }
         }
     };
-    if let Err(error) = result {
-        worker.hub.metrics.rejected("bad_http");
-        tracing::debug!(%error, "an HTTP connection ended badly");
+    match result {
+        // One that was kept alive and has nothing more to ask.
+        Err(error) if error.is_timeout() && has_asked.get() => {}
+        Err(error) => {
+            worker.hub.metrics.rejected(if error.is_timeout() { "timeout" } else { "bad_http" });
+            tracing::debug!(%error, "an HTTP connection ended badly");
+        }
+        Ok(()) => {}
     }
 }
 

@@ -10,10 +10,30 @@ use crate::config::Config;
 use crate::connection::ConnectionId;
 use crate::engine::{Engine, Refusal};
 use crate::metrics::{Metrics, Source};
-use crate::topic::publication::Unpositioned;
+use crate::topic::publication::{Unpositioned, unix_ms};
 use crate::topic::table::{TooManyTopics, TopicTable};
 use crate::topic::{Accepted, Retired, Topic};
 use crate::worker::handle::Workers;
+
+/// Lets one log line a second through.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    /// The Unix second of the last line.
+    logged_at: AtomicU64,
+    unlogged: AtomicU64,
+}
+
+impl Throttle {
+    /// How many lines were left out since the last one; `None` when this one is to be left out too.
+    pub(crate) fn may_log(&self) -> Option<u64> {
+        let now = unix_ms() / 1000;
+        if self.logged_at.swap(now, Ordering::Relaxed) == now {
+            self.unlogged.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.unlogged.swap(0, Ordering::Relaxed))
+    }
+}
 
 /// What all workers share.
 #[derive(Debug)]
@@ -33,6 +53,8 @@ pub struct Hub {
     pub connections: AtomicUsize,
     /// Connections that there may be.
     pub connections_max: usize,
+    /// Keeps a page that tries again and again from filling the log.
+    pub(crate) refused_origins: Throttle,
     /// Set when the broker is told to stop.
     draining: AtomicBool,
     next_connection: AtomicU64,
@@ -57,6 +79,7 @@ impl Hub {
             engine,
             connections: AtomicUsize::new(0),
             connections_max,
+            refused_origins: Throttle::default(),
             draining: AtomicBool::new(false),
             next_connection: AtomicU64::new(1),
         }

@@ -40,6 +40,14 @@ pub fn overlay(
 fn default_at<'a>(defaults: &'a Table, path: &[String]) -> Option<&'a Value> {
     match path {
         [section, _, key] if section == "namespace" => defaults.get(section)?.get("default")?.get(key),
+        // Absent by default, since the section's mere presence closes the broker.
+        [section, anonymous, key]
+            if section == "access"
+                && anonymous == "anonymous"
+                && (key == "subscribe" || key == "publish") =>
+        {
+            defaults.get("server")?.get("allowed_origins")
+        }
         [section, key] => defaults.get(section)?.get(key),
         _ => None,
     }

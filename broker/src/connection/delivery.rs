@@ -77,7 +77,8 @@ impl Connection {
                 return PumpEnd::Blocked;
             }
             self.catch_up();
-            if self.state.borrow().outbox.is_empty() {
+            // What was caught up with may all have been left out: then there is more to look at yet.
+            if self.state.borrow().outbox.is_empty() && !self.is_catching_up() {
                 self.written_out();
                 if self.state.borrow().outbox.is_empty() {
                     return PumpEnd::Done;
@@ -85,6 +86,12 @@ impl Connection {
             }
         }
         PumpEnd::Yield
+    }
+
+    /// Whether it has yet to get what its topics have.
+    fn is_catching_up(&self) -> bool {
+        let state = self.state.borrow();
+        state.behind > 0 && matches!(state.phase, Phase::Open | Phase::Draining { .. })
     }
 
     /// Reads from the ring for the subscriptions that are behind, up to a bound.
@@ -103,7 +110,7 @@ impl Connection {
                 return;
             }
             self.catch_up_with(key, &mut publications);
-            if !matches!(self.state.borrow().phase, Phase::Open | Phase::Draining { .. }) {
+            if !self.is_listening() {
                 return;
             }
         }

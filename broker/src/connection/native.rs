@@ -43,6 +43,10 @@ impl Connection {
             }
         };
         for frame in frames {
+            if !self.is_listening() {
+                // One of the frames before had it closed: nothing may follow the close frame.
+                return;
+            }
             match frame {
                 Ok(frame) => self.frame(codec, frame),
                 Err(FrameError { id, topic, code, message }) => {

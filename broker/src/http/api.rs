@@ -341,7 +341,7 @@ fn describe(topic: &crate::topic::Topic) -> TopicBody {
 #[derive(Debug, Serialize)]
 struct TopicsBody {
     topics: Vec<TopicBody>,
-    /// Asks for the next page; absent after the last one.
+    /// Asks for the next page; null after the last one.
     cursor: Option<String>,
 }
 

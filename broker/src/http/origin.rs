@@ -23,10 +23,13 @@ pub(super) fn check(hub: &Hub, headers: &HeaderMap) -> Result<Option<HeaderValue
     if is_allowed(origin, host, &config.allowed_origins, trust_any_host) {
         return Ok(Some(header.clone()));
     }
-    tracing::warn!(
-        origin,
-        "refused a web page; to allow it add its origin to server.allowed_origins (FANFARE_SERVER__ALLOWED_ORIGINS)"
-    );
+    if let Some(unlogged) = hub.refused_origins.may_log() {
+        tracing::warn!(
+            origin,
+            unlogged,
+            "refused a web page; to allow it add its origin to server.allowed_origins (FANFARE_SERVER__ALLOWED_ORIGINS)"
+        );
+    }
     Err(Problem::new(
         StatusCode::FORBIDDEN,
         "forbidden",
