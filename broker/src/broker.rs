@@ -58,6 +58,7 @@ pub struct Broker {
     hub: Arc<Hub>,
     public_addr: SocketAddr,
     admin_addr: SocketAddr,
+    open_files_max: Option<u64>,
     /// Stops accepting, and has the workers drain.
     drain: CancellationToken,
     /// Ends everything else.
@@ -74,14 +75,16 @@ impl Broker {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
         let access = Access::new(config.access.as_ref())?;
-        let connections_max = connections_max(config.limits.connections)?;
+        let open_files_max = rlimit::increase_nofile_limit(u64::MAX).ok();
+        let connections_max = connections_max(config.limits.connections, open_files_max)?;
         let public = acceptor::bind(config.server.listen)?;
         let admin = acceptor::bind(config.server.admin_listen)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let (hub, sockets) = build_hub(config, access, connections_max);
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let mut this = Self { hub, public_addr, admin_addr, drain, end, tasks, workers: Vec::new() };
+        let mut this =
+            Self { hub, public_addr, admin_addr, open_files_max, drain, end, tasks, workers: Vec::new() };
         for (index, sockets) in sockets.into_iter().enumerate() {
             this.workers.push(start_worker(index, Arc::clone(&this.hub), sockets, this.drain.clone())?);
         }
@@ -112,6 +115,12 @@ impl Broker {
     /// Connections that there may be.
     pub fn connections_max(&self) -> usize {
         self.hub.connections_max
+    }
+
+    /// Files that the process may have open, after it has raised that as far as it may; `None` where the
+    /// system does not say.
+    pub fn open_files_max(&self) -> Option<u64> {
+        self.open_files_max
     }
 
     /// Threads that own connections.
@@ -179,10 +188,9 @@ fn build_hub(config: Config, access: Access, connections_max: usize) -> (Arc<Hub
     (Arc::new(Hub::new(config, access, table, workers, metrics, connections_max, engine)), sockets)
 }
 
-/// How many connections there may be; raises the file limit as far as it may.
-fn connections_max(configured: usize) -> Result<usize, ConfigError> {
-    let files = rlimit::increase_nofile_limit(u64::MAX).ok();
-    let allowed = files.map(|files| files.saturating_sub(FILES_RESERVED) as usize);
+/// How many connections there may be, where so many files may be open.
+fn connections_max(configured: usize, open_files_max: Option<u64>) -> Result<usize, ConfigError> {
+    let allowed = open_files_max.map(|files| files.saturating_sub(FILES_RESERVED) as usize);
     match (configured, allowed) {
         (0, allowed) => Ok(allowed.unwrap_or(CONNECTIONS_DEFAULT)),
         (configured, Some(allowed)) if configured > allowed => Err(ConfigError::Value {

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough.
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<output::AlreadySaid>() => ExitCode::FAILURE,
         Err(error) => {
             output::notice(&format!("fanfare: {error:#}"));
             ExitCode::FAILURE

@@ -25,6 +25,11 @@ pub(crate) fn notice(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
+/// Something failed, and the log has said so.
+#[derive(Debug, thiserror::Error)]
+#[error("see the log")]
+pub(crate) struct AlreadySaid;
+
 /// Whether the reader of our output has gone.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());

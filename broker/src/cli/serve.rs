@@ -11,30 +11,36 @@ use super::output;
 /// Runs the broker until it is told to stop.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     start_logging(args.log_level);
-    super::runtime()?.block_on(async {
-        // From here on a signal is a request, not a sudden end.
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let broker = match start(args).await {
-            Ok(broker) => broker,
-            Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "not started");
-                anyhow::bail!("not started");
-            }
-        };
-        announce(&broker);
-        let signal = either(&mut terminate, &mut interrupt).await;
-        tracing::info!(signal, connections = broker.connections(), "stopping");
-        tokio::select! {
-            () = broker.stop() => {
-                tracing::info!("stopped");
-                Ok(())
-            }
-            signal = either(&mut terminate, &mut interrupt) => {
-                anyhow::bail!("stopped at once by a second {signal}")
-            }
+    let runtime = super::runtime()?;
+    let result = runtime.block_on(serve(args));
+    // A second signal does not wait for what the first one began.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    // From here on a signal is a request, not a sudden end.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let broker = match start(args).await {
+        Ok(broker) => broker,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "not started");
+            return Err(output::AlreadySaid.into());
         }
-    })
+    };
+    announce(&broker);
+    let signal = either(&mut terminate, &mut interrupt).await;
+    tracing::info!(signal, connections = broker.connections(), "stopping");
+    tokio::select! {
+        () = broker.stop() => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        signal = either(&mut terminate, &mut interrupt) => {
+            tracing::warn!(signal, "stopped at once by a second signal");
+            Err(output::AlreadySaid.into())
+        }
+    }
 }
 
 async fn start(args: ServeArgs) -> anyhow::Result<Broker> {
@@ -79,6 +85,7 @@ fn announce(broker: &Broker) {
         version = env!("CARGO_PKG_VERSION"),
         workers = broker.worker_count(),
         connections_max = broker.connections_max(),
+        open_files_max = broker.open_files_max(),
         "started"
     );
     if io::stderr().is_terminal() {
