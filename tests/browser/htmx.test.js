@@ -13,6 +13,7 @@ before(async () => {
     stdio: ["ignore", "pipe", "inherit"],
   });
   url = String(await Promise.race([once(backend.stdout, "data"), once(backend, "close")])).trim();
+  assert.match(url, /^http:/, "the backend did not start: was `npm ci` run in examples/htmx?");
   browser = await startBrowser();
 });
 
