@@ -34,6 +34,11 @@ const ROUND_COUNT_MAX: usize = 256;
 const ROUND_BYTES_MAX: usize = 256 * 1024;
 /// Writes after which a round lets reads, accepts and pings have their turn.
 const WRITES_PER_TURN: usize = 64;
+/// Publications that a worker takes in from its own connections before it delivers them: half of what the
+/// smallest ring keeps.
+const TAKEN_COUNT_MAX: usize = 128;
+/// And bytes of their payloads.
+const TAKEN_BYTES_MAX: usize = 256 * 1024;
 /// Connections that a round may have touched before it writes.
 const TOUCHED_MAX: usize = 4096;
 /// Bytes that one read takes.
@@ -51,6 +56,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: Cell<Vec<u8>>,
     /// Publications of the round at hand.
     publications: Cell<Vec<Arc<Publication>>>,
+    /// How many publications its own connections made since the last round, and their bytes.
+    taken: Cell<(usize, usize)>,
     /// Ends when the worker has no more to do.
     pub(crate) tasks: TaskTracker,
     started: Instant,
@@ -83,6 +90,7 @@ impl Worker {
             connections: RefCell::default(),
             scratch: Cell::default(),
             publications: Cell::default(),
+            taken: Cell::default(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
         })
@@ -115,6 +123,7 @@ impl Worker {
     /// Delivers dirty topics, for ever.
     async fn rounds(self: Rc<Self>) {
         let (mut dirty, mut touched) = (Vec::new(), Vec::new());
+        let mut writes = 0;
         loop {
             self.handle().woken().await;
             loop {
@@ -122,22 +131,55 @@ impl Worker {
                 if dirty.is_empty() {
                     break;
                 }
+                self.taken.set((0, 0));
                 let started = Instant::now();
                 let mut oldest = started;
                 for topic in dirty.drain(..) {
-                    topic.clear_dirty(self.index);
-                    if self.deliver(&topic, &mut touched, &mut oldest) == Remaining::More {
-                        topic.mark_dirty(self.index, self.handle());
-                    }
+                    self.deliver_dirty(&topic, &mut touched, &mut oldest);
                     if touched.len() >= TOUCHED_MAX {
-                        self.write(&mut touched).await;
+                        self.write(&mut touched, &mut writes).await;
                     }
                 }
-                self.write(&mut touched).await;
-                self.hub.metrics.fanout.observe(oldest.elapsed().as_secs_f64());
-                self.stats.round(started.elapsed());
+                self.write(&mut touched, &mut writes).await;
+                self.count_round(started, oldest);
             }
         }
+    }
+
+    /// Counts a publication that one of this worker's connections made, and after a number of them has a
+    /// round at once. Subscribers share this thread with the publisher: a burst would be out of the ring
+    /// before they had their turn.
+    pub(crate) fn taken_in(&self, bytes: usize) {
+        let (count, total) = self.taken.get();
+        let (count, total) = (count + 1, total + bytes);
+        self.taken.set((count, total));
+        if count < TAKEN_COUNT_MAX && total < TAKEN_BYTES_MAX {
+            return;
+        }
+        self.taken.set((0, 0));
+        let (mut dirty, mut touched) = (Vec::new(), Vec::new());
+        self.handle().take_dirty(&mut dirty);
+        let started = Instant::now();
+        let mut oldest = started;
+        for topic in dirty {
+            self.deliver_dirty(&topic, &mut touched, &mut oldest);
+        }
+        for connection in touched {
+            connection.write_round();
+        }
+        self.count_round(started, oldest);
+    }
+
+    fn deliver_dirty(&self, topic: &Arc<Topic>, touched: &mut Vec<Rc<Connection>>, oldest: &mut Instant) {
+        topic.clear_dirty(self.index);
+        if self.deliver(topic, touched, oldest) == Remaining::More {
+            topic.mark_dirty(self.index, self.handle());
+        }
+    }
+
+    fn count_round(&self, started: Instant, oldest: Instant) {
+        self.hub.metrics.fanout.observe(oldest.elapsed().as_secs_f64());
+        self.stats.round(started.elapsed());
     }
 
     /// Queues what is new in the topic for every subscriber in step.
@@ -188,11 +230,13 @@ impl Worker {
         remaining
     }
 
-    /// Writes every touched connection once, and lets others have their turn now and then.
-    async fn write(&self, touched: &mut Vec<Rc<Connection>>) {
-        for (nth, connection) in touched.drain(..).enumerate() {
+    /// Writes every touched connection once, and lets others have their turn now and then; `writes` counts
+    /// over all rounds, for many small ones may follow one another without a pause.
+    async fn write(&self, touched: &mut Vec<Rc<Connection>>, writes: &mut usize) {
+        for connection in touched.drain(..) {
             connection.write_round();
-            if nth % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
+            *writes += 1;
+            if (*writes).is_multiple_of(WRITES_PER_TURN) {
                 tokio::task::yield_now().await;
             }
         }

@@ -129,6 +129,7 @@ impl Connection {
 
     fn publish(&self, codec: Codec, id: Option<RequestId>, publish: Publish<'_>) -> Result<(), Denied> {
         let Publish { topic, payload, message_id, headers } = publish;
+        let bytes = payload.as_bytes().len();
         let content = Unpositioned {
             payload: payload.into_owned(),
             message_id: message_id.map(|id| id.into()),
@@ -146,6 +147,7 @@ impl Connection {
             let (position, duplicate) = (accepted.position, accepted.is_duplicate);
             self.send(codec, &ServerFrame::Published { id, topic, position, duplicate });
         }
+        self.worker.taken_in(bytes);
         Ok(())
     }
 

@@ -27,6 +27,7 @@ impl Connection {
     /// Publishes what the peer sent.
     pub(super) fn publish_raw(&self, payload: Payload) {
         let topic = self.raw_topic.as_ref().expect("only raw connections get here");
+        let bytes = payload.as_bytes().len();
         let (allowed, user) = {
             let state = self.state.borrow();
             (state.session.may_publish(topic.as_str()), state.session.user().cloned())
@@ -45,8 +46,9 @@ impl Connection {
                 .publish(&TopicRef::from(topic), content, Source::Raw)
                 .map_err(|refusal| Denied { code: refusal.code(), message: refusal.to_string() })
         });
-        if let Err(denied) = published {
-            self.close_denied(&denied);
+        match published {
+            Ok(_) => self.worker.taken_in(bytes),
+            Err(denied) => self.close_denied(&denied),
         }
     }
 

@@ -30,6 +30,9 @@ use crate::topic::publication::Unpositioned;
 const BATCH_FACTOR: usize = 16;
 /// Publications of one batch: items times topics.
 const BATCH_COUNT_MAX: usize = 1000;
+/// Publications of a batch after which the worker's other connections have their turn, before the batch
+/// fills a ring.
+const BATCH_TURN: usize = 64;
 /// Topics of one page of a listing.
 const TOPICS_PAGE_MAX: usize = 1000;
 const TOPICS_PAGE_DEFAULT: usize = 100;
@@ -228,6 +231,9 @@ pub(super) async fn publish_batch(
                     BatchResult::Refused(value)
                 }
             });
+            if results.len().is_multiple_of(BATCH_TURN) {
+                tokio::task::yield_now().await;
+            }
         }
     }
     Ok(Json(serde_json::json!({ "results": results })).into_response())
