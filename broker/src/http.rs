@@ -4,6 +4,7 @@ pub(crate) mod admin;
 mod api;
 mod origin;
 mod problem;
+mod topic_path;
 mod upgrade;
 
 use std::cell::Cell;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fanfare_protocol::{
@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::problem::Problem;
+use super::topic_path::TopicPath;
 use super::upgrade::bearer;
 use crate::access::Grant;
 use crate::connection::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
@@ -98,12 +99,12 @@ fn payload(headers: &HeaderMap, body: Bytes) -> Result<Payload, Problem> {
 /// `POST /v1/topics/{topic}/messages`: the body is the payload.
 pub(super) async fn publish(
     State(hub): State<Arc<Hub>>,
-    Path(topic): Path<String>,
+    TopicPath(topic): TopicPath,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let received = Instant::now();
-    let topic = topic_ref(&topic)?;
+    let topic = TopicRef::from(&topic);
     let grant = grant(&hub, &headers)?;
     if !grant.may_publish(topic.as_str()) {
         return Err(refuse(&grant, "publish to this topic"));
@@ -280,11 +281,11 @@ pub(super) struct HistoryQuery {
 /// `GET /v1/topics/{topic}/messages`: the history, as the native protocol's `history` reply.
 pub(super) async fn history(
     State(hub): State<Arc<Hub>>,
-    Path(topic): Path<String>,
+    TopicPath(topic): TopicPath,
     query: Result<Query<HistoryQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let topic = topic_ref(&topic)?;
+    let topic = TopicRef::from(&topic);
     let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
     may_subscribe(&hub, &headers, topic.as_str())?;
     let since = match (query.since_epoch, query.since_offset) {
@@ -315,10 +316,10 @@ pub(super) async fn history(
 /// subscribe from it.
 pub(super) async fn topic(
     State(hub): State<Arc<Hub>>,
-    Path(topic): Path<String>,
+    TopicPath(topic): TopicPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let topic = topic_ref(&topic)?;
+    let topic = TopicRef::from(&topic);
     may_subscribe(&hub, &headers, topic.as_str())?;
     let found = hub.table.get_or_create(&topic).map_err(|e| problem(ErrorCode::LimitExceeded, e))?;
     Ok(Json(describe(&found)).into_response())

@@ -11,18 +11,30 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use super::problem::Problem;
 use crate::hub::Hub;
 
-/// The origin that was allowed, if the request comes from a page.
+/// The origin that was allowed, if the request comes from a page that says where it is from.
 pub(super) fn check(hub: &Hub, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
-    let Some(header) = headers.get(ORIGIN) else { return Ok(None) };
     let config = &hub.config.server;
-    let origin = header.to_str().unwrap_or("(not ASCII)");
+    let allowed = &config.allowed_origins;
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    // On an open loopback listener a page's own host must itself be loopback: any name on the web can
-    // be made to resolve to 127.0.0.1, and its pages then call the broker by their own name.
+    // Any name on the web can be made to resolve to 127.0.0.1. Its pages then call the broker by their
+    // own name, as their own host; so where only loopback may reach an open broker, names must be too.
     let trust_any_host = !(config.listen.ip().is_loopback() && hub.access.is_open());
-    if is_allowed(origin, host, &config.allowed_origins, trust_any_host) {
+    let Some(header) = headers.get(ORIGIN) else {
+        // A page's GET to its own host has no origin.
+        if trust_any_host || !is_public_name(host) || allowed.iter().any(|entry| names_host(entry, host)) {
+            return Ok(None);
+        }
+        return Err(refuse(hub, &format!("http://{host}")));
+    };
+    let origin = header.to_str().unwrap_or("(not ASCII)");
+    if is_allowed(origin, host, allowed, trust_any_host) {
         return Ok(Some(header.clone()));
     }
+    Err(refuse(hub, origin))
+}
+
+/// Says in the log and to the page who was refused, and how to allow it.
+fn refuse(hub: &Hub, origin: &str) -> Problem {
     if let Some(unlogged) = hub.refused_origins.may_log() {
         tracing::warn!(
             origin,
@@ -30,13 +42,24 @@ pub(super) fn check(hub: &Hub, headers: &HeaderMap) -> Result<Option<HeaderValue
             "refused a web page; to allow it add its origin to server.allowed_origins (FANFARE_SERVER__ALLOWED_ORIGINS)"
         );
     }
-    Err(Problem::new(
+    Problem::new(
         StatusCode::FORBIDDEN,
         "forbidden",
         format!(
             "pages of {origin} may not connect; the operator can add that origin to server.allowed_origins"
         ),
-    ))
+    )
+}
+
+/// Whether a host is named as only the web's own names are: with a dot, and no address.
+fn is_public_name(host: &str) -> bool {
+    let name = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    !host.starts_with('[') && name.contains('.') && name.parse::<IpAddr>().is_err() && !is_loopback(&name)
+}
+
+/// Whether an allowed origin is of that host.
+fn names_host(allowed: &str, host: &str) -> bool {
+    allowed == "*" || parse(allowed).is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
 }
 
 fn is_allowed(origin: &str, host: &str, allowed: &[String], trust_any_host: bool) -> bool {
@@ -101,6 +124,20 @@ mod tests {
         ] {
             assert!(!is_allowed(origin, "127.0.0.1:8000", &allowed, true), "{origin}");
         }
+    }
+
+    #[test]
+    fn only_dotted_names_can_be_pointed_at_loopback_from_outside() {
+        for host in ["evil.test", "EVIL.test:8000", "evil.test.", "127.0.0.1.evil.test:1"] {
+            assert!(is_public_name(host), "{host}");
+        }
+        for host in
+            ["", "localhost:8000", "chat.localhost", "broker", "127.0.0.1:8000", "10.0.0.1", "[::1]:80"]
+        {
+            assert!(!is_public_name(host), "{host}");
+        }
+        assert!(names_host("https://app.example.com", "app.example.com"));
+        assert!(!names_host("https://app.example.com", "app.example.com:81"));
     }
 
     #[test]

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use fanfare_protocol::{Codec, ErrorCode, OnLag, TopicName};
+use fanfare_protocol::{Codec, ErrorCode, OnLag};
 use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 use tungstenite::handshake::server::create_response_with_body;
 
 use super::problem::Problem;
+use super::topic_path::TopicPath;
 use crate::connection::{RawRequest, Request as Asked};
 use crate::hub::Hub;
 use crate::topic::publication::Encoding;
@@ -59,7 +60,7 @@ pub(super) async fn native(
 /// `GET /ws/{topic}`: payloads without an envelope.
 pub(super) async fn raw(
     State(hub): State<Arc<Hub>>,
-    Path(topic): Path<String>,
+    TopicPath(topic): TopicPath,
     query: Result<Query<Asks>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
