@@ -64,7 +64,6 @@ pub(super) async fn raw(
     query: Result<Query<Asks>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let topic: TopicName = topic.parse().map_err(|e| Problem::of(ErrorCode::InvalidTopic, format!("{e}")))?;
     let Query(asks) = query.map_err(|e| Problem::of(ErrorCode::BadRequest, e.body_text()))?;
     let on_lag = match asks.on_lag.as_deref() {
         None | Some("disconnect") => OnLag::Disconnect,
