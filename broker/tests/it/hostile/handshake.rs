@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Client, RawSocket, Response, eventually, handshake, http, soon, start};
+use crate::harness::{Client, RawSocket, Response, eventually, frame, handshake, http, soon, start};
 use crate::hostile::Bystander;
 use fanfare::Broker;
 use fanfare::config::AccessConfig;
@@ -150,6 +150,22 @@ async fn the_head_of_a_request_is_bounded() {
 }
 
 #[tokio::test]
+async fn frames_sent_together_with_the_handshake_are_not_lost() {
+    let broker = start(|_| {}).await;
+    let request = handshake(broker.public_addr(), "/ws/early", &[]).into_bytes();
+    let (first, second) = (frame(0x81, b"first"), frame(0x81, b"second"));
+    for cut in [0, 1, first.len(), first.len() + 3] {
+        let frames = [&first[..], &second].concat();
+        let mut socket = RawSocket::connect(broker.public_addr()).await;
+        socket.send(&[&request[..], &frames[..cut]].concat()).await;
+        assert_eq!(socket.head().await.status, 101);
+        socket.send(&frames[cut..]).await;
+        assert_eq!(socket.receive().await, Some((0x81, b"first".to_vec())), "cut at {cut}");
+        assert_eq!(socket.receive().await, Some((0x81, b"second".to_vec())), "cut at {cut}");
+    }
+}
+
+#[tokio::test]
 async fn connections_above_the_limit_are_told_so() {
     let broker = start(|config| config.limits.connections = 3).await;
     let bystander = Client::connect(&broker).await;
@@ -183,7 +199,10 @@ async fn a_handshake_that_takes_its_time_is_dropped() {
         }
         panic!("a handshake of {} bytes, 100 ms each, was taken", request.len());
     };
-    soon("the end of both", async { tokio::join!(drip, silent.is_over()) }).await;
+    let mut idle = RawSocket::connect(broker.public_addr()).await;
+    idle.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", broker.public_addr()).as_bytes()).await;
+    assert_eq!(idle.response().await.status, 200, "an answer, after which it may ask again for a while");
+    soon("the end of all", async { tokio::join!(drip, silent.is_over(), idle.is_over()) }).await;
     assert!(started.elapsed() >= Duration::from_millis(900), "not before its time");
 
     bystander.still_works(&broker).await;

@@ -32,6 +32,23 @@ async fn a_message_that_is_not_whole_in_time_is_closed_with_4504() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_not_whole_in_time_is_refused() {
+    let broker = start(|config| config.limits.message_timeout = Duration::from_millis(500)).await;
+    for (what, rest) in [
+        ("nothing of it", "Content-Length: 10\r\n\r\n"),
+        ("a part of it", "Content-Length: 10\r\n\r\nx"),
+        ("far too much, announced", "Content-Length: 4000000000\r\n\r\nx"),
+        ("chunks without an end", "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"),
+    ] {
+        let mut socket = RawSocket::connect(broker.public_addr()).await;
+        socket.send(format!("POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\n{rest}").as_bytes()).await;
+        assert!(matches!(socket.response().await.status, 408 | 413), "{what}");
+        socket.is_over().await;
+    }
+    eventually("the end of all of them", || broker.connections() == 0).await;
+}
+
+#[tokio::test]
 async fn neither_drips_nor_pings_keep_a_message_alive() {
     let broker = start(|config| config.limits.message_timeout = Duration::from_millis(500)).await;
     for drip in [frame(0x00, b"x"), frame(0x89, b"x")] {
