@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::command::{Command, Departures, MessageId, Reply, Submission, SubscriberId};
+use crate::command::{Command, Departures, Drain, MessageId, Reply, Submission, SubscriberId};
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -46,8 +46,8 @@ struct Inner {
 }
 
 impl Client {
-    /// Connects to the broker at a `ws://` or `wss://` URL with the defaults of [`ConnectOptions`]; the path is `/ws`
-    /// where the URL has none.
+    /// Connects to the broker at a `ws://` or `wss://` URL with the defaults of [`ConnectOptions`]; the
+    /// path is `/ws` where the URL has none.
     ///
     /// # Errors
     /// See [`ConnectOptions::connect`].
@@ -62,8 +62,10 @@ impl Client {
 
     /// Publishes `payload` to `topic`.
     ///
-    /// ```no_run
-    /// # async fn example(client: fanfare_client::Client) -> Result<(), fanfare_client::Error> {
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let broker = fanfare::Broker::start(fanfare::Config::for_tests()).await?;
+    /// # let client = fanfare_client::Client::connect(&format!("ws://{}", broker.public_addr())).await?;
     /// use fanfare_client::Payload;
     ///
     /// // One at a time: wait for the ack.
@@ -78,8 +80,9 @@ impl Client {
     /// for ack in acks {
     ///     ack.await?;
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish(&self, topic: impl IntoTopic, payload: Payload) -> PublishRequest {
         let what = topic.into_topic().map(|topic| (topic, payload)).map_err(Error::invalid);
@@ -97,11 +100,14 @@ impl Client {
 
     /// Subscribes to `topic`.
     ///
-    /// ```no_run
-    /// # async fn example(client: fanfare_client::Client) -> Result<(), fanfare_client::Error> {
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let broker = fanfare::Broker::start(fanfare::Config::for_tests()).await?;
+    /// # let client = fanfare_client::Client::connect(&format!("ws://{}", broker.public_addr())).await?;
     /// use fanfare_client::Event;
     ///
     /// let mut room = client.subscribe("room:42").history(10).await?;
+    /// # client.drain(std::time::Duration::from_secs(5)).await?;
     /// while let Some(event) = room.next().await {
     ///     match event {
     ///         Event::Publication(publication) => println!("{:?}", publication.text()),
@@ -111,8 +117,9 @@ impl Client {
     ///         _ => {}
     ///     }
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subscribe(&self, topic: impl IntoTopic) -> SubscribeRequest {
         let topic = topic.into_topic().map_err(Error::invalid);
@@ -144,20 +151,19 @@ impl Client {
         self.inner.link.state.clone()
     }
 
-    /// Ends the client in good order: takes nothing more, waits until every publish handed over so far is settled, then
-    /// closes the connection and all subscriptions.
+    /// Ends the client in good order: takes nothing more, waits until every publish handed over so far is
+    /// settled, then closes the connection and all subscriptions.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when that took longer: the client is closed all the same, and the publishes that were not
-    /// settled have failed. [`Error::Closed`] when it was closed already.
+    /// [`Error::Timeout`] when that took longer: the client is closed all the same, and the publishes that
+    /// were not settled have failed. [`Error::Closed`] when it was closed already.
     ///
     /// # Cancel safety
     /// Draining goes on when the future is dropped.
     pub async fn drain(&self, within: Duration) -> Result<(), Error> {
         let link = &self.inner.link;
-        let deadline = Instant::now() + within;
         let (reply, answer) = Reply::new();
-        let command = Command::Drain { deadline, reply };
+        let command = Command::Drain(Drain { deadline: Instant::now() + within, within, reply });
         match timeout(within, link.commands.send(command)).await {
             Ok(Ok(())) => answer.await.unwrap_or_else(|_| Err(link.closed())),
             Ok(Err(_)) => Err(link.closed()),

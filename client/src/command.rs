@@ -1,6 +1,7 @@
 //! What the handles ask of the driver.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fanfare_protocol::{Headers, OnLag, Payload, Position, TopicName};
 use tokio::sync::{Notify, oneshot};
@@ -33,26 +34,19 @@ impl<T> Reply<T> {
 
 /// From a handle to the driver. Publishes have a queue of their own: see [`Submission`].
 pub(crate) enum Command {
-    /// Take nothing more, wait for the acks, but no longer than until `deadline`; then end.
-    Drain {
-        deadline: Instant,
-        reply: Reply<()>,
-    },
-    History {
-        topic: TopicName,
-        since: Option<Position>,
-        limit: Option<u64>,
-        reply: Reply<History>,
-    },
-    Ping {
-        reply: Reply<()>,
-    },
+    Drain(Drain),
+    History { topic: TopicName, since: Option<Position>, limit: Option<u64>, reply: Reply<History> },
+    Ping { reply: Reply<()> },
     Subscribe(NewSubscriber),
-    Unsubscribe {
-        topic: TopicName,
-        subscriber: SubscriberId,
-        reply: Reply<()>,
-    },
+    Unsubscribe { topic: TopicName, subscriber: SubscriberId, reply: Reply<()> },
+}
+
+/// Take nothing more, wait for the acks, but no longer than until the deadline; then end.
+pub(crate) struct Drain {
+    pub(crate) deadline: Instant,
+    /// How long that was from the beginning.
+    pub(crate) within: Duration,
+    pub(crate) reply: Reply<()>,
 }
 
 /// A publish on its way to the driver.
@@ -126,8 +120,8 @@ impl Drop for QueueWriter {
     }
 }
 
-/// Subscriptions that were dropped: `Drop` cannot wait for room in a queue, and this list is never longer than
-/// there are subscriptions.
+/// Subscriptions that were dropped: `Drop` cannot wait for room in a queue, and this list is never longer
+/// than there are subscriptions.
 #[derive(Debug, Default)]
 pub(crate) struct Departures {
     list: Mutex<Vec<(TopicName, SubscriberId)>>,

@@ -23,6 +23,9 @@ const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// Largest WebSocket message taken from a broker, in bytes.
 const RECEIVED_BYTES_MAX: usize = 64 << 20;
 
+/// Longest ping interval believed.
+const PING_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
 /// What the broker said of the new connection.
 #[derive(Debug)]
 pub(crate) struct Connected {
@@ -129,7 +132,7 @@ async fn introduce(
                     user: user.map(Into::into),
                     server: server.into_owned(),
                 };
-                let ping_interval = Duration::from_millis(ping_interval_ms);
+                let ping_interval = Duration::from_millis(ping_interval_ms).min(PING_INTERVAL_MAX);
                 answer = Some(Ok(Connected { info, ping_interval, expires_at }));
             }
             ServerFrame::Error(error) => answer = Some(Err(not_connected(&error))),

@@ -131,7 +131,7 @@ impl Driver {
                     }
                     resubscribe.plan(&self.session);
                 }
-                input = self.inbox.next() => self.take(input),
+                input = self.inbox.next(), if self.session.has_room() => self.take(input),
                 token = refresh.token() => token.into_iter().for_each(|token| self.session.refresh(token)),
                 () = &mut timer => {
                     let now = Instant::now();
@@ -176,7 +176,7 @@ impl Driver {
     fn take(&mut self, input: Option<Input>) {
         match input {
             Some(Input::Command(command)) => {
-                if matches!(command, Command::Drain { .. }) {
+                if matches!(command, Command::Drain(_)) {
                     self.inbox.close();
                 }
                 self.session.command(command);

@@ -123,7 +123,8 @@ impl Gap {
                 Some(Self { epoch, from: offset, to: offset, missed: Some(1) })
             }
             Event::Resubscribed { recovered: false, position: Position { epoch, offset }, missed } => {
-                let from = offset.get().saturating_sub(missed.unwrap_or(offset.get())) + 1;
+                let before = offset.get().saturating_sub(missed.unwrap_or(offset.get()));
+                let from = before.saturating_add(1);
                 Some(Self { epoch: *epoch, from: Offset::new(from), to: *offset, missed: *missed })
             }
         }
@@ -132,7 +133,7 @@ impl Gap {
     /// This gap and the one right after it as one.
     pub(crate) fn followed_by(self, next: Self) -> Self {
         let missed = match (self.missed, next.missed) {
-            (Some(a), Some(b)) if self.epoch == next.epoch => Some(a + b),
+            (Some(a), Some(b)) if self.epoch == next.epoch => Some(a.saturating_add(b)),
             _ => None,
         };
         Self { epoch: next.epoch, from: self.from, to: next.to, missed }

@@ -1,14 +1,16 @@
 //! A client of the Fanfare broker.
 //!
-//! A [`Client`] is a handle, cheap to clone, of one connection that keeps itself up: it reconnects with jittered back-off,
-//! subscribes again from the last position, and sends again what was not acknowledged. A [`Subscription`] is a stream of
-//! [`Event`]s; a publish is a future of its ack, [`Published`].
+//! A [`Client`] is a handle, cheap to clone, of one connection that keeps itself up: it reconnects with
+//! jittered back-off, subscribes again from the last position, and sends again what was not acknowledged. A
+//! [`Subscription`] is a stream of [`Event`]s; a publish is a future of its ack, [`Published`].
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), fanfare_client::Error> {
+//! ```
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! # let broker = fanfare::Broker::start(fanfare::Config::for_tests()).await?;
+//! # let url = format!("ws://{}", broker.public_addr());
 //! use fanfare_client::{Client, Event};
 //!
-//! let client = Client::connect("ws://127.0.0.1:8000").await?;
+//! let client = Client::connect(&url).await?;
 //! let mut room = client.subscribe("room:42").await?;
 //! client.publish_json("room:42", "hello").await?;
 //! while let Some(event) = room.next().await {
@@ -17,21 +19,23 @@
 //!         break;
 //!     }
 //! }
-//! # Ok(())
-//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # What is promised
-//! - A subscription yields its topic's publications in order, each once. Where some are missing, [`Event::Gap`] or
-//!   [`Event::Resubscribed`] with `recovered: false` stands in their place and says how many.
-//! - An acknowledged publish has its position. One without an ack is sent again after a reconnect under the same
-//!   `message_id`, so it is stored once.
-//! - Everything is bounded. A reader that is too slow loses events and is told so; a publisher that is too fast waits, or
-//!   is told so, as it chooses.
+//! - A subscription yields its topic's publications in order, each once. Where some are missing,
+//!   [`Event::Gap`] or [`Event::Resubscribed`] with `recovered: false` stands in their place and says how
+//!   many.
+//! - An acknowledged publish has its position. One without an ack is sent again after a reconnect under the
+//!   same `message_id`, so it is stored once.
+//! - Everything is bounded. A reader that is too slow loses events and is told so; a publisher that is too
+//!   fast waits, or is told so, as it chooses.
 //!
 //! # How it works
-//! One task, the driver, owns the socket. Handles send it commands; a session without IO decides what they and the
-//! broker's frames mean; a wire carries frames. Read `driver.rs`, then `session/mod.rs`.
+//! One task, the driver, owns the socket. Handles send it commands; a session without IO decides what they
+//! and the broker's frames mean; a wire carries frames. Read `driver.rs`, then `session/mod.rs`.
 
 mod client;
 mod command;

@@ -17,18 +17,23 @@ use crate::token::{BoxError, TokenSource};
 
 /// How a [`Client`] connects: made by [`Client::builder`], used by [`connect`](Self::connect).
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let broker = fanfare::Broker::start(fanfare::Config::for_tests()).await?;
+/// # let url = format!("ws://{}", broker.public_addr());
+/// # async fn fresh_token() -> Result<String, std::io::Error> { Ok("token".to_owned()) }
 /// use fanfare_client::{Client, Codec};
 ///
-/// let client = Client::builder("wss://broker.example.com")
+/// let client = Client::builder(&url)
 ///     .codec(Codec::MessagePack)
 ///     .name("orders")
-///     .token_source(|| async { std::fs::read_to_string("/run/secrets/broker") })
+///     .token_source(|| async { fresh_token().await })
 ///     .connect()
 ///     .await?;
-/// # Ok(())
-/// # }
+/// client.ping().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 #[must_use = "nothing happens until connect() is called"]
@@ -60,7 +65,7 @@ impl ConnectOptions {
             version: None,
             backoff_base: Duration::from_millis(500),
             backoff_max: Duration::from_secs(20),
-            publish_buffer: 4096,
+            publish_buffer: 1024,
             publish_buffer_bytes: 64 << 20,
             subscription_buffer: 1024,
             message_size: MESSAGE_BYTES_DEFAULT,
@@ -83,8 +88,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Where credentials come from: called anew for every connection, when the broker refused the last ones, and
-    /// before they expire, where the broker says when.
+    /// Where credentials come from: called anew for every connection, when the broker refused the last
+    /// ones, and before they expire, where the broker says when.
     ///
     /// An error is a failed try to connect: another one follows. When the broker refuses fresh
     /// credentials twice in a row the client closes.
@@ -111,23 +116,26 @@ impl ConnectOptions {
         self
     }
 
-    /// The wait before the n-th try to connect is random, between nothing and `base * 2^n`, at most `max`; default
-    /// 500 ms and 20 s. A connection that lived for 30 s starts over.
+    /// The wait before the n-th try to connect is random, between nothing and `base * 2^n`, at most `max`;
+    /// default 500 ms and 20 s. A connection that lived for 30 s starts over.
     pub fn backoff(mut self, base: Duration, max: Duration) -> Self {
         (self.backoff_base, self.backoff_max) = (base, max);
         self
     }
 
-    /// Most publishes without an ack at a time, at least 1; default 4,096. Beyond that
+    /// Most publishes without an ack at a time, at least 1; default 1,024. Beyond that
     /// [`PublishRequest::send`](crate::PublishRequest::send) waits and
     /// [`try_send`](crate::PublishRequest::try_send) fails.
+    ///
+    /// All of them may have to be sent again, so more than the broker's `duplicate_count` (1,024 message ids
+    /// a topic by default) risks that some are stored twice.
     pub fn publish_buffer(mut self, count: usize) -> Self {
         self.publish_buffer = count;
         self
     }
 
-    /// Most bytes of payloads without an ack at a time; default 64 MiB. A larger payload is sent when nothing else
-    /// is waiting.
+    /// Most bytes of payloads without an ack at a time; default 64 MiB. A larger payload is sent when
+    /// nothing else is waiting.
     pub fn publish_buffer_bytes(mut self, bytes: usize) -> Self {
         self.publish_buffer_bytes = bytes;
         self
@@ -140,8 +148,9 @@ impl ConnectOptions {
         self
     }
 
-    /// The largest WebSocket message the broker takes, in bytes: waiting frames are packed together up to it, and
-    /// only a frame that is larger by itself goes beyond. Default 64 KiB, as the broker's `limits.message_size`.
+    /// The largest WebSocket message the broker takes, in bytes: waiting frames are packed together up to
+    /// it, and only a frame that is larger by itself goes beyond. Default 64 KiB, as the broker's
+    /// `limits.message_size`.
     pub fn message_size(mut self, bytes: usize) -> Self {
         self.message_size = bytes;
         self
@@ -165,8 +174,8 @@ impl ConnectOptions {
         self
     }
 
-    /// How `wss://` is secured: for a private certificate authority or client certificates. The default trusts what the
-    /// operating system trusts.
+    /// How `wss://` is secured: for a private certificate authority or client certificates. The default
+    /// trusts what the operating system trusts.
     pub fn tls(mut self, config: Arc<ClientConfig>) -> Self {
         self.tls = Some(config);
         self

@@ -1,9 +1,9 @@
 //! Which publications are this client's own.
 //!
-//! The broker leaves out a connection's own publications where `echo` is false, but after a reconnect it takes the client
-//! for another one, and two subscriptions of a client may want different things. So the client knows its own
-//! publications by their message ids: those it made begin with its name, and the latest that its callers
-//! gave are remembered.
+//! The broker leaves out a connection's own publications where `echo` is false, but after a reconnect it
+//! takes the client for another one, and two subscriptions of a client may want different things. So the
+//! client knows its own publications by their message ids: those it made begin with its name, and the
+//! latest that its callers gave are remembered.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;

@@ -35,10 +35,10 @@ impl Published {
 /// A publish that was not sent yet: await it for the ack, or see [`send`](Self::send) and
 /// [`try_send`](Self::try_send).
 ///
-/// Every publish carries a `message_id`, made by the client where the caller gives none. A publish whose ack was lost with
-/// the connection is sent again on the next one under the same id, so it is stored once. What the broker *refused*
-/// is not sent again, even where the error [is retryable](Error::is_retryable): by then later publishes may
-/// have succeeded, and only the caller knows whether their order matters.
+/// Every publish carries a `message_id`, made by the client where the caller gives none. A publish whose
+/// ack was lost with the connection is sent again on the next one under the same id, so it is stored once.
+/// What the broker *refused* is not sent again, even where the error [is retryable](Error::is_retryable):
+/// by then later publishes may have succeeded, and only the caller knows whether their order matters.
 #[must_use = "nothing is published until it is awaited or sent"]
 #[derive(Debug)]
 pub struct PublishRequest {
@@ -53,8 +53,8 @@ impl PublishRequest {
         Self { client, what, message_id: None, headers: BTreeMap::new() }
     }
 
-    /// Names the publication, 1 to 64 bytes: publishing again under the same name within the broker's window (2 minutes
-    /// by default) gives the first position with `duplicate: true`.
+    /// Names the publication, 1 to 64 bytes: publishing again under the same name within the broker's
+    /// window (2 minutes by default) gives the first position with `duplicate: true`.
     pub fn message_id(mut self, id: impl Into<String>) -> Self {
         self.message_id = Some(id.into());
         self
@@ -66,7 +66,8 @@ impl PublishRequest {
         self
     }
 
-    /// Waits for room in the publish buffer, hands the publish over and returns its ack, to be awaited or dropped.
+    /// Waits for room in the publish buffer, hands the publish over and returns its ack, to be awaited or
+    /// dropped.
     ///
     /// Publishes of one task reach the broker in the order in which they were sent.
     ///
@@ -140,8 +141,8 @@ impl Checked {
 
 /// The ack of a publish that was handed over: a future of [`Published`].
 ///
-/// Dropping it does not take the publish back. It fails with [`Error::Timeout`] when there was no ack within the
-/// [request timeout](crate::ConnectOptions::request_timeout), reconnects included.
+/// Dropping it does not take the publish back. It fails with [`Error::Timeout`] when there was no ack
+/// within the [request timeout](crate::ConnectOptions::request_timeout), reconnects included.
 #[derive(Debug)]
 pub struct PublishAck {
     message_id: Arc<str>,

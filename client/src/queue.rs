@@ -1,7 +1,7 @@
 //! The bounded queue between the driver and one subscription's reader.
 //!
-//! The driver never waits for a reader. When a reader is behind by more than the capacity, the oldest events make
-//! room and become one gap in front of what is left: order is kept, the loss is counted, and
+//! The driver never waits for a reader. When a reader is behind by more than the capacity, the oldest
+//! events make room and become one gap in front of what is left: order is kept, the loss is counted, and
 //! memory is bounded whatever happens.
 
 use std::collections::VecDeque;

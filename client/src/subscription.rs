@@ -19,9 +19,10 @@ use crate::queue::EventQueue;
 
 /// A subscription that was not sent yet: await it.
 ///
-/// A client subscribes to a topic once on the wire, however many [`Subscription`]s of it there are: each of them sees
-/// every publication. One that joins later begins where it asks to all the same: the client fetches what it needs with
-/// a history request (which the credentials must allow) and goes on live without a hole.
+/// A client subscribes to a topic once on the wire, however many [`Subscription`]s of it there are: each of
+/// them sees every publication. One that joins later begins where it asks to all the same: the client
+/// fetches what it needs with a history request (which the credentials must allow) and goes on live without
+/// a hole.
 #[must_use = "nothing is subscribed to until it is awaited"]
 #[derive(Debug)]
 pub struct SubscribeRequest {
@@ -59,11 +60,12 @@ impl SubscribeRequest {
         self
     }
 
-    /// What happens when the reader falls behind by more than the [capacity](Self::capacity), and when the connection falls
-    /// behind what the broker keeps; default [`OnLag::Gap`].
+    /// What happens when the reader falls behind by more than the [capacity](Self::capacity), and when the
+    /// connection falls behind what the broker keeps; default [`OnLag::Gap`].
     ///
-    /// Towards the reader: `Gap` drops the oldest events, `Latest` all but the newest, and [`Event::Gap`] says what was
-    /// dropped; `Disconnect` ends the subscription. Towards the broker the policy of the topic's first subscription holds.
+    /// Towards the reader: `Gap` drops the oldest events, `Latest` all but the newest, and [`Event::Gap`]
+    /// says what was dropped; `Disconnect` ends the subscription. Towards the broker the policy of the
+    /// topic's first subscription holds.
     pub fn on_lag(mut self, policy: OnLag) -> Self {
         self.on_lag = policy;
         self
@@ -117,8 +119,8 @@ impl IntoFuture for SubscribeRequest {
 
 /// A live subscription: a stream of [`Event`]s. Dropping it unsubscribes.
 ///
-/// It holds at most its capacity of events. A reader that is slower than its topic slows nobody else; it finds an
-/// [`Event::Gap`] with the exact count where events had to be dropped.
+/// It holds at most its capacity of events. A reader that is slower than its topic slows nobody else; it
+/// finds an [`Event::Gap`] with the exact count where events had to be dropped.
 #[derive(Debug)]
 pub struct Subscription {
     topic: TopicName,
@@ -143,7 +145,8 @@ impl Subscription {
         &self.topic
     }
 
-    /// After what the subscription would continue: the position of the newest event that was read, or where it began.
+    /// After what the subscription would continue: the position of the newest event that was read, or where
+    /// it began.
     pub fn position(&self) -> Position {
         self.position.expect("set before the subscription is handed out")
     }

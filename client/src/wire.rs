@@ -100,7 +100,7 @@ impl Wire {
         self.read(message, take)
     }
 
-    /// Waits until something was heard, and gives it to the session; meanwhile writes what the session has to say.
+    /// Gives the session what is heard, and writes what it has to say. Returns when either has happened.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
@@ -108,8 +108,8 @@ impl Wire {
         poll_fn(|cx| {
             // Reading comes first: a broker that closes says why, and what is written then fails.
             let heard = self.poll_read(cx, session)?;
-            self.poll_write(cx, session, size_max)?;
-            if heard { Poll::Ready(Ok(())) } else { Poll::Pending }
+            let said = self.poll_write(cx, session, size_max)?;
+            if heard || said { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await
     }
@@ -135,22 +135,24 @@ impl Wire {
         Ok(true)
     }
 
-    /// Writes until the session has nothing more to say, or the socket takes no more.
+    /// Writes until the session has nothing more to say, or the socket takes no more. Returns whether the
+    /// session said anything.
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         session: &mut Session,
         size_max: usize,
-    ) -> Result<(), Lost> {
+    ) -> Result<bool, Lost> {
+        let mut said = false;
         loop {
             if self.flushing {
                 match self.socket.poll_flush_unpin(cx) {
                     Poll::Ready(flushed) => flushed?,
-                    Poll::Pending => return Ok(()),
+                    Poll::Pending => return Ok(said),
                 }
                 self.flushing = false;
             }
-            let Some(bytes) = session.pack(self.codec, size_max) else { return Ok(()) };
+            let Some(bytes) = session.pack(self.codec, size_max) else { return Ok(said) };
             // After a flush it is always ready.
             if let Poll::Ready(ready) = self.socket.poll_ready_unpin(cx) {
                 ready?;
@@ -158,6 +160,7 @@ impl Wire {
             let message = self.message(bytes);
             self.socket.start_send_unpin(message)?;
             self.flushing = true;
+            said = true;
         }
     }
 

@@ -1,12 +1,16 @@
 //! What the client and the broker said to each other: a pure state machine over any number of connections.
 //!
-//! Commands and frames go in; answers go to those who asked, events to subscriptions, and packed frames come out. No
-//! IO, no clock of its own. What must survive a lost connection is in [`Topics`], [`Publishes`] and [`Requests`];
-//! `outgoing` is what the present connection still has to say before the publishes.
+//! Commands and frames go in; answers go to those who asked, events to subscriptions, and packed frames
+//! come out. No IO, no clock of its own. What must survive a lost connection is in [`Topics`],
+//! [`Publishes`] and [`Requests`]; `outgoing` is what the present connection still has to say before the
+//! publishes.
 
 mod pack;
 mod publishes;
 mod requests;
+mod subscriber;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod topics;
 
@@ -19,7 +23,7 @@ use fanfare_protocol::{
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::command::{Command, NewSubscriber, Reply, Submission, SubscriberId};
+use crate::command::{Command, Drain, NewSubscriber, Reply, Submission, SubscriberId};
 use crate::error::Error;
 use crate::event::Publication;
 use crate::history::History;
@@ -30,6 +34,9 @@ use pack::Packer;
 use publishes::Publishes;
 use requests::{Request, Requests};
 use topics::Topics;
+
+/// Frames that may wait for the connection, publishes not among them, before commands have to wait.
+const OUTGOING_MAX: usize = 4096;
 
 pub(crate) struct Session {
     topics: Topics,
@@ -47,17 +54,12 @@ pub(crate) struct Session {
     refused_for_now: bool,
 }
 
-/// What a connection still has to say. Bounded by what it stands for: topics, requests and subscriptions.
+/// What a connection still has to say.
 enum Outgoing {
     Refresh(RequestId, String),
     Request(RequestId),
     Subscribe(TopicName, RequestId),
     Unsubscribe(TopicName, Option<RequestId>),
-}
-
-struct Drain {
-    deadline: Instant,
-    reply: Reply<()>,
 }
 
 /// Numbers requests and publishes alike, over all connections.
@@ -89,7 +91,7 @@ impl Session {
     /// Takes a command of a handle.
     pub(crate) fn command(&mut self, command: Command) {
         match command {
-            Command::Drain { deadline, reply } => self.drain = Some(Drain { deadline, reply }),
+            Command::Drain(drain) => self.drain = Some(drain),
             Command::History { topic, since, limit, reply } => {
                 self.request(Request::History { topic, since, limit, reply });
             }
@@ -219,6 +221,11 @@ impl Session {
         packer.finish()
     }
 
+    /// Whether commands may be taken; if not, the connection has to take some of what was said first.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outgoing.len() < OUTGOING_MAX
+    }
+
     /// Whether every publish is settled.
     pub(crate) fn is_settled(&self) -> bool {
         self.publishes.is_empty()
@@ -246,10 +253,11 @@ impl Session {
         self.requests.close(reason);
         self.topics.close(reason);
         if let Some(drain) = self.drain {
-            let waited = Instant::now().saturating_duration_since(drain.deadline);
             drain.reply.send(match (reason, settled) {
                 (CloseReason::Drained, true) => Ok(()),
-                (CloseReason::Drained, false) => Err(Error::Timeout { after: waited, last_failure: None }),
+                (CloseReason::Drained, false) => {
+                    Err(Error::Timeout { after: drain.within, last_failure: None })
+                }
                 _ => Err(Error::Closed(reason.clone())),
             });
         }

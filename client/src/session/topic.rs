@@ -1,8 +1,8 @@
 //! One topic's subscription on the wire, and those who share it.
 //!
-//! Two positions matter. The topic's own is after what the next connection continues: everything up to it was handed
-//! to the subscribers. A subscriber's `seen` lets one that joined later, and fetched the past for itself, skip what it has
-//! had already. Whatever the broker says twice is thus delivered once.
+//! Two positions matter. The topic's own is after what the next connection continues: everything up to it
+//! was handed to the subscribers. A subscriber's `seen` lets one that joined later, and fetched the past
+//! for itself, skip what it has had already. Whatever the broker says twice is thus delivered once.
 
 use std::mem;
 
@@ -11,7 +11,8 @@ use fanfare_protocol::{
     Subscribed, TopicName, TopicRef,
 };
 
-use crate::command::{NewSubscriber, QueueWriter, Reply, Start, SubscriberId};
+use super::subscriber::{Stage, Subscriber};
+use crate::command::{NewSubscriber, Start, SubscriberId};
 use crate::error::Error;
 use crate::event::{Event, Gap, Publication};
 use crate::own::OwnPublications;
@@ -38,29 +39,6 @@ pub(crate) enum Phase {
     Live,
     /// Nothing.
     Unsent,
-}
-
-struct Subscriber {
-    id: SubscriberId,
-    echo: bool,
-    queue: QueueWriter,
-    /// Up to here it has had everything, or was told what it missed.
-    seen: Offset,
-    stage: Stage,
-}
-
-enum Stage {
-    /// The past is being fetched; what is live is part of it. `reply` is taken with the first part.
-    Filling {
-        start: Start,
-        reply: Option<Reply<Position>>,
-    },
-    /// Waits for `subscribed`; `opened` when the wire asked for what this one wanted.
-    Joining {
-        opened: bool,
-        reply: Reply<Position>,
-    },
-    Live,
 }
 
 impl Topic {
@@ -224,7 +202,11 @@ impl Topic {
             if !matches!(subscriber.stage, Stage::Live) || (same_epoch && to <= subscriber.seen) {
                 continue;
             }
-            let had = if same_epoch { subscriber.seen.get().saturating_sub(from.get() - 1) } else { 0 };
+            let had = if same_epoch {
+                subscriber.seen.get().saturating_sub(from.get().saturating_sub(1))
+            } else {
+                0
+            };
             let from = Offset::new(from.get() + had);
             let missed = missed.map(|missed| missed.saturating_sub(had));
             subscriber.queue.push(Event::Gap(Gap { epoch, from, to, missed }));
@@ -250,7 +232,7 @@ impl Topic {
         match start {
             Start::Since(since) => {
                 let whole = since.epoch == head.epoch
-                    && first.unwrap_or_else(|| head.offset.next()) == since.offset.next();
+                    && first.map_or(since.offset == head.offset, |first| follows(first, since.offset));
                 begin = if whole { since } else { head };
                 // What comes after the first part was announced with it.
                 if !whole || reply.is_some() {
@@ -259,7 +241,7 @@ impl Topic {
             }
             Start::History(_) | Start::Now => {
                 if let Some(first) = first {
-                    begin.offset = Offset::new(first.get() - 1);
+                    begin.offset = Offset::new(first.get().saturating_sub(1));
                 }
             }
         }
@@ -306,47 +288,9 @@ impl Topic {
     }
 }
 
-impl Subscriber {
-    fn wants(&self, offset: Offset, own: bool) -> bool {
-        matches!(self.stage, Stage::Live) && self.seen < offset && (self.echo || !own)
-    }
-
-    /// A subscriber that was waiting for `subscribed` has it; returns whether it was the one that had opened the topic.
-    fn go_live(&mut self, head: Position, begin: Position) -> Option<bool> {
-        match mem::replace(&mut self.stage, Stage::Live) {
-            Stage::Joining { opened, reply } => {
-                let position = if opened { begin } else { head };
-                self.seen = position.offset;
-                reply.send(Ok(position));
-                Some(opened)
-            }
-            other => {
-                self.stage = other;
-                None
-            }
-        }
-    }
-
-    fn refuse(self, error: &Error) {
-        match self.stage {
-            Stage::Filling { reply: Some(reply), .. } | Stage::Joining { reply, .. } => {
-                reply.send(Err(error.clone()))
-            }
-            Stage::Filling { reply: None, .. } | Stage::Live => self.queue.close(match error {
-                Error::Refused { code, message, .. } => {
-                    CloseReason::Refused { code: Some(*code), message: message.clone() }
-                }
-                other => CloseReason::Refused { code: None, message: other.to_string() },
-            }),
-        }
-    }
-
-    fn close(self, reason: &CloseReason) {
-        self.queue.close(reason.clone());
-        if let Stage::Filling { reply: Some(reply), .. } | Stage::Joining { reply, .. } = self.stage {
-            reply.send(Err(Error::Closed(reason.clone())));
-        }
-    }
+/// Whether nothing is missing between the two, where offsets are consecutive.
+fn follows(offset: Offset, before: Offset) -> bool {
+    offset.get().checked_sub(1) == Some(before.get())
 }
 
 /// After what the newest `count` publications follow, where offsets are consecutive.

@@ -98,7 +98,8 @@ impl Topics {
         Some(fill(name.clone(), id, Start::Since(rest)))
     }
 
-    /// The past that a subscriber asked for was refused. Returns the topic's name when it was the last subscriber.
+    /// The past that a subscriber asked for was refused. Returns the topic's name when it was the last
+    /// subscriber.
     pub(crate) fn fill_refused(
         &mut self,
         name: &TopicName,

@@ -8,7 +8,8 @@ use crate::peer::{Listener, soon};
 #[tokio::test]
 async fn messagepack_publishes_and_delivers() {
     let listener = Listener::bind().await;
-    let (client, mut peer) = listener.connected(listener.client().codec(Codec::MessagePack)).await;
+    let (client, mut peer) =
+        listener.connected(listener.client().codec(Codec::MessagePack).publish_buffer(2_000)).await;
     let (subscription, _) =
         tokio::join!(soon(client.subscribe("t").into_future()), peer.subscribed(0, json!({})));
     let mut subscription = subscription.expect("subscribed");

@@ -1,9 +1,12 @@
-//! The client against brokers that follow a script, so that they can do what a real one never should.
+//! The client against brokers that follow a script, so that they can do what a real one never should, and
+//! against the real one.
 
+mod cable;
 mod closing;
 mod codecs;
 mod peer;
 mod publishing;
+mod real;
 mod reconnecting;
 mod sharing;
 mod subscribing;

@@ -1,4 +1,5 @@
-//! A broker that follows a script: it reads and writes plain JSON values, and knows nothing of the client's own codec.
+//! A broker that follows a script: it reads and writes plain JSON values, and knows nothing of the client's
+//! own codec.
 
 use std::collections::VecDeque;
 use std::future::Future;

@@ -142,7 +142,7 @@ async fn the_buffer_is_bounded_in_bytes_too_but_one_large_payload_passes() {
 #[tokio::test]
 async fn publishes_that_wait_travel_together() {
     let listener = Listener::bind().await;
-    let client = listener.client().connect_lazy().expect("good options");
+    let client = listener.client().publish_buffer(3_000).connect_lazy().expect("good options");
     let mut acks = Vec::new();
     for n in 0..3_000 {
         acks.push(client.publish_json("t", &n).try_send().expect("there is room"));

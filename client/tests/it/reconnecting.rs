@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use fanfare_client::{Client, ConnectionState, Error};
+use futures_util::StreamExt;
 use serde_json::json;
 
 use crate::peer::{Listener, soon};
+use crate::subscribing::show;
 
 #[tokio::test]
 async fn codes_that_say_come_back_and_codes_unknown_are_obeyed_by_range() {
@@ -119,4 +121,53 @@ async fn frames_of_a_later_version_are_passed_over() {
         peer.say(json!({"type": "pong", "id": ping["id"], "mood": "good"})).await;
     });
     pong.expect("still there");
+}
+
+#[tokio::test]
+async fn absurd_numbers_do_no_harm() {
+    let most = u64::MAX;
+    let listener = Listener::bind().await;
+    let options = listener.client().token_source(|| async { Ok::<_, std::io::Error>("token".to_owned()) });
+    let (client, mut peer) = tokio::join!(soon(options.connect()), async {
+        let mut peer = listener.accept().await;
+        let connect = peer.expect("connect").await;
+        peer.say(json!({"type": "connected", "id": connect["id"], "connection": "c1", "user": null,
+            "server": "script/1", "ping_interval_ms": most, "expires_at": most}))
+            .await;
+        peer
+    });
+    let client = client.expect("connected");
+    let since = client.subscribe("t").since(format!("e1:{most}").parse().expect("a position"));
+    let (first, _) = tokio::join!(
+        soon(since.into_future()),
+        peer.subscribed(0, json!({"recovered": false, "missed": most, "replayed": most}))
+    );
+    let mut first = first.expect("subscribed").fuse();
+    let joins = client.subscribe("t").since(format!("e1:{most}").parse().expect("a position"));
+    let (second, ()) = tokio::join!(soon(joins.into_future()), async {
+        let history = peer.expect("history").await;
+        peer.say(json!({"type": "history", "id": history["id"], "topic": "t", "epoch": "e1", "offset": most,
+            "messages": [{"topic": "t", "offset": 0, "time": most, "data": 0}]}))
+            .await;
+    });
+    second.expect("joined");
+    for (from, to) in [(0, 5), (most, 0), (1, most)] {
+        peer.say(json!({"type": "gap", "topic": "t", "epoch": "e1", "from": from, "to": to, "missed": most}))
+            .await;
+    }
+    peer.deliver("t", most).await;
+    peer.say(json!({"type": "unsubscribed", "topic": "t"})).await;
+    let mut events = Vec::new();
+    while let Some(event) = soon(first.next()).await {
+        events.push(show(&event));
+    }
+    assert_eq!(
+        events,
+        [
+            format!("resubscribed false e1:0 Some({most})"),
+            format!("gap e1:0..5 Some({most})"),
+            format!("gap e1:6..{most} Some({})", most - 5),
+            "closed: the broker ended it: ".to_owned(),
+        ]
+    );
 }
