@@ -303,13 +303,14 @@ impl Config {
     }
 }
 
-/// Line, key and reason of what is wrong in a file.
+/// Line, key and reason of what is wrong in a file. The value stays out: it may be a token.
 fn describe(error: &toml::de::Error, text: &str) -> String {
     let Some(span) = error.span() else { return error.message().to_owned() };
     let before = &text[..span.start.min(text.len())];
     let line_number = before.matches('\n').count() + 1;
-    let line = text.lines().nth(line_number - 1).unwrap_or_default().trim();
-    format!("line {line_number}: {}: in `{line}`", error.message())
+    let line = text.lines().nth(line_number - 1).unwrap_or_default();
+    let key = line.split('=').next().unwrap_or_default().trim();
+    format!("line {line_number}: {}: in `{key}`", error.message())
 }
 
 #[cfg(test)]

@@ -342,7 +342,8 @@ impl Connection {
         self.end_subscriptions();
         let mut state = self.state.borrow_mut();
         if state.phase.is_listening() {
-            tracing::debug!(connection = %self.id, code = code.get(), reason, "closing");
+            // The reason in full may quote what the peer sent, which is nobody's business.
+            tracing::debug!(connection = %self.id, code = code.get(), reason = reason_of(code, false), "closing");
             let keep_replies = code.range() == fanfare_protocol::CloseRange::StayAway;
             self.put_close(&mut state, code, reason, keep_replies, false);
         }

@@ -173,11 +173,16 @@ struct Batch<'a> {
 struct Item<'a> {
     topic: Option<String>,
     topics: Option<Vec<String>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     kind: Option<String>,
     message_id: Option<String>,
     headers: Option<BTreeMap<String, String>>,
+}
+
+/// Tells a `null` that is there, which is a payload like any other, from nothing.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// `POST /v1/messages`: many publications, each with its own result.
