@@ -2,6 +2,8 @@
 
 mod client;
 mod http;
+mod process;
+mod proxy;
 mod raw;
 
 use std::future::Future;
@@ -11,6 +13,8 @@ use fanfare::{Broker, Config};
 
 pub(crate) use client::Client;
 pub(crate) use http::{Response, http};
+pub(crate) use process::{Ended, Process, TempFile, ended, fanfare, run};
+pub(crate) use proxy::Proxy;
 pub(crate) use raw::{End, RawSocket, frame, frame_header, handshake};
 
 /// How long anything may take that is expected to happen: long enough for a busy machine.
@@ -47,7 +51,11 @@ pub(crate) async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
 
 /// What this process holds in memory, in bytes, the broker in it too; 0 where that cannot be told.
 pub(crate) fn memory_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    rss_bytes("/proc/self/status")
+}
+
+fn rss_bytes(status: &str) -> u64 {
+    let status = std::fs::read_to_string(status).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }

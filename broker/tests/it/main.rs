@@ -1,5 +1,10 @@
 //! The broker from outside, over real sockets.
 
+mod api;
+mod cli;
+mod contracts;
 mod docs;
 mod harness;
 mod hostile;
+mod memory;
+mod operations;

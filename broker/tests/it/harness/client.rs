@@ -8,18 +8,19 @@ use fanfare_protocol::Codec;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-use super::soon;
+use super::{RawSocket, soon};
 
 /// A client of the native protocol that shares no code with the broker below the frames.
 ///
 /// Frames are JSON values here, whichever codec they travel in.
 pub(crate) struct Client {
     codec: Codec,
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<TcpStream>,
     /// Frames of one message that nobody has asked for yet.
     received: VecDeque<Value>,
 }
@@ -35,13 +36,21 @@ impl Client {
 
     /// Connects to a path and query of an address: `/ws`, or `/ws/room:42?echo=false` for a raw connection.
     pub(crate) async fn connect_to(address: SocketAddr, path: &str, codec: Codec) -> Self {
-        let mut request = format!("ws://{address}{path}").into_client_request().expect("an address");
-        let subprotocol = codec.subprotocol().parse().expect("a header's value");
-        if path.split('?').next() == Some("/ws") {
-            request.headers_mut().insert("sec-websocket-protocol", subprotocol);
-        }
-        let connected = soon("a connection", tokio_tungstenite::connect_async(request)).await;
-        let (socket, _) = connected.expect("the broker accepts");
+        let request = request(address, path, codec);
+        let stream = soon("a connection", TcpStream::connect(address)).await.expect("the broker listens");
+        Self::upgrade(stream, request, codec).await
+    }
+
+    /// The same with a connection whose kernel keeps little of what is not read.
+    pub(crate) async fn connect_with_little_buffer(broker: &Broker, path: &str, codec: Codec) -> Self {
+        let address = broker.public_addr();
+        let stream = RawSocket::connect_with_little_buffer(address).await.stream;
+        Self::upgrade(stream, request(address, path, codec), codec).await
+    }
+
+    async fn upgrade(stream: TcpStream, request: Request, codec: Codec) -> Self {
+        let upgraded = soon("an upgrade", tokio_tungstenite::client_async(request, stream)).await;
+        let (socket, _) = upgraded.expect("the broker accepts");
         Self { codec, socket, received: VecDeque::new() }
     }
 
@@ -153,4 +162,14 @@ impl Client {
             }
         }
     }
+}
+
+/// The request for a WebSocket at that path, which names the codec where the path is the native one.
+fn request(address: SocketAddr, path: &str, codec: Codec) -> Request {
+    let mut request = format!("ws://{address}{path}").into_client_request().expect("an address");
+    let subprotocol = codec.subprotocol().parse().expect("a header's value");
+    if path.split('?').next() == Some("/ws") {
+        request.headers_mut().insert("sec-websocket-protocol", subprotocol);
+    }
+    request
 }
