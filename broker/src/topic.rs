@@ -40,6 +40,8 @@ pub struct Topic {
     used_at: AtomicU64,
     /// Whether eviction knows of it.
     in_recency: AtomicBool,
+    /// Publications appended of which the workers have yet to be told.
+    unwoken: AtomicU32,
     budget: Arc<Budget>,
     state: Mutex<State>,
 }
@@ -50,6 +52,8 @@ struct Interest {
     subscriptions: AtomicU32,
     /// Set when the worker has been told and has not looked yet. This is what bounds its inbox.
     dirty: AtomicBool,
+    /// Set while the worker looks: it has yet to read what it was told of.
+    reading: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -100,6 +104,7 @@ impl Topic {
             interests: (0..workers).map(|_| Interest::default()).collect(),
             used_at: AtomicU64::new(now),
             in_recency: AtomicBool::new(false),
+            unwoken: AtomicU32::new(0),
             budget: Arc::clone(budget),
             state: Mutex::new(State {
                 epoch: Epoch::from_number(rand::random()),
@@ -155,25 +160,34 @@ impl Topic {
         Ok(accepted)
     }
 
-    /// Tells every worker that has subscribers of this topic, once until it looks.
+    /// Tells every worker that has subscribers of this topic, once until it looks. Called once after each
+    /// publication appended; until then nothing is evicted here.
     pub(crate) fn wake(self: &Arc<Self>, workers: &Workers) {
         for (worker, interest) in workers.iter().zip(&self.interests) {
             if interest.subscriptions.load(Ordering::Acquire) > 0
-                && !interest.dirty.swap(true, Ordering::AcqRel)
+                && !interest.dirty.swap(true, Ordering::SeqCst)
             {
                 worker.wake(Arc::clone(self));
             }
         }
+        self.unwoken.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// The worker is about to look: whatever is published from now on must wake it again.
-    pub(crate) fn clear_dirty(&self, worker: usize) {
-        self.interests[worker].dirty.store(false, Ordering::SeqCst);
+    pub(crate) fn begin_reading(&self, worker: usize) {
+        let interest = &self.interests[worker];
+        interest.reading.store(true, Ordering::SeqCst);
+        interest.dirty.store(false, Ordering::SeqCst);
+    }
+
+    /// The worker has looked.
+    pub(crate) fn end_reading(&self, worker: usize) {
+        self.interests[worker].reading.store(false, Ordering::SeqCst);
     }
 
     /// Has the worker look again, unless somebody has just told it to.
     pub(crate) fn mark_dirty(self: &Arc<Self>, worker: usize, handle: &WorkerHandle) {
-        if !self.interests[worker].dirty.swap(true, Ordering::AcqRel) {
+        if !self.interests[worker].dirty.swap(true, Ordering::SeqCst) {
             handle.wake(Arc::clone(self));
         }
     }
@@ -299,18 +313,18 @@ impl Topic {
     /// it is crowded, a topic to which nothing was ever published goes soon.
     pub(crate) fn expire(&self, now: u64, is_crowded: bool) -> bool {
         let retention = &self.namespace.retention;
-        let is_dirty = self.is_dirty();
         let is_idle = self.subscriptions() == 0;
         let mut evicted = Vec::new();
         let mut state = self.lock();
+        let is_undelivered = self.is_undelivered();
         let silent_ms = now.saturating_sub(state.published_at);
-        if silent_ms >= LIVE_MS && !is_dirty {
+        if silent_ms >= LIVE_MS && !is_undelivered {
             let oldest = self.oldest_kept(&state);
             while state.ring.oldest() < oldest {
                 evicted.extend(state.ring.pop_oldest());
             }
         }
-        if u128::from(silent_ms) >= retention.history_ttl.as_millis() && !is_dirty {
+        if u128::from(silent_ms) >= retention.history_ttl.as_millis() && !is_undelivered {
             while let Some(publication) = state.ring.pop_oldest() {
                 evicted.push(publication);
             }
@@ -331,11 +345,11 @@ impl Topic {
     /// Evicts the oldest half of what is kept, unless some worker has yet to deliver it. Returns whether
     /// anything went.
     pub(crate) fn evict_half(&self) -> bool {
-        if self.is_dirty() {
-            return false;
-        }
         let mut evicted = Vec::new();
         let mut state = self.lock();
+        if self.is_undelivered() {
+            return false;
+        }
         for _ in 0..state.ring.len().div_ceil(2) {
             evicted.extend(state.ring.pop_oldest());
         }
@@ -343,8 +357,14 @@ impl Topic {
         !evicted.is_empty()
     }
 
-    fn is_dirty(&self) -> bool {
-        self.interests.iter().any(|interest| interest.dirty.load(Ordering::SeqCst))
+    /// Whether some worker has yet to read what was appended. Meant to be asked under the lock, which
+    /// keeps anything from being appended meanwhile.
+    fn is_undelivered(&self) -> bool {
+        // In the order in which a publication passes through them, so that it is not overlooked on its way.
+        self.unwoken.load(Ordering::SeqCst) > 0
+            || self.interests.iter().any(|interest| {
+                interest.dirty.load(Ordering::SeqCst) || interest.reading.load(Ordering::SeqCst)
+            })
     }
 
     /// Says whether the topic is yet to be counted among those that keep something, and counts it.

@@ -171,10 +171,11 @@ impl Worker {
     }
 
     fn deliver_dirty(&self, topic: &Arc<Topic>, touched: &mut Vec<Rc<Connection>>, oldest: &mut Instant) {
-        topic.clear_dirty(self.index);
+        topic.begin_reading(self.index);
         if self.deliver(topic, touched, oldest) == Remaining::More {
             topic.mark_dirty(self.index, self.handle());
         }
+        topic.end_reading(self.index);
     }
 
     fn count_round(&self, started: Instant, oldest: Instant) {
