@@ -29,16 +29,18 @@ use tokio::net::TcpStream;
 
 use crate::access::Grant;
 use crate::topic::publication::Encoding;
-use crate::websocket::{Decoder, Incoming, MessageLimits, Outgoing, Violation, put_close, put_frame};
+use crate::websocket::{Decoder, Incoming, MessageLimits, Outgoing, Stop, Violation, put_close, put_frame};
 use crate::worker::{READ_BYTES, Worker};
 pub(crate) use delivery::PumpEnd;
 use outbox::Outbox;
 use session::Session;
 use subscription::Subscription;
 
-/// While so many bytes wait to be written, nothing more is read: a peer that asks and does not read
+/// While so many bytes wait to be written, nothing more is taken in: a peer that asks and does not read
 /// the answers waits for itself.
 const UNREAD_REPLIES_MAX: usize = 256 * 1024;
+/// And it is taken in again when no more than so many wait.
+const UNREAD_REPLIES_RESUME: usize = UNREAD_REPLIES_MAX / 2;
 /// Reads in a row before others have their turn.
 const READS_PER_TURN: usize = 8;
 /// A closing connection is dropped after so long, whether or not its peer has read the close frame.
@@ -114,6 +116,8 @@ pub(crate) struct State {
     pinged_at: u32,
     /// Since when a message is on its way in that is not whole.
     amid_since: Option<u32>,
+    /// What has been read already is yet to be taken in.
+    is_paused: bool,
     phase: Phase,
     /// Why it closed, for the metrics.
     reason: &'static str,
@@ -185,6 +189,7 @@ impl Connection {
                     heard_at: now,
                     pinged_at: now,
                     amid_since: None,
+                    is_paused: false,
                     phase: Phase::Open,
                     reason: "lost",
                 }),
@@ -251,8 +256,16 @@ impl Connection {
             if pumped == PumpEnd::Yield {
                 break;
             }
-            if self.state.borrow().outbox.len() > UNREAD_REPLIES_MAX {
+            let (unread, is_paused) = {
+                let state = self.state.borrow();
+                (state.outbox.len(), state.is_paused)
+            };
+            if unread > if is_paused { UNREAD_REPLIES_RESUME } else { UNREAD_REPLIES_MAX } {
                 return Poll::Pending;
+            }
+            if is_paused {
+                self.receive(&mut []);
+                continue;
             }
             match self.stream.poll_read_ready(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -284,7 +297,9 @@ impl Connection {
     fn receive(self: &Rc<Self>, bytes: &mut [u8]) {
         let mut decoder = {
             let mut state = self.state.borrow_mut();
-            state.heard_at = self.worker.now_ms();
+            if !bytes.is_empty() {
+                state.heard_at = self.worker.now_ms();
+            }
             if !state.phase.is_listening() {
                 return;
             }
@@ -295,12 +310,21 @@ impl Connection {
             bytes: limits.message_size.as_u64() as usize,
             fragments: limits.message_fragments,
         };
-        let result = decoder.decode(bytes, limits, |incoming| self.take(incoming));
+        let (mut completed, mut paused) = (false, false);
+        let result = decoder.decode(bytes, limits, |incoming| {
+            completed |= matches!(incoming, Incoming::Binary(_) | Incoming::Text(_));
+            let taken = self.take(incoming);
+            paused = taken == ControlFlow::Break(Stop::Pause);
+            taken
+        });
         let mut state = self.state.borrow_mut();
         if state.phase.is_listening() {
-            let amid_since = state.amid_since.unwrap_or(state.heard_at);
-            state.amid_since = decoder.is_amid().then_some(amid_since);
+            // What follows a whole message has begun just now; while it is we who pause nobody is late.
+            let begun = state.amid_since.filter(|_| !completed);
+            let since = || begun.unwrap_or_else(|| self.worker.now_ms());
+            state.amid_since = (decoder.is_amid() && !paused).then(since);
             state.decoder = decoder;
+            state.is_paused = paused;
         }
         drop(state);
         if let Err(Violation { code, reason }) = result {
@@ -308,7 +332,7 @@ impl Connection {
         }
     }
 
-    fn take(self: &Rc<Self>, incoming: Incoming<'_>) -> ControlFlow<()> {
+    fn take(self: &Rc<Self>, incoming: Incoming<'_>) -> ControlFlow<Stop> {
         match incoming {
             Incoming::Ping(payload) => {
                 let mut state = self.state.borrow_mut();
@@ -329,7 +353,13 @@ impl Connection {
                 None => self.native_message(fanfare_protocol::Codec::MessagePack, bytes),
             },
         }
-        if self.is_listening() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if !self.is_listening() {
+            ControlFlow::Break(Stop::Forget)
+        } else if self.state.borrow().outbox.len() > UNREAD_REPLIES_MAX {
+            ControlFlow::Break(Stop::Pause)
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     /// Whether what the peer sends still counts.
@@ -358,6 +388,7 @@ impl Connection {
         state.outbox.push_with(|out| put_close(out, code, reason));
         state.reason = reason_of(code, by_peer);
         state.amid_since = None;
+        state.is_paused = false;
         state.decoder = Decoder::default();
         state.phase = Phase::Closing { until: self.worker.now_ms().wrapping_add(LINGER_MS), by_peer };
         self.wake();

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 mod api;
 mod origin;
+mod patient;
 mod problem;
 mod topic_path;
 mod upgrade;
@@ -34,6 +35,7 @@ use crate::connection::Connection;
 use crate::hub::Hub;
 use crate::worker::Worker;
 use crate::worker::handle::Socket;
+use patient::Patient;
 use problem::Problem;
 use upgrade::Upgrade;
 
@@ -113,7 +115,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
     let Socket { stream, admitted } = socket;
     let limits = &worker.hub.config.limits;
     let stream = match prepare(stream, limits.send_buffer.as_u64()) {
-        Ok(stream) => stream,
+        Ok(stream) => Patient::new(stream, limits.message_timeout),
         Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
     };
     let admitted = Rc::new(admitted);
@@ -180,8 +182,8 @@ async fn answer(
 async fn adopt(worker: Rc<Worker>, _admitted: Rc<Admitted>, upgrade: Upgrade) {
     let Upgrade { on_upgrade, request } = upgrade;
     let Ok(upgraded) = on_upgrade.await else { return };
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("this is what the connection was made of");
-    let (stream, early) = (parts.io.into_inner(), parts.read_buf);
+    let parts = upgraded.downcast::<TokioIo<Patient>>().expect("this is what the connection was made of");
+    let (stream, early) = (parts.io.into_inner().into_inner(), parts.read_buf);
     if early.is_empty() {
         // Even empty it holds 8 KiB.
         drop(early);

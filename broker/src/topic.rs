@@ -21,7 +21,7 @@ use ring::{Lagged, Ring};
 
 /// A ring keeps at least so many publications for subscribers that are a little behind, even where a
 /// namespace keeps less for history or nothing.
-const LIVE_COUNT_MIN: usize = 256;
+const LIVE_COUNT_MIN: usize = 1024;
 /// And so many bytes.
 const LIVE_BYTES_MIN: usize = 1024 * 1024;
 /// What is kept beyond the history goes after so long.

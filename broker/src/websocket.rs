@@ -50,6 +50,15 @@ pub struct MessageLimits {
     pub fragments: usize,
 }
 
+/// Why no more messages are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// For good.
+    Forget,
+    /// For now: the next call goes on with what has been read already.
+    Pause,
+}
+
 /// Turns what a peer sends into messages.
 ///
 /// Holds memory only while a frame or a message is incomplete, and then no more than a message's limit
@@ -77,8 +86,8 @@ impl Decoder {
         !self.partial.is_empty() || self.message.is_some()
     }
 
-    /// Gives `take` every message that `input` completes, in order, until it breaks; then the rest of
-    /// `input` is forgotten. Unmasks in place.
+    /// Gives `take` every message that `input` completes, in order, until it breaks; the rest of `input`
+    /// is then [forgotten](Stop::Forget) or [kept for the next call](Stop::Pause). Unmasks in place.
     ///
     /// # Errors
     /// The [`Violation`] for which the connection must be closed.
@@ -86,7 +95,7 @@ impl Decoder {
         &mut self,
         input: &mut [u8],
         limits: MessageLimits,
-        take: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+        take: impl FnMut(Incoming<'_>) -> ControlFlow<Stop>,
     ) -> Result<(), Violation> {
         if self.partial.is_empty() {
             let used = self.frames(input, limits, take)?;
@@ -103,12 +112,12 @@ impl Decoder {
         Ok(())
     }
 
-    /// Handles every whole frame; returns how many bytes they took.
+    /// Handles every whole frame until `take` breaks; returns how many bytes are done with.
     fn frames(
         &mut self,
         input: &mut [u8],
         limits: MessageLimits,
-        mut take: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+        mut take: impl FnMut(Incoming<'_>) -> ControlFlow<Stop>,
     ) -> Result<usize, Violation> {
         let mut used = 0;
         while let Some((header, payload_at, length)) = self.header(&input[used..], limits)? {
@@ -116,8 +125,10 @@ impl Decoder {
             let Some(payload) = input[start..].get_mut(..length) else { break };
             unmask(payload, header.mask.expect("unmasked frames were refused"));
             used = start + length;
-            if self.frame(&header, payload, &mut take)?.is_break() {
-                return Ok(input.len());
+            match self.frame(&header, payload, &mut take)? {
+                ControlFlow::Break(Stop::Forget) => return Ok(input.len()),
+                ControlFlow::Break(Stop::Pause) => return Ok(used),
+                ControlFlow::Continue(()) => {}
             }
         }
         Ok(used)
@@ -180,8 +191,8 @@ impl Decoder {
         &mut self,
         header: &FrameHeader,
         payload: &[u8],
-        take: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, Violation> {
+        take: &mut impl FnMut(Incoming<'_>) -> ControlFlow<Stop>,
+    ) -> Result<ControlFlow<Stop>, Violation> {
         Ok(match header.opcode {
             OpCode::Control(Control::Ping) => take(Incoming::Ping(payload)),
             OpCode::Control(Control::Pong) => take(Incoming::Pong),

@@ -34,8 +34,8 @@ const ROUND_COUNT_MAX: usize = 256;
 const ROUND_BYTES_MAX: usize = 256 * 1024;
 /// Writes after which a round lets reads, accepts and pings have their turn.
 const WRITES_PER_TURN: usize = 64;
-/// Publications that a worker takes in from its own connections before it delivers them: half of what the
-/// smallest ring keeps.
+/// Publications that a worker takes in from its own connections before it delivers them: well below
+/// what the smallest ring keeps.
 const TAKEN_COUNT_MAX: usize = 128;
 /// And bytes of their payloads.
 const TAKEN_BYTES_MAX: usize = 256 * 1024;

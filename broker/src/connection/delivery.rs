@@ -8,7 +8,7 @@ use fanfare_protocol::{CloseCode, Epoch, Gap, Offset, OnLag, ServerFrame, TopicR
 
 use super::outbox::SLICES_MAX;
 use super::subscription::Place;
-use super::{Connection, Phase};
+use super::{Connection, Phase, UNREAD_REPLIES_MAX};
 use crate::topic::Topic;
 use crate::topic::publication::Publication;
 use crate::topic::ring::Lagged;
@@ -54,6 +54,10 @@ impl Connection {
             };
             match written {
                 Ok(count) => {
+                    if state.outbox.len() > UNREAD_REPLIES_MAX {
+                        // It is not being listened to, but it reads: it lives.
+                        state.heard_at = self.worker.now_ms();
+                    }
                     state.outbox.advance(count);
                     self.worker.stats.sent(count);
                 }

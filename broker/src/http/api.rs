@@ -200,6 +200,15 @@ pub(super) async fn publish_batch(
     let mut results = Vec::new();
     for raw in batch.messages {
         let item = read_item(raw, hub.config.limits.message_size.as_u64() as usize);
+        // An item that is refused counts as well: each has a result.
+        let count = item.as_ref().map_or(1, |(topics, ..)| topics.len());
+        if results.len() + count > BATCH_COUNT_MAX {
+            let message = format!(
+                "a batch may hold at most {BATCH_COUNT_MAX} publications; those before are published"
+            );
+            results.push(BatchResult::Refused(problem(ErrorCode::LimitExceeded, message).to_value()));
+            break;
+        }
         let (topics, payload, message_id, item_headers) = match item {
             Ok(item) => item,
             Err(problem) => {
@@ -207,13 +216,6 @@ pub(super) async fn publish_batch(
                 continue;
             }
         };
-        if results.len() + topics.len() > BATCH_COUNT_MAX {
-            let message = format!(
-                "a batch may hold at most {BATCH_COUNT_MAX} publications; those before are published"
-            );
-            results.push(BatchResult::Refused(problem(ErrorCode::LimitExceeded, message).to_value()));
-            break;
-        }
         for name in topics {
             let result = topic_ref(&name).and_then(|topic| {
                 if !grant.may_publish(topic.as_str()) {

@@ -95,3 +95,21 @@ fn a_long_close_reason_is_cut_between_characters() {
     assert_eq!(out.len(), 2 + 2 + 122);
     assert!(std::str::from_utf8(&out[4..]).is_ok());
 }
+
+#[test]
+fn what_follows_a_pause_is_kept_and_what_follows_the_end_is_not() {
+    let messages = [masked(0x81, b"1"), masked(0x81, b"2"), masked(0x81, b"3")].concat();
+    for (stop, expected) in [(Stop::Pause, vec!["1", "2", "3"]), (Stop::Forget, vec!["1"])] {
+        let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
+        for mut input in [messages.clone(), Vec::new(), Vec::new()] {
+            let result = decoder.decode(&mut input, LIMITS, |incoming| {
+                let Incoming::Text(text) = incoming else { panic!("{incoming:?}") };
+                seen.push(text.to_owned());
+                ControlFlow::Break(stop)
+            });
+            assert_eq!(result, Ok(()));
+        }
+        assert_eq!(seen, expected, "{stop:?}");
+        assert!(!decoder.is_amid());
+    }
+}
