@@ -151,6 +151,7 @@ impl Topic {
             if let Some(id) = &content.message_id {
                 state.remember(id, offset, now, retention.duplicate_count);
             }
+            self.unwoken.fetch_add(1, Ordering::SeqCst);
             evicted =
                 state.append(Publication::new(self.name.clone(), offset, now, content, &self.budget), self);
             Accepted { position: Position { epoch: state.epoch, offset }, is_duplicate: false }
@@ -170,7 +171,8 @@ impl Topic {
                 worker.wake(Arc::clone(self));
             }
         }
-        self.unwoken.fetch_sub(1, Ordering::SeqCst);
+        let before = self.unwoken.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0, "one wake for each append");
     }
 
     /// The worker is about to look: whatever is published from now on must wake it again.
