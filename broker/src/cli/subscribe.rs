@@ -9,6 +9,9 @@ use futures_util::stream::{SelectAll, StreamExt};
 use super::args::SubArgs;
 use super::output;
 
+/// Events of one topic that may wait to be printed; what comes beyond is a gap. A replay comes at once.
+const EVENTS_WAITING_MAX: usize = 1 << 16;
+
 /// Prints what is published, until it is told to stop.
 pub(crate) fn run(args: SubArgs) -> anyhow::Result<()> {
     if args.since.is_some() && args.topics.len() > 1 {
@@ -35,7 +38,7 @@ async fn follow(args: &SubArgs) -> anyhow::Result<()> {
     let client = args.connect.connect().await?;
     let mut events = SelectAll::new();
     for topic in &args.topics {
-        let request = client.subscribe(topic.clone()).history(args.history);
+        let request = client.subscribe(topic.clone()).history(args.history).capacity(EVENTS_WAITING_MAX);
         let request = match args.since {
             Some(position) => request.since(position),
             None => request,
