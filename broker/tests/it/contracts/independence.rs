@@ -110,8 +110,10 @@ async fn a_batch_over_http_overtakes_no_subscriber() {
     let broker = start(|config| config.server.workers = 1).await;
     let mut client = Client::connect(&broker).await;
     let mut follower = Follower::subscribe(&mut client, "batch").await;
-    // The most there may be in one, and far more than the topic keeps.
-    let messages: Vec<_> = (1..=1000).map(|n| json!({"topic": "batch", "data": {"n": n}})).collect();
+    // The most there may be in one, and more than the topic holds in bytes.
+    let padding = "x".repeat(900);
+    let message = |n| json!({"topic": "batch", "data": {"n": n, "padding": padding}});
+    let messages: Vec<_> = (1..=1000).map(message).collect();
     let body = json!({"messages": messages}).to_string();
     let response = http(broker.public_addr(), "POST", "/v1/messages", &[], body.as_bytes()).await;
     assert_eq!(response.json()["results"].as_array().map(Vec::len), Some(1000));
