@@ -305,9 +305,14 @@ impl Topic {
         wanted.max(self.oldest_kept(&state)).min(head.offset.next())
     }
 
-    /// The oldest offset of the history, as the namespace bounds it.
+    /// The oldest offset of the history, as the namespace bounds it: exact, though what is over its time
+    /// is only swept now and then.
     fn oldest_kept(&self, state: &State) -> Offset {
         let retention = &self.namespace.retention;
+        let silent_ms = unix_ms().saturating_sub(state.published_at);
+        if u128::from(silent_ms) >= retention.history_ttl.as_millis() {
+            return state.ring.head().next();
+        }
         state.ring.oldest_within(retention.history_count, retention.history_bytes)
     }
 
