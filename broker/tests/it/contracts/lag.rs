@@ -9,7 +9,7 @@ use super::{CODECS, Follower, namespace, offset_of, publish_numbers};
 use crate::harness::{Client, start};
 
 /// More than a connection's buffers, a round and the ring hold together.
-const MANY: u64 = 3000;
+const MANY: u64 = 2000;
 const PADDING: usize = 250;
 
 /// Little is kept for those who do not read.

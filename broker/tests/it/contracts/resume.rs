@@ -33,9 +33,11 @@ async fn disconnecting_and_resuming_under_load_loses_nothing_and_doubles_nothing
         let resuming = async {
             let mut client = Client::connect_with(&broker, codec).await;
             let mut follower = Follower::subscribe(&mut client, topic).await;
-            for nth in 0..25 {
-                // Cut off at any moment: amid what is replayed, or when it is live.
-                let target = follower.offset + [1, 40, 7, 90, 3][nth % 5];
+            let mut head = follower.offset;
+            for nth in 0..24 {
+                // Cut off amid what is replayed, right after it, and when it is live.
+                let target = [follower.offset + 1, head, head + 1, head + 25][nth % 4];
+                let target = target.max(follower.offset);
                 follower.follow(&mut client, target).await;
                 drop(client);
                 client = Client::connect_with(&broker, codec).await;
@@ -45,6 +47,7 @@ async fn disconnecting_and_resuming_under_load_loses_nothing_and_doubles_nothing
                 assert_eq!(reply["recovered"], true, "{reply}");
                 assert_eq!(reply["replayed"], offset_of(&reply) - follower.offset, "{reply}");
                 assert_eq!(reply["epoch"], follower.epoch, "{reply}");
+                head = offset_of(&reply);
             }
             stop.cancel();
             (client, follower)
