@@ -5,7 +5,8 @@ use std::time::Duration;
 use fanfare::Broker;
 use fanfare_protocol::Codec;
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{CODECS, namespace, offset_of, publish_numbers};
 use crate::harness::{Client, eventually, soon, start};
@@ -64,6 +65,31 @@ async fn eviction_never_takes_what_is_yet_to_be_delivered() {
     join_all(pairs).await;
     // Live delivery does not count on the budget: the twelve hold what was just published.
     assert!(broker.retained_bytes() < MIB, "{} bytes", broker.retained_bytes());
+}
+
+#[tokio::test]
+async fn more_than_the_budget_at_once_is_delivered_all_the_same() {
+    let broker = start(|config| {
+        config.memory.retained = "32KiB".parse().expect("a size");
+        config.limits.message_size = config.memory.retained;
+    })
+    .await;
+    let mut client = Client::connect(&broker).await;
+    let topics: Vec<_> = (0..100).map(|n| format!("t{n}")).collect();
+    for topic in &topics {
+        client.subscribe(topic).await;
+    }
+    for n in 1..=20 {
+        let data = json!({"n": n, "padding": "x".repeat(200)});
+        let publishes = topics.iter().map(|topic| json!({"type": "publish", "topic": topic, "data": data}));
+        let message = Value::from(publishes.collect::<Vec<_>>()).to_string();
+        // Nothing is delivered before the whole message is handled.
+        client.send_message(Message::text(message)).await;
+        for _ in &topics {
+            let frame = client.expect("message").await;
+            assert_eq!((&frame["offset"], &frame["data"]), (&json!(n), &data));
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fanfare_protocol::Codec;
-use futures_util::future::join_all;
+use futures_util::future::{self, join_all};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -54,19 +54,25 @@ async fn fifty_stuck_subscribers_hold_nobody_up() {
 #[tokio::test]
 async fn a_flood_of_one_worker_leaves_the_connections_of_the_other_their_turns() {
     let broker = start(|_| {}).await;
-    // Sockets go to the worker with the fewest: these two to different ones, and the third to the first's.
-    let mut subscriber = RawSocket::upgrade(broker.public_addr(), "/ws/flood?on_lag=latest").await.stream;
-    let mut flooder = RawSocket::upgrade(broker.public_addr(), "/ws/flood?echo=false").await.stream;
+    let join = async |path: &str| RawSocket::upgrade(broker.public_addr(), path).await.stream;
+    // Sockets go to the worker with the fewest, so these take turns: all readers are on one worker, with too few of
+    // them for a round to be a long one, and enough for the next one to be due when it ends.
+    let (mut readers, mut idle) = (Vec::new(), Vec::new());
+    for _ in 0..40 {
+        readers.push(join("/ws/flood?on_lag=latest").await);
+        idle.push(join("/ws").await);
+    }
     let mut neighbour = Client::connect(&broker).await;
+    let mut flooder = join("/ws/flood?echo=false").await;
 
     let flooding = async {
         let flood = frame(0x82, b"x").repeat(5000);
         while flooder.write_all(&flood).await.is_ok() {}
     };
-    let reading = async {
-        let mut bytes = vec![0; 256 * 1024];
-        while subscriber.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
-    };
+    let reading = join_all(readers.into_iter().map(async |mut reader| {
+        let mut bytes = vec![0; 64 * 1024];
+        while reader.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+    }));
     let asking = async {
         for id in 1..=100 {
             let pong = neighbour.request(json!({"type": "ping", "id": id})).await;
@@ -76,7 +82,7 @@ async fn a_flood_of_one_worker_leaves_the_connections_of_the_other_their_turns()
     let answered = async {
         tokio::select! {
             () = asking => {}
-            _ = futures_util::future::join(flooding, reading) => panic!("the flood ended"),
+            _ = future::join(flooding, reading) => panic!("the flood ended"),
         }
     };
     soon("a hundred answers amid the flood", answered).await;
