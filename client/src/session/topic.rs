@@ -127,7 +127,7 @@ impl Topic {
         let head = frame.position;
         let begin = match (self.start, frame.recovery) {
             (Start::Since(position), Some(Recovery::Recovered)) => position,
-            (Start::History(_), _) => before_newest(head, frame.replayed),
+            (Start::History(count), _) => before_newest(head, self.span_of_replay(count, frame.replayed)),
             _ => head,
         };
         self.position = Some(begin);
@@ -139,6 +139,17 @@ impl Topic {
             {
                 subscriber.queue.push(news.clone());
             }
+        }
+    }
+
+    /// Over how many offsets the newest `count` publications stretch at most, `replayed` of which follow.
+    fn span_of_replay(&self, count: u64, replayed: u64) -> u64 {
+        let opener =
+            |subscriber: &&Subscriber| matches!(subscriber.stage, Stage::Joining { opened: true, .. });
+        match self.subscribers.iter().find(opener) {
+            // The client's own publications are left out, and may lie between those that follow.
+            Some(opener) if !opener.echo && replayed > 0 => count,
+            _ => replayed,
         }
     }
 

@@ -108,6 +108,28 @@ async fn history_since_and_echo_do_what_they_say() {
 }
 
 #[tokio::test]
+async fn history_without_echo_is_all_of_what_others_published() {
+    let broker = broker(None).await;
+    let client = client(broker.public_addr()).connect().await.expect("connected");
+    let other = self::client(broker.public_addr()).connect().await.expect("connected");
+    for (count, expected) in [(5, vec![1, 3]), (100, vec![1, 3]), (4, vec![3]), (2, vec![])] {
+        let topic = format!("t:{count}");
+        // 2, 4 and 5 are its own.
+        for (n, publisher) in (1..).zip([&other, &client, &other, &client, &client]) {
+            soon(publisher.publish_json(&topic, &n).into_future()).await.expect("acknowledged");
+        }
+        let request = client.subscribe(&topic).history(count).echo(false);
+        let mut subscription = soon(request.into_future()).await.expect("subscribed");
+        soon(other.publish_json(&topic, &6).into_future()).await.expect("acknowledged");
+        let mut seen = Vec::new();
+        while seen.last() != Some(&6) {
+            seen.push(number(&mut subscription, |event| panic!("{event:?}")).await);
+        }
+        assert_eq!(seen, [expected, vec![6]].concat(), "of the newest {count}");
+    }
+}
+
+#[tokio::test]
 async fn publishing_again_under_the_same_message_id_gives_the_first_position() {
     let broker = broker(None).await;
     let client = client(broker.public_addr()).connect().await.expect("connected");
