@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-pub use env::overlay as overlay_environment;
+pub use env::{environment, overlay as overlay_environment};
 pub use namespace::{NamespaceConfig, Retention};
 
 /// The default configuration as a commented file: what `fanfare config default` prints.
@@ -203,7 +203,7 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// The configuration of that file (if any) and the environment; not yet [checked](Self::check).
+    /// The configuration of that file (if any) and the [environment]; not yet [checked](Self::check).
     ///
     /// # Errors
     /// Names the file, line and key, or the variable, that is wrong.

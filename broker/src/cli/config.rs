@@ -9,7 +9,7 @@ use super::output;
 
 /// Says whether a configuration can be used.
 pub(crate) fn check(file: Option<&Path>) -> anyhow::Result<()> {
-    let config = Config::load(file, std::env::vars())?;
+    let config = Config::load(file, config::environment()?)?;
     config.check()?;
     Access::new(config.access.as_ref())?;
     output::notice("the configuration is good");

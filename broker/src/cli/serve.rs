@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use fanfare::{Broker, Config};
+use fanfare::{Broker, Config, config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::ServeArgs;
@@ -44,7 +44,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 async fn start(args: ServeArgs) -> anyhow::Result<Broker> {
-    let mut config = Config::load(args.config.as_deref(), std::env::vars())?;
+    let mut config = Config::load(args.config.as_deref(), config::environment()?)?;
     if let Some(listen) = args.listen {
         config.server.listen = listen;
     }

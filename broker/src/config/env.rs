@@ -1,11 +1,33 @@
 //! The environment: `FANFARE_SECTION__KEY`, laid over the file.
 
+use std::ffi::OsString;
+
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Config, ConfigError, DEFAULT_FILE};
 
 const PREFIX: &str = "FANFARE_";
+
+/// The variables of this process whose names begin with `FANFARE_`, for [`Config::load`].
+///
+/// # Errors
+/// Names the one that is not UTF-8. What is none of ours may be anything.
+pub fn environment() -> Result<Vec<(String, String)>, ConfigError> {
+    std::env::vars_os()
+        .filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+        .map(|(name, value)| {
+            let shown = name.to_string_lossy().into_owned();
+            let text = |text: OsString| {
+                text.into_string().map_err(|_| ConfigError::Environment {
+                    name: shown.clone(),
+                    message: "is not UTF-8".into(),
+                })
+            };
+            Ok((text(name)?, text(value)?))
+        })
+        .collect()
+}
 
 /// The configuration of `table` with the variables of the environment laid over it. An empty variable
 /// counts as unset.

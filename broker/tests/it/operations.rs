@@ -1,7 +1,9 @@
 //! What an operator relies on: start, stop, health, metrics, logs.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
 
 use fanfare_protocol::Codec;
@@ -171,6 +173,23 @@ async fn a_start_that_fails_says_why_in_one_line() {
     let bad_environment = fanfare(&["serve"]).env("FANFARE_LIMITS__TOPIKS", "1").spawn();
     let failed = ended(bad_environment.expect("the program starts")).await;
     assert!(failed.code == Some(1) && failed.stderr.contains("FANFARE_LIMITS__TOPIKS"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_variable_that_is_no_text_matters_only_where_it_is_ours() {
+    let no_text = || OsString::from_vec(vec![b'f', 0xff]);
+    let check = async |name: OsString, value: OsString| {
+        let child = fanfare(&["config", "check"]).env(name, value).spawn();
+        ended(child.expect("the program starts")).await
+    };
+    let of_others = check("OTHER".into(), no_text()).await;
+    assert_eq!(of_others.code, Some(0), "{of_others:?}");
+    let ours = check("FANFARE_LIMITS__TOPICS".into(), no_text()).await;
+    let said = "fanfare: environment variable FANFARE_LIMITS__TOPICS: is not UTF-8\n";
+    assert_eq!((ours.code, &*ours.stderr), (Some(1), said));
+    let name = OsString::from_vec(b"FANFARE_\xff__KEY".to_vec());
+    let name = check(name, "1".into()).await;
+    assert!(name.code == Some(1) && name.stderr.contains("FANFARE_\u{fffd}__KEY"), "{name:?}");
 }
 
 #[tokio::test]
