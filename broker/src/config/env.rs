@@ -8,6 +8,8 @@ use toml::{Table, Value};
 use super::{Config, ConfigError, DEFAULT_FILE};
 
 const PREFIX: &str = "FANFARE_";
+/// Ours, but not the broker's: what `fanfare pub` and `fanfare sub` read.
+const OF_CLIENTS: [&str; 2] = ["TOKEN", "URL"];
 
 /// The variables of this process whose names begin with `FANFARE_`, for [`Config::load`].
 ///
@@ -40,13 +42,17 @@ pub fn overlay(
 ) -> Result<Config, ConfigError> {
     let defaults: Table = DEFAULT_FILE.parse().expect("the default file is TOML, a test says so");
     for (name, text) in environment {
-        // Other variables of ours, like FANFARE_URL, have no section.
-        let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else { continue };
-        if text.is_empty() {
+        let Some(path) = name.strip_prefix(PREFIX) else { continue };
+        if text.is_empty() || OF_CLIENTS.contains(&path) || is_service_link(path, &text) {
             continue;
         }
-        let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
         let fail = |message: String| ConfigError::Environment { name: name.clone(), message };
+        if !path.contains("__") {
+            return Err(fail(
+                "names no key, which is written FANFARE_SECTION__KEY, with two underscores".into(),
+            ));
+        }
+        let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
         let value = value_like(default_at(&defaults, &path), &text).map_err(fail)?;
         // On its own first, so that what is wrong with it is said of it.
         let mut alone = Table::new();
@@ -56,6 +62,14 @@ pub fn overlay(
     }
     Config::deserialize(table)
         .map_err(|e| ConfigError::Value { key: "configuration".into(), message: e.to_string() })
+}
+
+/// Whether Kubernetes sets the variable, for each service by its name: `FANFARE_SERVICE_HOST`,
+/// `FANFARE_PORT=tcp://10.0.0.1:8000`, `FANFARE_ADMIN_PORT_8001_TCP_ADDR`.
+fn is_service_link(path: &str, text: &str) -> bool {
+    let path = format!("_{path}");
+    let is_address = path.ends_with("_PORT") && text.contains("://");
+    is_address || ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"].iter().any(|part| path.contains(part))
 }
 
 /// The default of the key at `path`; every namespace has the keys of the default one.

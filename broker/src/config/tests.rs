@@ -104,6 +104,24 @@ fn a_bad_variable_is_named() {
 }
 
 #[test]
+fn a_variable_that_names_no_key_is_refused_and_those_of_others_are_not() {
+    for name in ["FANFARE_SERVER_LISTEN", "FANFARE_LISTEN", "FANFARE_ACCESS", "FANFARE_PORT"] {
+        let error = load("", &[(name, "1")]).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("FANFARE_SECTION__KEY"), "{error}");
+    }
+    let of_others = [
+        ("FANFARE_TOKEN", "t"),
+        ("FANFARE_URL", "ws://127.0.0.1:1"),
+        ("FANFARE_SERVER_LISTEN", ""),
+        ("FANFARE_PORT", "tcp://10.0.0.1:8000"),
+        ("FANFARE_PORT_8000_TCP_ADDR", "10.0.0.1"),
+        ("FANFARE_SERVICE_HOST", "10.0.0.1"),
+        ("FANFARE_ADMIN_SERVICE_PORT_HTTP", "8001"),
+    ];
+    assert_eq!(load("", &of_others).expect("nothing is said"), Config::default());
+}
+
+#[test]
 fn a_public_address_needs_access_or_a_word() {
     let public = "[server]\nlisten = \"0.0.0.0:8000\"\n";
     let error = load(public, &[]).expect("well-formed").check().unwrap_err().to_string();
