@@ -2,6 +2,7 @@
 
 mod env;
 mod namespace;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -223,7 +224,7 @@ impl Config {
         toml::from_str::<Self>(&text)
             .map_err(|e| ConfigError::File { path: path.clone(), message: describe(&e, &text) })?;
         let table: toml::Table =
-            text.parse().map_err(|e: toml::de::Error| ConfigError::File { path, message: e.to_string() })?;
+            text.parse().map_err(|e| ConfigError::File { path, message: describe(&e, &text) })?;
         overlay_environment(table, environment)
     }
 
@@ -303,14 +304,20 @@ impl Config {
     }
 }
 
-/// Line, key and reason of what is wrong in a file. The value stays out: it may be a token.
+/// Line, key and reason of what is wrong in a file. Where secrets stand the value stays out.
 fn describe(error: &toml::de::Error, text: &str) -> String {
-    let Some(span) = error.span() else { return error.message().to_owned() };
+    let is_secret = secrets::may_be_wrong(text);
+    let message =
+        if is_secret { secrets::without_value(error.message()) } else { error.message().to_owned() };
+    let Some(span) = error.span() else { return message };
     let before = &text[..span.start.min(text.len())];
     let line_number = before.matches('\n').count() + 1;
     let line = text.lines().nth(line_number - 1).unwrap_or_default();
     let key = line.split('=').next().unwrap_or_default().trim();
-    format!("line {line_number}: {}: in `{key}`", error.message())
+    match if is_secret { secrets::known_key(key) } else { Some(key) } {
+        Some(key) => format!("line {line_number}: {message}: in `{key}`"),
+        None => format!("line {line_number}: {message}"),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::secrets::{is_secret, without_value};
 use super::{Config, ConfigError, DEFAULT_FILE};
 
 const PREFIX: &str = "FANFARE_";
@@ -57,11 +58,13 @@ pub fn overlay(
         // On its own first, so that what is wrong with it is said of it.
         let mut alone = Table::new();
         insert(&mut alone, &path, value.clone()).map_err(fail)?;
-        Config::deserialize(alone).map_err(|e| fail(e.message().to_owned()))?;
+        Config::deserialize(alone).map_err(|e| {
+            fail(if is_secret(&path[0]) { without_value(e.message()) } else { e.message().to_owned() })
+        })?;
         insert(&mut table, &path, value).map_err(fail)?;
     }
     Config::deserialize(table)
-        .map_err(|e| ConfigError::Value { key: "configuration".into(), message: e.to_string() })
+        .map_err(|e| ConfigError::Value { key: "configuration".into(), message: without_value(e.message()) })
 }
 
 /// Whether Kubernetes sets the variable, for each service by its name: `FANFARE_SERVICE_HOST`,

@@ -122,6 +122,44 @@ fn a_variable_that_names_no_key_is_refused_and_those_of_others_are_not() {
 }
 
 #[test]
+fn what_stands_where_secrets_stand_is_never_quoted() {
+    const CANARY: &str = "canary, expected a canary";
+    for (line, file, said) in [
+        (1, format!("access = \"{CANARY}\""), "invalid type: string, expected"),
+        (1, format!("access = {{ token = \"{CANARY}\" }}"), "invalid type: string, expected a sequence"),
+        (1, format!("access.anonymous = \"{CANARY}\""), "invalid type: string, expected"),
+        (
+            2,
+            format!("[access]\ntoken = \"{CANARY}\""),
+            "invalid type: string, expected a sequence: in `token`",
+        ),
+        (3, format!("[access]\ntoken = [\n\"{CANARY}\" ]"), "invalid type: string, expected"),
+        (
+            3,
+            "[[access.token]]\nuser = \"u\"\ntoken = 20261121".into(),
+            "invalid type: integer, expected a string: in `token`",
+        ),
+        (2, format!("[[access.token]]\nsubscribe = \"{CANARY}\""), "expected a sequence: in `subscribe`"),
+        (3, format!("[[access.token]]\ntoken = \"\"\"\n{CANARY}==\n"), ""),
+        (2, format!("[[access.token]]\n{CANARY}==\n"), ""),
+        (2, format!("[[access.token]]\ntoken = {CANARY}\n"), "in `token`"),
+    ] {
+        let error = load(&file, &[]).unwrap_err().to_string();
+        assert!(!error.contains("canary") && !error.contains("2026"), "{file}: {error}");
+        let place = format!("line {line}: ");
+        assert!(error.contains(said) && (said.is_empty() || error.contains(&place)), "{file}: {error}");
+    }
+    for name in ["FANFARE_ACCESS__TOKEN", "FANFARE_ACCESS__ANONYMOUS", "FANFARE_ACCESS__TOKEN__0__TOKEN"] {
+        let error = load("", &[(name, CANARY)]).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(", expected "), "{error}");
+        assert!(!error.contains("canary"), "{error}");
+    }
+    // Elsewhere it helps.
+    let error = load("[access]\n[limits]\ntopics = \"many\"", &[]).unwrap_err().to_string();
+    assert!(error.contains("\"many\""), "{error}");
+}
+
+#[test]
 fn a_public_address_needs_access_or_a_word() {
     let public = "[server]\nlisten = \"0.0.0.0:8000\"\n";
     let error = load(public, &[]).expect("well-formed").check().unwrap_err().to_string();
