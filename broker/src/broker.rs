@@ -123,6 +123,11 @@ impl Broker {
         self.open_files_max
     }
 
+    /// Whether anybody may do everything.
+    pub fn is_open(&self) -> bool {
+        self.hub.access.is_open()
+    }
+
     /// Threads that own connections.
     pub fn worker_count(&self) -> usize {
         self.hub.workers.len()

@@ -95,6 +95,10 @@ pub(crate) struct Connection {
     is_blocked: Cell<bool>,
     /// The round at hand has queued something.
     pub(crate) touched: Cell<bool>,
+    /// There may be publications of its own.
+    has_published: Cell<bool>,
+    /// It waits for its worker's next round before it takes in more.
+    pub(crate) is_held_up: Cell<bool>,
     /// What the metrics know of the bytes in its outbox.
     reported_queue: Cell<i64>,
     waker: Cell<Option<Waker>>,
@@ -178,6 +182,8 @@ impl Connection {
                 stream,
                 is_blocked: Cell::new(false),
                 touched: Cell::new(false),
+                has_published: Cell::new(false),
+                is_held_up: Cell::new(false),
                 reported_queue: Cell::new(0),
                 waker: Cell::new(None),
                 state: RefCell::new(State {
@@ -196,19 +202,20 @@ impl Connection {
             })
         });
         hub.metrics.opened(encoding);
+        let _ending = Ending(Rc::clone(&connection));
         if !is_known {
             connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
         } else if let Some(raw) = raw {
             connection.start_raw(&raw);
         }
+        if hub.is_draining() {
+            // It came while the others were being closed.
+            connection.close_after_delivery();
+        }
         if !early.is_empty() {
             connection.receive(&mut early.to_vec());
         }
         std::future::poll_fn(|cx| connection.poll(cx)).await;
-        connection.end_subscriptions();
-        worker.remove(&connection);
-        worker.stats.queued(-connection.reported_queue.get());
-        hub.metrics.closed(connection.state.borrow().reason);
     }
 
     /// Wakes the connection's own task.
@@ -261,6 +268,10 @@ impl Connection {
                 (state.outbox.len(), state.is_paused)
             };
             if unread > if is_paused { UNREAD_REPLIES_RESUME } else { UNREAD_REPLIES_MAX } {
+                return Poll::Pending;
+            }
+            if is_paused && self.worker.is_full() {
+                self.worker.hold_up(self);
                 return Poll::Pending;
             }
             if is_paused {
@@ -355,7 +366,7 @@ impl Connection {
         }
         if !self.is_listening() {
             ControlFlow::Break(Stop::Forget)
-        } else if self.state.borrow().outbox.len() > UNREAD_REPLIES_MAX {
+        } else if self.state.borrow().outbox.len() > UNREAD_REPLIES_MAX || self.worker.is_full() {
             ControlFlow::Break(Stop::Pause)
         } else {
             ControlFlow::Continue(())
@@ -471,8 +482,8 @@ impl Connection {
             self.close(CloseCode::TIMEOUT, "nothing was heard for two ping intervals");
         } else if is_amid_too_long {
             self.close(CloseCode::TIMEOUT, "a message was not whole in time");
-        } else if is_stuck && self.must_disconnect_for_lag() {
-            self.close_too_slow();
+        } else if let Some(topic) = is_stuck.then(|| self.lost_topic()).flatten() {
+            self.close_too_slow(&topic);
         } else if is_ping_due {
             self.ping(now);
         }
@@ -486,6 +497,20 @@ impl Connection {
             drop(state);
             self.wake();
         }
+    }
+}
+
+/// Ends a connection however its task ends, also by a panic: nothing of it may stay behind.
+struct Ending(Rc<Connection>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let Self(connection) = self;
+        let worker = &connection.worker;
+        connection.end_subscriptions();
+        worker.remove(connection);
+        worker.stats.queued(-connection.reported_queue.get());
+        worker.hub.metrics.closed(connection.state.borrow().reason);
     }
 }
 

@@ -21,8 +21,10 @@ pub enum Engine {
 /// Why a publication was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// More is yet to be delivered than may be retained.
-    #[error("the broker holds more undelivered publications than it may; try again a little later")]
+    /// More is held than may be retained, and nothing of it can go yet.
+    #[error(
+        "the broker holds more than it may retain, and nothing of it can go yet; try again a little later"
+    )]
     Exhausted,
     /// There are as many topics as there may be.
     #[error(transparent)]

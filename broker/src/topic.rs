@@ -21,11 +21,11 @@ use ring::{Lagged, Ring};
 
 /// A ring keeps at least so many publications for subscribers that are a little behind, even where a
 /// namespace keeps less for history or nothing.
-const LIVE_COUNT_MIN: usize = 1024;
+const LIVE_COUNT_MIN: usize = 2048;
 /// And so many bytes.
 const LIVE_BYTES_MIN: usize = 1024 * 1024;
 /// What is kept beyond the history goes after so long.
-const LIVE_MS: u64 = 10_000;
+const LIVE_MS: u64 = 5_000;
 
 /// A named, ordered stream of publications.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct Topic {
     used_at: AtomicU64,
     /// Whether eviction knows of it.
     in_recency: AtomicBool,
+    /// Whether it keeps anything that could be evicted.
+    keeps: AtomicBool,
     /// Publications appended of which the workers have yet to be told.
     unwoken: AtomicU32,
     budget: Arc<Budget>,
@@ -104,6 +106,7 @@ impl Topic {
             interests: (0..workers).map(|_| Interest::default()).collect(),
             used_at: AtomicU64::new(now),
             in_recency: AtomicBool::new(false),
+            keeps: AtomicBool::new(false),
             unwoken: AtomicU32::new(0),
             budget: Arc::clone(budget),
             state: Mutex::new(State {
@@ -152,6 +155,7 @@ impl Topic {
                 state.remember(id, offset, now, retention.duplicate_count);
             }
             self.unwoken.fetch_add(1, Ordering::SeqCst);
+            self.keeps.store(true, Ordering::SeqCst);
             evicted =
                 state.append(Publication::new(self.name.clone(), offset, now, content, &self.budget), self);
             Accepted { position: Position { epoch: state.epoch, offset }, is_duplicate: false }
@@ -262,6 +266,9 @@ impl Topic {
         let position = state.position();
         let oldest = self.oldest_kept(&state);
         let from = match since {
+            Some(since) if since.epoch == position.epoch && since.offset >= position.offset => {
+                return (position, Vec::new());
+            }
             Some(since) if since.epoch == position.epoch => oldest.max(since.offset.next()),
             Some(_) => oldest,
             None => oldest.max(Offset::new((position.offset.get() + 1).saturating_sub(limit as u64))),
@@ -300,6 +307,9 @@ impl Topic {
 
     /// From which offset on the newest `count` publications before `head` can be replayed.
     pub(crate) fn newest(&self, count: u64, head: Position) -> Offset {
+        if count == 0 {
+            return head.offset.next();
+        }
         let state = self.lock();
         let wanted = Offset::new((head.offset.get() + 1).saturating_sub(count));
         wanted.max(self.oldest_kept(&state)).min(head.offset.next())
@@ -331,11 +341,6 @@ impl Topic {
                 evicted.extend(state.ring.pop_oldest());
             }
         }
-        if u128::from(silent_ms) >= retention.history_ttl.as_millis() && !is_undelivered {
-            while let Some(publication) = state.ring.pop_oldest() {
-                evicted.push(publication);
-            }
-        }
         state.expire_duplicates(now, retention.duplicate_window);
         let unused_ms = now.saturating_sub(self.used_at.load(Ordering::Relaxed).max(state.published_at));
         let outlived = is_idle
@@ -346,20 +351,29 @@ impl Topic {
         if outlived && self.subscriptions() == 0 {
             state.is_retired = true;
         }
+        self.note_kept(&state);
         outlived && state.is_retired
     }
 
-    /// Evicts the oldest half of what is kept, unless some worker has yet to deliver it. Returns whether
-    /// anything went.
-    pub(crate) fn evict_half(&self) -> bool {
+    /// Evicts the oldest half of what is kept, unless some worker has yet to deliver it; where there is
+    /// nothing of that kind and it is `urgent`, of the message ids. Returns whether anything went.
+    pub(crate) fn evict_half(&self, urgent: bool) -> bool {
         let mut evicted = Vec::new();
         let mut state = self.lock();
         if self.is_undelivered() {
             return false;
         }
+        if state.ring.is_empty() && urgent {
+            let before = state.duplicates.len();
+            state.duplicates.forget(before.div_ceil(2));
+            state.recharge(before);
+            self.note_kept(&state);
+            return before > 0;
+        }
         for _ in 0..state.ring.len().div_ceil(2) {
             evicted.extend(state.ring.pop_oldest());
         }
+        self.note_kept(&state);
         drop(state);
         !evicted.is_empty()
     }
@@ -376,16 +390,21 @@ impl Topic {
 
     /// Says whether the topic is yet to be counted among those that keep something, and counts it.
     pub(crate) fn enter_recency(&self) -> bool {
-        !self.in_recency.load(Ordering::Relaxed) && !self.in_recency.swap(true, Ordering::AcqRel)
+        !self.in_recency.load(Ordering::SeqCst) && !self.in_recency.swap(true, Ordering::SeqCst)
     }
 
-    /// Says whether the topic keeps nothing, and no longer counts it then.
-    pub(crate) fn leave_recency_if_empty(&self) -> bool {
-        let state = self.lock();
-        if state.ring.is_empty() {
-            self.in_recency.store(false, Ordering::Release);
+    /// Says whether the topic still belongs among those that keep something; no longer counts it if not.
+    pub(crate) fn stays_in_recency(&self) -> bool {
+        if self.keeps.load(Ordering::SeqCst) {
+            return true;
         }
-        state.ring.is_empty()
+        self.in_recency.store(false, Ordering::SeqCst);
+        // Something may have been appended just before: either that publisher counts it anew, or we do.
+        self.keeps.load(Ordering::SeqCst) && !self.in_recency.swap(true, Ordering::SeqCst)
+    }
+
+    fn note_kept(&self, state: &State) {
+        self.keeps.store(!state.ring.is_empty() || !state.duplicates.is_empty(), Ordering::SeqCst);
     }
 
     /// When it was last used, in Unix milliseconds.

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fanfare_protocol::Offset;
 use slab::Slab;
@@ -34,13 +35,15 @@ const ROUND_COUNT_MAX: usize = 256;
 const ROUND_BYTES_MAX: usize = 256 * 1024;
 /// Writes after which a round lets reads, accepts and pings have their turn.
 const WRITES_PER_TURN: usize = 64;
-/// Publications that a worker takes in from its own connections before it delivers them: well below
-/// what the smallest ring keeps.
+/// Publications that a worker takes in from its own connections before it delivers them: together
+/// with the frames of one more message well below what the smallest ring keeps.
 const TAKEN_COUNT_MAX: usize = 128;
 /// And bytes of their payloads.
 const TAKEN_BYTES_MAX: usize = 256 * 1024;
 /// Connections that a round may have touched before it writes.
 const TOUCHED_MAX: usize = 4096;
+/// How long a worker waits for its last tasks when every connection is closed.
+const ENDING_MAX: Duration = Duration::from_secs(3);
 /// Bytes that one read takes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
@@ -58,6 +61,8 @@ pub(crate) struct Worker {
     publications: Cell<Vec<Arc<Publication>>>,
     /// How many publications its own connections made since the last round, and their bytes.
     taken: Cell<(usize, usize)>,
+    /// Connections that publish on after the next round. Each is in here at most once.
+    held_up: RefCell<Vec<Rc<Connection>>>,
     /// Ends when the worker has no more to do.
     pub(crate) tasks: TaskTracker,
     started: Instant,
@@ -91,6 +96,7 @@ impl Worker {
             scratch: Cell::default(),
             publications: Cell::default(),
             taken: Cell::default(),
+            held_up: RefCell::default(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
         })
@@ -102,12 +108,17 @@ impl Worker {
 
     /// Serves sockets until `stop` is cancelled, and then until every connection is closed.
     pub(crate) async fn run(self: Rc<Self>, mut sockets: Sockets, stop: CancellationToken) {
-        let rounds = self.tasks.spawn_local(Rc::clone(&self).rounds());
+        let mut rounds = self.tasks.spawn_local(Rc::clone(&self).rounds());
         let sweeps = self.tasks.spawn_local(Rc::clone(&self).sweeps());
         loop {
             let socket = tokio::select! {
                 () = stop.cancelled() => break,
                 socket = sockets.recv() => socket,
+                ended = &mut rounds => {
+                    // A broker that accepts and no longer delivers would lose without a word.
+                    tracing::error!(?ended, worker = self.index, "a worker's rounds ended; the process cannot go on");
+                    std::process::abort();
+                }
             };
             let Some(socket) = socket else { break };
             self.tasks.spawn_local(crate::http::serve(Rc::clone(&self), socket, stop.clone()));
@@ -117,7 +128,8 @@ impl Worker {
         rounds.abort();
         sweeps.abort();
         self.tasks.close();
-        self.tasks.wait().await;
+        // What still runs then belongs to peers that had their time.
+        drop(tokio::time::timeout(ENDING_MAX, self.tasks.wait()).await);
     }
 
     /// Delivers dirty topics, for ever.
@@ -128,10 +140,11 @@ impl Worker {
             self.handle().woken().await;
             loop {
                 self.handle().take_dirty(&mut dirty);
+                self.taken.set((0, 0));
                 if dirty.is_empty() {
+                    self.release();
                     break;
                 }
-                self.taken.set((0, 0));
                 let started = Instant::now();
                 let mut oldest = started;
                 for topic in dirty.drain(..) {
@@ -141,33 +154,40 @@ impl Worker {
                     }
                 }
                 self.write(&mut touched, &mut writes).await;
-                self.count_round(started, oldest);
+                self.hub.metrics.fanout.observe(oldest.elapsed().as_secs_f64());
+                self.stats.round(started.elapsed());
+                self.release();
             }
         }
     }
 
-    /// Counts a publication that one of this worker's connections made, and after a number of them has a
-    /// round at once. Subscribers share this thread with the publisher: a burst would be out of the ring
-    /// before they had their turn.
+    /// Counts a publication that one of this worker's connections made.
     pub(crate) fn taken_in(&self, bytes: usize) {
         let (count, total) = self.taken.get();
-        let (count, total) = (count + 1, total + bytes);
-        self.taken.set((count, total));
-        if count < TAKEN_COUNT_MAX && total < TAKEN_BYTES_MAX {
-            return;
+        self.taken.set((count + 1, total + bytes));
+    }
+
+    /// Whether its connections have published so much since the last round that there should be one first.
+    /// Subscribers share this thread with the publisher: a long burst would be out of the ring before they
+    /// had their turn.
+    pub(crate) fn is_full(&self) -> bool {
+        let (count, total) = self.taken.get();
+        count >= TAKEN_COUNT_MAX || total >= TAKEN_BYTES_MAX
+    }
+
+    /// Wakes the connection after the next round.
+    pub(crate) fn hold_up(&self, connection: &Rc<Connection>) {
+        if !connection.is_held_up.replace(true) {
+            self.held_up.borrow_mut().push(Rc::clone(connection));
+            self.handle().nudge();
         }
-        self.taken.set((0, 0));
-        let (mut dirty, mut touched) = (Vec::new(), Vec::new());
-        self.handle().take_dirty(&mut dirty);
-        let started = Instant::now();
-        let mut oldest = started;
-        for topic in dirty {
-            self.deliver_dirty(&topic, &mut touched, &mut oldest);
+    }
+
+    fn release(&self) {
+        for connection in self.held_up.take() {
+            connection.is_held_up.set(false);
+            connection.wake();
         }
-        for connection in touched {
-            connection.write_round();
-        }
-        self.count_round(started, oldest);
     }
 
     fn deliver_dirty(&self, topic: &Arc<Topic>, touched: &mut Vec<Rc<Connection>>, oldest: &mut Instant) {
@@ -176,11 +196,6 @@ impl Worker {
             topic.mark_dirty(self.index, self.handle());
         }
         topic.end_reading(self.index);
-    }
-
-    fn count_round(&self, started: Instant, oldest: Instant) {
-        self.hub.metrics.fanout.observe(oldest.elapsed().as_secs_f64());
-        self.stats.round(started.elapsed());
     }
 
     /// Queues what is new in the topic for every subscriber in step.

@@ -23,13 +23,10 @@ impl Offset {
         self.0
     }
 
-    /// The offset after this one.
-    ///
-    /// # Panics
-    /// Never in practice: a topic would need centuries to count to 2^64.
+    /// The offset after this one; the largest is its own next, which no topic lives to see.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

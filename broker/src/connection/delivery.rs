@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fanfare_protocol::{CloseCode, Epoch, Gap, Offset, OnLag, ServerFrame, TopicRef};
 
 use super::outbox::SLICES_MAX;
-use super::subscription::Place;
+use super::subscription::{Place, Subscription};
 use super::{Connection, Phase, UNREAD_REPLIES_MAX};
 use crate::topic::Topic;
 use crate::topic::publication::Publication;
@@ -132,7 +132,7 @@ impl Connection {
         let next = match topic.read(next, CATCH_UP_COUNT, CATCH_UP_BYTES, publications) {
             Err(lagged) => match self.skip(&topic, next, lagged, on_lag) {
                 Some(next) => next,
-                None => return self.close_too_slow(),
+                None => return self.close_too_slow(&topic),
             },
             Ok(head) => {
                 self.queue(&topic, publications, echo);
@@ -198,21 +198,22 @@ impl Connection {
         }
     }
 
-    /// Whether a subscription whose policy is to be closed has lost something it can no longer get.
-    pub(super) fn must_disconnect_for_lag(&self) -> bool {
+    /// The topic of a subscription whose policy is to be closed, and that has lost something it can no longer
+    /// get.
+    pub(super) fn lost_topic(&self) -> Option<Arc<Topic>> {
         let state = self.state.borrow();
-        state.subscriptions.iter().any(|(_, subscription)| match subscription.place {
+        let has_lost = |subscription: &Subscription| match subscription.place {
             Place::Behind { next } if subscription.on_lag == OnLag::Disconnect => {
                 subscription.topic.read(next, 0, 0, &mut Vec::new()).is_err()
             }
             _ => false,
-        })
+        };
+        let mut subscriptions = state.subscriptions.iter().map(|(_, subscription)| subscription);
+        subscriptions.find(|subscription| has_lost(subscription)).map(|s| Arc::clone(&s.topic))
     }
 
-    pub(super) fn close_too_slow(&self) {
-        let metrics = &self.worker.hub.metrics;
-        let namespace = self.state.borrow().subscriptions.iter().next().map(|(_, s)| s.topic.namespace.index);
-        metrics.slow_consumer(namespace.unwrap_or_default(), "disconnected", 0);
+    pub(super) fn close_too_slow(&self, topic: &Topic) {
+        self.worker.hub.metrics.slow_consumer(topic.namespace.index, "disconnected", 0);
         self.close(CloseCode::TOO_SLOW, "the reader fell behind what the topic keeps");
     }
 }

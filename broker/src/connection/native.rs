@@ -147,6 +147,7 @@ impl Connection {
             let (position, duplicate) = (accepted.position, accepted.is_duplicate);
             self.send(codec, &ServerFrame::Published { id, topic, position, duplicate });
         }
+        self.has_published.set(true);
         self.worker.taken_in(bytes);
         Ok(())
     }

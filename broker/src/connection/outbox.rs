@@ -8,6 +8,8 @@ use crate::websocket::frame_length;
 
 /// Most pieces written with one call.
 pub(crate) const SLICES_MAX: usize = 16;
+/// Once so long, a connection's own frames begin a new piece: what is written of one is freed with it.
+const OWN_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of control frames that may wait; a peer that pings on without reading gets no more pongs.
 const CONTROL_BYTES_MAX: usize = 4 * 1024;
 
@@ -96,7 +98,8 @@ impl Outbox {
     /// Appends whole frames that `write` writes.
     pub(crate) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let last = self.rest.back_mut().or(self.front.as_mut());
-        if let Some(Chunk { bytes: Bytes::Own(bytes), end, .. }) = last {
+        let appendable = last.filter(|chunk| !chunk.is_control && chunk.end < OWN_BYTES_MAX);
+        if let Some(Chunk { bytes: Bytes::Own(bytes), end, .. }) = appendable {
             let before = bytes.len();
             write(bytes);
             self.len += bytes.len() - before;
@@ -299,6 +302,33 @@ mod tests {
             prop_assert_eq!(next_data, data + 1);
             prop_assert_eq!(controls, (1..=control).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn what_is_written_is_freed_although_something_always_waits() {
+        let mut outbox = Outbox::default();
+        for _ in 0..100_000 {
+            outbox.push_with(|out| put_frame(out, Outgoing::Text, b"reply"));
+            if outbox.len() > 1000 {
+                outbox.advance(7);
+            }
+        }
+        let held: usize = outbox.front.iter().chain(&outbox.rest).map(|chunk| chunk.all().len()).sum();
+        assert!(held < 3 * OWN_BYTES_MAX, "{held} bytes for {} that wait", outbox.len());
+    }
+
+    #[test]
+    fn replies_do_not_count_as_control_frames() {
+        let mut outbox = Outbox::default();
+        outbox.push_control(&frame(Outgoing::Ping, b""));
+        for _ in 0..1000 {
+            outbox.push_with(|out| put_frame(out, Outgoing::Text, b"reply"));
+        }
+        assert!(!outbox.is_full_of_control());
+        outbox.push_control(&frame(Outgoing::Pong, b"!"));
+        let mut written = Vec::new();
+        write(&mut outbox, 5, &mut written);
+        assert_eq!(written, [frame(Outgoing::Ping, b""), frame(Outgoing::Pong, b"!")].concat());
     }
 
     #[test]

@@ -47,7 +47,10 @@ impl Connection {
                 .map_err(|refusal| Denied { code: refusal.code(), message: refusal.to_string() })
         });
         match published {
-            Ok(_) => self.worker.taken_in(bytes),
+            Ok(_) => {
+                self.has_published.set(true);
+                self.worker.taken_in(bytes);
+            }
             Err(denied) => self.close_denied(&denied),
         }
     }

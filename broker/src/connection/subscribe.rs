@@ -49,6 +49,9 @@ impl Connection {
             let head = state.subscriptions[key].topic.position();
             return Ok(Began { head, recovery: None, replayed: 0 });
         }
+        if worker.hub.is_draining() {
+            return Err(denied(ErrorCode::Unavailable, "the server is stopping"));
+        }
         let limit = worker.hub.config.limits.subscriptions_per_connection;
         if self.state.borrow().subscriptions.len() >= limit {
             let message = format!("a connection may have at most {limit} subscriptions");
@@ -101,7 +104,7 @@ impl Connection {
     /// not want those.
     fn count_replayed(&self, topic: &Topic, next: Offset, head: Position, echo: bool) -> u64 {
         let all = (head.offset.get() + 1).saturating_sub(next.get());
-        if echo || all == 0 {
+        if echo || all == 0 || !self.has_published.get() {
             return all;
         }
         let mut publications = Vec::new();

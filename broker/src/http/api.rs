@@ -377,10 +377,10 @@ pub(super) async fn list_topics(
     let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
     let grant = grant(&hub, &headers)?;
     let limit = query.limit.unwrap_or(TOPICS_PAGE_DEFAULT).clamp(1, TOPICS_PAGE_MAX);
-    let page = hub.table.list(&query.prefix, query.cursor.as_deref(), limit);
-    let cursor = page.last().filter(|_| page.len() == limit).map(|topic| topic.name.to_string());
     // What may not be subscribed to is not told of either.
-    let visible = page.iter().filter(|topic| grant.may_subscribe(topic.name.as_str()));
-    let topics = visible.map(|topic| describe(topic)).collect();
+    let is_visible = |topic: &str| grant.may_subscribe(topic);
+    let page = hub.table.list(&query.prefix, query.cursor.as_deref(), limit, is_visible).await;
+    let cursor = page.last().filter(|_| page.len() == limit).map(|topic| topic.name.to_string());
+    let topics = page.iter().map(|topic| describe(topic)).collect();
     Ok(Json(TopicsBody { topics, cursor }).into_response())
 }

@@ -61,6 +61,13 @@ impl Duplicates {
         }
     }
 
+    /// Forgets the oldest `count` ids.
+    pub fn forget(&mut self, count: usize) {
+        for _ in 0..count {
+            self.forget_oldest();
+        }
+    }
+
     /// How many ids are remembered.
     pub fn len(&self) -> usize {
         self.order.len()

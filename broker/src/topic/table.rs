@@ -118,20 +118,31 @@ impl TopicTable {
         &self.budget
     }
 
-    /// The topics whose names come after `after` and begin with `prefix`, in order, at most `limit`.
-    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Arc<Topic>> {
-        // A bounded heap of the smallest names, one shard at a time.
+    /// The topics whose names come after `after`, begin with `prefix` and are visible, in order, at most
+    /// `limit`. Looks at every topic, and lets others have their turn after each shard.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it changes nothing.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        is_visible: impl Fn(&str) -> bool,
+    ) -> Vec<Arc<Topic>> {
+        // No more than a page is held at a time.
         let mut smallest = BTreeMap::new();
         for shard in &self.shards {
-            for topic in self.snapshot(shard) {
-                let name = topic.name.as_str();
-                if name.starts_with(prefix) && after.is_none_or(|after| name > after) {
-                    smallest.insert(topic.name.clone(), topic);
+            for entry in shard.iter() {
+                let name = entry.key().as_str();
+                if name.starts_with(prefix) && after.is_none_or(|after| name > after) && is_visible(name) {
+                    smallest.insert(entry.key().clone(), Arc::clone(entry.value()));
                     if smallest.len() > limit {
                         smallest.pop_last();
                     }
                 }
             }
+            tokio::task::yield_now().await;
         }
         smallest.into_values().collect()
     }
@@ -173,32 +184,31 @@ impl TopicTable {
     }
 
     /// Evicts history of the least recently used topics until the budget is kept or nothing more may
-    /// go. Costs nothing while the budget is kept.
+    /// go. Where even twice the budget is used, message ids go too: better a retry that is taken for new
+    /// than no publication at all. Costs nothing while the budget is kept.
     pub(crate) fn enforce_budget(&self) {
-        let mut undelivered = Vec::new();
-        while self.budget.is_over() && undelivered.len() < EVICTION_TRIES {
+        let mut passed_over = Vec::new();
+        while self.budget.is_over() && passed_over.len() < EVICTION_TRIES {
             let Some(Reverse(Used { at, topic })) = self.recency().pop() else { break };
             let used_at = topic.used_at();
             if used_at > at {
                 // Used since it was queued: not the least recently used after all.
                 self.recency().push(Reverse(Used { at: used_at, topic }));
-            } else if !topic.evict_half() {
-                undelivered.push(Reverse(Used { at, topic }));
-            } else if !topic.leave_recency_if_empty() {
+            } else if !topic.evict_half(self.budget.is_exhausted()) {
+                // Nothing may go of it now: others have their turn first.
+                passed_over.push(Reverse(Used { at: unix_ms(), topic }));
+            } else if topic.stays_in_recency() {
                 self.recency().push(Reverse(Used { at, topic }));
             }
         }
-        if !undelivered.is_empty() {
-            self.recency().extend(undelivered);
+        if !passed_over.is_empty() {
+            self.recency().extend(passed_over);
         }
     }
 
     /// Drops topics that keep nothing any more from those that eviction may choose from.
     pub(crate) fn tidy_recency(&self) {
-        // Taken out, so that no topic is locked while the heap is.
-        let mut used = std::mem::take(&mut *self.recency());
-        used.retain(|Reverse(used)| !used.topic.leave_recency_if_empty());
-        self.recency().append(&mut used);
+        self.recency().retain(|Reverse(used)| used.topic.stays_in_recency());
     }
 
     fn recency(&self) -> MutexGuard<'_, BinaryHeap<Reverse<Used>>> {

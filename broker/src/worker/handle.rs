@@ -42,6 +42,11 @@ impl WorkerHandle {
         }
     }
 
+    /// Has the worker's rounds go on although nothing may be dirty.
+    pub(super) fn nudge(&self) {
+        self.notify.notify_one();
+    }
+
     /// Waits until there may be something dirty.
     ///
     /// # Cancel safety

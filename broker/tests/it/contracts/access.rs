@@ -231,3 +231,15 @@ async fn where_access_is_open_a_token_does_no_harm() {
     assert_eq!((&connected["type"], &connected["user"]), (&json!("connected"), &Value::Null));
     publish_numbers(&mut client, "t", 1..=1, 0).await;
 }
+
+#[tokio::test]
+async fn a_listing_tells_nobody_of_topics_that_it_may_not_subscribe_to() {
+    let broker = start(guarded).await;
+    let mut alice =
+        Client::connect_to(broker.public_addr(), &format!("/ws?token={ALICE}"), Codec::Json).await;
+    publish_numbers(&mut alice, "room:1", 1..=1, 0).await;
+    for path in ["/v1/topics", "/v1/topics?limit=1", "/v1/topics?prefix=room:&limit=1"] {
+        let page = http(broker.public_addr(), "GET", path, &[], b"").await.json();
+        assert_eq!(page, json!({"topics": [], "cursor": null}), "{path}");
+    }
+}

@@ -273,3 +273,16 @@ async fn is_paged(broker: &Broker, epoch: &str) {
     }
     assert!(all.into_iter().eq(1..=60));
 }
+
+#[tokio::test]
+async fn a_history_since_the_largest_offset_there_can_be_is_empty() {
+    let broker = start(|_| {}).await;
+    let mut client = Client::connect(&broker).await;
+    publish_numbers(&mut client, "t", 1..=3, 0).await;
+    let (_, whole) = history(&mut client, "t").await;
+    for offset in [3, 4, u64::MAX] {
+        let since = json!({"epoch": whole["epoch"], "offset": offset});
+        let asked = json!({"type": "history", "id": 1, "topic": "t", "since": since});
+        assert_eq!(client.request(asked).await["messages"], json!([]), "{offset}");
+    }
+}
