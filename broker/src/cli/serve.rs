@@ -1,6 +1,7 @@
 //! `fanfare serve`: configuration, telemetry, bind, run, drain.
 
 use std::io::{self, IsTerminal};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use fanfare::{Broker, Config, config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -89,15 +90,70 @@ fn announce(broker: &Broker) {
         "started"
     );
     if io::stderr().is_terminal() {
-        output::notice(&format!(
-            "
+        output::notice(&what_to_try(public, admin, broker.is_open()));
+    }
+}
+
+/// What a person may try next: the page and publishing, or where it is not open publishing with a token.
+fn what_to_try(public: SocketAddr, admin: SocketAddr, is_open: bool) -> String {
+    let (at, admin) = (reachable(public), reachable(admin));
+    let (page, authorization) = match is_open {
+        true => (format!("open http://{at}/ in two browser tabs, and write\n    "), ""),
+        false => (String::new(), "-H 'Authorization: Bearer TOKEN' "),
+    };
+    format!(
+        "
   Fanfare listens on {public}. Try next:
 
-    open http://{public}/ in two browser tabs, and write
-    curl -H 'Content-Type: text/plain' -d 'hi from curl' http://{public}/v1/topics/hello/messages
+    {page}curl {authorization}-H 'Content-Type: text/plain' -d 'hi from curl' http://{at}/v1/topics/hello/messages
 
     metrics: curl http://{admin}/metrics        stop: Ctrl-C
 "
-        ));
+    )
+}
+
+/// Where a listener is reached from this machine: "every address" is none to connect to.
+fn reachable(mut listener: SocketAddr) -> SocketAddr {
+    if listener.ip().is_unspecified() {
+        listener.set_ip(match listener.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    listener
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(public: &str, admin: &str, is_open: bool) -> String {
+        let address = |text: &str| text.parse().expect("an address");
+        what_to_try(address(public), address(admin), is_open)
+    }
+
+    #[test]
+    fn the_page_is_shown_where_there_is_one_and_a_token_where_it_is_needed() {
+        let open = shown("127.0.0.1:8000", "127.0.0.1:8001", true);
+        assert!(open.contains("open http://127.0.0.1:8000/ in") && !open.contains("Bearer"), "{open}");
+        let closed = shown("127.0.0.1:8000", "127.0.0.1:8001", false);
+        assert!(closed.contains("-H 'Authorization: Bearer TOKEN' -H 'Content-Type"), "{closed}");
+        assert!(!closed.contains("browser") && !closed.contains("/ in"), "{closed}");
+    }
+
+    #[test]
+    fn what_is_shown_can_be_connected_to() {
+        for is_open in [true, false] {
+            let four = shown("0.0.0.0:8000", "0.0.0.0:8001", is_open);
+            assert!(four.contains("listens on 0.0.0.0:8000") && !four.contains("//0.0.0.0"), "{four}");
+            assert!(four.contains("http://127.0.0.1:8000/v1/topics/hello/messages"), "{four}");
+            let six = shown("[::]:8000", "[::]:8001", is_open);
+            assert!(
+                six.contains("http://[::1]:8000/v1/") && six.contains("http://[::1]:8001/metrics"),
+                "{six}"
+            );
+            let given = shown("10.1.2.3:8000", "127.0.0.1:8001", is_open);
+            assert!(given.contains("http://10.1.2.3:8000/v1/"), "{given}");
+        }
     }
 }
