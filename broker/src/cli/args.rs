@@ -1,12 +1,15 @@
 //! What the user typed.
 
+use std::env::VarError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use fanfare_client::{Client, Codec, ConnectOptions, Position, TopicName};
+use fanfare_client::{Client, Codec, ConnectOptions, ConnectionState, Position, TopicName};
+
+use super::output;
 
 /// A pub/sub message broker with a WebSocket front end.
 ///
@@ -93,22 +96,51 @@ enum CodecArg {
 }
 
 impl ConnectArgs {
-    /// Connects as asked.
-    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+    /// Connects as asked, but within `within` where that is shorter. The first failure is said at once:
+    /// whoever mistyped the URL need not wait for the last.
+    pub(crate) async fn connect(&self, within: Option<Duration>) -> anyhow::Result<Client> {
+        let within = within.unwrap_or(Duration::MAX).min(self.connect_timeout);
+        let client = self.options()?.connect_lazy().map_err(|e| anyhow::anyhow!("{}: {e}", self.url))?;
+        let mut states = client.state_changes();
+        let mut last_failure = None;
+        let connecting = async {
+            loop {
+                let state = states.borrow_and_update().clone();
+                match state {
+                    ConnectionState::Connected(_) => return Ok(()),
+                    ConnectionState::Closed(reason) => anyhow::bail!("{}: {reason}", self.url),
+                    ConnectionState::Waiting { failure, .. }
+                    | ConnectionState::Connecting { last_failure: Some(failure) } => {
+                        let failure = output::printable(&failure);
+                        if last_failure.is_none() {
+                            let within = humantime::format_duration(within);
+                            output::notice(&format!("fanfare: {}: {failure}; trying for {within}", self.url));
+                        }
+                        last_failure = Some(failure);
+                    }
+                    _ => {}
+                }
+                states.changed().await?;
+            }
+        };
+        if let Ok(ended) = tokio::time::timeout(within, connecting).await {
+            return ended.map(|()| client);
+        }
+        let why = last_failure.map(|failure| format!(" ({failure})")).unwrap_or_default();
+        anyhow::bail!("{}: could not connect within {}{why}", self.url, humantime::format_duration(within))
+    }
+
+    fn options(&self) -> anyhow::Result<ConnectOptions> {
         let codec = match self.codec {
             CodecArg::Json => Codec::Json,
             CodecArg::Msgpack => Codec::MessagePack,
         };
-        let options: ConnectOptions = Client::builder(&self.url)
-            .codec(codec)
-            .name("fanfare-cli")
-            .version(env!("CARGO_PKG_VERSION"))
-            .connect_timeout(self.connect_timeout);
-        let options = match self.token()? {
+        let options =
+            Client::builder(&self.url).codec(codec).name("fanfare-cli").version(env!("CARGO_PKG_VERSION"));
+        Ok(match self.token()? {
             Some(token) => options.token(token),
             None => options,
-        };
-        options.connect().await.map_err(|e| anyhow::anyhow!("{}: {e}", self.url))
+        })
     }
 
     fn token(&self) -> anyhow::Result<Option<String>> {
@@ -118,7 +150,12 @@ impl ConnectArgs {
                     .map_err(|e| anyhow::anyhow!("{} cannot be read: {e}", path.display()))?;
                 Ok(Some(text.trim().to_owned()))
             }
-            None => Ok(std::env::var("FANFARE_TOKEN").ok().filter(|token| !token.is_empty())),
+            None => match std::env::var("FANFARE_TOKEN") {
+                Err(VarError::NotUnicode(_)) => {
+                    anyhow::bail!("environment variable FANFARE_TOKEN: is not UTF-8")
+                }
+                token => Ok(token.ok().filter(|token| !token.is_empty())),
+            },
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(args: PubArgs) -> anyhow::Result<()> {
         anyhow::bail!("nothing to publish: give DATA, or - to type it");
     }
     super::runtime()?.block_on(async {
-        let client = args.connect.connect().await?;
+        let client = args.connect.connect(None).await?;
         if args.lines {
             publish_lines(&client, &args).await?;
         } else {

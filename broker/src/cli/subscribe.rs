@@ -1,8 +1,8 @@
 //! `fanfare sub`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use fanfare_client::{Event, Payload, Publication, TopicName};
+use fanfare_client::{Client, Event, Payload, Publication, TopicName};
 use fanfare_protocol::{Codec, Message, PayloadRef, ServerFrame, TopicRef};
 use futures_util::stream::{SelectAll, StreamExt};
 
@@ -18,14 +18,17 @@ pub(crate) fn run(args: SubArgs) -> anyhow::Result<()> {
         anyhow::bail!("--since names a position of one topic");
     }
     super::runtime()?.block_on(async {
+        let started = Instant::now();
+        // Not to have connected is a failure, whatever else was asked for.
+        let client = args.connect.connect(args.timeout).await?;
         let until = async {
             match args.timeout {
-                Some(timeout) => tokio::time::sleep(timeout).await,
+                Some(timeout) => tokio::time::sleep(timeout.saturating_sub(started.elapsed())).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            result = follow(&args) => result,
+            result = follow(&client, &args) => result,
             () = until => match args.count {
                 Some(count) => anyhow::bail!("the {count} publications did not come in time"),
                 None => Ok(()),
@@ -34,8 +37,7 @@ pub(crate) fn run(args: SubArgs) -> anyhow::Result<()> {
     })
 }
 
-async fn follow(args: &SubArgs) -> anyhow::Result<()> {
-    let client = args.connect.connect().await?;
+async fn follow(client: &Client, args: &SubArgs) -> anyhow::Result<()> {
     let mut events = SelectAll::new();
     for topic in &args.topics {
         let request = client.subscribe(topic.clone()).history(args.history).capacity(EVENTS_WAITING_MAX);

@@ -1,6 +1,7 @@
 //! `fanfare pub`, `fanfare sub` and the rest of the command line.
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -192,6 +193,33 @@ async fn exit_codes_tell_success_failure_and_bad_usage_apart() {
         let ended = run(usage).await;
         assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{usage:?}: {ended:?}");
         assert!(ended.stderr.starts_with("error: "), "{usage:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_connect_is_told_so_at_once() {
+    for args in [&["pub", "t", "x"][..], &["sub", "t"]] {
+        let mut child =
+            fanfare(args).args(["--url", "ws://127.0.0.1:1"]).spawn().expect("the program starts");
+        let mut notices = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let started = Instant::now();
+        let said = soon("a notice", notices.next_line()).await.expect("UTF-8").expect("it has not ended");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(said.starts_with("fanfare: ws://127.0.0.1:1: "), "{said}");
+        assert!(said.contains("refused") && said.ends_with("; trying for 10s"), "{said}");
+        soon("the end", child.kill()).await.expect("it goes on trying");
+    }
+}
+
+#[tokio::test]
+async fn sub_that_ran_out_of_time_before_it_connected_says_that() {
+    for count in [&["--count", "1"][..], &[]] {
+        let args = ["sub", "t", "--timeout", "300ms", "--url", "ws://127.0.0.1:1"];
+        let ended = run(&[&args, count].concat()).await;
+        assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{ended:?}");
+        let (first, last) = ended.stderr.trim_end().split_once('\n').expect("a notice, then the error");
+        assert!(first.ends_with("; trying for 300ms") && !last.contains('\n'), "{ended:?}");
+        assert!(last.starts_with("fanfare: ws://127.0.0.1:1: could not connect within 300ms ("), "{ended:?}");
     }
 }
 

@@ -187,6 +187,9 @@ async fn a_variable_that_is_no_text_matters_only_where_it_is_ours() {
     let ours = check("FANFARE_LIMITS__TOPICS".into(), no_text()).await;
     let said = "fanfare: environment variable FANFARE_LIMITS__TOPICS: is not UTF-8\n";
     assert_eq!((ours.code, &*ours.stderr), (Some(1), said));
+    let token = fanfare(&["pub", "t", "x"]).env("FANFARE_TOKEN", no_text()).spawn();
+    let token = ended(token.expect("the program starts")).await;
+    assert!(token.code == Some(1) && token.stderr.contains("FANFARE_TOKEN: is not UTF-8"), "{token:?}");
     let name = OsString::from_vec(b"FANFARE_\xff__KEY".to_vec());
     let name = check(name, "1".into()).await;
     assert!(name.code == Some(1) && name.stderr.contains("FANFARE_\u{fffd}__KEY"), "{name:?}");
