@@ -44,7 +44,7 @@ install_suite() {
 
 # Starts the broker on a free port and sets `address` and `broker_pid`.
 start_broker() {
-  FANFARE_LIMITS__MESSAGE_SIZE=32MiB FANFARE_LIMITS__MESSAGE_FRAGMENTS=1000000 \
+  FANFARE_BIN= FANFARE_LIMITS__MESSAGE_SIZE=32MiB FANFARE_LIMITS__MESSAGE_FRAGMENTS=1000000 \
     "$broker" serve --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 >"$work/broker.log" 2>&1 &
   broker_pid=$!
   trap 'kill "$broker_pid" 2>/dev/null || true' EXIT

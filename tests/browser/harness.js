@@ -29,7 +29,7 @@ export const limit = { timeout: 90_000 };
 export async function startBroker(port = 0) {
   const child = spawn(brokerPath, ["serve", "--listen", `127.0.0.1:${port}`, "--admin-listen", "127.0.0.1:0"], {
     stdio: ["ignore", "ignore", "pipe"],
-    env: { ...process.env, FANFARE_SERVER__DRAIN_WINDOW: "100ms" },
+    env: { ...process.env, FANFARE_BIN: "", FANFARE_SERVER__DRAIN_WINDOW: "100ms" },
   });
   const ended = new Promise((resolve) => child.once("close", (code, signal) => resolve(signal ?? code)));
   const host = await publicAddress(child);
