@@ -90,7 +90,8 @@ async fn a_flood_of_one_worker_leaves_the_connections_of_the_other_their_turns()
 
 #[tokio::test]
 async fn a_burst_of_one_publisher_overtakes_no_subscriber_of_its_worker() {
-    const BURST: usize = 5000;
+    // More than the ring holds, by less than what sockets hold of those who read a little slower.
+    const BURST: usize = 2600;
     let broker = start(|config| config.server.workers = 1).await;
     let mut followers = Vec::new();
     for codec in CODECS {
