@@ -18,7 +18,7 @@ const CATCH_UP_BYTES: usize = 64 * 1024;
 /// Publications that it reads of one topic at a time.
 const CATCH_UP_COUNT: usize = 256;
 /// Times that a connection catches up before others have their turn.
-const PUMPS_PER_TURN: usize = 8;
+const PUMPS_PER_TURN: usize = 2;
 
 /// How writing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
