@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,8 +10,12 @@ use fanfare_protocol::Codec;
 
 use crate::assertion::Assertions;
 use crate::report::Report;
+use crate::scenario::fanout::FanoutArgs;
+use crate::scenario::measure;
+use crate::scenario::mesh::MeshArgs;
+use crate::scenario::rooms::RoomsArgs;
+use crate::server;
 use crate::target::Target;
-use crate::{fanout, server};
 
 /// Puts load on a pub/sub broker and checks every delivery.
 ///
@@ -34,41 +37,13 @@ pub enum Command {
     /// Publications are due at fixed times, whatever the broker does, and latency is counted from those
     /// times: a broker that falls behind cannot hide it.
     Fanout(FanoutArgs),
-    /// Runs a broker until standard input ends: what `fanout` starts where there is none.
+    /// Many topics, each with a publisher and few subscribers, such as chat rooms.
+    Rooms(RoomsArgs),
+    /// Every connection subscribes to some of many topics, each to others.
+    Mesh(MeshArgs),
+    /// Runs a broker until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
     Broker(server::BrokerArgs),
-}
-
-/// The arguments of `fanout`.
-#[derive(Debug, Clone, Args)]
-pub struct FanoutArgs {
-    /// How many connections subscribe, each to one topic; topics take turns.
-    #[arg(long, default_value_t = 100)]
-    pub subscribers: u32,
-    /// How many topics there are.
-    #[arg(long, default_value_t = 1)]
-    pub topics: u32,
-    /// How many connections publish; they take turns, and so do their topics.
-    #[arg(long, default_value_t = 1)]
-    pub publishers: u32,
-    /// Publications a second in all.
-    #[arg(long, default_value_t = 100.0)]
-    pub rate: f64,
-    /// Size of a payload in bytes, at least 35.
-    #[arg(long, default_value_t = 128, value_name = "BYTES")]
-    pub size: usize,
-    /// How long to measure, such as 500ms, 10s or 2m.
-    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
-    pub duration: Duration,
-    /// How long to publish before that, not counted.
-    #[arg(long, default_value = "500ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub warmup: Duration,
-    /// How long the last deliveries may take after that; what comes later is lost.
-    #[arg(long, default_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub grace: Duration,
-    /// What all scenarios take.
-    #[command(flatten)]
-    pub common: CommonArgs,
 }
 
 /// The arguments that all scenarios share.
@@ -89,9 +64,10 @@ pub struct CommonArgs {
     /// Exit with 1 unless all of this holds, such as 'p99<50ms,lost=0'.
     #[arg(long, value_name = "CONDITIONS")]
     pub assert: Option<Assertions>,
-    /// The broker's process, to report its processor time and memory.
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
+    /// The broker's process, to report its processor time and memory with those of all processes that it
+    /// has started; may be given several times.
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub server_pid: Vec<u32>,
     /// How many threads read [default: one per core].
     #[arg(long)]
     pub threads: Option<u32>,
@@ -110,6 +86,19 @@ pub enum CodecArg {
     Json,
     /// MessagePack in binary frames.
     Msgpack,
+}
+
+impl Command {
+    /// # Panics
+    /// If this is no scenario.
+    pub(crate) fn common(&self) -> &CommonArgs {
+        match self {
+            Self::Fanout(args) => &args.common,
+            Self::Mesh(args) => &args.common,
+            Self::Rooms(args) => &args.common,
+            Self::Broker(_) => panic!("a broker is no scenario"),
+        }
+    }
 }
 
 impl CommonArgs {
@@ -142,11 +131,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Command::Fanout(args) => {
-            let report = runtime.block_on(fanout::run(&args))?;
-            conclude(&report, &args.common)
-        }
         Command::Broker(args) => runtime.block_on(server::run_broker(&args)).map(|()| ExitCode::SUCCESS),
+        scenario => conclude(&runtime.block_on(measure(&scenario))?, scenario.common()),
     }
 }
 

@@ -4,15 +4,14 @@
 //! it, which one it is and when it was due. Every subscriber holds what it gets against that: latency is
 //! counted from the due time, and nothing can be lost, doubled or swapped unseen.
 //!
-//! A run is a `Plan`: a `Target` (what is said to the broker), a `Schedule` (what is published when) and
-//! numbers. The threads of the subscribers and the one of the publishers follow it through its `Phase`s;
+//! A scenario asks for a `Load`. Resolved, that is a `Plan`: a `Target` (what is said to the broker), a
+//! `Schedule` (what is published when) and numbers. The threads of the subscribers and the one of the publishers follow it through its `Phase`s;
 //! what they have seen becomes a [`Report`].
 
 mod assertion;
 mod cli;
 mod clock;
 mod connection;
-mod fanout;
 mod handshake;
 mod limits;
 mod link;
@@ -23,6 +22,7 @@ mod progress;
 mod publisher;
 mod report;
 mod run;
+mod scenario;
 mod schedule;
 mod sequence;
 mod server;
@@ -34,7 +34,10 @@ mod unit;
 mod websocket;
 
 pub use assertion::Assertions;
-pub use cli::{Cli, CodecArg, Command, CommonArgs, FanoutArgs, main};
-pub use fanout::run as fanout;
+pub use cli::{Cli, CodecArg, Command, CommonArgs, main};
 pub use report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble};
+pub use scenario::fanout::FanoutArgs;
+pub use scenario::mesh::MeshArgs;
+pub use scenario::rooms::RoomsArgs;
+pub use scenario::{ScheduleArgs, measure};
 pub use server::BrokerArgs;

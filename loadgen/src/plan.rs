@@ -1,14 +1,15 @@
 //! A run with everything resolved: who connects where, and what will be published when.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context as _, bail, ensure};
 use fanfare_protocol::TopicName;
 use tungstenite::http::Uri;
 
-use crate::cli::FanoutArgs;
 use crate::handshake::Upgrade;
 use crate::payload::{PUBLISHERS_MAX, SIZE_MAX, SIZE_MIN, TOPICS_MAX};
+use crate::scenario::Load;
 use crate::schedule::Schedule;
 use crate::target::{Role, Target};
 
@@ -23,6 +24,10 @@ pub(crate) struct Plan {
     pub(crate) subscribers: u32,
     pub(crate) publishers: u32,
     pub(crate) topics: Vec<TopicName>,
+    /// How many of the topics each subscriber subscribes to.
+    topics_each: u32,
+    /// How many subscribers each topic has.
+    audience: Vec<u64>,
     pub(crate) schedule: Schedule,
     /// Of one payload, in bytes.
     pub(crate) size: usize,
@@ -63,25 +68,26 @@ impl ServerAddress {
 }
 
 impl Plan {
-    /// What the arguments ask of the broker at `server`.
+    /// What a scenario asks of the broker at `server`.
     ///
     /// # Errors
     /// Says which argument is out of bounds.
-    pub(crate) fn new(args: &FanoutArgs, server: ServerAddress) -> anyhow::Result<Self> {
-        let common = &args.common;
+    pub(crate) fn new(load: &Load<'_>, server: ServerAddress) -> anyhow::Result<Self> {
+        let Load { common, schedule: timing, .. } = *load;
         let within = |what: &str, value: u32, max: u32| {
             ensure!((1..=max).contains(&value), "{what} must be 1 to {max}, not {value}");
             Ok(())
         };
-        within("--subscribers", args.subscribers, u32::MAX)?;
-        within("--topics", args.topics, TOPICS_MAX)?;
-        within("--publishers", args.publishers, PUBLISHERS_MAX)?;
+        within("--subscribers", load.subscribers, u32::MAX)?;
+        within("--topics", load.topics, TOPICS_MAX)?;
+        within("--topics-each", load.topics_each, load.topics)?;
+        within("--publishers", load.publishers, PUBLISHERS_MAX)?;
         within("--threads", common.threads(), 1024)?;
         within("--source-addresses", common.source_addresses, SOURCE_ADDRESSES_MAX)?;
         ensure!(
-            (SIZE_MIN..=SIZE_MAX).contains(&args.size),
+            (SIZE_MIN..=SIZE_MAX).contains(&timing.size),
             "--size must be {SIZE_MIN} (what the stamp takes) to {SIZE_MAX} bytes, not {}",
-            args.size
+            timing.size
         );
         let loopback_v4 = server.address.is_ipv4() && server.address.ip().is_loopback();
         ensure!(
@@ -91,19 +97,27 @@ impl Plan {
         // A namespace and a run of its own: neither another run nor history comes in between.
         let run = run_id();
         let topic = |n| format!("loadgen:{run:x}:{n}").parse().expect("letters, digits and colons");
-        let schedule = Schedule::new(args.rate, args.publishers, args.topics, args.warmup, args.duration)
+        let schedule = Schedule::new(load.rate, load.publishers, load.topics, timing.warmup, timing.duration)
             .map_err(anyhow::Error::msg)?;
-        Ok(Self {
+        let mut plan = Self {
             target: common.target(),
             server,
-            subscribers: args.subscribers,
-            publishers: args.publishers,
-            topics: (0..args.topics).map(topic).collect(),
+            subscribers: load.subscribers,
+            publishers: load.publishers,
+            topics: (0..load.topics).map(topic).collect(),
+            topics_each: load.topics_each,
+            audience: Vec::new(),
             schedule,
-            size: args.size,
-            threads: common.threads().min(args.subscribers),
+            size: timing.size,
+            threads: common.threads().min(load.subscribers),
             source_addresses: common.source_addresses,
-        })
+        };
+        let mut audience = vec![0; plan.topics.len()];
+        for topic in (0..plan.subscribers).flat_map(|n| plan.topics_of_subscriber(n)) {
+            audience[topic as usize] += 1;
+        }
+        plan.audience = audience;
+        Ok(plan)
     }
 
     /// How many connections publish.
@@ -119,15 +133,28 @@ impl Plan {
         self.links() + u64::from(self.subscribers)
     }
 
-    /// The topic of subscriber `n`: they take turns.
-    pub(crate) fn topic_of_subscriber(&self, n: u32) -> u32 {
-        n % self.topics.len() as u32
+    /// The topics of subscriber `n`, ascending. With one each they take turns; with several every
+    /// subscriber has others, always the same in plans of the same numbers.
+    pub(crate) fn topics_of_subscriber(&self, n: u32) -> Vec<u32> {
+        let topics = self.topics.len() as u32;
+        if self.topics_each == 1 {
+            return vec![n % topics];
+        }
+        let mut random = u64::from(n);
+        let mut chosen = BTreeSet::new();
+        while chosen.len() < self.topics_each as usize {
+            random = scramble(random);
+            let mut topic = (random % u64::from(topics)) as u32;
+            while !chosen.insert(topic) {
+                topic = (topic + 1) % topics;
+            }
+        }
+        chosen.into_iter().collect()
     }
 
     /// How many subscribers a topic has.
     pub(crate) fn subscribers_of_topic(&self, topic: u32) -> u64 {
-        let topics = self.topics.len() as u32;
-        u64::from(self.subscribers / topics + u32::from(topic < self.subscribers % topics))
+        self.audience[topic as usize]
     }
 
     /// What connection `n` asks for.
@@ -141,6 +168,14 @@ impl Plan {
         let last = 1 + n % u64::from(self.source_addresses);
         (self.source_addresses > 1).then(|| Ipv4Addr::new(127, 0, 0, last as u8).into())
     }
+}
+
+/// The next number of a sequence without a visible order (SplitMix64).
+fn scramble(n: u64) -> u64 {
+    let n = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let n = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    n ^ (n >> 31)
 }
 
 /// A number that another run at this broker will hardly have.
@@ -157,21 +192,54 @@ mod tests {
     use crate::cli::{Cli, Command};
 
     fn plan(args: &str) -> anyhow::Result<Plan> {
-        let line = ["fanfare-loadgen", "fanout"].into_iter().chain(args.split_whitespace());
-        let Command::Fanout(args) = Cli::try_parse_from(line)?.command else { unreachable!("said fanout") };
+        scenario(&format!("fanout {args}"))
+    }
+
+    fn scenario(line: &str) -> anyhow::Result<Plan> {
+        let line = ["fanfare-loadgen"].into_iter().chain(line.split_whitespace());
+        let command = Cli::try_parse_from(line)?.command;
+        let load = match &command {
+            Command::Fanout(args) => args.load(),
+            Command::Mesh(args) => args.load()?,
+            Command::Rooms(args) => args.load()?,
+            other => panic!("{other:?} has no plan"),
+        };
         let address = "127.0.0.1:8000".parse().expect("an address");
-        Plan::new(&args, ServerAddress { address, host: "localhost".into(), path: "/ws".into() })
+        Plan::new(&load, ServerAddress { address, host: "localhost".into(), path: "/ws".into() })
     }
 
     #[test]
-    fn every_subscriber_is_counted_on_one_topic() {
-        for (subscribers, topics) in [(10, 3), (3, 10), (7, 1)] {
-            let plan = plan(&format!("--subscribers {subscribers} --topics {topics}")).expect("valid");
-            let mut counted = vec![0; topics];
-            (0..subscribers).for_each(|n| counted[plan.topic_of_subscriber(n) as usize] += 1);
-            let said: Vec<u64> = (0..topics as u32).map(|topic| plan.subscribers_of_topic(topic)).collect();
-            assert_eq!(counted, said);
+    fn every_subscriber_is_counted_on_its_topics() {
+        for (line, subscriptions) in [
+            ("fanout --subscribers 10 --topics 3", 10),
+            ("fanout --subscribers 3 --topics 10", 3),
+            ("rooms --rooms 7 --per-room 3", 21),
+            ("mesh --subscribers 50 --topics 20 --topics-each 8", 400),
+            ("mesh --subscribers 3 --topics 5 --topics-each 5", 15),
+        ] {
+            let plan = scenario(line).expect("valid");
+            let mut counted = vec![0; plan.topics.len()];
+            for n in 0..plan.subscribers {
+                plan.topics_of_subscriber(n).iter().for_each(|topic| counted[*topic as usize] += 1);
+            }
+            assert_eq!(counted, plan.audience, "{line}");
+            assert_eq!(counted.iter().sum::<u64>(), subscriptions, "{line}");
         }
+    }
+
+    #[test]
+    fn every_room_has_its_subscribers_and_a_publisher_of_its_own() {
+        let plan = scenario("rooms --rooms 7 --per-room 3").expect("valid");
+        assert_eq!(plan.audience, [3; 7]);
+        assert_eq!((plan.links(), plan.schedule.pairs()), (7, 7));
+    }
+
+    #[test]
+    fn subscribers_of_a_mesh_have_different_topics_and_every_topic_some() {
+        let plan = scenario("mesh").expect("valid");
+        let sets: BTreeSet<_> = (0..plan.subscribers).map(|n| plan.topics_of_subscriber(n)).collect();
+        assert!(sets.len() > 990, "{} different sets of 1,000", sets.len());
+        assert!(plan.audience.iter().all(|count| (50..150).contains(count)), "{:?}", plan.audience);
     }
 
     #[test]
@@ -200,6 +268,7 @@ mod tests {
             ("--subscribers 0", "--subscribers"),
             ("--publishers 4097", "--publishers must be 1 to 4096"),
             ("--topics 0", "--topics"),
+            ("--publishers 2 --topics 4 --rate 0", "rate"),
             ("--source-addresses 255", "--source-addresses"),
             ("--rate 0", "rate"),
         ] {

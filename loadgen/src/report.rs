@@ -1,17 +1,17 @@
 //! What came of a run, for people and for programs.
 
-use std::fmt;
+mod text;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::unit::Unit;
+use crate::process::Usage;
 
 /// What came of a run. All in base units: seconds, bytes, counts.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Which scenario it was.
-    pub scenario: &'static str,
+    pub scenario: String,
     /// What was asked for.
     pub config: Config,
     /// What the publishers did.
@@ -48,18 +48,20 @@ pub struct Report {
 }
 
 /// What was asked for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// What was spoken.
-    pub target: &'static str,
+    pub target: String,
     /// With whom, and whose process that is.
     pub url: String,
     /// Which broker that is, in words.
     pub server: String,
-    /// Connections that subscribe, each to one topic.
+    /// Connections that subscribe.
     pub subscribers: u32,
     /// Topics.
     pub topics: u32,
+    /// Topics that each of the subscribers subscribes to.
+    pub topics_each: u32,
     /// Connections that publish; the raw endpoint needs one more for each further topic.
     pub publishers: u32,
     /// Publications a second in all.
@@ -75,7 +77,7 @@ pub struct Config {
 }
 
 /// What the publishers did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     /// How many measured publications were sent.
     pub count: u64,
@@ -88,7 +90,7 @@ pub struct Published {
 }
 
 /// A distribution of times, in seconds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// Half are at most this.
     pub p50: f64,
@@ -105,7 +107,7 @@ pub struct Quantiles {
 }
 
 /// What the load generator itself used while it measured.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OwnUsage {
     /// Processor time.
     pub cpu_seconds: f64,
@@ -113,23 +115,37 @@ pub struct OwnUsage {
     pub busiest_thread: f64,
 }
 
-/// What the broker's process used while it was measured.
-#[derive(Debug, Clone, Serialize)]
+/// What the broker's processes, and those that they have started, used while they were measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerUsage {
-    /// The process.
-    pub pid: u32,
+    /// The processes that were named.
+    pub pids: Vec<u32>,
+    /// How many processes there were at the end, with those that these have started.
+    pub processes: u32,
     /// Processor time in all.
     pub cpu_seconds: f64,
+    /// How much of that in the broker's own code.
+    pub user_seconds: f64,
+    /// How much of it in the kernel.
+    pub system_seconds: f64,
     /// Processor time for each delivery, if there were any.
     pub cpu_seconds_per_delivery: Option<f64>,
-    /// How much of that in the broker's own code rather than in the kernel.
+    /// How much of that in the broker's own code.
     pub user_seconds_per_delivery: Option<f64>,
-    /// Its memory at the end.
+    /// How much of it in the kernel.
+    pub system_seconds_per_delivery: Option<f64>,
+    /// Resident memory at the end.
     pub rss_bytes: u64,
+    /// Resident memory before.
+    pub rss_before_bytes: u64,
+    /// Resident memory at the end without files and shared memory: the broker's own.
+    pub anonymous_bytes: u64,
+    /// The same before.
+    pub anonymous_before_bytes: u64,
 }
 
 /// Something that went wrong.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trouble {
     /// In words.
     pub what: String,
@@ -152,120 +168,35 @@ impl Quantiles {
     }
 }
 
+impl ServerUsage {
+    /// What was used between `before` and `after`, in which there were `delivered` deliveries.
+    pub(crate) fn between(pids: &[u32], before: &Usage, after: &Usage, delivered: u64) -> Self {
+        let user_seconds = after.user_seconds - before.user_seconds;
+        let system_seconds = after.system_seconds - before.system_seconds;
+        let each = |seconds: f64| (delivered > 0).then(|| seconds / delivered as f64);
+        Self {
+            pids: pids.to_vec(),
+            processes: after.processes,
+            cpu_seconds: user_seconds + system_seconds,
+            user_seconds,
+            system_seconds,
+            cpu_seconds_per_delivery: each(user_seconds + system_seconds),
+            user_seconds_per_delivery: each(user_seconds),
+            system_seconds_per_delivery: each(system_seconds),
+            rss_bytes: after.rss_bytes,
+            rss_before_bytes: before.rss_bytes,
+            anonymous_bytes: after.anonymous_bytes,
+            anonymous_before_bytes: before.anonymous_bytes,
+        }
+    }
+}
+
 impl Report {
     /// The report as one JSON object with a line end.
     pub fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).expect("all keys are text");
         text.push('\n');
         text
-    }
-}
-
-/// Columns of a table: a name, a number, what is to be said about it.
-struct Row<'a>(&'a str, String, String);
-
-impl fmt::Display for Row<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(name, number, remark) = self;
-        let line = format!("{name:<16}{number:>14}  {remark}");
-        writeln!(f, "{}", line.trim_end())
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |count: u64| Unit::Count.show(count as f64);
-        write!(f, "{}", self.config)?;
-        let Published { count: sent, per_second, offered_per_second, errors } = &self.published;
-        let rates =
-            format!("{}/s of {}/s", Unit::Count.show(*per_second), Unit::Count.show(*offered_per_second));
-        let delivered_rate = format!("{}/s", Unit::Count.show(self.delivered_per_second));
-        let announced = match self.gaps {
-            0 => String::new(),
-            gaps => format!("the broker announced {} as missed", count(gaps)),
-        };
-        let none = String::new;
-        for row in [
-            Row("published", count(*sent), rates),
-            Row("publish errors", count(*errors), none()),
-            Row("delivered", count(self.delivered), delivered_rate),
-            Row("lost", count(self.lost), announced),
-            Row("duplicates", count(self.duplicates), none()),
-            Row("out of order", count(self.out_of_order), none()),
-            Row("strays", count(self.strays), none()),
-            Row("disconnected", count(self.disconnected), none()),
-        ] {
-            write!(f, "{row}")?;
-        }
-        self.fmt_times(f)?;
-        self.fmt_usage(f)?;
-        for Trouble { what, count } in &self.troubles {
-            writeln!(f, "trouble: {what} ({count} times)")?;
-        }
-        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
-    }
-}
-
-impl Report {
-    fn fmt_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(latency) = &self.latency_seconds else { return Ok(()) };
-        let Quantiles { p50, p90, p99, p99_9, p99_99, max } = *latency;
-        writeln!(f)?;
-        for (name, seconds) in [
-            ("latency p50", p50),
-            ("latency p90", p90),
-            ("latency p99", p99),
-            ("latency p99.9", p99_9),
-            ("latency p99.99", p99_99),
-            ("latency max", max),
-        ] {
-            let of_this = match &self.sent_late_seconds {
-                Some(late) if name == "latency p99" => {
-                    format!("sent late p99 {}", Unit::Seconds.show(late.p99))
-                }
-                Some(late) if name == "latency max" => {
-                    format!("sent late max {}", Unit::Seconds.show(late.max))
-                }
-                _ => String::new(),
-            };
-            write!(f, "{}", Row(name, Unit::Seconds.show(seconds), of_this))?;
-        }
-        Ok(())
-    }
-
-    fn fmt_usage(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f)?;
-        let OwnUsage { cpu_seconds, busiest_thread } = self.loadgen;
-        let busiest = format!("busiest thread {:.0}%", 100.0 * busiest_thread);
-        write!(f, "{}", Row("own CPU", Unit::Seconds.show(cpu_seconds), busiest))?;
-        let Some(server) = &self.server else { return Ok(()) };
-        let each = match (server.cpu_seconds_per_delivery, server.user_seconds_per_delivery) {
-            (Some(all), Some(user)) => {
-                format!("{} a delivery, {} of it user", Unit::Seconds.show(all), Unit::Seconds.show(user))
-            }
-            _ => String::new(),
-        };
-        write!(f, "{}", Row("server CPU", Unit::Seconds.show(server.cpu_seconds), each))?;
-        write!(f, "{}", Row("server memory", Unit::Bytes.show(server.rss_bytes as f64), String::new()))
-    }
-}
-
-impl fmt::Display for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let some = |count: u32, one: &str| {
-            format!("{} {one}{}", Unit::Count.show(count.into()), if count == 1 { "" } else { "s" })
-        };
-        writeln!(
-            f,
-            "{}, {}, {}; {} publications/s of {} bytes for {}",
-            some(self.subscribers, "subscriber"),
-            some(self.topics, "topic"),
-            some(self.publishers, "publisher"),
-            Unit::Count.show(self.rate),
-            self.size_bytes,
-            Unit::Seconds.show(self.duration_seconds),
-        )?;
-        writeln!(f, "{} at {}: {}\n", self.target, self.url, self.server)
     }
 }
 
@@ -278,13 +209,14 @@ pub(crate) mod tests {
         let quantiles =
             Quantiles { p50: 0.001, p90: 0.005, p99: 0.012, p99_9: 0.02, p99_99: 0.03, max: 0.0312 };
         Report {
-            scenario: "fanout",
+            scenario: "fanout".into(),
             config: Config {
-                target: "fanfare, json",
+                target: "fanfare, json".into(),
                 url: "ws://127.0.0.1:8000/ws".into(),
                 server: "the one given".into(),
                 subscribers: 1000,
                 topics: 1,
+                topics_each: 1,
                 publishers: 2,
                 rate: 1000.0,
                 size_bytes: 128,
@@ -305,11 +237,18 @@ pub(crate) mod tests {
             sent_late_seconds: Some(quantiles),
             loadgen: OwnUsage { cpu_seconds: 3.21, busiest_thread: 0.64 },
             server: Some(ServerUsage {
-                pid: 42,
+                pids: vec![42],
+                processes: 3,
                 cpu_seconds: 4.5,
+                user_seconds: 0.4,
+                system_seconds: 4.1,
                 cpu_seconds_per_delivery: Some(0.9e-6),
                 user_seconds_per_delivery: Some(80e-9),
+                system_seconds_per_delivery: Some(820e-9),
                 rss_bytes: 20_971_520,
+                rss_before_bytes: 10_485_760,
+                anonymous_bytes: 15_728_640,
+                anonymous_before_bytes: 5_242_880,
             }),
             troubles: vec![Trouble { what: "subscriber closed by the broker with 4508".into(), count: 7 }],
             warnings: vec!["the load generator was busy".into()],
@@ -319,7 +258,7 @@ pub(crate) mod tests {
     #[test]
     fn the_text_is_a_table_with_units() {
         let expected = "\
-1,000 subscribers, 1 topic, 2 publishers; 1,000 publications/s of 128 bytes for 5.00 s
+fanout: 1,000 subscribers, 1 topic, 2 publishers; 1,000 publications/s of 128 bytes for 5.00 s
 fanfare, json at ws://127.0.0.1:8000/ws: the one given
 
 published                    5  1,000/s of 1,000/s
@@ -339,8 +278,8 @@ latency p99.99         30.0 ms
 latency max            31.2 ms  sent late max 31.2 ms
 
 own CPU                 3.21 s  busiest thread 64%
-server CPU              4.50 s  900 ns a delivery, 80 ns of it user
-server memory         20.0 MiB
+server CPU              4.50 s  900 ns a delivery: 80 ns user, 820 ns system
+server memory         20.0 MiB  10.0 MiB before; its own 15.0 MiB, 5.0 MiB before; of 3 processes
 trouble: subscriber closed by the broker with 4508 (7 times)
 warning: the load generator was busy
 ";
@@ -355,6 +294,12 @@ warning: the load generator was busy
         assert_eq!(json["published"]["offered_per_second"], 1000.0);
         assert_eq!(json["server"]["cpu_seconds_per_delivery"], 0.9e-6);
         assert_eq!(json["lost"], 3);
+    }
+
+    #[test]
+    fn the_json_can_be_read_back() {
+        let read: Report = serde_json::from_str(&report().to_json()).expect("JSON");
+        assert_eq!(read, report());
     }
 
     #[test]

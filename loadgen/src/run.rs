@@ -26,7 +26,7 @@ const AFTERMATH: Duration = Duration::from_millis(50);
 /// A run under way.
 pub(crate) struct Run {
     plan: Arc<Plan>,
-    server_pid: Option<u32>,
+    server_pids: Vec<u32>,
     quiet: bool,
     phase: watch::Sender<Phase>,
     readers: Vec<Thread<Tally>>,
@@ -55,7 +55,7 @@ pub(crate) struct Outcome {
 
 impl Run {
     /// Starts all threads, which begin to connect.
-    pub(crate) fn start(plan: Arc<Plan>, server_pid: Option<u32>, quiet: bool) -> anyhow::Result<Self> {
+    pub(crate) fn start(plan: Arc<Plan>, server_pids: Vec<u32>, quiet: bool) -> anyhow::Result<Self> {
         let (phase, follower) = watch::channel(Phase::Connecting);
         let counters = || (0..plan.threads).map(|_| Counter::default()).collect::<Vec<_>>();
         let (subscribed, delivered) = (counters(), counters());
@@ -73,7 +73,7 @@ impl Run {
             move || publisher::run(plan, publishing, phase)
         };
         let publisher = Thread::spawn("publisher".into(), follower, work)?;
-        Ok(Self { plan, server_pid, quiet, phase, readers, publisher, subscribed, delivered, publishing })
+        Ok(Self { plan, server_pids, quiet, phase, readers, publisher, subscribed, delivered, publishing })
     }
 
     /// Waits until everybody is connected and subscribed.
@@ -154,7 +154,7 @@ impl Run {
     }
 
     fn server_usage(&self) -> anyhow::Result<Option<Usage>> {
-        self.server_pid.map(Usage::of).transpose()
+        (!self.server_pids.is_empty()).then(|| Usage::of(&self.server_pids)).transpose()
     }
 }
 

@@ -94,7 +94,13 @@ impl Schedule {
     /// How many different pairs of a publisher and a topic there are: those of the first so many slots.
     pub(crate) fn pairs(&self) -> u64 {
         let (a, b) = (u64::from(self.publishers), u64::from(self.topics));
-        a / greatest_common_divisor(a, b) * b
+        a / u64::from(self.common()) * b
+    }
+
+    /// The greatest common divisor of publishers and topics: a publisher and a topic meet where the rest of
+    /// both by it is the same.
+    pub(crate) fn common(&self) -> u32 {
+        greatest_common_divisor(self.publishers, self.topics)
     }
 
     /// Whether number `n` is the last one of its publisher.
@@ -103,7 +109,7 @@ impl Schedule {
     }
 }
 
-fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
@@ -148,6 +154,9 @@ mod tests {
                 *sequence += 1;
             }
             assert_eq!(next.len() as u64, schedule.pairs());
+            let common = schedule.common();
+            assert!(next.keys().all(|(publisher, topic)| publisher % common == topic % common));
+            assert_eq!(next.len() as u32, publishers * topics / common);
         }
     }
 

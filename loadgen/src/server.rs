@@ -20,8 +20,8 @@ const USUAL_ADDRESS: &str = "127.0.0.1:8000";
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) url: String,
-    /// Its process, where that is known.
-    pub(crate) pid: Option<u32>,
+    /// Its processes, where they are known.
+    pub(crate) pids: Vec<u32>,
     /// How it came to be this one, for people.
     pub(crate) how: String,
     _own: Option<OwnBroker>,
@@ -40,26 +40,23 @@ impl Server {
     /// it was started here.
     pub(crate) async fn find(args: &CommonArgs, size: usize) -> anyhow::Result<Self> {
         if let Some(url) = &args.url {
-            return Ok(Self { url: url.clone(), pid: args.server_pid, how: "given".into(), _own: None });
+            let pids = args.server_pid.clone();
+            return Ok(Self { url: url.clone(), pids, how: "given".into(), _own: None });
         }
         let there = timeout(Duration::from_secs(1), TcpStream::connect(USUAL_ADDRESS)).await;
         if matches!(there, Ok(Ok(_))) {
             let how = "found running".to_owned();
-            return Ok(Self {
-                url: format!("ws://{USUAL_ADDRESS}/ws"),
-                pid: args.server_pid,
-                how,
-                _own: None,
-            });
+            let pids = args.server_pid.clone();
+            return Ok(Self { url: format!("ws://{USUAL_ADDRESS}/ws"), pids, how, _own: None });
         }
-        if let Some(pid) = args.server_pid {
+        if let Some(pid) = args.server_pid.first() {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
         let (own, address) =
             OwnBroker::start(size).context("cannot start a broker; start one and give its --url")?;
         let pid = own.0.id();
         let how = format!("started for this run, process {pid}, because nothing listens on {USUAL_ADDRESS}");
-        Ok(Self { url: format!("ws://{address}/ws"), pid: Some(pid), how, _own: Some(own) })
+        Ok(Self { url: format!("ws://{address}/ws"), pids: vec![pid], how, _own: Some(own) })
     }
 }
 

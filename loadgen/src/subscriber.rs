@@ -96,28 +96,31 @@ struct Subscriber {
     reader: Reader,
     writer: Writer,
     expectation: Expectation,
-    subscribed: bool,
+    /// How many subscriptions are not confirmed yet.
+    unconfirmed: usize,
 }
 
 impl Subscriber {
     async fn open(n: u32, shared: &Shared) -> anyhow::Result<Self> {
         let plan = &shared.group.plan;
-        let topic = plan.topic_of_subscriber(n);
-        let (reader, writer) = connection::open(plan, Role::Subscriber, topic, n.into()).await?;
+        let topics = plan.topics_of_subscriber(n);
+        let (reader, writer) = connection::open(plan, Role::Subscriber, topics[0], n.into()).await?;
         let mut out = Vec::new();
-        plan.target.write_subscribe(&plan.topics[topic as usize], writer.next_mask(), &mut out);
+        for topic in &topics {
+            plan.target.write_subscribe(&plan.topics[*topic as usize], writer.next_mask(), &mut out);
+        }
         writer.write_all(&out).await?;
-        let expectation = Expectation::new(topic, plan.publishers);
-        let subscribed = !plan.target.confirms_subscriptions();
-        let mut subscriber = Self { reader, writer, expectation, subscribed };
-        while !subscriber.subscribed {
+        let unconfirmed = if plan.target.confirms_subscriptions() { topics.len() } else { 0 };
+        let expectation = Expectation::new(topics, plan.publishers, plan.schedule.common());
+        let mut subscriber = Self { reader, writer, expectation, unconfirmed };
+        while subscriber.unconfirmed > 0 {
             subscriber.read(shared).await.context("cannot subscribe")?;
         }
         Ok(subscriber)
     }
 
     async fn read(&mut self, shared: &Shared) -> Result<(), Ended> {
-        let Self { reader, writer, expectation, subscribed } = self;
+        let Self { reader, writer, expectation, unconfirmed } = self;
         let Plan { target, size, .. } = *shared.group.plan;
         let read = reader.read(&shared.buffer, |now, incoming| {
             let message = match incoming {
@@ -129,7 +132,7 @@ impl Subscriber {
             let flow = target.read(message, size, |event| {
                 match event {
                     Event::Delivery(stamp) => expectation.check(stamp, now, &mut tally),
-                    Event::Subscribed => *subscribed = true,
+                    Event::Subscribed => *unconfirmed = unconfirmed.saturating_sub(1),
                     Event::Gap(missed) => tally.gaps += missed,
                     Event::Error { why, .. } => return ControlFlow::Break(Ended::Refused(why)),
                     Event::Published(_) | Event::Stray => tally.strays += 1,

@@ -93,24 +93,37 @@ impl Troubles {
     }
 }
 
-/// What one subscriber expects: publications of its topic, each publisher's in order and once.
+/// What one subscriber expects: publications of its topics, each publisher's in order and once.
 #[derive(Debug)]
 pub(crate) struct Expectation {
-    topic: u32,
-    by_publisher: Box<[Sequence]>,
+    /// Ascending.
+    topics: Box<[u32]>,
+    publishers: u32,
+    /// See [`Schedule::common`](crate::schedule::Schedule::common).
+    common: u32,
+    /// For each topic, one for each publisher that publishes there.
+    sequences: Box<[Sequence]>,
 }
 
 impl Expectation {
-    pub(crate) fn new(topic: u32, publishers: u32) -> Self {
-        Self { topic, by_publisher: (0..publishers).map(|_| Sequence::default()).collect() }
+    /// Of a subscriber of these topics, ascending, to which so many publishers publish.
+    pub(crate) fn new(topics: Vec<u32>, publishers: u32, common: u32) -> Self {
+        let pairs = topics.len() * (publishers / common) as usize;
+        let sequences = (0..pairs).map(|_| Sequence::default()).collect();
+        Self { topics: topics.into(), publishers, common, sequences }
+    }
+
+    fn sequence(&mut self, Stamp { publisher, topic, .. }: Stamp) -> Option<&mut Sequence> {
+        let at = self.topics.binary_search(&topic).ok()?;
+        let (each, publishes_there) =
+            (self.publishers / self.common, publisher % self.common == topic % self.common);
+        let belongs = publisher < self.publishers && publishes_there;
+        belongs.then(|| &mut self.sequences[at * each as usize + (publisher / self.common) as usize])
     }
 
     /// Holds a delivery read at `now_ns` against what was expected.
     pub(crate) fn check(&mut self, stamp: Stamp, now_ns: u64, tally: &mut Tally) {
-        let sequence = match self.by_publisher.get_mut(stamp.publisher as usize) {
-            Some(sequence) if stamp.topic == self.topic => sequence,
-            _ => return tally.strays += 1,
-        };
+        let Some(sequence) = self.sequence(stamp) else { return tally.strays += 1 };
         let arrival = sequence.arrived(stamp.sequence);
         if !stamp.measured {
             return;
@@ -130,21 +143,36 @@ impl Expectation {
 mod tests {
     use super::*;
 
+    /// Of topics 1 and 2 of 4, to which publishers 1 and 3, and 0 and 2, publish.
+    fn expectation() -> Expectation {
+        Expectation::new(vec![1, 2], 4, 2)
+    }
+
     fn stamp(sequence: u32) -> Stamp {
-        Stamp { measured: true, publisher: 1, topic: 2, sequence, due_ns: 1_000_000 }
+        Stamp { measured: true, publisher: 2, topic: 2, sequence, due_ns: 1_000_000 }
     }
 
     #[test]
     fn what_does_not_belong_to_the_subscriber_is_a_stray() {
-        let (mut expectation, mut tally) = (Expectation::new(2, 3), Tally::new());
-        expectation.check(Stamp { topic: 3, ..stamp(0) }, 2_000_000, &mut tally);
-        expectation.check(Stamp { publisher: 3, ..stamp(0) }, 2_000_000, &mut tally);
-        assert_eq!((tally.strays, tally.delivered), (2, 0));
+        let (mut expectation, mut tally) = (expectation(), Tally::new());
+        for (publisher, topic) in [(2, 3), (2, 0), (1, 2), (4, 2), (3, 3)] {
+            expectation.check(Stamp { publisher, topic, ..stamp(0) }, 2_000_000, &mut tally);
+        }
+        assert_eq!((tally.strays, tally.delivered), (5, 0));
+    }
+
+    #[test]
+    fn every_publisher_and_topic_is_followed_apart() {
+        let (mut expectation, mut tally) = (expectation(), Tally::new());
+        for (publisher, topic) in [(1, 1), (3, 1), (0, 2), (2, 2)] {
+            expectation.check(Stamp { publisher, topic, ..stamp(0) }, 2_000_000, &mut tally);
+        }
+        assert_eq!((tally.strays, tally.duplicates, tally.delivered), (0, 0, 4));
     }
 
     #[test]
     fn warm_up_is_followed_but_not_counted() {
-        let (mut expectation, mut tally) = (Expectation::new(2, 3), Tally::new());
+        let (mut expectation, mut tally) = (expectation(), Tally::new());
         for sequence in [0, 1, 1, 0] {
             expectation.check(Stamp { measured: false, ..stamp(sequence) }, 2_000_000, &mut tally);
         }
@@ -155,7 +183,7 @@ mod tests {
 
     #[test]
     fn latency_runs_from_the_moment_the_publication_was_due() {
-        let (mut expectation, mut tally) = (Expectation::new(2, 3), Tally::new());
+        let (mut expectation, mut tally) = (expectation(), Tally::new());
         expectation.check(stamp(0), 3_500_000, &mut tally);
         expectation.check(stamp(2), 90_000_000_000_000, &mut tally);
         expectation.check(stamp(1), 3_500_000, &mut tally);
@@ -168,7 +196,7 @@ mod tests {
     fn tallies_of_threads_add_up() {
         let mut sum = Tally::new();
         for last in [7_000_000, 5_000_000] {
-            let (mut expectation, mut tally) = (Expectation::new(2, 3), Tally::new());
+            let (mut expectation, mut tally) = (expectation(), Tally::new());
             expectation.check(stamp(0), last, &mut tally);
             expectation.check(stamp(0), last, &mut tally);
             tally.troubles.count("closed");

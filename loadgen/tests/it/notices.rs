@@ -1,22 +1,23 @@
 //! Whatever a broker does wrong is noticed, and nothing else is.
 
 use clap::Parser as _;
-use fanfare_loadgen::{Cli, Command, Report};
+use fanfare_loadgen::{Cli, Report};
 
 use crate::liar::{Liar, Lie};
 
 /// 200 publications to 3 subscribers in half a second; all of them are measured.
-const ARGS: &str = "--subscribers 3 --rate 400 --duration 500ms --warmup 0s --grace 300ms --quiet";
+const ARGS: &str = "--rate 400 --duration 500ms --warmup 0s --grace 300ms --quiet";
 const PUBLISHED: u64 = 200;
 const DELIVERED: u64 = 3 * PUBLISHED;
 
 async fn try_run(lie: Lie, args: &str) -> anyhow::Result<Report> {
     let liar = Liar::start(lie).await;
-    let line = format!("fanfare-loadgen fanout --url {} {ARGS} {args}", liar.url);
-    let Command::Fanout(args) = Cli::try_parse_from(line.split_whitespace())?.command else {
-        unreachable!("said fanout")
-    };
-    fanfare_loadgen::fanout(&args).await
+    measure(&format!("fanout --subscribers 3 --url {} {ARGS} {args}", liar.url)).await
+}
+
+async fn measure(line: &str) -> anyhow::Result<Report> {
+    let line = ["fanfare-loadgen"].into_iter().chain(line.split_whitespace());
+    fanfare_loadgen::measure(&Cli::try_parse_from(line)?.command).await
 }
 
 async fn run(lie: Lie, args: &str) -> Report {
@@ -65,6 +66,25 @@ async fn an_honest_broker_has_no_faults() {
 async fn losses_are_counted() {
     assert_faults(&run(Lie::Drop, "").await, &[("lost", 60)]);
     assert_faults(&run(Lie::Drop, "--codec msgpack --publishers 3").await, &[("lost", 60)]);
+}
+
+#[tokio::test]
+async fn losses_are_counted_in_rooms_and_in_a_mesh() {
+    for (scenario, lost) in [
+        // The tenth publication is always one to the second room.
+        ("rooms --rooms 2 --per-room 3", 60),
+        ("mesh --subscribers 3 --topics 2 --topics-each 2 --publishers 1", 60),
+    ] {
+        let liar = Liar::start(Lie::Drop).await;
+        let report = measure(&format!("{scenario} --url {} {ARGS}", liar.url)).await.expect("a report");
+        assert_faults(&report, &[("lost", lost)]);
+    }
+}
+
+#[tokio::test]
+async fn one_topic_a_connection_is_too_few_for_a_mesh() {
+    let error = measure("mesh --raw --url ws://127.0.0.1:1/ws").await.expect_err("no such subscription");
+    assert!(error.to_string().contains("one topic alone"), "{error}");
 }
 
 #[tokio::test]
@@ -136,10 +156,6 @@ async fn a_subscription_refused_is_no_run_at_all() {
 
 #[tokio::test]
 async fn nobody_there_is_no_run_at_all() {
-    let args = "fanfare-loadgen fanout --url ws://127.0.0.1:1/ws --quiet";
-    let Command::Fanout(args) = Cli::try_parse_from(args.split(' ')).expect("valid").command else {
-        unreachable!("said fanout")
-    };
-    let error = fanfare_loadgen::fanout(&args).await.expect_err("port 1 is closed");
+    let error = measure("fanout --url ws://127.0.0.1:1/ws --quiet").await.expect_err("port 1 is closed");
     assert!(format!("{error:#}").starts_with("cannot connect to 127.0.0.1:1: "), "{error:#}");
 }

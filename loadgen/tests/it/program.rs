@@ -31,7 +31,10 @@ async fn a_run_reports_on_standard_output_and_exits_with_0() {
     let output = run(Lie::None, "").await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let report = text(&output.stdout);
-    assert!(report.starts_with("3 subscribers, 1 topic, 1 publisher; 200 publications/s"), "{report}");
+    assert!(
+        report.starts_with("fanout: 3 subscribers, 1 topic, 1 publisher; 200 publications/s"),
+        "{report}"
+    );
     assert!(
         report.contains("delivered                  120  600/s\nlost                         0\n"),
         "{report}"

@@ -1,11 +1,10 @@
-//! The scenario `fanout`: every publication goes to all subscribers of its topic.
+//! Load that is steady: by a schedule, to everybody who subscribes.
 
 use std::sync::Arc;
 
-use crate::cli::FanoutArgs;
+use super::Load;
 use crate::limits;
 use crate::plan::{Plan, ServerAddress};
-use crate::process::Usage;
 use crate::report::{self, OwnUsage, Quantiles, Report, ServerUsage, Trouble};
 use crate::run::{Measured, Outcome, Run};
 use crate::server::Server;
@@ -14,27 +13,31 @@ use crate::server::Server;
 const BUSY_MAX: f64 = 0.9;
 
 /// Finds or starts the broker, puts the load on it and reports.
-///
-/// # Errors
-/// Why nothing could be measured. Losses and the like are no errors but part of the report.
-pub async fn run(args: &FanoutArgs) -> anyhow::Result<Report> {
+pub(crate) async fn run(load: &Load<'_>) -> anyhow::Result<Report> {
+    let (server, plan) = prepare(load).await?;
+    let mut run = Run::start(plan.clone(), server.pids.clone(), load.common.quiet)?;
+    run.connect().await?;
+    let measured = run.follow_schedule(load.schedule.grace).await?;
+    let outcome = run.finish().await?;
+    Ok(compile(load, &server, &plan, &measured, &outcome))
+}
+
+/// Finds or starts the broker and plans what to ask of it.
+pub(crate) async fn prepare(load: &Load<'_>) -> anyhow::Result<(Server, Arc<Plan>)> {
     limits::raise_file_limit();
-    let server = Server::find(&args.common, args.size).await?;
-    if !args.common.quiet {
+    let server = Server::find(load.common, load.schedule.size).await?;
+    if !load.common.quiet {
         eprintln!("broker at {}: {}", server.url, server.how);
     }
     let address = ServerAddress::resolve(&server.url).await?;
-    let plan = Arc::new(Plan::new(args, address)?);
+    let plan = Arc::new(Plan::new(load, address)?);
     limits::check(&plan)?;
-    let mut run = Run::start(plan.clone(), server.pid, args.common.quiet)?;
-    run.connect().await?;
-    let measured = run.follow_schedule(args.grace).await?;
-    let outcome = run.finish().await?;
-    Ok(compile(args, &server, &plan, &measured, &outcome))
+    Ok((server, plan))
 }
 
-fn compile(
-    args: &FanoutArgs,
+/// Makes a report of what was seen.
+pub(crate) fn compile(
+    load: &Load<'_>,
     server: &Server,
     plan: &Plan,
     measured: &Measured,
@@ -43,28 +46,22 @@ fn compile(
     // Rates run over the time that was planned, or longer where the last one came later.
     let planned_ns = plan.schedule.end_ns() - plan.schedule.measured_from_ns();
     let seconds = |last_ns: u64| planned_ns.max(last_ns.saturating_sub(measured.from_ns)) as f64 / 1e9;
-    let mut warnings = Vec::new();
-    let busiest_thread = *busiest_thread;
-    if busiest_thread > BUSY_MAX {
-        warnings.push(format!(
-            "a thread of the load generator was busy {:.0}% of the time: it may have been the bottleneck",
-            100.0 * busiest_thread
-        ));
-    }
     let troubles = tally.troubles.iter().chain(published.troubles.iter());
+    let usage = measured.server.as_ref();
     Report {
-        scenario: "fanout",
+        scenario: load.scenario.to_owned(),
         config: report::Config {
-            target: plan.target.name(),
+            target: plan.target.name().to_owned(),
             url: server.url.clone(),
             server: server.how.clone(),
             subscribers: plan.subscribers,
-            topics: args.topics,
+            topics: load.topics,
+            topics_each: load.topics_each,
             publishers: plan.publishers,
-            rate: args.rate,
+            rate: load.rate,
             size_bytes: plan.size,
-            duration_seconds: args.duration.as_secs_f64(),
-            warmup_seconds: args.warmup.as_secs_f64(),
+            duration_seconds: load.schedule.duration.as_secs_f64(),
+            warmup_seconds: load.schedule.warmup.as_secs_f64(),
             threads: plan.threads,
         },
         published: report::Published {
@@ -83,22 +80,20 @@ fn compile(
         disconnected: tally.disconnected,
         latency_seconds: Quantiles::of(&tally.latency),
         sent_late_seconds: Quantiles::of(&published.late),
-        loadgen: OwnUsage { cpu_seconds: measured.own_cpu.as_secs_f64(), busiest_thread },
-        server: server.pid.zip(measured.server).map(|(pid, usage)| server_usage(pid, usage, tally.delivered)),
+        loadgen: OwnUsage { cpu_seconds: measured.own_cpu.as_secs_f64(), busiest_thread: *busiest_thread },
+        server: usage
+            .map(|(before, after)| ServerUsage::between(&server.pids, before, after, tally.delivered)),
         troubles: troubles.map(|(what, count)| Trouble { what: what.to_owned(), count }).collect(),
-        warnings,
+        warnings: busy_warning(*busiest_thread).into_iter().collect(),
     }
 }
 
-fn server_usage(pid: u32, (before, after): (Usage, Usage), delivered: u64) -> ServerUsage {
-    let user = after.user_seconds - before.user_seconds;
-    let cpu_seconds = user + after.system_seconds - before.system_seconds;
-    let each = |seconds: f64| (delivered > 0).then(|| seconds / delivered as f64);
-    ServerUsage {
-        pid,
-        cpu_seconds,
-        cpu_seconds_per_delivery: each(cpu_seconds),
-        user_seconds_per_delivery: each(user),
-        rss_bytes: after.rss_bytes,
-    }
+/// What is to be said where the load generator may have been the bottleneck.
+pub(crate) fn busy_warning(busiest_thread: f64) -> Option<String> {
+    (busiest_thread > BUSY_MAX).then(|| {
+        format!(
+            "a thread of the load generator was busy {:.0}% of the time: it may have been the bottleneck",
+            100.0 * busiest_thread
+        )
+    })
 }

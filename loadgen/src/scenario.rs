@@ -1,0 +1,63 @@
+//! The scenarios: what each asks of a broker, and how it is measured.
+
+pub(crate) mod fanout;
+pub(crate) mod mesh;
+pub(crate) mod rooms;
+pub(crate) mod steady;
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::{Command, CommonArgs};
+use crate::report::Report;
+
+/// The arguments of all scenarios that publish by a schedule.
+#[derive(Debug, Clone, Args)]
+pub struct ScheduleArgs {
+    /// Size of a payload in bytes, at least 35.
+    #[arg(long, default_value_t = 128, value_name = "BYTES")]
+    pub size: usize,
+    /// How long to measure, such as 500ms, 10s or 2m.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+    /// How long to publish before that, not counted.
+    #[arg(long, default_value = "500ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub warmup: Duration,
+    /// How long the last deliveries may take after that; what comes later is lost.
+    #[arg(long, default_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub grace: Duration,
+}
+
+/// What a scenario asks for: subscribers on topics, and publications by a schedule.
+#[derive(Debug, Clone)]
+pub(crate) struct Load<'a> {
+    pub(crate) scenario: &'static str,
+    /// How many connections subscribe.
+    pub(crate) subscribers: u32,
+    pub(crate) topics: u32,
+    /// How many of the topics each of them subscribes to.
+    pub(crate) topics_each: u32,
+    /// How many connections publish; publishers and topics take turns.
+    pub(crate) publishers: u32,
+    /// Publications a second in all.
+    pub(crate) rate: f64,
+    pub(crate) schedule: &'a ScheduleArgs,
+    pub(crate) common: &'a CommonArgs,
+}
+
+/// Runs a scenario: finds or starts the broker, puts the load on it and reports.
+///
+/// # Errors
+/// Why nothing could be measured. Losses and the like are no errors but part of the report.
+///
+/// # Panics
+/// If `command` is no scenario.
+pub async fn measure(command: &Command) -> anyhow::Result<Report> {
+    match command {
+        Command::Fanout(args) => steady::run(&args.load()).await,
+        Command::Rooms(args) => steady::run(&args.load()?).await,
+        Command::Mesh(args) => steady::run(&args.load()?).await,
+        Command::Broker(_) => panic!("a broker is no scenario"),
+    }
+}

@@ -1,0 +1,44 @@
+//! The scenario `fanout`: every publication goes to all subscribers of its topic.
+
+use clap::Args;
+
+use super::{Load, ScheduleArgs};
+use crate::cli::CommonArgs;
+
+/// The arguments of `fanout`.
+#[derive(Debug, Clone, Args)]
+pub struct FanoutArgs {
+    /// How many connections subscribe, each to one topic; topics take turns.
+    #[arg(long, default_value_t = 100)]
+    pub subscribers: u32,
+    /// How many topics there are.
+    #[arg(long, default_value_t = 1)]
+    pub topics: u32,
+    /// How many connections publish; they take turns, and so do their topics.
+    #[arg(long, default_value_t = 1)]
+    pub publishers: u32,
+    /// Publications a second in all.
+    #[arg(long, default_value_t = 100.0)]
+    pub rate: f64,
+    /// What is published when.
+    #[command(flatten)]
+    pub schedule: ScheduleArgs,
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl FanoutArgs {
+    pub(crate) fn load(&self) -> Load<'_> {
+        Load {
+            scenario: "fanout",
+            subscribers: self.subscribers,
+            topics: self.topics,
+            topics_each: 1,
+            publishers: self.publishers,
+            rate: self.rate,
+            schedule: &self.schedule,
+            common: &self.common,
+        }
+    }
+}

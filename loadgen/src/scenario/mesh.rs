@@ -1,0 +1,54 @@
+//! The scenario `mesh`: every connection subscribes to some of many topics, each to others.
+
+use anyhow::ensure;
+use clap::Args;
+
+use super::{Load, ScheduleArgs};
+use crate::cli::CommonArgs;
+
+/// The arguments of `mesh`.
+#[derive(Debug, Clone, Args)]
+pub struct MeshArgs {
+    /// How many connections subscribe.
+    #[arg(long, default_value_t = 1_000)]
+    pub subscribers: u32,
+    /// How many topics there are.
+    #[arg(long, default_value_t = 100)]
+    pub topics: u32,
+    /// To how many of them each connection subscribes.
+    #[arg(long, default_value_t = 10, value_name = "TOPICS")]
+    pub topics_each: u32,
+    /// How many connections publish; they take turns, and so do their topics.
+    #[arg(long, default_value_t = 10)]
+    pub publishers: u32,
+    /// Publications a second in all.
+    #[arg(long, default_value_t = 1_000.0)]
+    pub rate: f64,
+    /// What is published when.
+    #[command(flatten)]
+    pub schedule: ScheduleArgs,
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl MeshArgs {
+    pub(crate) fn load(&self) -> anyhow::Result<Load<'_>> {
+        let target = self.common.target();
+        ensure!(
+            self.topics_each == 1 || !target.one_topic_per_connection(),
+            "a connection of {} has one topic alone: mesh needs a target that has several",
+            target.name()
+        );
+        Ok(Load {
+            scenario: "mesh",
+            subscribers: self.subscribers,
+            topics: self.topics,
+            topics_each: self.topics_each,
+            publishers: self.publishers,
+            rate: self.rate,
+            schedule: &self.schedule,
+            common: &self.common,
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! The scenario `rooms`: many topics, each with a publisher and few subscribers.
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::{Load, ScheduleArgs};
+use crate::cli::CommonArgs;
+
+/// The arguments of `rooms`.
+#[derive(Debug, Clone, Args)]
+pub struct RoomsArgs {
+    /// How many rooms there are, each a topic with a publisher of its own.
+    #[arg(long, default_value_t = 200)]
+    pub rooms: u32,
+    /// How many connections subscribe to each room.
+    #[arg(long, default_value_t = 10, value_name = "SUBSCRIBERS")]
+    pub per_room: u32,
+    /// Publications a second in all; rooms take turns.
+    #[arg(long, default_value_t = 10_000.0)]
+    pub rate: f64,
+    /// What is published when.
+    #[command(flatten)]
+    pub schedule: ScheduleArgs,
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl RoomsArgs {
+    pub(crate) fn load(&self) -> anyhow::Result<Load<'_>> {
+        let subscribers = self.rooms.checked_mul(self.per_room);
+        Ok(Load {
+            scenario: "rooms",
+            subscribers: subscribers.context("--rooms times --per-room is more than can be counted")?,
+            topics: self.rooms,
+            topics_each: 1,
+            publishers: self.rooms,
+            rate: self.rate,
+            schedule: &self.schedule,
+            common: &self.common,
+        })
+    }
+}
