@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use fanfare_protocol::Codec;
+use clap::{Args, Parser, Subcommand};
 
 use crate::assertion::Assertions;
+use crate::floor::FloorArgs;
 use crate::report::Report;
 use crate::scenario::fanout::FanoutArgs;
 use crate::scenario::measure;
 use crate::scenario::mesh::MeshArgs;
 use crate::scenario::rooms::RoomsArgs;
-use crate::server;
 use crate::target::Target;
+use crate::{floor, server};
 
 /// Puts load on a pub/sub broker and checks every delivery.
 ///
@@ -44,6 +44,9 @@ pub enum Command {
     /// Runs a broker until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
     Broker(server::BrokerArgs),
+    /// Runs the floor until standard input ends: what `--target floor` starts.
+    #[command(name = "__floor", hide = true)]
+    Floor(FloorArgs),
 }
 
 /// The arguments that all scenarios share.
@@ -52,12 +55,9 @@ pub struct CommonArgs {
     /// The broker [default: the one at ws://127.0.0.1:8000/ws, or if there is none a broker of its own].
     #[arg(long)]
     pub url: Option<String>,
-    /// How frames are written.
-    #[arg(long, value_enum, default_value_t = CodecArg::Json)]
-    pub codec: CodecArg,
-    /// Use the raw endpoint: the topic in the path, payloads alone in the frames.
-    #[arg(long, conflicts_with = "codec")]
-    pub raw: bool,
+    /// What kind of broker it is.
+    #[arg(long, value_enum, default_value_t = Target::Fanfare)]
+    pub target: Target,
     /// Report as JSON: on standard output, or to a file beside the text.
     #[arg(long, value_name = "FILE")]
     pub json: Option<Option<PathBuf>>,
@@ -79,15 +79,6 @@ pub struct CommonArgs {
     pub quiet: bool,
 }
 
-/// How frames are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CodecArg {
-    /// JSON in text frames.
-    Json,
-    /// MessagePack in binary frames.
-    Msgpack,
-}
-
 impl Command {
     /// # Panics
     /// If this is no scenario.
@@ -96,24 +87,20 @@ impl Command {
             Self::Fanout(args) => &args.common,
             Self::Mesh(args) => &args.common,
             Self::Rooms(args) => &args.common,
-            Self::Broker(_) => panic!("a broker is no scenario"),
+            Self::Broker(_) | Self::Floor(_) => panic!("a server is no scenario"),
         }
     }
 }
 
 impl CommonArgs {
-    pub(crate) fn target(&self) -> Target {
-        match (self.raw, self.codec) {
-            (true, _) => Target::Raw,
-            (false, CodecArg::Json) => Target::Native(Codec::Json),
-            (false, CodecArg::Msgpack) => Target::Native(Codec::MessagePack),
-        }
-    }
-
     pub(crate) fn threads(&self) -> u32 {
-        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         self.threads.unwrap_or_else(cores)
     }
+}
+
+/// How many processors there are for this process.
+pub(crate) fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
 }
 
 /// Runs the program: what `main` does.
@@ -132,6 +119,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         Command::Broker(args) => runtime.block_on(server::run_broker(&args)).map(|()| ExitCode::SUCCESS),
+        Command::Floor(args) => runtime.block_on(floor::run(&args)).map(|()| ExitCode::SUCCESS),
         scenario => conclude(&runtime.block_on(measure(&scenario))?, scenario.common()),
     }
 }

@@ -1,6 +1,6 @@
-//! One WebSocket to the broker: opened, then read in a way that costs next to nothing.
+//! One WebSocket to the broker: opened and greeted, then read in a way that costs next to nothing.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -8,15 +8,17 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use fanfare_protocol::{Position, TopicName};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::clock::now_ns;
+use crate::outgoing::{Opcode, Outgoing};
 use crate::plan::Plan;
-use crate::target::Role;
-use crate::websocket::{Incoming, Incomings, Opcode, Violation, write_frame};
+use crate::target::{Dialect, Event, Role};
+use crate::websocket::{Incoming, Incomings, Violation};
 
 /// How long one connection may take to stand.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,24 +61,136 @@ impl fmt::Display for Ended {
 
 impl std::error::Error for Ended {}
 
-/// Connects and becomes a WebSocket.
-pub(crate) async fn open(plan: &Plan, role: Role, topic: u32, n: u64) -> anyhow::Result<(Reader, Writer)> {
-    let opened = async {
-        let mut stream = connect(plan, n).await?;
-        let early = plan.upgrade(role, topic).perform(&mut stream).await?;
-        anyhow::Ok((stream, early))
-    };
-    let (stream, early) = timeout(CONNECT_TIMEOUT, opened)
-        .await
-        .unwrap_or_else(|_| Err(anyhow!("no answer in {CONNECT_TIMEOUT:?}")))
-        .with_context(|| format!("cannot connect to {}", plan.server.address))?;
-    let (read, write) = stream.into_split();
-    let mut incomings = Incomings::default();
-    incomings.keep(&early);
-    Ok((
-        Reader { half: read, incomings, early: !early.is_empty() },
-        Writer { half: write, masks: Cell::new(n) },
-    ))
+/// One connection and the talk on it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) talk: Talk,
+}
+
+impl Connection {
+    /// Connects as number `n`, becomes a WebSocket and is greeted: ready to subscribe and publish.
+    ///
+    /// # Errors
+    /// What the broker did not do within [`CONNECT_TIMEOUT`], or how it refused.
+    pub(crate) async fn open(
+        plan: &Plan,
+        role: Role,
+        topic: u32,
+        n: u64,
+        buffer: &Buffer,
+    ) -> anyhow::Result<Self> {
+        let opened = async {
+            let mut stream = connect(plan, n).await?;
+            let early = plan.upgrade(role, topic).perform(&mut stream).await?;
+            let mut connection = Self::new(plan, stream, &early, n);
+            connection.greet(buffer).await?;
+            anyhow::Ok(connection)
+        };
+        timeout(CONNECT_TIMEOUT, opened)
+            .await
+            .unwrap_or_else(|_| Err(anyhow!("no answer in {CONNECT_TIMEOUT:?}")))
+            .with_context(|| format!("cannot connect to {}", plan.server.address))
+    }
+
+    fn new(plan: &Plan, stream: TcpStream, early: &[u8], n: u64) -> Self {
+        let (read, write) = stream.into_split();
+        let mut incomings = Incomings::default();
+        incomings.keep(early);
+        Self {
+            reader: Reader { half: read, incomings, early: !early.is_empty() },
+            writer: Writer { half: write },
+            talk: Talk { dialect: Dialect::new(plan.target, plan.size), out: Outgoing::new(n) },
+        }
+    }
+
+    async fn greet(&mut self, buffer: &Buffer) -> anyhow::Result<()> {
+        let mut ready = self.talk.dialect.open(&mut self.talk.out);
+        self.flush().await?;
+        while !ready {
+            let greeted = self.read(buffer, |_, event| {
+                match event {
+                    Event::Error { why, .. } => return Err(Ended::Refused(why)),
+                    event => ready |= event == Event::Ready,
+                }
+                Ok(())
+            });
+            greeted.await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for subscriptions, where the target allows it after a position. Whether as many
+    /// [`Event::Subscribed`] follow is the [target's](crate::target::Target::confirms_subscriptions) affair.
+    pub(crate) async fn subscribe<'a>(
+        &mut self,
+        topics: impl IntoIterator<Item = (&'a TopicName, Option<Position>)>,
+    ) -> Result<(), Ended> {
+        for (topic, since) in topics {
+            self.talk.dialect.subscribe(topic, since, &mut self.talk.out);
+        }
+        self.flush().await
+    }
+
+    /// Reads once, shows `on_event` what that means and when it was read, and sends what must be answered.
+    ///
+    /// Cancel safe: what was read has been shown.
+    ///
+    /// # Errors
+    /// How the connection ended, or what `on_event` made of it.
+    pub(crate) async fn read(
+        &mut self,
+        buffer: &Buffer,
+        mut on_event: impl FnMut(u64, Event) -> Result<(), Ended>,
+    ) -> Result<(), Ended> {
+        let Self { reader, writer, talk } = self;
+        let read = reader.read(buffer, |now, incoming| {
+            talk.take(incoming, |event| on_event(now, event))?;
+            match talk.out.is_empty() {
+                true => Ok(()),
+                // A few bytes, where nothing else is ever written, have room in all likelihood.
+                false => writer.try_write(talk.out.bytes()).map(|written| talk.out.written(written)),
+            }
+        });
+        read.await
+    }
+
+    async fn flush(&mut self) -> Result<(), Ended> {
+        while !self.talk.out.is_empty() {
+            let written = self.writer.try_write(self.talk.out.bytes())?;
+            self.talk.out.written(written);
+            if !self.talk.out.is_empty() {
+                self.writer.writable().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is said on a connection, and what waits to be said.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    pub(crate) dialect: Dialect,
+    pub(crate) out: Outgoing,
+}
+
+impl Talk {
+    /// Shows `on_event` what came in; what must be answered waits in `out` then.
+    pub(crate) fn take(
+        &mut self,
+        incoming: Incoming<'_>,
+        on_event: impl FnMut(Event) -> Result<(), Ended>,
+    ) -> Result<(), Ended> {
+        match incoming {
+            Incoming::Message(message) => self.dialect.read(message, &mut self.out, on_event),
+            Incoming::Ping(body) => {
+                self.out.frame(Opcode::Pong, &[body]);
+                Ok(())
+            }
+            Incoming::Close(code) => Err(Ended::Closed(code)),
+        }
+    }
 }
 
 async fn connect(plan: &Plan, n: u64) -> anyhow::Result<TcpStream> {
@@ -163,16 +277,9 @@ impl Reader {
 #[derive(Debug)]
 pub(crate) struct Writer {
     half: OwnedWriteHalf,
-    masks: Cell<u64>,
 }
 
 impl Writer {
-    /// A new mask: no secret, but no constant either, so that a broker has to unmask.
-    pub(crate) fn next_mask(&self) -> u32 {
-        self.masks.set(self.masks.get().wrapping_add(1));
-        (self.masks.get().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
-    }
-
     /// Writes as much of `bytes` as goes without waiting; returns how much that was.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize, Ended> {
         match self.half.try_write(bytes) {
@@ -185,29 +292,13 @@ impl Writer {
     pub(crate) async fn writable(&self) -> Result<(), Ended> {
         self.half.writable().await.map_err(Ended::Io)
     }
-
-    /// Writes all of `bytes`.
-    pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> Result<(), Ended> {
-        while !bytes.is_empty() {
-            self.writable().await?;
-            bytes = &bytes[self.try_write(bytes)?..];
-        }
-        Ok(())
-    }
-
-    /// Answers a ping where nothing else is ever written: its few bytes always have room.
-    pub(crate) fn pong(&self, body: &[u8]) -> Result<(), Ended> {
-        let mut out = Vec::new();
-        write_frame(Opcode::Pong, body, self.next_mask(), &mut out);
-        self.try_write(&out).map(drop)
-    }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let mut out = Vec::new();
-        write_frame(Opcode::Close, &1000u16.to_be_bytes(), self.next_mask(), &mut out);
+        let mut out = Outgoing::default();
+        out.frame(Opcode::Close, &[&1000u16.to_be_bytes()]);
         // Whoever does not get it sees the connection end all the same.
-        self.try_write(&out).ok();
+        self.try_write(out.bytes()).ok();
     }
 }

@@ -1,17 +1,16 @@
 //! One publisher's connection: what waits to be sent on it, and what the broker said about what was.
 
 use std::cell::{Cell, RefCell};
-use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::connection::{Buffer, Ended, Reader, Writer};
+use crate::connection::{Buffer, Ended, Reader, Talk, Writer};
 use crate::plan::Plan;
 use crate::tally::Troubles;
 use crate::target::Event;
-use crate::websocket::{Incoming, Opcode, write_frame};
+use crate::websocket::Incoming;
 
 /// One publication in so many is confirmed, and each publisher's last: replies keep their order, so one
 /// confirms all before it.
@@ -25,8 +24,8 @@ const WAITING_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct Link {
     plan: Arc<Plan>,
     writer: Writer,
-    /// What the kernel did not take yet: at most [`WAITING_BYTES_MAX`] and one publication.
-    waiting: RefCell<Vec<u8>>,
+    /// What the kernel did not take yet waits here: at most [`WAITING_BYTES_MAX`] and one publication.
+    talk: RefCell<Talk>,
     /// The kernel did not take all.
     blocked: Notify,
     /// There may be room again.
@@ -42,11 +41,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(plan: Arc<Plan>, writer: Writer) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, writer: Writer, talk: Talk) -> Self {
         Self {
             plan,
             writer,
-            waiting: RefCell::default(),
+            talk: RefCell::new(talk),
             blocked: Notify::new(),
             room: Notify::new(),
             ended: Cell::new(false),
@@ -65,7 +64,7 @@ impl Link {
 
     /// Returns when not too much waits, or the connection has ended.
     pub(crate) async fn room(&self) {
-        while self.waiting.borrow().len() > WAITING_BYTES_MAX && !self.ended.get() {
+        while self.talk.borrow().out.len() > WAITING_BYTES_MAX && !self.ended.get() {
             self.room.notified().await;
         }
     }
@@ -75,22 +74,20 @@ impl Link {
         let n = self.sent.get() + 1;
         self.sent.set(n);
         let confirm = (last || n.is_multiple_of(CONFIRM_EVERY)).then_some(n);
-        let Plan { target, ref topics, .. } = *self.plan;
-        let mut waiting = self.waiting.borrow_mut();
-        let first = waiting.is_empty();
-        let mask = self.writer.next_mask();
-        target.write_publish(&topics[topic as usize], payload, confirm, mask, &mut waiting);
+        let Talk { dialect, out } = &mut *self.talk.borrow_mut();
+        let first = out.is_empty();
+        dialect.publish(&self.plan.topics[topic as usize], payload, confirm, out);
         first
     }
 
     /// Sends what the kernel takes now; [`write_waiting`](Self::write_waiting) sees to the rest.
     pub(crate) fn flush(&self) {
-        let mut waiting = self.waiting.borrow_mut();
-        match self.writer.try_write(&waiting) {
-            Ok(written) => drop(waiting.drain(..written)),
+        let out = &mut self.talk.borrow_mut().out;
+        match self.writer.try_write(out.bytes()) {
+            Ok(written) => out.written(written),
             Err(ended) => return self.end(&ended),
         }
-        if !waiting.is_empty() {
+        if !out.is_empty() {
             self.blocked.notify_one();
         }
     }
@@ -130,29 +127,27 @@ impl Link {
     }
 
     fn take(&self, incoming: Incoming<'_>) -> Result<(), Ended> {
-        let message = match incoming {
-            Incoming::Message(message) => message,
-            Incoming::Ping(body) => {
-                let mask = self.writer.next_mask();
-                write_frame(Opcode::Pong, body, mask, &mut self.waiting.borrow_mut());
-                self.flush();
-                return Ok(());
-            }
-            Incoming::Close(code) => return Err(Ended::Closed(code)),
-        };
-        let flow = self.plan.target.read(message, self.plan.size, |event| {
-            match event {
-                Event::Published(n) => self.answered(n),
-                Event::Error { id, why } => {
-                    self.refused.set(self.refused.get() + 1);
-                    self.troubles.borrow_mut().count(&format!("publisher {why}"));
-                    id.into_iter().for_each(|n| self.answered(n));
+        let answered = {
+            let mut talk = self.talk.borrow_mut();
+            let waited = talk.out.len();
+            talk.take(incoming, |event| {
+                match event {
+                    Event::Published(n) => self.answered(n),
+                    Event::Error { id, why } => {
+                        self.refused.set(self.refused.get() + 1);
+                        self.troubles.borrow_mut().count(&format!("publisher {why}"));
+                        id.into_iter().for_each(|n| self.answered(n));
+                    }
+                    _ => self.troubles.borrow_mut().count("publisher got what it did not ask for"),
                 }
-                _ => self.troubles.borrow_mut().count("publisher got what it did not ask for"),
-            }
-            ControlFlow::<Ended>::Continue(())
-        });
-        flow.break_value().map_or(Ok(()), Err)
+                Ok(())
+            })?;
+            talk.out.len() > waited
+        };
+        if answered {
+            self.flush();
+        }
+        Ok(())
     }
 
     /// The broker answered number `n`, and so it has dealt with all before.

@@ -96,11 +96,11 @@ impl Plan {
         );
         // A namespace and a run of its own: neither another run nor history comes in between.
         let run = run_id();
-        let topic = |n| format!("loadgen:{run:x}:{n}").parse().expect("letters, digits and colons");
+        let topic = |n| common.target.topic(run, n);
         let schedule = Schedule::new(load.rate, load.publishers, load.topics, timing.warmup, timing.duration)
             .map_err(anyhow::Error::msg)?;
         let mut plan = Self {
-            target: common.target(),
+            target: common.target,
             server,
             subscribers: load.subscribers,
             publishers: load.publishers,
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn raw_publishers_connect_once_for_each_of_their_topics() {
         assert_eq!(plan("--publishers 2 --topics 4").expect("valid").links(), 2);
-        let raw = plan("--publishers 2 --topics 4 --raw --subscribers 1").expect("valid");
+        let raw = plan("--publishers 2 --topics 4 --target fanfare-raw --subscribers 1").expect("valid");
         assert_eq!(raw.links(), 4);
         let upgrade = raw.upgrade(Role::Publisher, 3);
         assert!(upgrade.path.starts_with("/ws/loadgen:") && upgrade.path.ends_with(":3?echo=false"));

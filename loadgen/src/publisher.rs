@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::{Timer, now_ns};
-use crate::connection::{self, Buffer};
+use crate::connection::{Buffer, Connection};
 use crate::link::Link;
 use crate::payload::Stamp;
 use crate::plan::Plan;
@@ -65,8 +65,9 @@ pub(crate) async fn run(
     for n in 0..plan.links() {
         let topic = plan.schedule.slot(n).topic;
         let from = u64::from(plan.subscribers) + n;
-        let (reader, writer) = connection::open(&plan, Role::Publisher, topic, from).await?;
-        let link = Rc::new(Link::new(plan.clone(), writer));
+        let opened = Connection::open(&plan, Role::Publisher, topic, from, &buffer).await?;
+        let Connection { reader, writer, talk } = opened;
+        let link = Rc::new(Link::new(plan.clone(), writer, talk));
         tasks.spawn_local(link.clone().read_replies(reader, buffer.clone()));
         tasks.spawn_local(link.clone().write_waiting());
         links.push(link);

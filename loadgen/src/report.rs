@@ -62,7 +62,7 @@ pub struct Config {
     pub topics: u32,
     /// Topics that each of the subscribers subscribes to.
     pub topics_each: u32,
-    /// Connections that publish; the raw endpoint needs one more for each further topic.
+    /// Connections that publish; where the topic is in the path, each needs one more for each further topic.
     pub publishers: u32,
     /// Publications a second in all.
     pub rate: f64,
@@ -211,7 +211,7 @@ pub(crate) mod tests {
         Report {
             scenario: "fanout".into(),
             config: Config {
-                target: "fanfare, json".into(),
+                target: "fanfare".into(),
                 url: "ws://127.0.0.1:8000/ws".into(),
                 server: "the one given".into(),
                 subscribers: 1000,
@@ -259,7 +259,7 @@ pub(crate) mod tests {
     fn the_text_is_a_table_with_units() {
         let expected = "\
 fanout: 1,000 subscribers, 1 topic, 2 publishers; 1,000 publications/s of 128 bytes for 5.00 s
-fanfare, json at ws://127.0.0.1:8000/ws: the one given
+fanfare at ws://127.0.0.1:8000/ws: the one given
 
 published                    5  1,000/s of 1,000/s
 publish errors               1

@@ -58,6 +58,6 @@ pub async fn measure(command: &Command) -> anyhow::Result<Report> {
         Command::Fanout(args) => steady::run(&args.load()).await,
         Command::Rooms(args) => steady::run(&args.load()?).await,
         Command::Mesh(args) => steady::run(&args.load()?).await,
-        Command::Broker(_) => panic!("a broker is no scenario"),
+        Command::Broker(_) | Command::Floor(_) => panic!("a server is no scenario"),
     }
 }

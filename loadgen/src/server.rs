@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::CommonArgs;
+use crate::target::Target;
 
 /// Where a broker listens that was started without further ado.
 const USUAL_ADDRESS: &str = "127.0.0.1:8000";
@@ -43,6 +44,10 @@ impl Server {
             let pids = args.server_pid.clone();
             return Ok(Self { url: url.clone(), pids, how: "given".into(), _own: None });
         }
+        if args.target == Target::Floor {
+            let own = OwnBroker::start(&["__floor"]).context("cannot start the floor")?;
+            return Ok(Self::own(own, "", ""));
+        }
         let there = timeout(Duration::from_secs(1), TcpStream::connect(USUAL_ADDRESS)).await;
         if matches!(there, Ok(Ok(_))) {
             let how = "found running".to_owned();
@@ -52,23 +57,28 @@ impl Server {
         if let Some(pid) = args.server_pid.first() {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
-        let (own, address) =
-            OwnBroker::start(size).context("cannot start a broker; start one and give its --url")?;
+        let message_size = message_size(size).to_string();
+        let own = OwnBroker::start(&["__broker", "--message-size", &message_size])
+            .context("cannot start a broker; start one and give its --url")?;
+        Ok(Self::own(own, "/ws", &format!(", because nothing listens on {USUAL_ADDRESS}")))
+    }
+
+    fn own((own, address): (OwnBroker, String), path: &str, why: &str) -> Self {
         let pid = own.0.id();
-        let how = format!("started for this run, process {pid}, because nothing listens on {USUAL_ADDRESS}");
-        Ok(Self { url: format!("ws://{address}/ws"), pids: vec![pid], how, _own: Some(own) })
+        let how = format!("started for this run, process {pid}{why}");
+        Self { url: format!("ws://{address}{path}"), pids: vec![pid], how, _own: Some(own) }
     }
 }
 
-/// A broker in a process of its own: this program again, with a hidden command.
+/// A server in a process of its own: this program again, with a hidden command.
 #[derive(Debug)]
 struct OwnBroker(Child);
 
 impl OwnBroker {
     /// Starts it; returns it with the address on which it listens.
-    fn start(size: usize) -> anyhow::Result<(Self, String)> {
+    fn start(args: &[&str]) -> anyhow::Result<(Self, String)> {
         let child = Command::new(std::env::current_exe()?)
-            .args(["__broker", "--message-size", &message_size(size).to_string()])
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -1,7 +1,6 @@
 //! The subscribers of one thread: each reads all it gets and holds it against what it expects.
 
 use std::cell::RefCell;
-use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,12 +9,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::connection::{self, Buffer, CONNECT_TIMEOUT, Ended, Reader, Writer};
+use crate::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
 use crate::plan::Plan;
 use crate::tally::{Expectation, Tally};
 use crate::target::{Event, Role};
 use crate::thread::{Counter, Phase};
-use crate::websocket::Incoming;
 
 /// How many connections a thread opens at the same time: fewer than any sane listen backlog.
 const OPENING_MAX: usize = 32;
@@ -93,8 +91,7 @@ async fn subscriber(n: u32, shared: Rc<Shared>) -> anyhow::Result<()> {
 }
 
 struct Subscriber {
-    reader: Reader,
-    writer: Writer,
+    connection: Connection,
     expectation: Expectation,
     /// How many subscriptions are not confirmed yet.
     unconfirmed: usize,
@@ -104,15 +101,12 @@ impl Subscriber {
     async fn open(n: u32, shared: &Shared) -> anyhow::Result<Self> {
         let plan = &shared.group.plan;
         let topics = plan.topics_of_subscriber(n);
-        let (reader, writer) = connection::open(plan, Role::Subscriber, topics[0], n.into()).await?;
-        let mut out = Vec::new();
-        for topic in &topics {
-            plan.target.write_subscribe(&plan.topics[*topic as usize], writer.next_mask(), &mut out);
-        }
-        writer.write_all(&out).await?;
+        let mut connection =
+            Connection::open(plan, Role::Subscriber, topics[0], n.into(), &shared.buffer).await?;
+        connection.subscribe(topics.iter().map(|topic| (&plan.topics[*topic as usize], None))).await?;
         let unconfirmed = if plan.target.confirms_subscriptions() { topics.len() } else { 0 };
         let expectation = Expectation::new(topics, plan.publishers, plan.schedule.common());
-        let mut subscriber = Self { reader, writer, expectation, unconfirmed };
+        let mut subscriber = Self { connection, expectation, unconfirmed };
         while subscriber.unconfirmed > 0 {
             subscriber.read(shared).await.context("cannot subscribe")?;
         }
@@ -120,26 +114,17 @@ impl Subscriber {
     }
 
     async fn read(&mut self, shared: &Shared) -> Result<(), Ended> {
-        let Self { reader, writer, expectation, unconfirmed } = self;
-        let Plan { target, size, .. } = *shared.group.plan;
-        let read = reader.read(&shared.buffer, |now, incoming| {
-            let message = match incoming {
-                Incoming::Message(message) => message,
-                Incoming::Ping(body) => return writer.pong(body),
-                Incoming::Close(code) => return Err(Ended::Closed(code)),
-            };
-            let mut tally = shared.tally.borrow_mut();
-            let flow = target.read(message, size, |event| {
-                match event {
-                    Event::Delivery(stamp) => expectation.check(stamp, now, &mut tally),
-                    Event::Subscribed => *unconfirmed = unconfirmed.saturating_sub(1),
-                    Event::Gap(missed) => tally.gaps += missed,
-                    Event::Error { why, .. } => return ControlFlow::Break(Ended::Refused(why)),
-                    Event::Published(_) | Event::Stray => tally.strays += 1,
-                }
-                ControlFlow::Continue(())
-            });
-            flow.break_value().map_or(Ok(()), Err)
+        let Self { connection, expectation, unconfirmed } = self;
+        let read = connection.read(&shared.buffer, |now, event| {
+            let tally = &mut shared.tally.borrow_mut();
+            match event {
+                Event::Delivery(stamp) => expectation.check(stamp, now, tally),
+                Event::Subscribed { .. } => *unconfirmed = unconfirmed.saturating_sub(1),
+                Event::Gap(missed) => tally.gaps += missed,
+                Event::Error { why, .. } => return Err(Ended::Refused(why)),
+                Event::Published(_) | Event::Ready | Event::Stray => tally.strays += 1,
+            }
+            Ok(())
         });
         read.await
     }

@@ -1,21 +1,30 @@
 //! What is said to a broker and how its messages are read: everything else is the same for all of them.
+//!
+//! A [`Target`] is a kind of broker; a [`Dialect`] is the talk on one connection to it, and knows what
+//! was said there before. Bytes in, [`Event`]s and answers out: no dialect touches a socket.
 
-use std::ops::ControlFlow;
+mod native;
+mod plain;
+mod small;
 
-use fanfare_protocol::{
-    ClientFrame, ClientOp, Codec, Message, PayloadRef, Publish, RequestId, ServerFrame, Subscribe, TopicName,
-};
+use anyhow::ensure;
+use clap::ValueEnum;
+use fanfare_protocol::{Codec, Position, TopicName};
 
+use crate::outgoing::Outgoing;
 use crate::payload::Stamp;
-use crate::websocket::{Opcode, write_frame};
 
 /// A kind of broker, and the dialect spoken with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// Fanfare's own protocol.
-    Native(Codec),
-    /// Fanfare's raw endpoint: a topic in the path, payloads alone in the frames.
-    Raw,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// Fanfare's protocol in JSON, at /ws.
+    Fanfare,
+    /// Fanfare's protocol in MessagePack, at /ws.
+    FanfareMsgpack,
+    /// Fanfare's raw endpoint, topics in the path, at /ws.
+    FanfareRaw,
+    /// The limit: a server that only sends; it is started for the run.
+    Floor,
 }
 
 /// What a message from the broker means.
@@ -33,10 +42,15 @@ pub(crate) enum Event {
     Gap(u64),
     /// The publication with this number, and those before it on the connection, arrived.
     Published(u64),
+    /// The connection is ready for subscriptions and publications.
+    Ready,
     /// Something that should not be here.
     Stray,
-    /// The subscription stands.
-    Subscribed,
+    /// A subscription stands.
+    Subscribed {
+        /// Whether all since the position asked for follows, where one was.
+        recovered: Option<bool>,
+    },
 }
 
 /// What a connection is for.
@@ -47,249 +61,193 @@ pub(crate) enum Role {
 }
 
 impl Target {
-    /// How it is called in a report.
+    /// How it is called on the command line and in a report.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Native(Codec::Json) => "fanfare, json",
-            Self::Native(Codec::MessagePack) => "fanfare, msgpack",
-            Self::Raw => "fanfare, raw",
+            Self::Fanfare => "fanfare",
+            Self::FanfareMsgpack => "fanfare-msgpack",
+            Self::FanfareRaw => "fanfare-raw",
+            Self::Floor => "floor",
+        }
+    }
+
+    /// The path of a URL that has none.
+    fn usual_path(self) -> &'static str {
+        match self {
+            Self::Fanfare | Self::FanfareMsgpack | Self::FanfareRaw => "/ws",
+            Self::Floor => "",
         }
     }
 
     /// Path and query to connect to, from the path of the URL, and the subprotocol to ask for.
     pub(crate) fn path(self, base: &str, role: Role, topic: &TopicName) -> (String, Option<&'static str>) {
-        match (self, role) {
-            (Self::Native(codec), _) => (base.to_owned(), Some(codec.subprotocol())),
-            (Self::Raw, Role::Publisher) => (format!("{base}/{topic}?echo=false"), None),
-            (Self::Raw, Role::Subscriber) => (format!("{base}/{topic}"), None),
-        }
+        let base = if base.is_empty() { self.usual_path() } else { base };
+        let path = match (self, role) {
+            (Self::FanfareRaw, Role::Publisher) => format!("{base}/{topic}?echo=false"),
+            (Self::FanfareRaw, Role::Subscriber) => format!("{base}/{topic}"),
+            _ if base.is_empty() => "/".to_owned(),
+            _ => base.to_owned(),
+        };
+        let subprotocol = match self {
+            Self::Fanfare => Some(Codec::Json.subprotocol()),
+            Self::FanfareMsgpack => Some(Codec::MessagePack.subprotocol()),
+            _ => None,
+        };
+        (path, subprotocol)
     }
 
-    /// Whether a publisher needs a connection for each of its topics.
+    /// A topic of run `run` in the letters that the broker allows.
+    pub(crate) fn topic(self, run: u64, n: u32) -> TopicName {
+        let name = match self {
+            Self::Fanfare | Self::FanfareMsgpack | Self::FanfareRaw => format!("loadgen:{run:x}:{n}"),
+            // A colon means something to some brokers.
+            Self::Floor => format!("loadgen-{run:x}-{n}"),
+        };
+        name.parse().expect("letters, digits, colons and hyphens")
+    }
+
+    /// Whether each topic needs a connection of its own, to publish at least.
     pub(crate) fn one_topic_per_connection(self) -> bool {
-        self == Self::Raw
+        self == Self::FanfareRaw
     }
 
-    /// Appends what a subscriber says first. Nothing where connecting was all: then nothing confirms the
-    /// subscription either.
-    pub(crate) fn write_subscribe(self, topic: &TopicName, mask: u32, out: &mut Vec<u8>) {
-        if let Self::Native(codec) = self {
-            let op = ClientOp::Subscribe(Subscribe::new(topic.into()));
-            write_native(codec, &ClientFrame { id: RequestId::new(1), op }, mask, out);
-        }
+    /// Checks that a connection may subscribe to several topics.
+    ///
+    /// # Errors
+    /// Names the target and the scenario that would need it.
+    pub(crate) fn ensure_many_topics(self, scenario: &str) -> anyhow::Result<()> {
+        ensure!(
+            self != Self::FanfareRaw,
+            "{scenario} subscribes to several topics on a connection, and {} has one alone: choose another \
+             --target",
+            self.name()
+        );
+        Ok(())
+    }
+
+    /// Checks that a subscription can go on from a [`Position`].
+    ///
+    /// # Errors
+    /// Names the target and the scenario that would need it.
+    #[expect(dead_code, reason = "for scenarios to come")]
+    pub(crate) fn ensure_positions(self, scenario: &str) -> anyhow::Result<()> {
+        ensure!(
+            matches!(self, Self::Fanfare | Self::FanfareMsgpack),
+            "{scenario} continues from a position, and {} has none: choose --target fanfare or \
+             fanfare-msgpack",
+            self.name()
+        );
+        Ok(())
     }
 
     /// Whether a subscription is confirmed by an [`Event::Subscribed`].
     pub(crate) fn confirms_subscriptions(self) -> bool {
-        matches!(self, Self::Native(_))
+        self != Self::FanfareRaw
     }
 
     /// Whether publications are confirmed by an [`Event::Published`], where asked for.
     pub(crate) fn confirms_publications(self) -> bool {
-        matches!(self, Self::Native(_))
+        matches!(self, Self::Fanfare | Self::FanfareMsgpack)
+    }
+}
+
+/// The talk on one connection.
+#[derive(Debug)]
+pub(crate) enum Dialect {
+    Native(native::Native),
+    Plain(plain::Plain),
+    Small(small::Small),
+}
+
+impl Dialect {
+    /// The talk on a new connection; all payloads have `size` bytes.
+    pub(crate) fn new(target: Target, size: usize) -> Self {
+        match target {
+            Target::Fanfare => Self::Native(native::Native::new(Codec::Json, size)),
+            Target::FanfareMsgpack => Self::Native(native::Native::new(Codec::MessagePack, size)),
+            Target::FanfareRaw => Self::Plain(plain::Plain::new(size)),
+            Target::Floor => Self::Small(small::Small::new(size)),
+        }
+    }
+
+    /// Appends what is said first. Returns whether the connection is ready at once; if not, an
+    /// [`Event::Ready`] will tell.
+    pub(crate) fn open(&mut self, _out: &mut Outgoing) -> bool {
+        match self {
+            Self::Native(_) | Self::Plain(_) | Self::Small(_) => true,
+        }
+    }
+
+    /// Appends the wish to subscribe, where [`ensure_positions`](Target::ensure_positions) allows it
+    /// after a position. Nothing where connecting was all.
+    pub(crate) fn subscribe(&mut self, topic: &TopicName, since: Option<Position>, out: &mut Outgoing) {
+        match self {
+            Self::Native(native) => native.subscribe(topic, since, out),
+            Self::Plain(_) => {}
+            Self::Small(small) => small.subscribe(topic, out),
+        }
     }
 
     /// Appends a publication of a JSON text; with `confirm` asks for an [`Event::Published`] with that
-    /// number, at least 1.
-    pub(crate) fn write_publish(
-        self,
+    /// number, at least 1: how many were published on this connection, with this one.
+    pub(crate) fn publish(
+        &mut self,
         topic: &TopicName,
         payload: &[u8],
         confirm: Option<u64>,
-        mask: u32,
-        out: &mut Vec<u8>,
+        out: &mut Outgoing,
     ) {
         match self {
-            Self::Native(codec) => {
-                let text = std::str::from_utf8(payload).expect("a stamped payload is ASCII");
-                let payload = PayloadRef::json(text).expect("a stamped payload is a JSON string");
-                let publish = Publish { topic: topic.into(), payload, message_id: None, headers: None };
-                let id = confirm.and_then(RequestId::new);
-                write_native(codec, &ClientFrame { id, op: ClientOp::Publish(publish) }, mask, out);
-            }
-            Self::Raw => write_frame(Opcode::Text, payload, mask, out),
+            Self::Native(native) => native.publish(topic, payload, confirm, out),
+            Self::Plain(plain) => plain.publish(payload, out),
+            Self::Small(small) => small.publish(topic, payload, out),
         }
     }
 
-    /// Reads one WebSocket message: `on_event` sees what it means, in order, until it breaks off.
+    /// Reads one WebSocket message: `on_event` sees what it means, in order, until it fails; what must be
+    /// answered is appended to `out`.
     ///
     /// A single publication, which is nearly all there is, is not parsed: its stamp is found by its
     /// marker.
-    pub(crate) fn read<B>(
-        self,
+    pub(crate) fn read<E>(
+        &mut self,
         message: &[u8],
-        payload_size: usize,
-        mut on_event: impl FnMut(Event) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        let is_map = |first: &u8| matches!(first, b'{' | 0x80..=0x8F | 0xDE | 0xDF);
+        out: &mut Outgoing,
+        on_event: impl FnMut(Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let _ = out;
         match self {
-            Self::Native(codec) if !message.first().is_some_and(is_map) => {
-                read_frames(codec, message, payload_size, on_event)
-            }
-            Self::Native(codec) => match Stamp::find(message, payload_size) {
-                Some((stamp, _)) => on_event(Event::Delivery(stamp)),
-                None => read_frames(codec, message, payload_size, on_event),
-            },
-            Self::Raw => match Stamp::find(message, payload_size) {
-                Some((stamp, [])) => on_event(Event::Delivery(stamp)),
-                _ => on_event(Event::Stray),
-            },
+            Self::Native(native) => native.read(message, on_event),
+            Self::Plain(plain) => plain.read(message, on_event),
+            Self::Small(small) => small.read(message, on_event),
+        }
+    }
+
+    /// From now on keeps the last position of each subscription, which costs parsing all messages.
+    #[expect(dead_code, reason = "for scenarios to come")]
+    pub(crate) fn follow_positions(&mut self) {
+        if let Self::Native(native) = self {
+            native.follow_positions();
+        }
+    }
+
+    /// Where the subscription to `topic` stands, since [`follow_positions`](Self::follow_positions).
+    #[expect(dead_code, reason = "for scenarios to come")]
+    pub(crate) fn position(&self, topic: &TopicName) -> Option<Position> {
+        match self {
+            Self::Native(native) => native.position(topic),
+            _ => None,
         }
     }
 }
 
-fn write_native(codec: Codec, frame: &ClientFrame<'_>, mask: u32, out: &mut Vec<u8>) {
-    let mut body = Vec::with_capacity(256);
-    codec.encode_client(frame, &mut body);
-    let opcode = match codec {
-        Codec::Json => Opcode::Text,
-        Codec::MessagePack => Opcode::Binary,
-    };
-    write_frame(opcode, &body, mask, out);
-}
-
-fn read_frames<B>(
-    codec: Codec,
-    message: &[u8],
-    payload_size: usize,
-    mut on_event: impl FnMut(Event) -> ControlFlow<B>,
-) -> ControlFlow<B> {
-    let frames = match codec.decode_server(message) {
-        Ok(frames) => frames,
-        Err(e) => return on_event(Event::Error { id: None, why: e.to_string() }),
-    };
-    for frame in frames {
-        on_event(match frame {
-            ServerFrame::Message(publication) => delivery(&publication, payload_size),
-            ServerFrame::Gap(gap) => Event::Gap(gap.missed.unwrap_or(1)),
-            ServerFrame::Published { id: Some(id), .. } => Event::Published(id.get()),
-            ServerFrame::Subscribed(_) => Event::Subscribed,
-            ServerFrame::Error(error) => Event::Error {
-                id: error.id.map(RequestId::get),
-                why: format!("refused: {}: {}", error.code, error.message),
-            },
-            ServerFrame::Unsubscribed { code, message, .. } => {
-                let code = code.map_or("no reason given", |code| code.as_str());
-                let why = format!("subscription ended: {code}: {}", message.unwrap_or_default());
-                Event::Error { id: None, why }
-            }
-            _ => Event::Stray,
-        })?;
-    }
-    ControlFlow::Continue(())
-}
-
-fn delivery(publication: &Message<'_>, payload_size: usize) -> Event {
-    match Stamp::find(publication.payload.as_bytes(), payload_size) {
+/// A payload with nothing around it.
+fn bare(message: &[u8], size: usize) -> Event {
+    match Stamp::find(message, size) {
         Some((stamp, [])) => Event::Delivery(stamp),
         _ => Event::Stray,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use fanfare_protocol::{Epoch, ErrorCode, ErrorFrame, Gap, Offset, Position};
-
-    use super::*;
-
-    const STAMP: Stamp = Stamp { measured: true, publisher: 1, topic: 2, sequence: 3, due_ns: 4 };
-    const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
-
-    fn topic() -> TopicName {
-        "loadgen:1:0".parse().expect("a topic name")
-    }
-
-    fn payload(size: usize) -> Vec<u8> {
-        let mut out = Vec::new();
-        STAMP.write(size, &mut out);
-        out
-    }
-
-    fn message(payload: &[u8]) -> ServerFrame<'_> {
-        ServerFrame::Message(Message {
-            topic: topic().into(),
-            offset: Offset::new(9),
-            time: 1,
-            payload: PayloadRef::json(std::str::from_utf8(payload).expect("ASCII")).expect("JSON"),
-            message_id: None,
-            headers: None,
-            from: None,
-        })
-    }
-
-    fn read(target: Target, message: &[u8]) -> Vec<Event> {
-        let mut events = Vec::new();
-        let ControlFlow::Continue(()) = target.read(message, 64, |event| -> ControlFlow<Infallible> {
-            events.push(event);
-            ControlFlow::Continue(())
-        });
-        events
-    }
-
-    fn encoded(codec: Codec, frame: &ServerFrame<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        codec.encode_server(frame, &mut out);
-        out
-    }
-
-    #[test]
-    fn a_publication_is_read_in_every_dialect() {
-        let payload = payload(64);
-        for codec in CODECS {
-            let bytes = encoded(codec, &message(&payload));
-            assert_eq!(read(Target::Native(codec), &bytes), [Event::Delivery(STAMP)], "{codec:?}");
-        }
-        assert_eq!(read(Target::Raw, &payload), [Event::Delivery(STAMP)]);
-    }
-
-    #[test]
-    fn a_payload_of_another_size_is_a_stray() {
-        let payload = payload(65);
-        for codec in CODECS {
-            let bytes = encoded(codec, &message(&payload));
-            assert_eq!(read(Target::Native(codec), &bytes), [Event::Stray], "{codec:?}");
-        }
-        assert_eq!(read(Target::Raw, &payload), [Event::Stray]);
-        assert_eq!(read(Target::Raw, b"hello"), [Event::Stray]);
-    }
-
-    #[test]
-    fn every_frame_of_an_array_is_seen_in_order() {
-        let payload = payload(64);
-        let epoch: Epoch = "e".parse().expect("an epoch");
-        let (from, to) = (Offset::new(1), Offset::new(19));
-        let gap = ServerFrame::Gap(Gap { topic: topic().into(), epoch, from, to, missed: Some(19) });
-        let frames = [message(&payload), gap, message(&payload)];
-        let [first, second, third] = frames.map(|frame| encoded(Codec::Json, &frame));
-        let array = [b"[", &first[..], b",", &second, b",", &third, b"]"].concat();
-        let expected = [Event::Delivery(STAMP), Event::Gap(19), Event::Delivery(STAMP)];
-        assert_eq!(read(Target::Native(Codec::Json), &array), expected);
-    }
-
-    #[test]
-    fn replies_are_told_apart() {
-        let position = Position { epoch: "e".parse().expect("an epoch"), offset: Offset::new(1) };
-        let published = ServerFrame::Published {
-            id: RequestId::new(7),
-            topic: topic().into(),
-            position,
-            duplicate: false,
-        };
-        let error = ServerFrame::Error(ErrorFrame {
-            id: RequestId::new(8),
-            topic: None,
-            code: ErrorCode::TooLarge,
-            message: "no".into(),
-            retryable: false,
-        });
-        for codec in CODECS {
-            let target = Target::Native(codec);
-            assert_eq!(read(target, &encoded(codec, &published)), [Event::Published(7)]);
-            let refused = Event::Error { id: Some(8), why: "refused: too_large: no".into() };
-            assert_eq!(read(target, &encoded(codec, &error)), [refused]);
-            assert!(matches!(read(target, b"!")[..], [Event::Error { .. }]), "not a frame at all");
-        }
-    }
-}
+mod tests;

@@ -1,19 +1,10 @@
-//! WebSocket frames, as far as a client needs them that wants to be no bottleneck.
+//! WebSocket frames, as far as a client needs to read them that wants to be no bottleneck.
 //!
 //! Servers do not mask, so a message is read where it lies; nothing is copied but what one read left
-//! unfinished. What a client sends is masked as RFC 6455 asks.
+//! unfinished.
 
 /// Largest message taken from a server, in bytes: more than any payload with its envelope.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// What a frame carries that a client sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opcode {
-    Binary = 2,
-    Close = 8,
-    Pong = 10,
-    Text = 1,
-}
 
 /// What arrived, borrowed from where it was read to.
 #[derive(Debug, PartialEq, Eq)]
@@ -122,25 +113,6 @@ fn take_frame<'a>(input: &mut &'a [u8]) -> Result<Option<(u8, &'a [u8])>, Violat
     Ok(Some((first, body)))
 }
 
-/// Appends a masked frame that is a message of its own.
-pub(crate) fn write_frame(opcode: Opcode, body: &[u8], mask: u32, out: &mut Vec<u8>) {
-    out.push(0x80 | opcode as u8);
-    match body.len() {
-        length @ 0..=125 => out.push(0x80 | length as u8),
-        length if length <= usize::from(u16::MAX) => {
-            out.push(0x80 | 126);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            out.push(0x80 | 127);
-            out.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    let mask = mask.to_be_bytes();
-    out.extend_from_slice(&mask);
-    out.extend(body.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,24 +197,6 @@ mod tests {
         ] {
             let violation = read(&[&bytes]).expect_err(what);
             assert!(violation.to_string().contains(what), "{violation} should say {what}");
-        }
-    }
-
-    #[test]
-    fn what_is_written_reads_back_in_a_foreign_implementation() {
-        for length in [0, 1, 125, 126, 65_535, 65_536] {
-            let mut out = Vec::new();
-            write_frame(Opcode::Text, &vec![b'x'; length], 0x1234_5678, &mut out);
-            let mut cursor = std::io::Cursor::new(&out);
-            let (header, size) = tungstenite::protocol::frame::FrameHeader::parse(&mut cursor)
-                .expect("well-formed")
-                .expect("whole");
-            assert_eq!(size, length as u64);
-            assert_eq!(header.mask, Some(0x1234_5678u32.to_be_bytes()));
-            let at = cursor.position() as usize;
-            let unmasked: Vec<u8> =
-                out[at..].iter().zip([0x12, 0x34, 0x56, 0x78].iter().cycle()).map(|(b, m)| b ^ m).collect();
-            assert_eq!(unmasked, vec![b'x'; length]);
         }
     }
 }

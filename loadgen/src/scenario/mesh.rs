@@ -1,6 +1,5 @@
 //! The scenario `mesh`: every connection subscribes to some of many topics, each to others.
 
-use anyhow::ensure;
 use clap::Args;
 
 use super::{Load, ScheduleArgs};
@@ -34,12 +33,9 @@ pub struct MeshArgs {
 
 impl MeshArgs {
     pub(crate) fn load(&self) -> anyhow::Result<Load<'_>> {
-        let target = self.common.target();
-        ensure!(
-            self.topics_each == 1 || !target.one_topic_per_connection(),
-            "a connection of {} has one topic alone: mesh needs a target that has several",
-            target.name()
-        );
+        if self.topics_each > 1 {
+            self.common.target.ensure_many_topics("mesh")?;
+        }
         Ok(Load {
             scenario: "mesh",
             subscribers: self.subscribers,

@@ -12,17 +12,17 @@ async fn loses_nothing_in_any_dialect() {
     let flawless = "lost=0,duplicates=0,out_of_order=0,gaps=0,strays=0,disconnected=0,publish_errors=0";
     let flawless: Assertions = flawless.parse().expect("conditions");
     for (args, delivered) in [
-        ("fanout --subscribers 10 --codec json", 2000),
-        ("fanout --subscribers 10 --codec msgpack", 2000),
-        ("fanout --subscribers 10 --raw", 2000),
+        ("fanout --subscribers 10 --target fanfare", 2000),
+        ("fanout --subscribers 10 --target fanfare-msgpack", 2000),
+        ("fanout --subscribers 10 --target fanfare-raw", 2000),
         // Each publication goes to the two subscribers of its topic alone.
-        ("fanout --subscribers 10 --raw --topics 5 --publishers 2", 400),
+        ("fanout --subscribers 10 --target fanfare-raw --topics 5 --publishers 2", 400),
         ("fanout --subscribers 10 --topics 5 --publishers 3 --size 4000 --source-addresses 3", 400),
         ("rooms --rooms 4 --per-room 5", 1000),
-        ("rooms --rooms 4 --per-room 5 --raw", 1000),
+        ("rooms --rooms 4 --per-room 5 --target fanfare-raw", 1000),
         // Each subscriber has half of the topics, and half of the publications.
         ("mesh --subscribers 20 --topics 10 --topics-each 5 --publishers 4", 2000),
-        ("mesh --subscribers 3 --topics 4 --topics-each 4 --publishers 2 --codec msgpack", 600),
+        ("mesh --subscribers 3 --topics 4 --topics-each 4 --publishers 2 --target fanfare-msgpack", 600),
     ] {
         let line = format!("fanfare-loadgen {args} --url ws://{}/ws {ARGS}", broker.public_addr());
         let command = Cli::try_parse_from(line.split_whitespace()).expect("valid").command;

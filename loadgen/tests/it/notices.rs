@@ -48,7 +48,7 @@ fn assert_faults(report: &Report, expected: &[(&'static str, u64)]) {
 async fn an_honest_broker_has_no_faults() {
     for (args, delivered) in [
         ("", DELIVERED),
-        ("--codec msgpack --size 35", DELIVERED),
+        ("--target fanfare-msgpack --size 35", DELIVERED),
         // The first topic has two of the three subscribers.
         ("--topics 2 --publishers 3 --threads 1", PUBLISHED / 2 * 2 + PUBLISHED / 2),
         ("--topics 4 --publishers 2 --size 5000", PUBLISHED / 4 * 3),
@@ -65,7 +65,7 @@ async fn an_honest_broker_has_no_faults() {
 #[tokio::test]
 async fn losses_are_counted() {
     assert_faults(&run(Lie::Drop, "").await, &[("lost", 60)]);
-    assert_faults(&run(Lie::Drop, "--codec msgpack --publishers 3").await, &[("lost", 60)]);
+    assert_faults(&run(Lie::Drop, "--target fanfare-msgpack --publishers 3").await, &[("lost", 60)]);
 }
 
 #[tokio::test]
@@ -83,8 +83,15 @@ async fn losses_are_counted_in_rooms_and_in_a_mesh() {
 
 #[tokio::test]
 async fn one_topic_a_connection_is_too_few_for_a_mesh() {
-    let error = measure("mesh --raw --url ws://127.0.0.1:1/ws").await.expect_err("no such subscription");
-    assert!(error.to_string().contains("one topic alone"), "{error}");
+    let error = measure("mesh --target fanfare-raw --url ws://127.0.0.1:1/ws")
+        .await
+        .expect_err("no such subscription");
+    assert!(
+        error
+            .to_string()
+            .contains("mesh subscribes to several topics on a connection, and fanfare-raw has one"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ async fn an_assertion_that_is_not_met_exits_with_1_after_the_report() {
 #[tokio::test]
 async fn wrong_arguments_and_runs_that_cannot_be_exit_with_2() {
     for args in
-        ["--size 10", "--assert p98<1s", "--rate fast", "--raw --codec json", "--server-pid 4294967295"]
+        ["--size 10", "--assert p98<1s", "--rate fast", "--target fanfarejson", "--server-pid 4294967295"]
     {
         let output = run(Lie::None, args).await;
         assert_eq!(output.status.code(), Some(2), "{args}: {output:?}");
@@ -114,4 +114,21 @@ async fn a_reader_that_has_left_is_no_panic() {
     drop(child.stdout.take());
     let output = child.wait_with_output().await.expect("it ends");
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn the_floor_is_started_where_it_is_the_target_and_delivers_everything() {
+    let flawless = "lost=0,duplicates=0,out_of_order=0,strays=0,disconnected=0,publish_errors=0";
+    for load in [
+        "--subscribers 30 --rate 200 --size 20000 --publishers 2",
+        "--subscribers 20 --topics 5 --publishers 3 --rate 500",
+    ] {
+        let line =
+            format!("fanout --target floor {load} --duration 300ms --quiet --json --assert {flawless}");
+        let output = command(&line).output().await.expect("it starts");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert!(json["delivered"].as_u64() > Some(500), "{json}");
+        assert!(json["server"]["rss_bytes"].is_u64(), "it is measured: {json}");
+    }
 }
