@@ -58,6 +58,9 @@ pub struct CommonArgs {
     /// What kind of broker it is.
     #[arg(long, value_enum, default_value_t = Target::Fanfare)]
     pub target: Target,
+    /// The secret of the app, to sign subscriptions of the Pusher protocol with.
+    #[arg(long, env = "PUSHER_APP_SECRET", hide_env_values = true)]
+    pub secret: Option<String>,
     /// Report as JSON: on standard output, or to a file beside the text.
     #[arg(long, value_name = "FILE")]
     pub json: Option<Option<PathBuf>>,

@@ -84,7 +84,8 @@ impl Connection {
         let opened = async {
             let mut stream = connect(plan, n).await?;
             let early = plan.upgrade(role, topic).perform(&mut stream).await?;
-            let mut connection = Self::new(plan, stream, &early, n);
+            let dialect = Dialect::new(plan.target, &plan.context(role, topic));
+            let mut connection = Self::new(dialect, stream, &early, n);
             connection.greet(buffer).await?;
             anyhow::Ok(connection)
         };
@@ -94,14 +95,14 @@ impl Connection {
             .with_context(|| format!("cannot connect to {}", plan.server.address))
     }
 
-    fn new(plan: &Plan, stream: TcpStream, early: &[u8], n: u64) -> Self {
+    fn new(dialect: Dialect, stream: TcpStream, early: &[u8], n: u64) -> Self {
         let (read, write) = stream.into_split();
         let mut incomings = Incomings::default();
         incomings.keep(early);
         Self {
             reader: Reader { half: read, incomings, early: !early.is_empty() },
             writer: Writer { half: write },
-            talk: Talk { dialect: Dialect::new(plan.target, plan.size), out: Outgoing::new(n) },
+            talk: Talk { dialect, out: Outgoing::new(n) },
         }
     }
 

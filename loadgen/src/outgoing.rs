@@ -41,9 +41,7 @@ impl Outgoing {
         out.extend_from_slice(&mask);
         let start = out.len();
         parts.iter().for_each(|part| out.extend_from_slice(part));
-        for (at, byte) in out[start..].iter_mut().enumerate() {
-            *byte ^= mask[at % 4];
-        }
+        apply_mask(&mut out[start..], mask);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -70,6 +68,19 @@ impl Outgoing {
     fn next_mask(&mut self) -> u32 {
         self.masks = self.masks.wrapping_add(1);
         (self.masks.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
+    }
+}
+
+/// Masks, and unmasks what is masked.
+pub(crate) fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
+    let wide = u32::from_ne_bytes(mask);
+    let wide = u64::from(wide) << 32 | u64::from(wide);
+    let (words, rest) = bytes.as_chunks_mut();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
     }
 }
 

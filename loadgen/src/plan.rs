@@ -11,7 +11,7 @@ use crate::handshake::Upgrade;
 use crate::payload::{PUBLISHERS_MAX, SIZE_MAX, SIZE_MIN, TOPICS_MAX};
 use crate::scenario::Load;
 use crate::schedule::Schedule;
-use crate::target::{Role, Target};
+use crate::target::{Context, Role, Target};
 
 /// Most source addresses: all of 127.0.0.1 to 127.0.0.254.
 const SOURCE_ADDRESSES_MAX: u32 = 254;
@@ -20,6 +20,8 @@ const SOURCE_ADDRESSES_MAX: u32 = 254;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) target: Target,
+    /// With what subscriptions are signed, where they are.
+    secret: Option<String>,
     pub(crate) server: ServerAddress,
     pub(crate) subscribers: u32,
     pub(crate) publishers: u32,
@@ -94,6 +96,7 @@ impl Plan {
             common.source_addresses == 1 || loopback_v4,
             "--source-addresses takes addresses of 127.0.0.0/8, so the broker must listen there too"
         );
+        common.target.ensure_secret(common.secret.as_deref(), &server.path)?;
         // A namespace and a run of its own: neither another run nor history comes in between.
         let run = run_id();
         let topic = |n| common.target.topic(run, n);
@@ -101,6 +104,7 @@ impl Plan {
             .map_err(anyhow::Error::msg)?;
         let mut plan = Self {
             target: common.target,
+            secret: common.secret.clone(),
             server,
             subscribers: load.subscribers,
             publishers: load.publishers,
@@ -161,6 +165,12 @@ impl Plan {
     pub(crate) fn upgrade(&self, role: Role, topic: u32) -> Upgrade {
         let (path, subprotocol) = self.target.path(&self.server.path, role, &self.topics[topic as usize]);
         Upgrade { host: self.server.host.clone(), path, subprotocol }
+    }
+
+    /// What there is to know of a connection.
+    pub(crate) fn context(&self, role: Role, topic: u32) -> Context<'_> {
+        let (path, secret) = (&self.server.path, self.secret.as_deref());
+        Context { role, topic: &self.topics[topic as usize], size: self.size, path, secret }
     }
 
     /// The address that connection `n` comes from, where it matters.

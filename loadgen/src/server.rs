@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use bytesize::ByteSize;
 use clap::Args;
 use fanfare::{Broker, Config};
@@ -48,6 +48,11 @@ impl Server {
             let own = OwnBroker::start(&["__floor"]).context("cannot start the floor")?;
             return Ok(Self::own(own, "", ""));
         }
+        ensure!(
+            args.target.is_fanfare(),
+            "--target {} needs the --url of a server that runs; loadgen/peers/start can start some",
+            args.target.name()
+        );
         let there = timeout(Duration::from_secs(1), TcpStream::connect(USUAL_ADDRESS)).await;
         if matches!(there, Ok(Ok(_))) {
             let how = "found running".to_owned();

@@ -3,9 +3,15 @@
 //! A [`Target`] is a kind of broker; a [`Dialect`] is the talk on one connection to it, and knows what
 //! was said there before. Bytes in, [`Event`]s and answers out: no dialect touches a socket.
 
+mod centrifugo;
+mod mqtt;
 mod native;
+mod nats;
 mod plain;
+mod pusher;
 mod small;
+mod socketio;
+mod stream;
 
 use anyhow::ensure;
 use clap::ValueEnum;
@@ -17,14 +23,44 @@ use crate::payload::Stamp;
 /// A kind of broker, and the dialect spoken with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Target {
+    /// A server of a few lines, such as Bun's own pub/sub: S:TOPIC and P:TOPIC:PAYLOAD, at any path.
+    Bun,
+    /// Centrifugo's protocol in JSON, at /connection/websocket.
+    Centrifugo,
     /// Fanfare's protocol in JSON, at /ws.
     Fanfare,
     /// Fanfare's protocol in MessagePack, at /ws.
     FanfareMsgpack,
-    /// Fanfare's raw endpoint, topics in the path, at /ws.
+    /// Fanfare's raw endpoint, at /ws/TOPIC.
     FanfareRaw,
-    /// The limit: a server that only sends; it is started for the run.
+    /// FastAPI with a ConnectionManager, at /ws/TOPIC and /pub/TOPIC.
+    Fastapi,
+    /// The limit: a server that does nothing but send; it is started for the run.
     Floor,
+    /// MQTT 3.1.1 with QoS 0, at /mqtt.
+    Mqtt,
+    /// NATS, at /.
+    Nats,
+    /// nginx with nchan, at /sub/TOPIC and /pub/TOPIC.
+    Nchan,
+    /// The Pusher protocol, version 7, at /app/KEY, which the URL must name; needs the --secret too.
+    Pusher,
+    /// Socket.IO 4 with rooms, at /socket.io.
+    Socketio,
+}
+
+/// What must be known of a connection before the first word.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) role: Role,
+    /// Its first topic, or only one.
+    pub(crate) topic: &'a TopicName,
+    /// Of every payload, in bytes.
+    pub(crate) size: usize,
+    /// The path of the URL.
+    pub(crate) path: &'a str,
+    /// With what subscriptions are signed, where they are.
+    pub(crate) secret: Option<&'a str>,
 }
 
 /// What a message from the broker means.
@@ -64,51 +100,60 @@ impl Target {
     /// How it is called on the command line and in a report.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Bun => "bun",
+            Self::Centrifugo => "centrifugo",
             Self::Fanfare => "fanfare",
             Self::FanfareMsgpack => "fanfare-msgpack",
             Self::FanfareRaw => "fanfare-raw",
+            Self::Fastapi => "fastapi",
             Self::Floor => "floor",
+            Self::Mqtt => "mqtt",
+            Self::Nats => "nats",
+            Self::Nchan => "nchan",
+            Self::Pusher => "pusher",
+            Self::Socketio => "socketio",
         }
     }
 
-    /// The path of a URL that has none.
-    fn usual_path(self) -> &'static str {
-        match self {
-            Self::Fanfare | Self::FanfareMsgpack | Self::FanfareRaw => "/ws",
-            Self::Floor => "",
-        }
+    /// Whether it is Fanfare, however spoken to.
+    pub(crate) fn is_fanfare(self) -> bool {
+        matches!(self, Self::Fanfare | Self::FanfareMsgpack | Self::FanfareRaw)
     }
 
     /// Path and query to connect to, from the path of the URL, and the subprotocol to ask for.
     pub(crate) fn path(self, base: &str, role: Role, topic: &TopicName) -> (String, Option<&'static str>) {
-        let base = if base.is_empty() { self.usual_path() } else { base };
-        let path = match (self, role) {
-            (Self::FanfareRaw, Role::Publisher) => format!("{base}/{topic}?echo=false"),
-            (Self::FanfareRaw, Role::Subscriber) => format!("{base}/{topic}"),
-            _ if base.is_empty() => "/".to_owned(),
-            _ => base.to_owned(),
-        };
-        let subprotocol = match self {
-            Self::Fanfare => Some(Codec::Json.subprotocol()),
-            Self::FanfareMsgpack => Some(Codec::MessagePack.subprotocol()),
-            _ => None,
-        };
-        (path, subprotocol)
+        let or = |usual| if base.is_empty() { usual } else { base };
+        let (fanfare, subscriber) = (or("/ws"), role == Role::Subscriber);
+        match self {
+            Self::Bun | Self::Floor | Self::Nats => (or("/").to_owned(), None),
+            Self::Centrifugo => (or("/connection/websocket").to_owned(), None),
+            Self::Fanfare => (fanfare.to_owned(), Some(Codec::Json.subprotocol())),
+            Self::FanfareMsgpack => (fanfare.to_owned(), Some(Codec::MessagePack.subprotocol())),
+            Self::FanfareRaw if subscriber => (format!("{fanfare}/{topic}"), None),
+            Self::FanfareRaw => (format!("{fanfare}/{topic}?echo=false"), None),
+            Self::Fastapi if subscriber => (format!("{base}/ws/{topic}"), None),
+            Self::Mqtt => (or("/mqtt").to_owned(), Some("mqtt")),
+            Self::Nchan if subscriber => (format!("{base}/sub/{topic}"), None),
+            Self::Fastapi | Self::Nchan => (format!("{base}/pub/{topic}"), None),
+            Self::Pusher => (format!("{base}?protocol=7&client=js&version=8.3.0&flash=false"), None),
+            Self::Socketio => (format!("{}/?EIO=4&transport=websocket", or("/socket.io")), None),
+        }
     }
 
-    /// A topic of run `run` in the letters that the broker allows.
+    /// Topic `n` of run `run`, in letters that the broker takes for nothing else.
     pub(crate) fn topic(self, run: u64, n: u32) -> TopicName {
         let name = match self {
-            Self::Fanfare | Self::FanfareMsgpack | Self::FanfareRaw => format!("loadgen:{run:x}:{n}"),
-            // A colon means something to some brokers.
-            Self::Floor => format!("loadgen-{run:x}-{n}"),
+            // A namespace of its own.
+            _ if self.is_fanfare() => format!("loadgen:{run:x}:{n}"),
+            Self::Pusher => format!("private-loadgen-{run:x}-{n}"),
+            _ => format!("loadgen-{run:x}-{n}"),
         };
         name.parse().expect("letters, digits, colons and hyphens")
     }
 
-    /// Whether each topic needs a connection of its own, to publish at least.
+    /// Whether a publisher needs a connection for each of its topics.
     pub(crate) fn one_topic_per_connection(self) -> bool {
-        self == Self::FanfareRaw
+        self.topic_in_path() || self == Self::Pusher
     }
 
     /// Checks that a connection may subscribe to several topics.
@@ -117,7 +162,7 @@ impl Target {
     /// Names the target and the scenario that would need it.
     pub(crate) fn ensure_many_topics(self, scenario: &str) -> anyhow::Result<()> {
         ensure!(
-            self != Self::FanfareRaw,
+            !self.topic_in_path(),
             "{scenario} subscribes to several topics on a connection, and {} has one alone: choose another \
              --target",
             self.name()
@@ -140,56 +185,98 @@ impl Target {
         Ok(())
     }
 
+    /// Checks that what the target needs besides a URL is there.
+    ///
+    /// # Errors
+    /// Says what to give.
+    pub(crate) fn ensure_secret(self, secret: Option<&str>, path: &str) -> anyhow::Result<()> {
+        ensure!(
+            self != Self::Pusher || secret.is_some() && path.contains("/app/"),
+            "--target pusher needs the app's key in the URL, ws://HOST:PORT/app/KEY, and its --secret"
+        );
+        Ok(())
+    }
+
     /// Whether a subscription is confirmed by an [`Event::Subscribed`].
     pub(crate) fn confirms_subscriptions(self) -> bool {
-        self != Self::FanfareRaw
+        !self.topic_in_path()
     }
 
     /// Whether publications are confirmed by an [`Event::Published`], where asked for.
     pub(crate) fn confirms_publications(self) -> bool {
-        matches!(self, Self::Fanfare | Self::FanfareMsgpack)
+        match self {
+            Self::Centrifugo | Self::Fanfare | Self::FanfareMsgpack | Self::Nats | Self::Nchan => true,
+            Self::Bun | Self::FanfareRaw | Self::Fastapi | Self::Floor => false,
+            Self::Mqtt | Self::Pusher | Self::Socketio => false,
+        }
+    }
+
+    fn topic_in_path(self) -> bool {
+        matches!(self, Self::FanfareRaw | Self::Fastapi | Self::Nchan)
     }
 }
 
 /// The talk on one connection.
 #[derive(Debug)]
 pub(crate) enum Dialect {
+    Centrifugo(centrifugo::Centrifugo),
+    Mqtt(mqtt::Mqtt),
+    Nats(nats::Nats),
     Native(native::Native),
     Plain(plain::Plain),
+    Pusher(Box<pusher::Pusher>),
     Small(small::Small),
+    SocketIo(socketio::SocketIo),
 }
 
 impl Dialect {
-    /// The talk on a new connection; all payloads have `size` bytes.
-    pub(crate) fn new(target: Target, size: usize) -> Self {
+    /// The talk on a new connection.
+    pub(crate) fn new(target: Target, context: &Context<'_>) -> Self {
+        let size = context.size;
         match target {
+            Target::Bun | Target::Floor => Self::Small(small::Small::new(size)),
+            Target::Centrifugo => Self::Centrifugo(centrifugo::Centrifugo::new(size)),
             Target::Fanfare => Self::Native(native::Native::new(Codec::Json, size)),
             Target::FanfareMsgpack => Self::Native(native::Native::new(Codec::MessagePack, size)),
-            Target::FanfareRaw => Self::Plain(plain::Plain::new(size)),
-            Target::Floor => Self::Small(small::Small::new(size)),
+            Target::FanfareRaw | Target::Fastapi | Target::Nchan => Self::Plain(plain::Plain::new(context)),
+            Target::Mqtt => Self::Mqtt(mqtt::Mqtt::new(size)),
+            Target::Nats => Self::Nats(nats::Nats::new(size)),
+            Target::Pusher => Self::Pusher(Box::new(pusher::Pusher::new(context))),
+            Target::Socketio => Self::SocketIo(socketio::SocketIo::new(size)),
         }
     }
 
     /// Appends what is said first. Returns whether the connection is ready at once; if not, an
     /// [`Event::Ready`] will tell.
-    pub(crate) fn open(&mut self, _out: &mut Outgoing) -> bool {
+    pub(crate) fn open(&mut self, out: &mut Outgoing) -> bool {
         match self {
-            Self::Native(_) | Self::Plain(_) | Self::Small(_) => true,
+            Self::Centrifugo(centrifugo) => centrifugo.open(out),
+            Self::Mqtt(mqtt) => mqtt.open(out),
+            Self::Nats(nats) => nats.open(out),
+            Self::Native(_) | Self::Plain(_) | Self::Small(_) => return true,
+            // The server speaks first.
+            Self::Pusher(_) | Self::SocketIo(_) => {}
         }
+        false
     }
 
     /// Appends the wish to subscribe, where [`ensure_positions`](Target::ensure_positions) allows it
     /// after a position. Nothing where connecting was all.
     pub(crate) fn subscribe(&mut self, topic: &TopicName, since: Option<Position>, out: &mut Outgoing) {
         match self {
+            Self::Centrifugo(centrifugo) => centrifugo.subscribe(topic, out),
+            Self::Mqtt(mqtt) => mqtt.subscribe(topic, out),
+            Self::Nats(nats) => nats.subscribe(topic, out),
             Self::Native(native) => native.subscribe(topic, since, out),
             Self::Plain(_) => {}
+            Self::Pusher(pusher) => pusher.subscribe(topic, out),
             Self::Small(small) => small.subscribe(topic, out),
+            Self::SocketIo(socketio) => socketio.subscribe(topic, out),
         }
     }
 
     /// Appends a publication of a JSON text; with `confirm` asks for an [`Event::Published`] with that
-    /// number, at least 1: how many were published on this connection, with this one.
+    /// number: how many were published on this connection, with this one.
     pub(crate) fn publish(
         &mut self,
         topic: &TopicName,
@@ -198,28 +285,36 @@ impl Dialect {
         out: &mut Outgoing,
     ) {
         match self {
+            Self::Centrifugo(centrifugo) => centrifugo.publish(topic, payload, out),
+            Self::Mqtt(mqtt) => mqtt.publish(topic, payload, out),
+            Self::Nats(nats) => nats.publish(topic, payload, confirm, out),
             Self::Native(native) => native.publish(topic, payload, confirm, out),
             Self::Plain(plain) => plain.publish(payload, out),
+            Self::Pusher(pusher) => pusher.publish(topic, payload, out),
             Self::Small(small) => small.publish(topic, payload, out),
+            Self::SocketIo(socketio) => socketio.publish(topic, payload, out),
         }
     }
 
     /// Reads one WebSocket message: `on_event` sees what it means, in order, until it fails; what must be
     /// answered is appended to `out`.
     ///
-    /// A single publication, which is nearly all there is, is not parsed: its stamp is found by its
-    /// marker.
+    /// A delivery, which is nearly all there is, is not parsed: its stamp is found by its marker.
     pub(crate) fn read<E>(
         &mut self,
         message: &[u8],
         out: &mut Outgoing,
         on_event: impl FnMut(Event) -> Result<(), E>,
     ) -> Result<(), E> {
-        let _ = out;
         match self {
+            Self::Centrifugo(centrifugo) => centrifugo.read(message, out, on_event),
+            Self::Mqtt(mqtt) => mqtt.read(message, on_event),
+            Self::Nats(nats) => nats.read(message, out, on_event),
             Self::Native(native) => native.read(message, on_event),
             Self::Plain(plain) => plain.read(message, on_event),
+            Self::Pusher(pusher) => pusher.read(message, out, on_event),
             Self::Small(small) => small.read(message, on_event),
+            Self::SocketIo(socketio) => socketio.read(message, out, on_event),
         }
     }
 

@@ -8,6 +8,8 @@ use tungstenite::handshake::server::{Request, create_response, write_response};
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
 
+use crate::outgoing::apply_mask;
+
 /// Largest frame taken, in bytes.
 const FRAME_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
@@ -36,9 +38,7 @@ pub(super) fn take_frame<'a>(input: &mut &'a mut [u8]) -> anyhow::Result<Option<
     *input = rest;
     let body = &mut frame[start..];
     let mask = header.mask.context("a client masks")?;
-    for (at, byte) in body.iter_mut().enumerate() {
-        *byte ^= mask[at % 4];
-    }
+    apply_mask(body, mask);
     Ok(Some((header.opcode, body)))
 }
 

@@ -1,4 +1,5 @@
-//! The smallest protocol there can be, for servers of a few lines: the built-in `floor`.
+//! The smallest protocol there can be, for servers of a few lines: Bun's own pub/sub and
+//! the built-in `floor`.
 //!
 //! `S:TOPIC` subscribes and is answered by `OK S:TOPIC`; `P:TOPIC:PAYLOAD` publishes, without an answer;
 //! a publication comes as its payload alone. No topic holds a colon.
