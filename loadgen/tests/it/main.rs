@@ -3,4 +3,5 @@
 mod broker;
 mod liar;
 mod notices;
+mod peers;
 mod program;

@@ -95,7 +95,9 @@ async fn the_broker_it_starts_says_where_and_ends_with_its_standard_input() {
     let mut address = String::new();
     let stdout = broker.stdout.take().expect("it is piped");
     BufReader::new(stdout).read_line(&mut address).await.expect("a line");
-    let line = format!("fanout --url ws://{}/ws {ARGS} --size 90000 --assert lost=0", address.trim());
+    // Few, because they are large.
+    let load = "--subscribers 3 --rate 20 --size 90000 --duration 200ms --warmup 0s";
+    let line = format!("fanout --url ws://{}/ws {load} --assert lost=0", address.trim());
     let output = command(&line).output().await.expect("it starts");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     drop(broker.stdin.take());
@@ -120,7 +122,7 @@ async fn a_reader_that_has_left_is_no_panic() {
 async fn the_floor_is_started_where_it_is_the_target_and_delivers_everything() {
     let flawless = "lost=0,duplicates=0,out_of_order=0,strays=0,disconnected=0,publish_errors=0";
     for load in [
-        "--subscribers 30 --rate 200 --size 20000 --publishers 2",
+        "--subscribers 30 --rate 100 --size 5000 --publishers 2",
         "--subscribers 20 --topics 5 --publishers 3 --rate 500",
     ] {
         let line =

@@ -1,0 +1,124 @@
+//! The real peers of `loadgen/peers/`, where they are installed.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use clap::Parser as _;
+use fanfare_loadgen::{Assertions, Cli};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+/// Longest that any of them may take until it listens.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A peer that runs; it ends with this value.
+struct Peer {
+    url: String,
+    process: Child,
+}
+
+impl Drop for Peer {
+    /// Asks it to end, since one that is killed could leave processes of its own behind.
+    fn drop(&mut self) {
+        let id = self.process.id().and_then(|id| Pid::from_raw(id as i32)).expect("it runs");
+        kill_process(id, Signal::TERM).expect("it is ours");
+    }
+}
+
+impl Peer {
+    /// Starts it, or says why not, loudly: it is not installed.
+    async fn start(name: &str) -> Option<Self> {
+        let port = free_port().await;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/start");
+        let mut process = Command::new(script)
+            .args([name, &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a shell script starts");
+        let mut version = String::new();
+        let mut stdout = BufReader::new(process.stdout.take().expect("it is piped"));
+        stdout.read_line(&mut version).await.expect("its first line");
+        if version.is_empty() {
+            let output = process.wait_with_output().await.expect("it ends");
+            let why = String::from_utf8_lossy(&output.stderr);
+            assert!(why.contains("not installed"), "{name} does not start: {why}");
+            eprintln!("SKIPPED: {}", why.trim());
+            return None;
+        }
+        let listens = async {
+            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                let ended = process.try_wait().expect("it can be asked");
+                assert!(ended.is_none(), "{name} has ended: {ended:?}");
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(START_TIMEOUT, listens).await.unwrap_or_else(|_| panic!("{name} does not listen"));
+        Some(Self { url: format!("ws://127.0.0.1:{port}"), process })
+    }
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+/// Everything that is published arrives, once and in order: at one topic, at many, and at several of one
+/// connection, where the target can.
+async fn every_delivery_is_counted_once_and_in_order(peer: &str, target: &str) {
+    let Some(peer) = Peer::start(peer).await else { return };
+    let flawless = "lost=0,duplicates=0,out_of_order=0,gaps=0,strays=0,disconnected=0,publish_errors=0";
+    let flawless: Assertions = flawless.parse().expect("conditions");
+    let mut scenarios = vec![
+        ("fanout --subscribers 3 --rate 200", 120),
+        ("fanout --subscribers 3 --rate 200 --publishers 3 --size 4000", 120),
+        ("rooms --rooms 4 --per-room 5 --rate 200", 200),
+    ];
+    if !["fastapi", "nchan"].contains(&target) {
+        scenarios.push(("mesh --subscribers 4 --topics 4 --topics-each 4 --publishers 2 --rate 200", 160));
+    }
+    for (scenario, delivered) in scenarios {
+        let common = "--duration 200ms --warmup 200ms --grace 10s --quiet";
+        let line = format!("fanfare-loadgen {scenario} --target {target} --url {} {common}", peer.url);
+        let command = Cli::try_parse_from(line.split_whitespace()).expect("valid").command;
+        let report = fanfare_loadgen::measure(&command).await.expect("a report");
+        assert_eq!(flawless.failures(&report), [""; 0], "{scenario}: {report}");
+        assert_eq!(report.delivered, delivered, "{scenario}: {report}");
+        assert!(report.troubles.is_empty(), "{scenario}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn every_delivery_of_bun_is_counted_once_and_in_order() {
+    every_delivery_is_counted_once_and_in_order("bun", "bun").await;
+}
+
+#[tokio::test]
+async fn every_delivery_of_fastapi_is_counted_once_and_in_order() {
+    every_delivery_is_counted_once_and_in_order("fastapi", "fastapi").await;
+}
+
+#[tokio::test]
+async fn every_delivery_of_mosquitto_is_counted_once_and_in_order() {
+    every_delivery_is_counted_once_and_in_order("mosquitto", "mqtt").await;
+}
+
+#[tokio::test]
+async fn every_delivery_of_nats_is_counted_once_and_in_order() {
+    every_delivery_is_counted_once_and_in_order("nats", "nats").await;
+}
+
+#[tokio::test]
+async fn every_delivery_of_nchan_is_counted_once_and_in_order() {
+    every_delivery_is_counted_once_and_in_order("nchan", "nchan").await;
+}
+
+#[tokio::test]
+async fn every_delivery_of_socketio_is_counted_once_and_in_order() {
+    every_delivery_is_counted_once_and_in_order("socketio", "socketio").await;
+}
