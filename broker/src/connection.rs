@@ -14,7 +14,7 @@ pub(crate) mod subscription;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::Shutdown;
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
@@ -25,13 +25,14 @@ use std::task::{Context, Poll, Waker};
 use fanfare_protocol::{CloseCode, OnLag};
 use slab::Slab;
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::access::Grant;
 use crate::topic::publication::Encoding;
 use crate::websocket::{Decoder, Incoming, MessageLimits, Outgoing, Stop, Violation, put_close, put_frame};
 use crate::worker::{READ_BYTES, Worker};
-pub(crate) use delivery::PumpEnd;
+pub(crate) use delivery::{PumpEnd, Taken};
 use outbox::Outbox;
 use session::Session;
 use subscription::Subscription;
@@ -292,7 +293,7 @@ impl Connection {
     fn read(self: &Rc<Self>) {
         let mut scratch = self.worker.scratch.take();
         scratch.resize(READ_BYTES, 0);
-        match self.stream.try_read(&mut scratch) {
+        match self.read_into(&mut scratch) {
             Ok(0) => self.lose(),
             Ok(count) => {
                 self.worker.stats.received(count);
@@ -302,6 +303,18 @@ impl Connection {
             Err(_) => self.lose(),
         }
         self.worker.scratch.set(scratch);
+    }
+
+    /// One system call. A read that does not fill the buffer has emptied the socket: saying so to tokio
+    /// spares the call that would find out.
+    fn read_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut count = None;
+        let result = self.stream.try_io(Interest::READABLE, || {
+            let read = (&*SockRef::from(&self.stream)).read(buffer)?;
+            count = Some(read);
+            if (1..buffer.len()).contains(&read) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(read) }
+        });
+        count.map_or(result, Ok)
     }
 
     /// Takes in what was read.

@@ -191,6 +191,11 @@ impl Topic {
         self.interests[worker].reading.store(false, Ordering::SeqCst);
     }
 
+    /// Whether the worker has been told of something and has not begun to read it.
+    pub(crate) fn is_dirty(&self, worker: usize) -> bool {
+        self.interests[worker].dirty.load(Ordering::SeqCst)
+    }
+
     /// Has the worker look again, unless somebody has just told it to.
     pub(crate) fn mark_dirty(self: &Arc<Self>, worker: usize, handle: &WorkerHandle) {
         if !self.interests[worker].dirty.swap(true, Ordering::SeqCst) {

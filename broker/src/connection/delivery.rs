@@ -1,6 +1,7 @@
 //! Writing to the socket, and catching up from the ring. [hot; life of a publication: steps 6 and 7]
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,10 +9,11 @@ use fanfare_protocol::{CloseCode, Epoch, Gap, Offset, OnLag, ServerFrame, TopicR
 
 use super::outbox::SLICES_MAX;
 use super::subscription::{Place, Subscription};
-use super::{Connection, Phase, UNREAD_REPLIES_MAX};
+use super::{Connection, ConnectionId, Phase, UNREAD_REPLIES_MAX};
 use crate::topic::Topic;
 use crate::topic::publication::Publication;
 use crate::topic::ring::Lagged;
+use crate::worker::group::Batch;
 
 /// Bytes that a connection reads from the ring before it writes them.
 const CATCH_UP_BYTES: usize = 64 * 1024;
@@ -31,13 +33,92 @@ pub(crate) enum PumpEnd {
     Yield,
 }
 
+/// What became of a batch that a connection was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The socket takes no more for now; `next` is the first offset that it has not begun to get.
+    Blocked { next: Offset },
+    /// There was nothing in it for this one.
+    Nothing,
+    /// It waits in the outbox.
+    Queued,
+    /// It is on its way.
+    Written,
+}
+
 impl Connection {
+    /// Takes what there is in the batch for a subscription that wants what is `from` that offset on and
+    /// not by the connection `not_by`. Returns how many publications that were too.
+    ///
+    /// It is written at once where nothing else can come to be written with it.
+    pub(crate) fn take_batch(
+        &self,
+        batch: &Batch,
+        from: Offset,
+        not_by: Option<ConnectionId>,
+    ) -> (u64, Taken) {
+        let mut state = self.state.borrow_mut();
+        let mut last: Option<Range<usize>> = None;
+        let count = batch.parts(from, not_by, |part| {
+            if let Some(before) = last.replace(part) {
+                state.outbox.push_shared(&batch.bytes, before.start, before.end);
+            }
+        });
+        let Some(part) = last else { return (0, Taken::Nothing) };
+        if !state.outbox.is_empty() || state.subscriptions.len() > 1 {
+            state.outbox.push_shared(&batch.bytes, part.start, part.end);
+            return (count, Taken::Queued);
+        }
+        drop(state);
+        let Some(written) = self.write_now(&batch.bytes[part.clone()]) else {
+            return (count, Taken::Written);
+        };
+        if written == 0 {
+            return (0, Taken::Blocked { next: from });
+        }
+        // Only the frame that was begun is kept: the ring has the others.
+        let end = part.start + written;
+        let (frame, next) = batch.frame_before(end);
+        if end < frame.end {
+            let written = end - frame.start;
+            self.state.borrow_mut().outbox.push_begun(&batch.bytes[frame], written);
+            self.report_queue();
+        }
+        (count - batch.parts(next, not_by, |_| {}), Taken::Blocked { next })
+    }
+
+    /// Writes to the socket; returns how much that was if the socket does not take it all.
+    fn write_now(&self, bytes: &[u8]) -> Option<usize> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.stream.try_write(&bytes[written..]) {
+                Ok(count) => {
+                    written += count;
+                    self.worker.stats.sent(count);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_blocked.set(true);
+                    return Some(written);
+                }
+                Err(_) => {
+                    self.lose();
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
     /// Writes what waits, with as few calls as may be.
     pub(crate) fn write(&self) -> PumpEnd {
         let end = self.write_all();
+        self.report_queue();
+        end
+    }
+
+    fn report_queue(&self) {
         let queued = self.state.borrow().outbox.len() as i64;
         self.worker.stats.queued(queued - self.reported_queue.replace(queued));
-        end
     }
 
     fn write_all(&self) -> PumpEnd {

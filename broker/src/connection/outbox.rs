@@ -113,6 +113,16 @@ impl Outbox {
         self.push(Chunk::new(Bytes::Own(bytes), 0, end));
     }
 
+    /// Appends what is left of one frame, of which so many bytes are written already. Only for an empty
+    /// outbox: nothing may come between the two parts.
+    pub(crate) fn push_begun(&mut self, frame: &[u8], written: usize) {
+        debug_assert!(self.is_empty(), "a frame was begun behind another one");
+        self.len += frame.len() - written;
+        let mut chunk = Chunk::new(Bytes::Own(frame.to_vec()), 0, frame.len());
+        chunk.start = written;
+        self.push(chunk);
+    }
+
     fn push(&mut self, chunk: Chunk) {
         match self.front {
             None => self.front = Some(chunk),
@@ -240,6 +250,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Op {
+        Begun(usize, usize),
         Control,
         Own(usize),
         Shared(usize, usize),
@@ -248,6 +259,7 @@ mod tests {
 
     fn op() -> impl Strategy<Value = Op> {
         prop_oneof![
+            1 => (0..200usize, 1..200usize).prop_map(|(size, written)| Op::Begun(size, written)),
             1 => Just(Op::Control),
             2 => (0..300usize).prop_map(Op::Own),
             2 => (1..4usize, 0..200usize).prop_map(|(count, size)| Op::Shared(count, size)),
@@ -270,6 +282,14 @@ mod tests {
             };
             for op in ops {
                 match op {
+                    Op::Begun(size, count) => {
+                        // Without an outbox a frame is written directly, and this is how far it got.
+                        if !outbox.is_empty() { continue; }
+                        let frame = numbered(Outgoing::Text, &mut data, size);
+                        let count = count.min(frame.len() - 1);
+                        written.extend_from_slice(&frame[..count]);
+                        outbox.push_begun(&frame, count);
+                    }
                     Op::Control => { outbox.push_control(&numbered(Outgoing::Ping, &mut control, 0)); }
                     Op::Own(size) => {
                         let frame = numbered(Outgoing::Text, &mut data, size);

@@ -90,7 +90,7 @@ pub fn unix_ms() -> u64 {
 }
 
 impl Publication {
-    pub(super) fn new(
+    pub(crate) fn new(
         topic: TopicName,
         offset: Offset,
         time: u64,

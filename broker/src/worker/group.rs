@@ -1,10 +1,12 @@
 //! The subscribers of one topic on one worker that share one encoding and are in step.
 //! [hot; life of a publication: steps 5 and 6]
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use fanfare_protocol::Offset;
+use tokio::time::Instant;
 
 use crate::connection::{Connection, ConnectionId};
 use crate::topic::Topic;
@@ -26,12 +28,17 @@ impl LocalTopic {
     }
 }
 
-/// Subscribers in step: one cursor and one batch a round serve them all.
+/// Subscribers in step: one batch a round serves them all.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    /// The offset that the next round begins with. Means nothing while there are no members.
-    pub(crate) next: Offset,
     pub(crate) members: Vec<Member>,
+}
+
+impl Group {
+    /// The first offset that any member has yet to get.
+    pub(crate) fn first_wanted(&self) -> Option<Offset> {
+        self.members.iter().map(|member| member.from).min()
+    }
 }
 
 /// A subscriber in step.
@@ -40,52 +47,77 @@ pub(crate) struct Member {
     pub(crate) connection: Rc<Connection>,
     /// The subscription's key in its connection.
     pub(crate) key: usize,
-    /// The first offset it wants: it may have joined ahead of the group.
+    /// The first offset it has yet to get.
     pub(crate) from: Offset,
     pub(crate) echo: bool,
 }
 
-/// The frames of one round for one group, one after the other.
+/// The frames of one round for one group, one after the other. It grows while the round goes on.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    encoding: Encoding,
     pub(crate) bytes: Rc<Vec<u8>>,
-    /// Each publication's offset and where its frame ends.
-    ends: Vec<(Offset, usize)>,
+    publications: Vec<Arc<Publication>>,
+    /// Where each publication's frame ends.
+    ends: Vec<usize>,
+    payload_bytes: usize,
 }
 
 impl Batch {
-    /// The publications' frames, in order.
-    pub(crate) fn new(publications: &[Arc<Publication>], encoding: Encoding) -> Self {
-        let mut ends = Vec::with_capacity(publications.len());
-        let size = publications.iter().map(|publication| publication.frame(encoding).len()).sum();
-        let mut bytes = Vec::with_capacity(size);
-        for publication in publications {
-            bytes.extend_from_slice(publication.frame(encoding));
-            ends.push((publication.offset, bytes.len()));
+    pub(crate) fn new(encoding: Encoding) -> Self {
+        Self { encoding, bytes: Rc::default(), publications: Vec::new(), ends: Vec::new(), payload_bytes: 0 }
+    }
+
+    /// How many publications, and their payloads' bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.publications.len(), self.payload_bytes)
+    }
+
+    /// The offset after its last publication.
+    pub(crate) fn next(&self) -> Option<Offset> {
+        self.publications.last().map(|last| last.offset.next())
+    }
+
+    /// When its first publication was received.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.publications.first().map(|first| first.content.received)
+    }
+
+    /// Appends publications that follow its last one. Who holds its bytes keeps them as they were.
+    pub(crate) fn extend(&mut self, publications: &mut Vec<Arc<Publication>>) {
+        let bytes = Rc::make_mut(&mut self.bytes);
+        bytes.reserve(publications.iter().map(|publication| publication.frame(self.encoding).len()).sum());
+        for publication in publications.drain(..) {
+            bytes.extend_from_slice(publication.frame(self.encoding));
+            self.ends.push(bytes.len());
+            self.payload_bytes += publication.content.payload.as_bytes().len();
+            self.publications.push(publication);
         }
-        Self { bytes: Rc::new(bytes), ends }
     }
 
     /// Hands `take` the parts of the batch that a subscriber gets who wants what is `from` that offset
-    /// on and not by the connection `not_by`. Most get the whole batch in one
-    /// part. Returns how many publications that were.
+    /// on and not by the connection `not_by`. Most get one part. Returns how many publications that were.
     pub(crate) fn parts(
         &self,
-        publications: &[Arc<Publication>],
         from: Offset,
         not_by: Option<ConnectionId>,
-        mut take: impl FnMut(usize, usize),
+        mut take: impl FnMut(Range<usize>),
     ) -> u64 {
-        if not_by.is_none() && self.ends.first().is_some_and(|&(first, _)| from <= first) {
-            take(0, self.bytes.len());
-            return self.ends.len() as u64;
+        let skipped = self.publications.partition_point(|publication| publication.offset < from);
+        let mut start = skipped.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let wanted = &self.publications[skipped..];
+        if wanted.is_empty() {
+            return 0;
         }
-        let (mut start, mut end, mut count) = (0, 0, 0);
-        for (publication, &(offset, frame_end)) in publications.iter().zip(&self.ends) {
-            let is_own = not_by.is_some() && publication.content.origin == not_by;
-            if offset < from || is_own {
+        let Some(not_by) = not_by else {
+            take(start..self.bytes.len());
+            return wanted.len() as u64;
+        };
+        let (mut end, mut count) = (start, 0);
+        for (publication, &frame_end) in wanted.iter().zip(&self.ends[skipped..]) {
+            if publication.content.origin == Some(not_by) {
                 if end > start {
-                    take(start, end);
+                    take(start..end);
                 }
                 start = frame_end;
             } else {
@@ -94,8 +126,92 @@ impl Batch {
             end = frame_end;
         }
         if end > start {
-            take(start, end);
+            take(start..end);
         }
         count
+    }
+
+    /// Where the frame lies that the byte before `end` belongs to, and the offset after it.
+    pub(crate) fn frame_before(&self, end: usize) -> (Range<usize>, Offset) {
+        let nth = self.ends.partition_point(|&frame_end| frame_end < end);
+        let start = nth.checked_sub(1).map_or(0, |before| self.ends[before]);
+        (start..self.ends[nth], self.publications[nth].offset.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topic::budget::Budget;
+    use crate::topic::publication::Unpositioned;
+    use fanfare_protocol::Payload;
+
+    /// Publications at these offsets; `origin` made the even ones.
+    fn publications(offsets: std::ops::RangeInclusive<u64>, origin: ConnectionId) -> Vec<Arc<Publication>> {
+        let budget = Budget::new(usize::MAX);
+        let publication = |offset: u64| {
+            let content = Unpositioned {
+                payload: Payload::text("x".repeat(offset as usize)),
+                message_id: None,
+                headers: None,
+                user: None,
+                origin: offset.is_multiple_of(2).then_some(origin),
+                received: Instant::now(),
+            };
+            let topic = "a".parse().expect("a name");
+            Arc::new(Publication::new(topic, Offset::new(offset), 0, content, &budget))
+        };
+        offsets.map(publication).collect()
+    }
+
+    /// The sizes of the payloads that a subscriber gets, which are their offsets.
+    fn offered(batch: &Batch, from: u64, not_by: Option<ConnectionId>) -> Vec<u64> {
+        let mut bytes = Vec::new();
+        let count =
+            batch.parts(Offset::new(from), not_by, |part| bytes.extend_from_slice(&batch.bytes[part]));
+        let (mut rest, mut sizes) = (&bytes[..], Vec::new());
+        while let [_, size, ..] = rest {
+            sizes.push(u64::from(*size));
+            rest = &rest[2 + usize::from(*size)..];
+        }
+        assert_eq!(sizes.len() as u64, count);
+        sizes
+    }
+
+    #[test]
+    fn each_subscriber_gets_what_it_wants_of_a_batch() {
+        let origin = ConnectionId::new(1);
+        let mut batch = Batch::new(Encoding::Raw);
+        batch.extend(&mut publications(5..=9, origin));
+        assert_eq!(offered(&batch, 5, None), [5, 6, 7, 8, 9]);
+        assert_eq!(offered(&batch, 8, None), [8, 9]);
+        assert_eq!(offered(&batch, 10, None), [0; 0]);
+        assert_eq!(offered(&batch, 5, Some(origin)), [5, 7, 9]);
+        assert_eq!(offered(&batch, 6, Some(origin)), [7, 9]);
+        batch.extend(&mut publications(10..=11, origin));
+        assert_eq!(offered(&batch, 9, None), [9, 10, 11], "it grows");
+    }
+
+    #[test]
+    fn who_holds_a_batch_keeps_it_while_it_grows() {
+        let mut batch = Batch::new(Encoding::Raw);
+        batch.extend(&mut publications(1..=1, ConnectionId::new(1)));
+        let held = Rc::clone(&batch.bytes);
+        let before = held.to_vec();
+        batch.extend(&mut publications(2..=2, ConnectionId::new(1)));
+        assert_eq!(*held, before);
+        assert!(batch.bytes.starts_with(&before));
+    }
+
+    #[test]
+    fn every_byte_belongs_to_a_frame() {
+        let mut batch = Batch::new(Encoding::Raw);
+        batch.extend(&mut publications(1..=3, ConnectionId::new(1)));
+        let frames = [(1..=3, 0..3, 2), (4..=7, 3..7, 3), (8..=12, 7..12, 4)];
+        for (ends, frame, next) in frames {
+            for end in ends {
+                assert_eq!(batch.frame_before(end), (frame.clone(), Offset::new(next)), "{end}");
+            }
+        }
     }
 }
