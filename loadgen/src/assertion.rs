@@ -28,6 +28,35 @@ const METRICS: &[Metric] = &[
     ("delivered_per_second", Unit::Count, |report| Some(report.delivered_per_second)),
     ("server_cpu_per_delivery", Unit::Seconds, |report| report.server.as_ref()?.cpu_seconds_per_delivery),
     ("server_rss", Unit::Bytes, |report| Some(report.server.as_ref()?.rss_bytes as f64)),
+    ("server_memory", Unit::Bytes, |report| Some(report.server.as_ref()?.anonymous_bytes as f64)),
+    ("busiest_thread", Unit::Count, |report| Some(report.loadgen.busiest_thread)),
+    ("memory_per_connection", Unit::Bytes, |report| Some(report.idle.as_ref()?.bytes_per_connection)),
+    ("memory_per_connection_after_burst", Unit::Bytes, |report| {
+        Some(report.idle.as_ref()?.bytes_per_connection_after_burst)
+    }),
+    ("connects_per_second", Unit::Count, |report| Some(report.connects.as_ref()?.per_second)),
+    ("connects_failed", Unit::Count, |report| Some(report.connects.as_ref()?.failed as f64)),
+    ("connect_p99", Unit::Seconds, |report| Some(report.connects.as_ref()?.ready_seconds.as_ref()?.p99)),
+    ("server_cpu_per_connect", Unit::Seconds, |report| report.connects.as_ref()?.server_cpu_seconds_each),
+    ("stuck_lost", Unit::Count, |report| Some(report.stuck.as_ref()?.lost as f64)),
+    ("stuck_duplicates", Unit::Count, |report| Some(report.stuck.as_ref()?.duplicates as f64)),
+    ("stuck_out_of_order", Unit::Count, |report| Some(report.stuck.as_ref()?.out_of_order as f64)),
+    ("stuck_disconnected", Unit::Count, |report| Some(report.stuck.as_ref()?.disconnected as f64)),
+    ("memory_growth_per_second", Unit::Bytes, |report| {
+        Some(report.stuck.as_ref()?.memory.as_ref()?.growth_bytes_per_second)
+    }),
+    ("acknowledged_per_second", Unit::Count, |report| Some(report.ingest.as_ref()?.acknowledged_per_second)),
+    ("acknowledged_p99", Unit::Seconds, |report| {
+        Some(report.ingest.as_ref()?.acknowledged_seconds.as_ref()?.p99)
+    }),
+    ("refused", Unit::Count, |report| Some(report.ingest.as_ref()?.refused as f64)),
+    ("unacknowledged", Unit::Count, |report| Some(report.ingest.as_ref()?.unacknowledged as f64)),
+    ("server_cpu_per_publication", Unit::Seconds, |report| report.ingest.as_ref()?.server_cpu_seconds_each),
+    ("caught_up", Unit::Count, |report| Some(report.resume.as_ref()?.caught_up as f64)),
+    ("caught_up_max", Unit::Seconds, |report| Some(report.resume.as_ref()?.caught_up_seconds.as_ref()?.max)),
+    ("recovered", Unit::Count, |report| Some(report.resume.as_ref()?.recovered as f64)),
+    ("reloads", Unit::Count, |report| Some(report.resume.as_ref()?.reloads as f64)),
+    ("max_rate", Unit::Count, |report| report.find_max.as_ref()?.rate),
 ];
 
 type Comparison = (&'static str, fn(&f64, &f64) -> bool);

@@ -10,10 +10,13 @@ use clap::{Args, Parser, Subcommand};
 use crate::assertion::Assertions;
 use crate::floor::FloorArgs;
 use crate::report::Report;
+use crate::scenario::connect::ConnectArgs;
 use crate::scenario::fanout::FanoutArgs;
+use crate::scenario::idle::IdleArgs;
 use crate::scenario::measure;
 use crate::scenario::mesh::MeshArgs;
 use crate::scenario::rooms::RoomsArgs;
+use crate::scenario::stuck::StuckArgs;
 use crate::target::Target;
 use crate::{floor, server};
 
@@ -39,8 +42,16 @@ pub enum Command {
     Fanout(FanoutArgs),
     /// Many topics, each with a publisher and few subscribers, such as chat rooms.
     Rooms(RoomsArgs),
+    /// Connections that do nothing: how much of the server's memory each takes, also after publications
+    /// have gone to all of them.
+    Idle(IdleArgs),
+    /// Connections that come, subscribe and leave, one after the other: how many a second.
+    Connect(ConnectArgs),
     /// Every connection subscribes to some of many topics, each to others.
     Mesh(MeshArgs),
+    /// Some of the subscribers read nothing until all is over: what that does to the others and to the
+    /// server's memory, and what they find when they wake up.
+    Stuck(StuckArgs),
     /// Runs a broker until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
     Broker(server::BrokerArgs),
@@ -88,8 +99,11 @@ impl Command {
     pub(crate) fn common(&self) -> &CommonArgs {
         match self {
             Self::Fanout(args) => &args.common,
+            Self::Connect(args) => &args.common,
+            Self::Idle(args) => &args.common,
             Self::Mesh(args) => &args.common,
             Self::Rooms(args) => &args.common,
+            Self::Stuck(args) => &args.common,
             Self::Broker(_) | Self::Floor(_) => panic!("a server is no scenario"),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use fanfare_protocol::{Position, TopicName};
-use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -22,6 +22,8 @@ use crate::websocket::{Incoming, Incomings, Violation};
 
 /// How long one connection may take to stand.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server may take to end a connection that both sides have closed.
+const TCP_END_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a thread reads at once; larger frames make it grow.
 const BUFFER_BYTES: usize = 128 * 1024;
 
@@ -101,7 +103,7 @@ impl Connection {
         incomings.keep(early);
         Self {
             reader: Reader { half: read, incomings, early: !early.is_empty() },
-            writer: Writer { half: write },
+            writer: Writer { half: write, silent: false },
             talk: Talk { dialect, out: Outgoing::new(n) },
         }
     }
@@ -157,6 +159,28 @@ impl Connection {
         read.await
     }
 
+    /// Says goodbye and waits until the broker has closed the connection.
+    ///
+    /// # Errors
+    /// How it ended otherwise.
+    pub(crate) async fn close(mut self, buffer: &Buffer) -> Result<(), Ended> {
+        self.talk.out.frame(Opcode::Close, &[&1000u16.to_be_bytes()]);
+        self.flush().await?;
+        self.writer.silent = true;
+        let mut closed = Ok(());
+        while closed.is_ok() {
+            closed = self.read(buffer, |_, _| Ok(())).await;
+        }
+        match closed {
+            Err(Ended::Closed(_)) => {}
+            closed => return closed,
+        }
+        // It is the server that ends the TCP connection; one that never does is none the worse for it.
+        let mut end = [0];
+        timeout(TCP_END_TIMEOUT, self.reader.half.read(&mut end)).await.ok();
+        Ok(())
+    }
+
     async fn flush(&mut self) -> Result<(), Ended> {
         while !self.talk.out.is_empty() {
             let written = self.writer.try_write(self.talk.out.bytes())?;
@@ -198,6 +222,9 @@ async fn connect(plan: &Plan, n: u64) -> anyhow::Result<TcpStream> {
     let server = plan.server.address;
     let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;
+    if let Some(bytes) = plan.receive_buffer_bytes(n) {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     let ports_hint = "no port is left on this address: give more --source-addresses";
     let explain = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::AddrNotAvailable | std::io::ErrorKind::AddrInUse => {
@@ -278,6 +305,8 @@ impl Reader {
 #[derive(Debug)]
 pub(crate) struct Writer {
     half: OwnedWriteHalf,
+    /// Nothing more is to be said.
+    silent: bool,
 }
 
 impl Writer {
@@ -297,6 +326,9 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        if self.silent {
+            return;
+        }
         let mut out = Outgoing::default();
         out.frame(Opcode::Close, &[&1000u16.to_be_bytes()]);
         // Whoever does not get it sees the connection end all the same.

@@ -11,6 +11,7 @@
 mod assertion;
 mod cli;
 mod clock;
+mod closed_loop;
 mod connection;
 mod floor;
 mod handshake;
@@ -38,10 +39,16 @@ mod websocket;
 pub use assertion::Assertions;
 pub use cli::{Cli, Command, CommonArgs, main};
 pub use floor::FloorArgs;
-pub use report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble};
+pub use report::{
+    Config, Connects, FindMax, Idle, Ingest, MemoryOverTime, OwnUsage, Published, Quantiles, Report, Resume,
+    ServerUsage, Step, Stuck, Trouble,
+};
+pub use scenario::connect::ConnectArgs;
 pub use scenario::fanout::FanoutArgs;
+pub use scenario::idle::IdleArgs;
 pub use scenario::mesh::MeshArgs;
 pub use scenario::rooms::RoomsArgs;
+pub use scenario::stuck::StuckArgs;
 pub use scenario::{ScheduleArgs, measure};
 pub use server::BrokerArgs;
 pub use target::Target;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use fanfare_protocol::TopicName;
@@ -16,6 +17,9 @@ use crate::target::{Context, Role, Target};
 /// Most source addresses: all of 127.0.0.1 to 127.0.0.254.
 const SOURCE_ADDRESSES_MAX: u32 = 254;
 
+/// Small, so that it is the server that has to deal with a subscriber that does not read.
+const STUCK_RECEIVE_BUFFER_BYTES: u32 = 4096;
+
 /// What every thread of a run needs to know.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -28,8 +32,12 @@ pub(crate) struct Plan {
     pub(crate) topics: Vec<TopicName>,
     /// How many of the topics each subscriber subscribes to.
     topics_each: u32,
-    /// How many subscribers each topic has.
+    /// How many subscribers each topic has, without stuck ones.
     audience: Vec<u64>,
+    /// How many subscribers are stuck: the last ones.
+    pub(crate) stuck: u32,
+    /// How long the last deliveries may take.
+    pub(crate) grace: Duration,
     pub(crate) schedule: Schedule,
     /// Of one payload, in bytes.
     pub(crate) size: usize,
@@ -75,7 +83,7 @@ impl Plan {
     /// # Errors
     /// Says which argument is out of bounds.
     pub(crate) fn new(load: &Load<'_>, server: ServerAddress) -> anyhow::Result<Self> {
-        let Load { common, schedule: timing, .. } = *load;
+        let Load { common, schedule: timing, .. } = load;
         let within = |what: &str, value: u32, max: u32| {
             ensure!((1..=max).contains(&value), "{what} must be 1 to {max}, not {value}");
             Ok(())
@@ -83,7 +91,6 @@ impl Plan {
         within("--subscribers", load.subscribers, u32::MAX)?;
         within("--topics", load.topics, TOPICS_MAX)?;
         within("--topics-each", load.topics_each, load.topics)?;
-        within("--publishers", load.publishers, PUBLISHERS_MAX)?;
         within("--threads", common.threads(), 1024)?;
         within("--source-addresses", common.source_addresses, SOURCE_ADDRESSES_MAX)?;
         ensure!(
@@ -100,8 +107,14 @@ impl Plan {
         // A namespace and a run of its own: neither another run nor history comes in between.
         let run = run_id();
         let topic = |n| common.target.topic(run, n);
-        let schedule = Schedule::new(load.rate, load.publishers, load.topics, timing.warmup, timing.duration)
-            .map_err(anyhow::Error::msg)?;
+        let schedule = match load.rate {
+            Some(rate) => {
+                within("--publishers", load.publishers, PUBLISHERS_MAX)?;
+                Schedule::new(rate, load.publishers, load.topics, timing.warmup, timing.duration)
+                    .map_err(anyhow::Error::msg)?
+            }
+            None => Schedule::empty(),
+        };
         let mut plan = Self {
             target: common.target,
             secret: common.secret.clone(),
@@ -111,13 +124,15 @@ impl Plan {
             topics: (0..load.topics).map(topic).collect(),
             topics_each: load.topics_each,
             audience: Vec::new(),
+            stuck: load.stuck,
+            grace: timing.grace,
             schedule,
             size: timing.size,
             threads: common.threads().min(load.subscribers),
             source_addresses: common.source_addresses,
         };
         let mut audience = vec![0; plan.topics.len()];
-        for topic in (0..plan.subscribers).flat_map(|n| plan.topics_of_subscriber(n)) {
+        for topic in (0..plan.subscribers - plan.stuck).flat_map(|n| plan.topics_of_subscriber(n)) {
             audience[topic as usize] += 1;
         }
         plan.audience = audience;
@@ -156,7 +171,18 @@ impl Plan {
         chosen.into_iter().collect()
     }
 
-    /// How many subscribers a topic has.
+    /// Whether subscriber `n` reads nothing until it is woken up.
+    pub(crate) fn is_stuck(&self, n: u32) -> bool {
+        n >= self.subscribers - self.stuck
+    }
+
+    /// What the kernel may hold of what connection `n` has not read, where that is not its own choice.
+    pub(crate) fn receive_buffer_bytes(&self, n: u64) -> Option<u32> {
+        (self.stuck > 0 && (n as u32) < self.subscribers && self.is_stuck(n as u32))
+            .then_some(STUCK_RECEIVE_BUFFER_BYTES)
+    }
+
+    /// How many subscribers a topic has that read all along.
     pub(crate) fn subscribers_of_topic(&self, topic: u32) -> u64 {
         self.audience[topic as usize]
     }

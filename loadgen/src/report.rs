@@ -1,10 +1,13 @@
 //! What came of a run, for people and for programs.
 
+mod sections;
+mod sections_text;
 mod text;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+pub use self::sections::{Connects, FindMax, Idle, Ingest, MemoryOverTime, Resume, Step, Stuck};
 use crate::process::Usage;
 
 /// What came of a run. All in base units: seconds, bytes, counts.
@@ -41,6 +44,24 @@ pub struct Report {
     pub loadgen: OwnUsage,
     /// What the broker used meanwhile, where its process is known.
     pub server: Option<ServerUsage>,
+    /// What connections cost that do nothing: scenario `idle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Idle>,
+    /// Connections that came and left: scenario `connect`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connects: Option<Connects>,
+    /// Subscribers that read nothing: scenario `stuck`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<Stuck>,
+    /// Publications as fast as they are acknowledged: scenario `ingest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingest: Option<Ingest>,
+    /// Subscribers that were cut off and came back: scenario `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+    /// The rates that were tried: `--find-max`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find_max: Option<FindMax>,
     /// What went wrong, in words.
     pub troubles: Vec<Trouble>,
     /// Why the figures may not be worth much.
@@ -77,7 +98,7 @@ pub struct Config {
 }
 
 /// What the publishers did.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     /// How many measured publications were sent.
     pub count: u64,
@@ -192,6 +213,35 @@ impl ServerUsage {
 }
 
 impl Report {
+    /// Of a run of which nothing is known yet.
+    pub(crate) fn new(scenario: &str, config: Config) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            config,
+            published: Published::default(),
+            delivered: 0,
+            delivered_per_second: 0.0,
+            lost: 0,
+            duplicates: 0,
+            out_of_order: 0,
+            gaps: 0,
+            strays: 0,
+            disconnected: 0,
+            latency_seconds: None,
+            sent_late_seconds: None,
+            loadgen: OwnUsage { cpu_seconds: 0.0, busiest_thread: 0.0 },
+            server: None,
+            idle: None,
+            connects: None,
+            stuck: None,
+            ingest: None,
+            resume: None,
+            find_max: None,
+            troubles: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// The report as one JSON object with a line end.
     pub fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).expect("all keys are text");
@@ -250,6 +300,12 @@ pub(crate) mod tests {
                 anonymous_bytes: 15_728_640,
                 anonymous_before_bytes: 5_242_880,
             }),
+            idle: None,
+            connects: None,
+            stuck: None,
+            ingest: None,
+            resume: None,
+            find_max: None,
             troubles: vec![Trouble { what: "subscriber closed by the broker with 4508".into(), count: 7 }],
             warnings: vec!["the load generator was busy".into()],
         }

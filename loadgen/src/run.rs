@@ -23,6 +23,7 @@ const PAUSE_CONFIRMED: Duration = Duration::from_millis(20);
 const PAUSE_UNCONFIRMED: Duration = Duration::from_millis(200);
 /// How long to go on reading when all is there: it might come twice.
 const AFTERMATH: Duration = Duration::from_millis(50);
+
 /// A run under way.
 pub(crate) struct Run {
     plan: Arc<Plan>,
@@ -33,7 +34,19 @@ pub(crate) struct Run {
     publisher: Thread<Published>,
     subscribed: Vec<Counter>,
     delivered: Vec<Counter>,
+    woken: Vec<Counter>,
+    /// How often to look at the server's memory, and what was seen.
+    sampling: Option<Sampling>,
     publishing: publisher::Progress,
+}
+
+/// The server's own memory over time.
+struct Sampling {
+    every: Duration,
+    /// When to look next.
+    next_ns: u64,
+    /// Since the first measured publication, in seconds, and bytes.
+    samples: Vec<(f64, u64)>,
 }
 
 /// What was used between the first measured publication and the last delivery.
@@ -43,6 +56,8 @@ pub(crate) struct Measured {
     pub(crate) server: Option<(Usage, Usage)>,
     /// When the first measured publication was due.
     pub(crate) from_ns: u64,
+    /// The server's own memory, where it was [sampled](Run::sample_memory).
+    pub(crate) samples: Vec<(f64, u64)>,
 }
 
 /// What all threads together have seen.
@@ -58,11 +73,12 @@ impl Run {
     pub(crate) fn start(plan: Arc<Plan>, server_pids: Vec<u32>, quiet: bool) -> anyhow::Result<Self> {
         let (phase, follower) = watch::channel(Phase::Connecting);
         let counters = || (0..plan.threads).map(|_| Counter::default()).collect::<Vec<_>>();
-        let (subscribed, delivered) = (counters(), counters());
+        let (subscribed, delivered, woken) = (counters(), counters(), counters());
         let mut readers = Vec::new();
-        for (thread, (subscribed, delivered)) in (0..).zip(subscribed.iter().zip(&delivered)) {
-            let (subscribed, delivered) = (subscribed.clone(), delivered.clone());
-            let group = Group { plan: plan.clone(), thread, subscribed, delivered };
+        for thread in 0..plan.threads {
+            let [subscribed, delivered, woken] =
+                [&subscribed, &delivered, &woken].map(|counters| counters[thread as usize].clone());
+            let group = Group { plan: plan.clone(), thread, subscribed, delivered, woken };
             let phase = follower.clone();
             let work = move || subscriber::run(group, phase);
             readers.push(Thread::spawn(format!("reader-{thread}"), follower.clone(), work)?);
@@ -73,7 +89,25 @@ impl Run {
             move || publisher::run(plan, publishing, phase)
         };
         let publisher = Thread::spawn("publisher".into(), follower, work)?;
-        Ok(Self { plan, server_pids, quiet, phase, readers, publisher, subscribed, delivered, publishing })
+        Ok(Self {
+            plan,
+            server_pids,
+            quiet,
+            phase,
+            readers,
+            publisher,
+            subscribed,
+            delivered,
+            woken,
+            sampling: None,
+            publishing,
+        })
+    }
+
+    /// Looks at the server's memory so often while the schedule runs, where its process is known.
+    pub(crate) fn sample_memory(&mut self, every: Duration) {
+        let sampling = Sampling { every, next_ns: 0, samples: Vec::new() };
+        self.sampling = (!self.server_pids.is_empty()).then_some(sampling);
     }
 
     /// Waits until everybody is connected and subscribed.
@@ -105,6 +139,9 @@ impl Run {
         self.wait_until(from_ns, start_ns, &bar).await?;
         self.phase.send_replace(Phase::Measuring);
         let (own_before, server_before) = (own_cpu_time(), self.server_usage()?);
+        if let Some(sampling) = &mut self.sampling {
+            sampling.next_ns = from_ns;
+        }
         self.wait_until(end_ns, start_ns, &bar).await?;
         self.phase.send_replace(Phase::Draining);
         let last_ns = end_ns + grace.as_nanos() as u64;
@@ -114,7 +151,18 @@ impl Run {
         }
         sleep(AFTERMATH).await;
         let own_cpu = own_cpu_time() - own_before;
-        Ok(Measured { own_cpu, server: server_before.zip(self.server_usage()?), from_ns })
+        let samples = self.sampling.take().map_or_else(Vec::new, |sampling| sampling.samples);
+        Ok(Measured { own_cpu, server: server_before.zip(self.server_usage()?), from_ns, samples })
+    }
+
+    /// Wakes the stuck subscribers and waits until they have read all there is, or no more comes.
+    pub(crate) async fn wake(&mut self) -> anyhow::Result<()> {
+        self.phase.send_replace(Phase::Waking);
+        while sum(&self.woken) < u64::from(self.plan.stuck) {
+            self.check_alive()?;
+            sleep(TICK).await;
+        }
+        Ok(())
     }
 
     /// Ends all threads and adds up what they have seen.
@@ -137,10 +185,22 @@ impl Run {
                 return Ok(());
             }
             self.check_alive()?;
+            self.sample(now)?;
             let delivered = Unit::Count.show(sum(&self.delivered) as f64);
             bar.ran(Duration::from_nanos(now.saturating_sub(start_ns)), format!("{delivered} delivered"));
             sleep(TICK.min(Duration::from_nanos(time_ns - now))).await;
         }
+    }
+
+    fn sample(&mut self, now: u64) -> anyhow::Result<()> {
+        let Some(Sampling { every, next_ns, samples }) = &mut self.sampling else { return Ok(()) };
+        if *next_ns > 0 && now >= *next_ns {
+            let from_ns = *next_ns - samples.len() as u64 * every.as_nanos() as u64;
+            let bytes = Usage::of(&self.server_pids)?.anonymous_bytes;
+            samples.push((now.saturating_sub(from_ns) as f64 / 1e9, bytes));
+            *next_ns += every.as_nanos() as u64;
+        }
+        Ok(())
     }
 
     /// Whether all has been published and delivered.

@@ -1,9 +1,12 @@
 //! The scenarios: what each asks of a broker, and how it is measured.
 
+pub(crate) mod connect;
 pub(crate) mod fanout;
+pub(crate) mod idle;
 pub(crate) mod mesh;
 pub(crate) mod rooms;
 pub(crate) mod steady;
+pub(crate) mod stuck;
 
 use std::time::Duration;
 
@@ -40,9 +43,11 @@ pub(crate) struct Load<'a> {
     pub(crate) topics_each: u32,
     /// How many connections publish; publishers and topics take turns.
     pub(crate) publishers: u32,
-    /// Publications a second in all.
-    pub(crate) rate: f64,
-    pub(crate) schedule: &'a ScheduleArgs,
+    /// How many of the subscribers read nothing until all is over.
+    pub(crate) stuck: u32,
+    /// Publications a second in all; none where there is no schedule.
+    pub(crate) rate: Option<f64>,
+    pub(crate) schedule: ScheduleArgs,
     pub(crate) common: &'a CommonArgs,
 }
 
@@ -55,9 +60,12 @@ pub(crate) struct Load<'a> {
 /// If `command` is no scenario.
 pub async fn measure(command: &Command) -> anyhow::Result<Report> {
     match command {
+        Command::Connect(args) => connect::run(args).await,
         Command::Fanout(args) => steady::run(&args.load()).await,
+        Command::Idle(args) => idle::run(args).await,
         Command::Rooms(args) => steady::run(&args.load()?).await,
         Command::Mesh(args) => steady::run(&args.load()?).await,
+        Command::Stuck(args) => stuck::run(args).await,
         Command::Broker(_) | Command::Floor(_) => panic!("a server is no scenario"),
     }
 }

@@ -54,9 +54,20 @@ impl Schedule {
         Ok(schedule)
     }
 
+    /// Nothing at all.
+    pub(crate) fn empty() -> Self {
+        Self { rate: 1.0, publishers: 1, topics: 1, warmup_count: 0, count: 0 }
+    }
+
     /// How many there are, warm-up included.
     pub(crate) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// How many go to this topic, warm-up included.
+    pub(crate) fn count_of_topic(&self, topic: u32) -> u64 {
+        let topics = u64::from(self.topics);
+        self.count / topics + u64::from(u64::from(topic) < self.count % topics)
     }
 
     /// How many are measured: the last ones.
@@ -154,6 +165,10 @@ mod tests {
                 *sequence += 1;
             }
             assert_eq!(next.len() as u64, schedule.pairs());
+            for topic in 0..topics {
+                let counted = next.iter().filter(|((_, of), _)| *of == topic).map(|(_, (_, count))| *count);
+                assert_eq!(counted.map(u64::from).sum::<u64>(), schedule.count_of_topic(topic));
+            }
             let common = schedule.common();
             assert!(next.keys().all(|(publisher, topic)| publisher % common == topic % common));
             assert_eq!(next.len() as u32, publishers * topics / common);

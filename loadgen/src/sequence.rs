@@ -41,6 +41,11 @@ impl Sequence {
         if self.fill(n) { Arrival::Late } else { Arrival::Duplicate }
     }
 
+    /// One more than the highest number that has arrived.
+    pub(crate) fn next(&self) -> u32 {
+        self.next
+    }
+
     /// Whether `n` was missing; it no longer is.
     fn fill(&mut self, n: u32) -> bool {
         let Some(holes) = &mut self.holes else { return false };

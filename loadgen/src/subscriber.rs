@@ -1,5 +1,7 @@
 //! The subscribers of one thread: each reads all it gets and holds it against what it expects.
 
+mod stuck;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub(crate) use self::stuck::Woken;
 use crate::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
 use crate::plan::Plan;
 use crate::tally::{Expectation, Tally};
@@ -28,6 +31,8 @@ pub(crate) struct Group {
     pub(crate) subscribed: Counter,
     /// How many deliveries have been counted.
     pub(crate) delivered: Counter,
+    /// How many of the stuck ones have woken up and read what there was.
+    pub(crate) woken: Counter,
 }
 
 /// Subscribes this thread's share of the subscribers and reads until the run is done.
@@ -44,7 +49,10 @@ pub(crate) async fn run(group: Group, mut phase: watch::Receiver<Phase>) -> anyh
     });
     let mut subscribers = JoinSet::new();
     for n in (first..end).step_by(step as usize) {
-        subscribers.spawn_local(subscriber(n, shared.clone()));
+        match shared.group.plan.is_stuck(n) {
+            true => subscribers.spawn_local(stuck::live(n, shared.clone(), phase.clone())),
+            false => subscribers.spawn_local(live(n, shared.clone())),
+        };
     }
     let done = async {
         phase.wait_for(|phase| *phase == Phase::Done).await.context("the run was given up")?;
@@ -70,23 +78,21 @@ struct Shared {
     tally: RefCell<Tally>,
 }
 
-/// One subscriber's life. It fails only while it is not subscribed.
-async fn subscriber(n: u32, shared: Rc<Shared>) -> anyhow::Result<()> {
-    let mut subscriber = {
-        let _permit = shared.opening.acquire().await.expect("it is never closed");
-        let opened = timeout(CONNECT_TIMEOUT, Subscriber::open(n, &shared)).await;
-        opened.with_context(|| format!("subscribing takes longer than {CONNECT_TIMEOUT:?}"))??
-    };
+impl Shared {
+    /// Notes that a subscriber did not stay connected.
+    fn disconnected(&self, ended: &Ended) {
+        let mut tally = self.tally.borrow_mut();
+        tally.disconnected += 1;
+        tally.troubles.count(&format!("subscriber {ended}"));
+    }
+}
+
+/// The life of a subscriber that reads all along. It fails only while it is not subscribed.
+async fn live(n: u32, shared: Rc<Shared>) -> anyhow::Result<()> {
+    let mut subscriber = Subscriber::open_in_turn(n, &shared).await?;
     shared.group.subscribed.add(1);
-    let ended = loop {
-        if let Err(ended) = subscriber.read(&shared).await {
-            break ended;
-        }
-        shared.group.delivered.set(shared.tally.borrow().delivered);
-    };
-    let mut tally = shared.tally.borrow_mut();
-    tally.disconnected += 1;
-    tally.troubles.count(&format!("subscriber {ended}"));
+    let ended = subscriber.read_on(&shared).await;
+    shared.disconnected(&ended);
     Ok(())
 }
 
@@ -98,6 +104,13 @@ struct Subscriber {
 }
 
 impl Subscriber {
+    /// Subscribes when not too many do so already.
+    async fn open_in_turn(n: u32, shared: &Shared) -> anyhow::Result<Self> {
+        let _permit = shared.opening.acquire().await.expect("it is never closed");
+        let opened = timeout(CONNECT_TIMEOUT, Self::open(n, shared)).await;
+        opened.with_context(|| format!("subscribing takes longer than {CONNECT_TIMEOUT:?}"))?
+    }
+
     async fn open(n: u32, shared: &Shared) -> anyhow::Result<Self> {
         let plan = &shared.group.plan;
         let topics = plan.topics_of_subscriber(n);
@@ -111,6 +124,16 @@ impl Subscriber {
             subscriber.read(shared).await.context("cannot subscribe")?;
         }
         Ok(subscriber)
+    }
+
+    /// Reads until the connection ends.
+    async fn read_on(&mut self, shared: &Shared) -> Ended {
+        loop {
+            if let Err(ended) = self.read(shared).await {
+                return ended;
+            }
+            shared.group.delivered.set(shared.tally.borrow().delivered);
+        }
     }
 
     async fn read(&mut self, shared: &Shared) -> Result<(), Ended> {

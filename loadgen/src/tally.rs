@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::payload::Stamp;
+use crate::report::Trouble;
 use crate::sequence::{Arrival, Sequence};
+use crate::subscriber::Woken;
 
 /// Longest latency told apart from longer ones: a minute, in nanoseconds.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
@@ -33,6 +35,8 @@ pub(crate) struct Tally {
     pub(crate) strays: u64,
     /// Connections that ended before their time.
     pub(crate) disconnected: u64,
+    /// What stuck subscribers found; all other figures are those of the others.
+    pub(crate) woken: Woken,
     pub(crate) troubles: Troubles,
     /// When the last counted delivery was read.
     pub(crate) last_delivery_ns: u64,
@@ -48,6 +52,7 @@ impl Tally {
             gaps: 0,
             strays: 0,
             disconnected: 0,
+            woken: Woken::default(),
             troubles: Troubles::default(),
             last_delivery_ns: 0,
         }
@@ -62,6 +67,7 @@ impl Tally {
         self.gaps += other.gaps;
         self.strays += other.strays;
         self.disconnected += other.disconnected;
+        self.woken.add(&other.woken);
         self.troubles.add(&other.troubles);
         self.last_delivery_ns = self.last_delivery_ns.max(other.last_delivery_ns);
     }
@@ -85,6 +91,11 @@ impl Troubles {
     /// Each trouble with how often it came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0.iter().map(|(what, times)| (what.as_str(), *times))
+    }
+
+    /// As a report says them.
+    pub(crate) fn to_report(&self) -> Vec<Trouble> {
+        self.iter().map(|(what, count)| Trouble { what: what.to_owned(), count }).collect()
     }
 
     fn count_times(&mut self, what: &str, times: u64) {
@@ -121,10 +132,19 @@ impl Expectation {
         belongs.then(|| &mut self.sequences[at * each as usize + (publisher / self.common) as usize])
     }
 
+    /// What the arrival of a publication is; nothing where it is none of this subscriber's.
+    pub(crate) fn arrived(&mut self, stamp: Stamp) -> Option<Arrival> {
+        Some(self.sequence(stamp)?.arrived(stamp.sequence))
+    }
+
+    /// How many publications have arrived, or were left out before one that has.
+    pub(crate) fn seen(&self) -> u64 {
+        self.sequences.iter().map(|sequence| u64::from(sequence.next())).sum()
+    }
+
     /// Holds a delivery read at `now_ns` against what was expected.
     pub(crate) fn check(&mut self, stamp: Stamp, now_ns: u64, tally: &mut Tally) {
-        let Some(sequence) = self.sequence(stamp) else { return tally.strays += 1 };
-        let arrival = sequence.arrived(stamp.sequence);
+        let Some(arrival) = self.arrived(stamp) else { return tally.strays += 1 };
         if !stamp.measured {
             return;
         }

@@ -20,6 +20,8 @@ pub(crate) enum Phase {
     Measuring,
     /// The schedule is over; the last deliveries are under way.
     Draining,
+    /// The stuck subscribers wake up and read.
+    Waking,
     /// Say goodbye and report.
     Done,
 }

@@ -27,9 +27,12 @@ impl Unit {
 
     /// Writes a number in base units with the unit that suits its size.
     pub(crate) fn show(self, value: f64) -> String {
+        if value < 0.0 {
+            return format!("-{}", self.show(-value));
+        }
         match self {
             Self::Bytes => match value {
-                0.0..1024.0 => format!("{value} B"),
+                0.0..1024.0 => format!("{value:.0} B"),
                 1024.0..1_048_576.0 => format!("{:.1} KiB", value / 1024.0),
                 1_048_576.0..1_073_741_824.0 => format!("{:.1} MiB", value / 1_048_576.0),
                 _ => format!("{:.2} GiB", value / 1_073_741_824.0),
@@ -116,6 +119,7 @@ mod tests {
             (Unit::Count, 0.5, "0.50"),
             (Unit::Bytes, 20_971_520.0, "20.0 MiB"),
             (Unit::Bytes, 128.0, "128 B"),
+            (Unit::Bytes, -1536.0, "-1.5 KiB"),
         ] {
             assert_eq!(unit.show(value), text);
         }

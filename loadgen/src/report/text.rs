@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::{Config, OwnUsage, Published, Quantiles, Report, Trouble};
+use super::sections_text::Section;
+use super::{Config, Published, Quantiles, Report, ServerUsage, Trouble};
 use crate::unit::Unit;
 
 /// Columns of a table: a name, a number, what is to be said about it.
-struct Row<'a>(&'a str, String, String);
+pub(super) struct Row(pub(super) &'static str, pub(super) String, pub(super) String);
 
-impl fmt::Display for Row<'_> {
+impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name, number, remark) = self;
         let line = format!("{name:<16}{number:>14}  {remark}");
@@ -16,33 +17,47 @@ impl fmt::Display for Row<'_> {
     }
 }
 
+pub(super) fn count(count: u64) -> String {
+    Unit::Count.show(count as f64)
+}
+
+pub(super) fn seconds(seconds: f64) -> String {
+    Unit::Seconds.show(seconds)
+}
+
+pub(super) fn bytes(bytes: f64) -> String {
+    Unit::Bytes.show(bytes)
+}
+
+/// So many a second.
+pub(super) fn rate(per_second: f64) -> String {
+    format!("{}/s", Unit::Count.show(per_second))
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |count: u64| Unit::Count.show(count as f64);
-        write!(f, "{}: {}", self.scenario, self.config)?;
-        let Published { count: sent, per_second, offered_per_second, errors } = &self.published;
-        let rates =
-            format!("{}/s of {}/s", Unit::Count.show(*per_second), Unit::Count.show(*offered_per_second));
-        let delivered_rate = format!("{}/s", Unit::Count.show(self.delivered_per_second));
-        let announced = match self.gaps {
-            0 => String::new(),
-            gaps => format!("the broker announced {} as missed", count(gaps)),
-        };
-        let none = String::new;
-        for row in [
-            Row("published", count(*sent), rates),
-            Row("publish errors", count(*errors), none()),
-            Row("delivered", count(self.delivered), delivered_rate),
-            Row("lost", count(self.lost), announced),
-            Row("duplicates", count(self.duplicates), none()),
-            Row("out of order", count(self.out_of_order), none()),
-            Row("strays", count(self.strays), none()),
-            Row("disconnected", count(self.disconnected), none()),
+        writeln!(f, "{}: {}", self.scenario, self.config)?;
+        // The first section begins the table, the others stand apart.
+        let mut apart = false;
+        for rows in [
+            self.deliveries(),
+            self.latencies(),
+            self.idle.as_ref().map_or_else(Vec::new, Section::rows),
+            self.connects.as_ref().map_or_else(Vec::new, Section::rows),
+            self.ingest.as_ref().map_or_else(Vec::new, Section::rows),
+            self.stuck.as_ref().map_or_else(Vec::new, Section::rows),
+            self.resume.as_ref().map_or_else(Vec::new, Section::rows),
+            self.usage(),
         ] {
-            write!(f, "{row}")?;
+            if apart && !rows.is_empty() {
+                writeln!(f)?;
+            }
+            apart |= !rows.is_empty();
+            rows.iter().try_for_each(|row| write!(f, "{row}"))?;
         }
-        self.fmt_times(f)?;
-        self.fmt_usage(f)?;
+        if let Some(find_max) = &self.find_max {
+            write!(f, "\n{find_max}")?;
+        }
         for Trouble { what, count } in &self.troubles {
             writeln!(f, "trouble: {what} ({count} times)")?;
         }
@@ -51,79 +66,103 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    fn fmt_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(latency) = &self.latency_seconds else { return Ok(()) };
-        let Quantiles { p50, p90, p99, p99_9, p99_99, max } = *latency;
-        writeln!(f)?;
-        for (name, seconds) in [
-            ("latency p50", p50),
-            ("latency p90", p90),
-            ("latency p99", p99),
-            ("latency p99.9", p99_9),
-            ("latency p99.99", p99_99),
-            ("latency max", max),
-        ] {
-            let of_this = match &self.sent_late_seconds {
-                Some(late) if name == "latency p99" => {
-                    format!("sent late p99 {}", Unit::Seconds.show(late.p99))
-                }
-                Some(late) if name == "latency max" => {
-                    format!("sent late max {}", Unit::Seconds.show(late.max))
-                }
-                _ => String::new(),
-            };
-            write!(f, "{}", Row(name, Unit::Seconds.show(seconds), of_this))?;
+    /// Nothing where nothing was published by a schedule.
+    fn deliveries(&self) -> Vec<Row> {
+        if self.config.rate == 0.0 {
+            return Vec::new();
         }
-        Ok(())
+        let Published { count: sent, per_second, offered_per_second, errors } = self.published;
+        let rates = format!("{} of {}", rate(per_second), rate(offered_per_second));
+        let announced = match self.gaps {
+            0 => String::new(),
+            gaps => format!("the broker announced {} as missed", count(gaps)),
+        };
+        let none = String::new;
+        vec![
+            Row("published", count(sent), rates),
+            Row("publish errors", count(errors), none()),
+            Row("delivered", count(self.delivered), rate(self.delivered_per_second)),
+            Row("lost", count(self.lost), announced),
+            Row("duplicates", count(self.duplicates), none()),
+            Row("out of order", count(self.out_of_order), none()),
+            Row("strays", count(self.strays), none()),
+            Row("disconnected", count(self.disconnected), none()),
+        ]
     }
 
-    fn fmt_usage(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f)?;
-        let OwnUsage { cpu_seconds, busiest_thread } = self.loadgen;
-        let busiest = format!("busiest thread {:.0}%", 100.0 * busiest_thread);
-        write!(f, "{}", Row("own CPU", Unit::Seconds.show(cpu_seconds), busiest))?;
-        let Some(server) = &self.server else { return Ok(()) };
-        let each = match (server.cpu_seconds_per_delivery, server.user_seconds_per_delivery) {
-            (Some(all), Some(user)) => {
-                let [all, user, system] = [all, user, all - user].map(|time| Unit::Seconds.show(time));
-                format!("{all} a delivery: {user} user, {system} system")
-            }
-            _ => String::new(),
+    fn latencies(&self) -> Vec<Row> {
+        let Some(latency) = &self.latency_seconds else { return Vec::new() };
+        let late = |what: &str, of: fn(&Quantiles) -> f64| match &self.sent_late_seconds {
+            Some(late) => format!("sent late {what} {}", seconds(of(late))),
+            None => String::new(),
         };
-        write!(f, "{}", Row("server CPU", Unit::Seconds.show(server.cpu_seconds), each))?;
-        let [rss, rss_before, own, own_before] = [
-            server.rss_bytes,
-            server.rss_before_bytes,
-            server.anonymous_bytes,
-            server.anonymous_before_bytes,
+        vec![
+            Row("latency p50", seconds(latency.p50), String::new()),
+            Row("latency p90", seconds(latency.p90), String::new()),
+            Row("latency p99", seconds(latency.p99), late("p99", |late| late.p99)),
+            Row("latency p99.9", seconds(latency.p99_9), String::new()),
+            Row("latency p99.99", seconds(latency.p99_99), String::new()),
+            Row("latency max", seconds(latency.max), late("max", |late| late.max)),
         ]
-        .map(|bytes| Unit::Bytes.show(bytes as f64));
-        let of = match server.processes {
+    }
+
+    fn usage(&self) -> Vec<Row> {
+        let busiest = format!("busiest thread {:.0}%", 100.0 * self.loadgen.busiest_thread);
+        let mut rows = vec![Row("own CPU", seconds(self.loadgen.cpu_seconds), busiest)];
+        if let Some(server) = &self.server {
+            rows.extend(server.rows());
+        }
+        rows
+    }
+}
+
+impl ServerUsage {
+    fn rows(&self) -> [Row; 2] {
+        let each =
+            [self.cpu_seconds_per_delivery, self.user_seconds_per_delivery, self.system_seconds_per_delivery];
+        let cpu = match each {
+            [Some(all), Some(user), Some(system)] => {
+                format!("{} a delivery: {} user, {} system", seconds(all), seconds(user), seconds(system))
+            }
+            _ => format!("{} user, {} system", seconds(self.user_seconds), seconds(self.system_seconds)),
+        };
+        let of = match self.processes {
             0 | 1 => String::new(),
             processes => format!("; of {processes} processes"),
         };
-        let remark = format!("{rss_before} before; its own {own}, {own_before} before{of}");
-        write!(f, "{}", Row("server memory", rss, remark))
+        let memory = format!(
+            "{} before; its own {}, {} before{of}",
+            bytes(self.rss_before_bytes as f64),
+            bytes(self.anonymous_bytes as f64),
+            bytes(self.anonymous_before_bytes as f64),
+        );
+        [
+            Row("server CPU", seconds(self.cpu_seconds), cpu),
+            Row("server memory", bytes(self.rss_bytes as f64), memory),
+        ]
     }
 }
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let some = |count: u32, one: &str| {
-            format!("{} {one}{}", Unit::Count.show(count.into()), if count == 1 { "" } else { "s" })
+        let some = |number: u32, one: &str| {
+            format!("{} {one}{}", count(number.into()), if number == 1 { "" } else { "s" })
         };
-        let each =
-            if self.topics_each == 1 { String::new() } else { format!(" ({} each)", self.topics_each) };
-        writeln!(
-            f,
-            "{}, {}{each}, {}; {} publications/s of {} bytes for {}",
-            some(self.subscribers, "subscriber"),
-            some(self.topics, "topic"),
-            some(self.publishers, "publisher"),
-            Unit::Count.show(self.rate),
-            self.size_bytes,
-            Unit::Seconds.show(self.duration_seconds),
-        )?;
-        writeln!(f, "{} at {}: {}\n", self.target, self.url, self.server)
+        let each = match self.topics_each {
+            0 | 1 => String::new(),
+            topics => format!(" ({topics} each)"),
+        };
+        write!(f, "{}, {}{each}", some(self.subscribers, "subscriber"), some(self.topics, "topic"))?;
+        if self.publishers > 0 {
+            write!(f, ", {}", some(self.publishers, "publisher"))?;
+        }
+        if self.rate > 0.0 {
+            write!(f, "; {} publications/s", Unit::Count.show(self.rate))?;
+        }
+        if self.publishers > 0 {
+            write!(f, " of {} bytes", self.size_bytes)?;
+        }
+        writeln!(f, " for {}", seconds(self.duration_seconds))?;
+        writeln!(f, "{} at {}: {}", self.target, self.url, self.server)
     }
 }

@@ -36,8 +36,9 @@ impl FanoutArgs {
             topics: self.topics,
             topics_each: 1,
             publishers: self.publishers,
-            rate: self.rate,
-            schedule: &self.schedule,
+            stuck: 0,
+            rate: Some(self.rate),
+            schedule: self.schedule.clone(),
             common: &self.common,
         }
     }

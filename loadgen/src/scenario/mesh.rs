@@ -42,8 +42,9 @@ impl MeshArgs {
             topics: self.topics,
             topics_each: self.topics_each,
             publishers: self.publishers,
-            rate: self.rate,
-            schedule: &self.schedule,
+            stuck: 0,
+            rate: Some(self.rate),
+            schedule: self.schedule.clone(),
             common: &self.common,
         })
     }

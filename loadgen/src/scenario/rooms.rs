@@ -35,8 +35,9 @@ impl RoomsArgs {
             topics: self.rooms,
             topics_each: 1,
             publishers: self.rooms,
-            rate: self.rate,
-            schedule: &self.schedule,
+            stuck: 0,
+            rate: Some(self.rate),
+            schedule: self.schedule.clone(),
             common: &self.common,
         })
     }

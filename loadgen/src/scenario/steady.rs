@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Load;
 use crate::limits;
 use crate::plan::{Plan, ServerAddress};
-use crate::report::{self, OwnUsage, Quantiles, Report, ServerUsage, Trouble};
+use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage};
 use crate::run::{Measured, Outcome, Run};
 use crate::server::Server;
 
@@ -46,25 +46,9 @@ pub(crate) fn compile(
     // Rates run over the time that was planned, or longer where the last one came later.
     let planned_ns = plan.schedule.end_ns() - plan.schedule.measured_from_ns();
     let seconds = |last_ns: u64| planned_ns.max(last_ns.saturating_sub(measured.from_ns)) as f64 / 1e9;
-    let troubles = tally.troubles.iter().chain(published.troubles.iter());
     let usage = measured.server.as_ref();
     Report {
-        scenario: load.scenario.to_owned(),
-        config: report::Config {
-            target: plan.target.name().to_owned(),
-            url: server.url.clone(),
-            server: server.how.clone(),
-            subscribers: plan.subscribers,
-            topics: load.topics,
-            topics_each: load.topics_each,
-            publishers: plan.publishers,
-            rate: load.rate,
-            size_bytes: plan.size,
-            duration_seconds: load.schedule.duration.as_secs_f64(),
-            warmup_seconds: load.schedule.warmup.as_secs_f64(),
-            threads: plan.threads,
-        },
-        published: report::Published {
+        published: Published {
             count: published.sent,
             per_second: published.sent as f64 / seconds(published.last_sent_ns),
             offered_per_second: plan.schedule.measured_count() as f64 / (planned_ns as f64 / 1e9),
@@ -83,8 +67,27 @@ pub(crate) fn compile(
         loadgen: OwnUsage { cpu_seconds: measured.own_cpu.as_secs_f64(), busiest_thread: *busiest_thread },
         server: usage
             .map(|(before, after)| ServerUsage::between(&server.pids, before, after, tally.delivered)),
-        troubles: troubles.map(|(what, count)| Trouble { what: what.to_owned(), count }).collect(),
+        troubles: [tally.troubles.to_report(), published.troubles.to_report()].concat(),
         warnings: busy_warning(*busiest_thread).into_iter().collect(),
+        ..Report::new(load.scenario, config(load, server, plan))
+    }
+}
+
+/// What was asked for, as the report says it.
+pub(crate) fn config(load: &Load<'_>, server: &Server, plan: &Plan) -> Config {
+    Config {
+        target: plan.target.name().to_owned(),
+        url: server.url.clone(),
+        server: server.how.clone(),
+        subscribers: load.subscribers,
+        topics: load.topics,
+        topics_each: load.topics_each,
+        publishers: load.publishers,
+        rate: load.rate.unwrap_or_default(),
+        size_bytes: plan.size,
+        duration_seconds: load.schedule.duration.as_secs_f64(),
+        warmup_seconds: load.schedule.warmup.as_secs_f64(),
+        threads: plan.threads,
     }
 }
 

@@ -5,3 +5,4 @@ mod liar;
 mod notices;
 mod peers;
 mod program;
+mod scenarios;

@@ -15,7 +15,7 @@ async fn try_run(lie: Lie, args: &str) -> anyhow::Result<Report> {
     measure(&format!("fanout --subscribers 3 --url {} {ARGS} {args}", liar.url)).await
 }
 
-async fn measure(line: &str) -> anyhow::Result<Report> {
+pub(crate) async fn measure(line: &str) -> anyhow::Result<Report> {
     let line = ["fanfare-loadgen"].into_iter().chain(line.split_whitespace());
     fanfare_loadgen::measure(&Cli::try_parse_from(line)?.command).await
 }

@@ -1,0 +1,120 @@
+//! Runs without a schedule: workers that do one thing after the other, as fast as the broker lets them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::clock::now_ns;
+use crate::plan::Plan;
+use crate::process::{Usage, own_cpu_time};
+use crate::progress::Bar;
+use crate::thread::{Counter, Phase, Thread};
+use crate::unit::Unit;
+
+/// How often the run is looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What a thread needs to know to do its work.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) plan: Arc<Plan>,
+    /// Which of the plan's threads this is.
+    pub(crate) thread: u32,
+    /// How many things it has done.
+    pub(crate) done: Counter,
+    /// Set to 1 when it is ready to begin.
+    pub(crate) ready: Counter,
+    /// Work begins with [`Phase::Running`], counts during [`Phase::Measuring`] and ends soon after it.
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Outcome<T> {
+    /// Of each thread.
+    pub(crate) results: Vec<T>,
+    /// How long was measured.
+    pub(crate) measured: Duration,
+    pub(crate) own_cpu: Duration,
+    /// Of the broker, before and after.
+    pub(crate) server: Option<(Usage, Usage)>,
+    /// Which share of the measured time the busiest thread was on a processor, 0 to 1.
+    pub(crate) busiest_thread: f64,
+}
+
+impl Worker {
+    /// Whether what is done now counts.
+    pub(crate) fn counts(&self) -> bool {
+        *self.phase.borrow() == Phase::Measuring
+    }
+
+    /// Whether it is time to end.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.phase.borrow() > Phase::Measuring
+    }
+
+    /// Returns when work may begin.
+    pub(crate) async fn begin(&self) {
+        self.ready.set(1);
+        // Nobody drives the run any more: `is_over` would not say so, but the thread is given up.
+        self.phase.clone().wait_for(|phase| *phase > Phase::Connecting).await.ok();
+    }
+}
+
+/// Lets each of the plan's threads do `work`, for `warmup` and then for `duration`, which is measured.
+///
+/// # Errors
+/// What `work` failed with before its time, or why the broker's processes cannot be measured.
+pub(crate) async fn run<T, W>(
+    plan: &Arc<Plan>,
+    server_pids: &[u32],
+    (warmup, duration): (Duration, Duration),
+    quiet: bool,
+    work: impl FnOnce(Worker) -> W + Clone + Send + 'static,
+) -> anyhow::Result<Outcome<T>>
+where
+    T: Send + 'static,
+    W: Future<Output = anyhow::Result<T>>,
+{
+    let (phase, follower) = watch::channel(Phase::Connecting);
+    let counters = || (0..plan.threads).map(|_| Counter::default()).collect::<Vec<_>>();
+    let (ready, done) = (counters(), counters());
+    let mut threads = Vec::new();
+    for thread in 0..plan.threads {
+        let (ready, done) = (ready[thread as usize].clone(), done[thread as usize].clone());
+        let worker = Worker { plan: plan.clone(), thread, done, ready, phase: follower.clone() };
+        let work = work.clone();
+        threads.push(Thread::spawn(format!("worker-{thread}"), follower.clone(), move || work(worker))?);
+    }
+    let usage = || (!server_pids.is_empty()).then(|| Usage::of(server_pids)).transpose();
+    let sum = |counters: &[Counter]| counters.iter().map(Counter::get).sum::<u64>();
+
+    while sum(&ready) < u64::from(plan.threads) {
+        threads.iter_mut().try_for_each(Thread::check_alive)?;
+        sleep(TICK).await;
+    }
+    phase.send_replace(Phase::Running { start_ns: now_ns() });
+    sleep(warmup).await;
+    let (own_before, server_before) = (own_cpu_time(), usage()?);
+    phase.send_replace(Phase::Measuring);
+    let start = Instant::now();
+    let bar = Bar::running(duration, quiet);
+    while start.elapsed() < duration {
+        threads.iter_mut().try_for_each(Thread::check_alive)?;
+        bar.ran(start.elapsed(), format!("{} done", Unit::Count.show(sum(&done) as f64)));
+        sleep(TICK.min(duration.saturating_sub(start.elapsed()))).await;
+    }
+    phase.send_replace(Phase::Draining);
+    let measured = start.elapsed();
+    let own_cpu = own_cpu_time() - own_before;
+    let server = server_before.zip(usage()?);
+    let (mut results, mut busiest_thread) = (Vec::new(), 0.0_f64);
+    for thread in threads {
+        let finished = thread.join().await?;
+        busiest_thread = busiest_thread.max(finished.busy);
+        results.push(finished.result);
+    }
+    Ok(Outcome { results, measured, own_cpu, server, busiest_thread })
+}

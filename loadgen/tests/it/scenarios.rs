@@ -1,0 +1,110 @@
+//! The scenarios that measure more than deliveries, against the real broker and brokers that lie.
+
+use fanfare::{Broker, Config};
+use fanfare_loadgen::{Report, Stuck};
+
+use crate::liar::{Liar, Lie};
+use crate::notices::measure;
+
+/// 200 publications in half a second; all of them are measured.
+const BURST: &str = "--rate 400 --duration 500ms --warmup 0s --grace 300ms --quiet";
+
+/// A run against the real broker in this process.
+async fn with_broker(args: &str) -> Report {
+    let broker = Broker::start(Config::for_tests()).await.expect("it starts");
+    let line = format!("{args} --url ws://{}/ws --quiet", broker.public_addr());
+    let report = measure(&line).await.expect("a report");
+    broker.stop().await;
+    report
+}
+
+async fn with_liar(lie: Lie, args: &str) -> Report {
+    let liar = Liar::start(lie).await;
+    measure(&format!("{args} --url {}", liar.url)).await.expect("a report")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_are_measured_before_and_after_a_burst() {
+    let pid = std::process::id();
+    let args = format!("idle --connections 200 --topics 2 --burst 10 --pause 10ms --server-pid {pid}");
+    let report = with_broker(&args).await;
+    // Each of the 20 publications goes to half of the connections.
+    assert_eq!((report.published.count, report.delivered, report.lost), (20, 2000, 0), "{report}");
+    let idle = report.idle.expect("it is about that");
+    assert_eq!(idle.connections, 201, "with the publisher");
+    let added = idle.after_burst_bytes as f64 - idle.before_bytes as f64;
+    assert_eq!(idle.bytes_per_connection_after_burst, added / 201.0);
+    assert!(idle.bytes_per_connection > 0.0, "broker and load generator share this process: {idle:?}");
+}
+
+#[tokio::test]
+async fn idle_connections_without_a_process_are_no_run_at_all() {
+    let error = measure("idle --url ws://127.0.0.1:1/ws --quiet").await.expect_err("no process");
+    assert!(error.to_string().ends_with("give its --server-pid"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_come_and_go() {
+    for target in ["fanfare", "fanfare-msgpack", "fanfare-raw"] {
+        let pid = std::process::id();
+        let args = format!(
+            "connect --concurrency 4 --topics 2 --duration 300ms --warmup 50ms --target {target} --server-pid {pid}"
+        );
+        let report = with_broker(&args).await;
+        let connects = report.connects.as_ref().expect("it is about that");
+        assert!(connects.count > 4, "each came back: {report}");
+        assert_eq!((connects.failed, report.troubles.len()), (0, 0), "{report}");
+        let (ready, closed) = (connects.ready_seconds.as_ref(), connects.closed_seconds.as_ref());
+        assert!(ready.expect("some").p50 < closed.expect("some").p50, "{report}");
+        assert!(connects.server_cpu_seconds_each.is_some(), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_cannot_subscribe_are_failures() {
+    let args = "connect --concurrency 2 --duration 100ms --warmup 0s --quiet";
+    let report = with_liar(Lie::RefuseSubscribers, args).await;
+    let connects = report.connects.expect("it is about that");
+    assert_eq!(connects.count, 0);
+    assert!(connects.failed >= 2);
+    assert_eq!(report.troubles[0].what, "connection: cannot subscribe: refused: forbidden: no");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stuck_subscribers_are_told_exactly_what_they_missed_and_others_miss_nothing() {
+    let pid = std::process::id();
+    // More than the kernel and the topic together keep for those that do not read.
+    let args = format!(
+        "stuck --subscribers 10 --share 20 --rate 200 --size 16000 --duration 1s --warmup 100ms --server-pid {pid}"
+    );
+    let report = with_broker(&args).await;
+    assert_eq!((report.delivered, report.lost, report.disconnected), (8 * 200, 0, 0), "{report}");
+    let stuck = report.stuck.as_ref().expect("it is about that");
+    assert_eq!((stuck.subscribers, stuck.delivered + stuck.missed), (2, 2 * 220), "{report}");
+    assert!(stuck.missed > 0, "the scenario is too small: {report}");
+    assert_eq!((stuck.told, stuck.lost), (stuck.missed, 0), "{report}");
+    assert_eq!((stuck.duplicates, stuck.out_of_order, stuck.disconnected), (0, 0, 0), "{report}");
+    let memory = stuck.memory.as_ref().expect("sampled");
+    assert!(memory.samples.len() >= 8 && memory.max_bytes > 0, "{memory:?}");
+}
+
+/// What one stuck subscriber of three finds; the others' faults are counted elsewhere.
+async fn stuck_with_liar(lie: Lie) -> Stuck {
+    let report = with_liar(lie, &format!("stuck --subscribers 3 --share 34 {BURST}")).await;
+    report.stuck.expect("it is about that")
+}
+
+#[tokio::test]
+async fn what_stuck_subscribers_missed_counts_as_lost_where_nobody_told_them() {
+    let silent = stuck_with_liar(Lie::Drop).await;
+    assert_eq!((silent.delivered, silent.missed, silent.told, silent.lost), (180, 20, 0, 20));
+    let told = stuck_with_liar(Lie::DropAndTell).await;
+    assert_eq!((told.delivered, told.missed, told.told, told.lost), (180, 20, 20, 0));
+    let closed = stuck_with_liar(Lie::Close(4508)).await;
+    assert_eq!((closed.delivered, closed.missed, closed.told, closed.lost), (49, 151, 151, 0));
+    assert_eq!(closed.disconnected, 1);
+    let doubled = stuck_with_liar(Lie::Duplicate).await;
+    assert_eq!((doubled.delivered, doubled.duplicates, doubled.out_of_order), (200, 20, 0));
+    let swapped = stuck_with_liar(Lie::Swap).await;
+    assert_eq!((swapped.delivered, swapped.lost, swapped.out_of_order), (199, 1, 19));
+}
