@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::clock::now_ns;
 use crate::plan::Plan;
 use crate::process::{Usage, own_cpu_time};
 use crate::progress::Bar;
@@ -95,7 +94,7 @@ where
         threads.iter_mut().try_for_each(Thread::check_alive)?;
         sleep(TICK).await;
     }
-    phase.send_replace(Phase::Running { start_ns: now_ns() });
+    phase.send_replace(Phase::Running);
     sleep(warmup).await;
     let (own_before, server_before) = (own_cpu_time(), usage()?);
     phase.send_replace(Phase::Measuring);

@@ -39,6 +39,8 @@ pub(crate) struct Published {
 /// What others may see of the publishers while they work.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
+    /// When the schedule starts, on the clock of [`now_ns`]: set before [`Phase::Running`].
+    pub(crate) start_ns: Counter,
     /// How many connections stand.
     pub(crate) connected: Counter,
     /// How many publications have been sent, of warm-up too.
@@ -74,8 +76,8 @@ pub(crate) async fn run(
         progress.connected.add(1);
     }
     let gone = "the run was given up";
-    let started = phase.wait_for(|phase| matches!(phase, Phase::Running { .. })).await;
-    let Phase::Running { start_ns } = *started.context(gone)? else { unreachable!("waited for it") };
+    phase.wait_for(|phase| *phase >= Phase::Running).await.context(gone)?;
+    let start_ns = progress.start_ns.get();
     let mut pacer = Pacer::new(plan, progress, links);
     tokio::select! {
         followed = pacer.follow(start_ns) => {

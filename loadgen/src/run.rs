@@ -135,7 +135,8 @@ impl Run {
         let (from_ns, end_ns) =
             (start_ns + plan.schedule.measured_from_ns(), start_ns + plan.schedule.end_ns());
         let bar = Bar::running(Duration::from_nanos(end_ns - start_ns), self.quiet);
-        self.phase.send_replace(Phase::Running { start_ns });
+        self.publishing.start_ns.set(start_ns);
+        self.phase.send_replace(Phase::Running);
         self.wait_until(from_ns, start_ns, &bar).await?;
         self.phase.send_replace(Phase::Measuring);
         let (own_before, server_before) = (own_cpu_time(), self.server_usage()?);

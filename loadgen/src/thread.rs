@@ -10,12 +10,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
 /// How far a run has come. The one who drives it says so, all threads follow.
+///
+/// Who follows may miss a phase that was short: wait for one *or a later one*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     /// Everybody connects and subscribes.
     Connecting,
-    /// The schedule started at this time, on the clock of [`now_ns`](crate::clock::now_ns).
-    Running { start_ns: u64 },
+    /// The schedule has a start.
+    Running,
     /// The schedule runs, and the warm-up is over.
     Measuring,
     /// The schedule is over; the last deliveries are under way.
