@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::assertion::Assertions;
+use crate::compare::{self, CompareArgs};
 use crate::floor::FloorArgs;
 use crate::report::Report;
 use crate::scenario::connect::ConnectArgs;
@@ -52,6 +53,8 @@ pub enum Command {
     /// Some of the subscribers read nothing until all is over: what that does to the others and to the
     /// server's memory, and what they find when they wake up.
     Stuck(StuckArgs),
+    /// Measures several brokers in turns and writes one report about all of them.
+    Compare(CompareArgs),
     /// Runs a broker until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
     Broker(server::BrokerArgs),
@@ -104,7 +107,7 @@ impl Command {
             Self::Mesh(args) => &args.common,
             Self::Rooms(args) => &args.common,
             Self::Stuck(args) => &args.common,
-            Self::Broker(_) | Self::Floor(_) => panic!("a server is no scenario"),
+            Self::Broker(_) | Self::Compare(_) | Self::Floor(_) => panic!("this is no scenario"),
         }
     }
 }
@@ -135,6 +138,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
+        Command::Compare(args) => runtime.block_on(compare::run(&args)),
         Command::Broker(args) => runtime.block_on(server::run_broker(&args)).map(|()| ExitCode::SUCCESS),
         Command::Floor(args) => runtime.block_on(floor::run(&args)).map(|()| ExitCode::SUCCESS),
         scenario => conclude(&runtime.block_on(measure(&scenario))?, scenario.common()),
@@ -160,7 +164,7 @@ fn conclude(report: &Report, args: &CommonArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints to standard output; a reader that has left is nothing to complain about.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("cannot write the report"),
         _ => Ok(()),

@@ -12,6 +12,7 @@ mod assertion;
 mod cli;
 mod clock;
 mod closed_loop;
+mod compare;
 mod connection;
 mod floor;
 mod handshake;
@@ -38,6 +39,7 @@ mod websocket;
 
 pub use assertion::Assertions;
 pub use cli::{Cli, Command, CommonArgs, main};
+pub use compare::CompareArgs;
 pub use floor::FloorArgs;
 pub use report::{
     Config, Connects, FindMax, Idle, Ingest, MemoryOverTime, OwnUsage, Published, Quantiles, Report, Resume,

@@ -66,6 +66,6 @@ pub async fn measure(command: &Command) -> anyhow::Result<Report> {
         Command::Rooms(args) => steady::run(&args.load()?).await,
         Command::Mesh(args) => steady::run(&args.load()?).await,
         Command::Stuck(args) => stuck::run(args).await,
-        Command::Broker(_) | Command::Floor(_) => panic!("a server is no scenario"),
+        Command::Broker(_) | Command::Compare(_) | Command::Floor(_) => panic!("this is no scenario"),
     }
 }

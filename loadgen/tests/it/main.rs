@@ -1,6 +1,7 @@
 //! The load generator as a whole, against brokers that behave and brokers that do not.
 
 mod broker;
+mod compare;
 mod liar;
 mod notices;
 mod peers;

@@ -1,0 +1,128 @@
+//! Measures several brokers in turns, in one run on one machine, and writes one report about all of them.
+//!
+//! A [`Contender`] is a broker that takes part, a [`Task`] a scenario with its arguments and steps. For
+//! each run its server is started anew and stopped again, so that there is never more than one; the
+//! scenario itself is this program once more, in a process of its own. Turns go round: A B C, A B C.
+
+mod contender;
+mod environment;
+mod figure;
+mod host;
+mod outcome;
+mod page;
+mod runner;
+mod sheet;
+mod table;
+mod task;
+mod verdict;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+
+use crate::cli::print;
+use contender::Contender;
+use environment::Environment;
+use outcome::{Comparison, Outcome};
+use task::Task;
+
+/// The arguments of `compare`.
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// What to measure: scenarios, separated by commas, or one with arguments of its own in quotes, such as
+    /// "rooms --topics 50 --rates 1000,5000"; may be given several times.
+    #[arg(long, value_name = "SCENARIOS", default_value = "fanout")]
+    pub scenario: Vec<String>,
+    /// Who takes part: fanfare, fanfare-msgpack, fanfare-raw, floor, a peer that loadgen/peers/install.sh has
+    /// installed, or any server that runs, as NAME=URL@PID (without @PID its processor time is not known).
+    #[arg(long, value_name = "TARGETS", value_delimiter = ',', default_value = "fanfare,floor")]
+    pub targets: Vec<String>,
+    /// How often each is measured; the median counts.
+    #[arg(long, default_value_t = 2)]
+    pub rounds: u32,
+    /// Rates for the scenarios that publish at a rate and have no --rates or --rate of their own.
+    #[arg(long, value_name = "RATES", value_delimiter = ',')]
+    pub rates: Vec<f64>,
+    /// Where to write the report, one HTML file that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Where to write all that was measured, each run of it.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Measure nothing: write the report of what an earlier --json holds.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "targets", "rounds", "rates"])]
+    pub from: Option<PathBuf>,
+    /// The folder of the peers' `start`.
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/peers"), hide_default_value = true)]
+    pub peers: PathBuf,
+    /// When a run that has not ended counts as failed.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub run_timeout: Duration,
+}
+
+/// Measures, or reads what was measured, and writes the report; 1 if anything has failed.
+pub(crate) async fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
+    let comparison = match &args.from {
+        Some(file) => {
+            let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            serde_json::from_slice(&text)
+                .with_context(|| format!("{} is nothing that --json has written", file.display()))?
+        }
+        None => measure(args).await?,
+    };
+    save(&comparison, args)?;
+    print(&table::render(&comparison))?;
+    Ok(if comparison.failures().next().is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// All runs, round by round.
+async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
+    ensure!(args.rounds > 0, "--rounds must be at least 1");
+    let tasks = Task::parse_all(&args.scenario, &args.rates)?;
+    let contenders =
+        args.targets.iter().map(|target| target.parse()).collect::<anyhow::Result<Vec<Contender>>>()?;
+    // Before an hour of measuring, not after it.
+    for file in [Some(&args.out), args.json.as_ref()].into_iter().flatten() {
+        let opened = File::options().create(true).append(true).open(file);
+        opened.with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let mut comparison = Comparison::new(Environment::of_this_machine(), args.rounds, &contenders, &tasks);
+    let turns: u32 = tasks.iter().map(|task| args.rounds * task.steps().len() as u32).sum();
+    let total = turns as usize * contenders.len();
+    let mut count = 0;
+    for (task_index, task) in tasks.iter().enumerate() {
+        for _ in 0..args.rounds {
+            for (step_index, step) in task.steps().iter().enumerate() {
+                for (who, contender) in contenders.iter().enumerate() {
+                    count += 1;
+                    let (version, outcome) = runner::run(contender, task, step, args).await;
+                    eprintln!("[{count}/{total}] {}, {}: {outcome}", task.label(step), contender.name);
+                    comparison.add(task_index, step_index, who, version, outcome);
+                }
+            }
+            // What there is by now survives whatever comes.
+            save(&comparison, args)?;
+        }
+    }
+    ensure!(
+        comparison.outcomes().any(|outcome| matches!(outcome, Outcome::Measured(_))),
+        "nothing could be measured: {}",
+        comparison.failures().next().unwrap_or("there was nothing to do")
+    );
+    Ok(comparison)
+}
+
+fn save(comparison: &Comparison, args: &CompareArgs) -> anyhow::Result<()> {
+    if let Some(file) = &args.json {
+        write(file, &serde_json::to_string_pretty(comparison)?)?;
+    }
+    write(&args.out, &page::render(comparison)?)
+}
+
+fn write(file: &PathBuf, text: &str) -> anyhow::Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}

@@ -1,0 +1,178 @@
+//! The figures that are compared, and how several rounds make one of them.
+
+use crate::report::{Report, ServerUsage};
+use crate::unit::Unit;
+
+/// A figure of a report.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) unit: Unit,
+    pub(crate) of: fn(&Report) -> Option<f64>,
+    /// Whether the report also says how many times as much it is as the first contender's.
+    pub(crate) ratio: bool,
+}
+
+/// What several rounds say.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Value {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Figure {
+    const fn new(name: &'static str, unit: Unit, of: fn(&Report) -> Option<f64>) -> Self {
+        Self { name, unit, of, ratio: false }
+    }
+
+    const fn with_ratio(name: &'static str, unit: Unit, of: fn(&Report) -> Option<f64>) -> Self {
+        Self { name, unit, of, ratio: true }
+    }
+
+    /// Of several rounds; none where none has it.
+    pub(crate) fn value<'a>(&self, reports: impl Iterator<Item = &'a Report>) -> Option<Value> {
+        Value::of(reports.filter_map(self.of).collect())
+    }
+}
+
+impl Value {
+    pub(crate) fn of(mut rounds: Vec<f64>) -> Option<Self> {
+        rounds.sort_by(f64::total_cmp);
+        let (&min, &max) = (rounds.first()?, rounds.last()?);
+        let (lower, upper) = (rounds[(rounds.len() - 1) / 2], rounds[rounds.len() / 2]);
+        Some(Self { median: f64::midpoint(lower, upper), min, max })
+    }
+
+    /// How far rounds lie from the middle, as a share of it.
+    pub(crate) fn spread(&self) -> f64 {
+        if self.median == 0.0 { 0.0 } else { (self.max - self.min) / 2.0 / self.median }
+    }
+}
+
+fn server(of: impl Fn(&ServerUsage) -> Option<f64>) -> impl Fn(&Report) -> Option<f64> {
+    move |report| of(report.server.as_ref()?)
+}
+
+pub(crate) const DELIVERED: Figure =
+    Figure::new("delivered/s", Unit::Count, |it| (it.delivered > 0).then_some(it.delivered_per_second));
+pub(crate) const P50: Figure = Figure::new("p50", Unit::Seconds, |it| Some(it.latency_seconds.as_ref()?.p50));
+pub(crate) const P99: Figure = Figure::new("p99", Unit::Seconds, |it| Some(it.latency_seconds.as_ref()?.p99));
+pub(crate) const CPU: Figure = Figure::with_ratio("CPU a delivery", Unit::Seconds, |it| {
+    server(|usage| usage.cpu_seconds_per_delivery)(it)
+});
+pub(crate) const USER: Figure =
+    Figure::new("of it user", Unit::Seconds, |it| server(|usage| usage.user_seconds_per_delivery)(it));
+pub(crate) const SYSTEM: Figure =
+    Figure::new("system", Unit::Seconds, |it| server(|usage| usage.system_seconds_per_delivery)(it));
+pub(crate) const MEMORY: Figure =
+    Figure::new("memory", Unit::Bytes, |it| server(|usage| Some(usage.rss_bytes as f64))(it));
+/// Memory of the server's own once all are connected.
+pub(crate) const IDLE_MEMORY: Figure =
+    Figure::new("memory", Unit::Bytes, |it| Some(it.idle.as_ref()?.connected_bytes as f64));
+
+const STEADY: &[Figure] = &[
+    DELIVERED,
+    P50,
+    P99,
+    CPU,
+    USER,
+    SYSTEM,
+    MEMORY,
+    Figure::new("lost", Unit::Count, |it| Some(it.lost as f64)),
+    Figure::new("duplicates", Unit::Count, |it| Some(it.duplicates as f64)),
+    Figure::new("out of order", Unit::Count, |it| Some(it.out_of_order as f64)),
+    Figure::new("disconnected", Unit::Count, |it| Some(it.disconnected as f64)),
+];
+
+const IDLE: &[Figure] = &[
+    Figure::with_ratio("each connection", Unit::Bytes, |it| Some(it.idle.as_ref()?.bytes_per_connection)),
+    Figure::with_ratio("after a burst", Unit::Bytes, |it| {
+        Some(it.idle.as_ref()?.bytes_per_connection_after_burst)
+    }),
+    IDLE_MEMORY,
+];
+
+const CONNECT: &[Figure] = &[
+    Figure::new("connects/s", Unit::Count, |it| Some(it.connects.as_ref()?.per_second)),
+    Figure::with_ratio("CPU each", Unit::Seconds, |it| it.connects.as_ref()?.server_cpu_seconds_each),
+    Figure::new("of it user", Unit::Seconds, |it| it.connects.as_ref()?.server_user_seconds_each),
+    Figure::new("subscribed p50", Unit::Seconds, |it| {
+        Some(it.connects.as_ref()?.ready_seconds.as_ref()?.p50)
+    }),
+    Figure::new("subscribed p99", Unit::Seconds, |it| {
+        Some(it.connects.as_ref()?.ready_seconds.as_ref()?.p99)
+    }),
+    Figure::new("failed", Unit::Count, |it| Some(it.connects.as_ref()?.failed as f64)),
+];
+
+const STUCK: &[Figure] = &[
+    Figure::new("memory growth/s", Unit::Bytes, |it| {
+        Some(it.stuck.as_ref()?.memory.as_ref()?.growth_bytes_per_second)
+    }),
+    Figure::new("memory max", Unit::Bytes, |it| Some(it.stuck.as_ref()?.memory.as_ref()?.max_bytes as f64)),
+    Figure::new("stuck: missed", Unit::Count, |it| Some(it.stuck.as_ref()?.missed as f64)),
+    Figure::new("without a word", Unit::Count, |it| Some(it.stuck.as_ref()?.lost as f64)),
+];
+
+const INGEST: &[Figure] = &[
+    Figure::new("acknowledged/s", Unit::Count, |it| Some(it.ingest.as_ref()?.acknowledged_per_second)),
+    Figure::new("p50", Unit::Seconds, |it| Some(it.ingest.as_ref()?.acknowledged_seconds.as_ref()?.p50)),
+    Figure::new("p99", Unit::Seconds, |it| Some(it.ingest.as_ref()?.acknowledged_seconds.as_ref()?.p99)),
+    Figure::with_ratio("CPU each", Unit::Seconds, |it| it.ingest.as_ref()?.server_cpu_seconds_each),
+    Figure::new("refused", Unit::Count, |it| Some(it.ingest.as_ref()?.refused as f64)),
+    Figure::new("unacknowledged", Unit::Count, |it| Some(it.ingest.as_ref()?.unacknowledged as f64)),
+];
+
+const RESUME: &[Figure] = &[
+    Figure::new("all back after", Unit::Seconds, |it| {
+        Some(it.resume.as_ref()?.caught_up_seconds.as_ref()?.max)
+    }),
+    Figure::new("caught up p50", Unit::Seconds, |it| {
+        Some(it.resume.as_ref()?.caught_up_seconds.as_ref()?.p50)
+    }),
+    Figure::new("recovered", Unit::Count, |it| Some(it.resume.as_ref()?.recovered as f64)),
+    Figure::new("told to reload", Unit::Count, |it| Some(it.resume.as_ref()?.reloads as f64)),
+    Figure::new("replayed", Unit::Count, |it| Some(it.resume.as_ref()?.replayed as f64)),
+];
+
+const FIND_MAX: &[Figure] = &[Figure::new("highest rate", Unit::Count, |it| it.find_max.as_ref()?.rate)];
+
+/// The figures of a scenario, most important first: those of its own, and those of deliveries where there are any.
+pub(crate) fn figures(report: &Report) -> Vec<Figure> {
+    match report {
+        Report { idle: Some(_), .. } => IDLE.to_vec(),
+        Report { connects: Some(_), .. } => CONNECT.to_vec(),
+        Report { ingest: Some(_), .. } => INGEST.to_vec(),
+        Report { find_max: Some(_), .. } => [FIND_MAX, STEADY].concat(),
+        Report { resume: Some(_), .. } => [RESUME, STEADY].concat(),
+        Report { stuck: Some(_), .. } => [STEADY, STUCK].concat(),
+        _ => STEADY.to_vec(),
+    }
+}
+
+/// The figures that say most, for one line or one chart.
+pub(crate) fn headlines(report: &Report) -> Vec<Figure> {
+    let count = match report {
+        Report { idle: Some(_), .. } => 2,
+        Report { connects: Some(_), .. } | Report { ingest: Some(_), .. } => 2,
+        Report { resume: Some(_), .. } => 1,
+        Report { find_max: Some(_), .. } => return vec![FIND_MAX[0], DELIVERED, P99, CPU],
+        _ => return vec![DELIVERED, P99, CPU],
+    };
+    figures(report).into_iter().take(count).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_of_rounds_lies_between_the_middle_ones() {
+        let value = Value::of(vec![4.0, 1.0, 2.0, 10.0]).expect("four rounds");
+        assert_eq!(value, Value { median: 3.0, min: 1.0, max: 10.0 });
+        assert_eq!(value.spread(), 1.5);
+        assert_eq!(Value::of(vec![7.0]).expect("one").median, 7.0);
+        assert_eq!(Value::of(Vec::new()), None);
+    }
+}

@@ -1,0 +1,269 @@
+//! The report: one HTML file with everything in it.
+
+mod axis;
+mod chart;
+mod plots;
+
+use anyhow::Context as _;
+use minijinja::syntax::SyntaxConfig;
+use serde::Serialize;
+
+use super::figure::{Figure, Value};
+use super::outcome::{Comparison, TaskOutcome};
+use super::sheet::Sheet;
+use super::verdict;
+use crate::unit::Unit;
+use chart::COLOURS;
+
+const TEMPLATE: &str = include_str!("report.html");
+
+/// What the template shows.
+#[derive(Debug, Serialize)]
+struct Page {
+    environment: Vec<(&'static str, String)>,
+    rounds: u32,
+    contenders: Vec<ContenderPart>,
+    tasks: Vec<TaskPart>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ContenderPart {
+    name: String,
+    version: String,
+    colour: usize,
+    measured: bool,
+    faults: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct TaskPart {
+    title: String,
+    conditions: String,
+    sheets: Vec<SheetPart>,
+    charts: Vec<ChartPart>,
+}
+
+#[derive(Debug, Serialize)]
+struct SheetPart {
+    label: String,
+    figures: Vec<&'static str>,
+    rows: Vec<RowPart>,
+    bars: Vec<BarsPart>,
+}
+
+#[derive(Debug, Serialize)]
+struct RowPart {
+    name: String,
+    colour: usize,
+    cells: Vec<Option<CellPart>>,
+    failures: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct CellPart {
+    median: String,
+    /// The least and the most of the rounds, where they differ.
+    spread: String,
+    ratio: String,
+}
+
+#[derive(Debug, Serialize)]
+struct BarsPart {
+    title: &'static str,
+    split: bool,
+    bars: Vec<BarPart>,
+}
+
+#[derive(Debug, Serialize)]
+struct BarPart {
+    name: String,
+    colour: usize,
+    value: String,
+    /// Percent of the room: of all but user time, and of user time.
+    rest: f64,
+    user: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct ChartPart {
+    caption: String,
+    svg: String,
+    /// Who can be seen on it.
+    contenders: Vec<(String, usize)>,
+}
+
+/// Writes the page.
+pub(crate) fn render(comparison: &Comparison) -> anyhow::Result<String> {
+    let mut templates = minijinja::Environment::new();
+    templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    templates.add_template("report.html", TEMPLATE).context("the template of the report is broken")?;
+    let page = Page::of(comparison)?;
+    templates
+        .get_template("report.html")?
+        .render(minijinja::value::Serde(&page))
+        .context("cannot write the report")
+}
+
+impl Page {
+    fn of(comparison: &Comparison) -> anyhow::Result<Self> {
+        let environment = &comparison.environment;
+        let part = |(who, it): (usize, &super::outcome::Participant)| ContenderPart {
+            name: it.name.clone(),
+            version: it.version.clone(),
+            colour: who % COLOURS,
+            measured: comparison.reports_of(who).next().is_some(),
+            faults: verdict::faults(comparison, who),
+        };
+        Ok(Self {
+            environment: vec![
+                ("date", format!("{} UTC", environment.date)),
+                ("processor", format!("{}, {} cores", environment.cpu, environment.cores)),
+                ("memory", Unit::Bytes.show(environment.memory_bytes as f64)),
+                ("system", format!("{}, Linux {}", environment.system, environment.kernel)),
+                ("command", environment.command.clone()),
+            ],
+            rounds: comparison.rounds,
+            contenders: comparison.contenders.iter().enumerate().map(part).collect(),
+            tasks: comparison
+                .tasks
+                .iter()
+                .map(|task| TaskPart::of(comparison, task))
+                .collect::<anyhow::Result<_>>()?,
+            warnings: warnings(comparison),
+        })
+    }
+}
+
+impl TaskPart {
+    fn of(comparison: &Comparison, task: &TaskOutcome) -> anyhow::Result<Self> {
+        let name = |who: usize| (comparison.contenders[who].name.clone(), who % COLOURS);
+        let charts = plots::charts(task).into_iter().map(|chart| {
+            Ok(ChartPart {
+                svg: chart.to_svg()?,
+                contenders: chart.lines.iter().map(|line| name(line.who)).collect(),
+                caption: chart.caption,
+            })
+        });
+        let single = task.steps.len() == 1;
+        let sheets = task.steps.iter().map(|step| {
+            let bars = if single { plots::bars(step) } else { Vec::new() };
+            SheetPart {
+                label: step.label.clone(),
+                bars: bars.iter().map(|bars| BarsPart::of(comparison, bars)).collect(),
+                ..SheetPart::of(comparison, &Sheet::of(step))
+            }
+        });
+        Ok(Self {
+            title: task.title.clone(),
+            conditions: conditions(task),
+            sheets: sheets.collect(),
+            charts: charts.collect::<anyhow::Result<_>>()?,
+        })
+    }
+}
+
+impl SheetPart {
+    fn of(comparison: &Comparison, sheet: &Sheet<'_>) -> Self {
+        let row = |who: usize| {
+            let row = &sheet.rows[who];
+            let cell = |column: usize| {
+                let value = row.values[column]?;
+                Some(CellPart::of(&sheet.figures[column], value, sheet.ratio(who, column)))
+            };
+            RowPart {
+                name: comparison.contenders[who].name.clone(),
+                colour: who % COLOURS,
+                cells: (0..sheet.figures.len()).map(cell).collect(),
+                failures: row.failures.iter().map(|why| (*why).to_owned()).collect(),
+            }
+        };
+        Self {
+            label: String::new(),
+            figures: sheet.figures.iter().map(|figure| figure.name).collect(),
+            rows: (0..sheet.rows.len()).map(row).collect(),
+            bars: Vec::new(),
+        }
+    }
+}
+
+impl CellPart {
+    fn of(figure: &Figure, value: Value, ratio: Option<f64>) -> Self {
+        let show = |value| figure.unit.show(value);
+        let (min, max) = (show(value.min), show(value.max));
+        Self {
+            median: show(value.median),
+            spread: if min == max { String::new() } else { format!("{min} – {max}") },
+            ratio: ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}×")),
+        }
+    }
+}
+
+impl BarsPart {
+    fn of(comparison: &Comparison, bars: &plots::Bars) -> Self {
+        let bar = |(who, bar): (usize, &plots::Bar)| {
+            let user = bar.user.unwrap_or(0.0);
+            BarPart {
+                name: comparison.contenders[who].name.clone(),
+                colour: who % COLOURS,
+                value: bar.value.map_or_else(|| "–".into(), |value| bars.figure.unit.show(value.median)),
+                rest: 100.0 * bar.share * (1.0 - user),
+                user: 100.0 * bar.share * user,
+            }
+        };
+        Self {
+            title: bars.figure.name,
+            split: bars.bars.iter().any(|bar| bar.user.is_some()),
+            bars: bars.bars.iter().enumerate().map(bar).collect(),
+        }
+    }
+}
+
+/// How it was measured, as the first report of the scenario has it.
+fn conditions(task: &TaskOutcome) -> String {
+    let Some(report) = task.steps.iter().find_map(|step| step.reports().next()) else { return String::new() };
+    let config = &report.config;
+    let some = |count: u32, one: &str| {
+        format!("{} {one}{}", Unit::Count.show(f64::from(count)), if count == 1 { "" } else { "s" })
+    };
+    let mut parts = Vec::new();
+    if config.subscribers > 0 && report.idle.is_none() {
+        parts.push(some(config.subscribers, "subscriber"));
+    }
+    if config.topics_each > 1 {
+        parts.push(format!("{} each", some(config.topics_each, "topic")));
+    }
+    parts.push(some(config.topics, "topic"));
+    if config.publishers > 0 {
+        parts.push(some(config.publishers, "publisher"));
+    }
+    parts.push(format!("payloads of {} bytes", config.size_bytes));
+    if config.duration_seconds > 0.0 {
+        parts.push(format!("measured for {}", Unit::Seconds.show(config.duration_seconds)));
+    }
+    parts.join(", ")
+}
+
+/// What the load generator said about its own figures, with who and where.
+fn warnings(comparison: &Comparison) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for task in &comparison.tasks {
+        for step in &task.steps {
+            for (who, contender) in comparison.contenders.iter().enumerate() {
+                for report in step.reports_of(who) {
+                    let troubles =
+                        report.troubles.iter().map(|it| format!("{} ({} times)", it.what, it.count));
+                    for what in report.warnings.iter().cloned().chain(troubles) {
+                        let label = if step.label.is_empty() { "" } else { ", " };
+                        warnings.push(format!(
+                            "{}{label}{}, {}: {what}",
+                            task.scenario, step.label, contender.name
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    warnings.dedup();
+    warnings
+}

@@ -1,0 +1,185 @@
+//! A scenario with its arguments, and the steps in which it is repeated.
+
+use anyhow::{Context as _, bail, ensure};
+
+/// What is measured: a scenario, some arguments, and steps that differ in one number.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Task {
+    pub(crate) scenario: String,
+    /// What its command takes besides.
+    arguments: Vec<String>,
+    steps: Vec<Step>,
+}
+
+/// One repetition of a scenario.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Step {
+    /// With so many connections.
+    Connections(u32),
+    /// As its arguments say.
+    Once,
+    /// With so many publications a second.
+    Rate(f64),
+}
+
+/// What a scenario is compared with unless its arguments say otherwise: sizes that one machine bears.
+const DEFAULTS: &[(&str, &[&str])] = &[
+    ("fanout", &["--subscribers", "1000", "--rates", "100,1000,3000"]),
+    ("rooms", &["--rates", "10000"]),
+    ("mesh", &["--rates", "1000"]),
+    ("idle", &["--connections", "1000,4000,8000"]),
+    ("connect", &[]),
+    ("stuck", &["--subscribers", "1000", "--rates", "500"]),
+    ("resume", &[]),
+    ("ingest", &[]),
+];
+
+impl Task {
+    /// Reads scenarios as the command line has them, with the rates that hold for those without their own.
+    ///
+    /// # Errors
+    /// Names a scenario that does not exist, or a number that is none.
+    pub(crate) fn parse_all(texts: &[String], rates: &[f64]) -> anyhow::Result<Vec<Self>> {
+        let mut tasks = Vec::new();
+        for text in texts {
+            if text.trim().contains(char::is_whitespace) {
+                tasks.push(Self::parse(text, rates)?);
+            } else {
+                for name in text.split(',') {
+                    tasks.push(Self::parse(name, rates)?);
+                }
+            }
+        }
+        Ok(tasks)
+    }
+
+    fn parse(text: &str, rates: &[f64]) -> anyhow::Result<Self> {
+        let mut words = text.split_whitespace().map(str::to_owned);
+        let scenario = words.next().context("--scenario is empty")?;
+        let Some((_, defaults)) = DEFAULTS.iter().find(|(name, _)| *name == scenario) else {
+            let names: Vec<&str> = DEFAULTS.iter().map(|(name, _)| *name).collect();
+            bail!("there is no scenario \"{scenario}\"; there are: {}", names.join(", "));
+        };
+        let mut arguments: Vec<String> = words.collect();
+        let searches = arguments.iter().any(|word| word == "--find-max");
+        let given = |arguments: &[String], names: &[&str]| {
+            arguments.iter().any(|word| names.contains(&word.split('=').next().unwrap_or(word)))
+        };
+        for default in defaults.chunks(2) {
+            let [name, value] = default else { unreachable!("names and values") };
+            let same: &[&str] = match *name {
+                "--rates" if searches => continue,
+                "--rates" => &["--rates", "--rate"],
+                "--connections" => &["--connections", "--subscribers"],
+                name => &[name],
+            };
+            if !given(&arguments, same) {
+                let rates = rates.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+                let value = if *name == "--rates" && !rates.is_empty() { rates } else { (*value).into() };
+                arguments.extend([(*name).to_owned(), value]);
+            }
+        }
+        let rates = take(&mut arguments, "--rates", Step::Rate)?;
+        let connections = take(&mut arguments, "--connections", Step::Connections)?;
+        let steps = rates.or(connections).unwrap_or_else(|| vec![Step::Once]);
+        Ok(Self { scenario, arguments, steps })
+    }
+
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The command line of one step.
+    pub(crate) fn command(&self, step: &Step) -> Vec<String> {
+        let number = match step {
+            Step::Connections(count) => vec!["--subscribers".to_owned(), count.to_string()],
+            Step::Once => Vec::new(),
+            Step::Rate(rate) => vec!["--rate".to_owned(), rate.to_string()],
+        };
+        [vec![self.scenario.clone()], self.arguments.clone(), number].concat()
+    }
+
+    /// The scenario as it was asked for.
+    pub(crate) fn title(&self) -> String {
+        [vec![self.scenario.clone()], self.arguments.clone()].concat().join(" ")
+    }
+
+    /// What one step is called in a line of progress.
+    pub(crate) fn label(&self, step: &Step) -> String {
+        match step {
+            Step::Once => self.title(),
+            step => format!("{} {}", self.scenario, step.label()),
+        }
+    }
+}
+
+impl Step {
+    /// How the report calls it; empty if there is but one.
+    pub(crate) fn label(&self) -> String {
+        let show = |number| crate::unit::Unit::Count.show(number);
+        match self {
+            Self::Connections(count) => format!("{} connections", show(f64::from(*count))),
+            Self::Once => String::new(),
+            Self::Rate(rate) => format!("{} publications/s", show(*rate)),
+        }
+    }
+}
+
+/// Removes an option with its list of numbers from the arguments.
+fn take<N: std::str::FromStr>(
+    arguments: &mut Vec<String>,
+    name: &str,
+    step: fn(N) -> Step,
+) -> anyhow::Result<Option<Vec<Step>>> {
+    let Some(at) = arguments.iter().position(|word| word == name) else { return Ok(None) };
+    ensure!(at + 1 < arguments.len(), "{name} needs numbers, separated by commas");
+    let numbers = arguments.drain(at..at + 2).nth(1).expect("just counted");
+    let read = |number: &str| number.parse().ok().map(step);
+    let steps: Option<Vec<Step>> = numbers.split(',').map(read).collect();
+    steps.map(Some).with_context(|| format!("{name} {numbers}: numbers are expected, separated by commas"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tasks(texts: &[&str], rates: &[f64]) -> anyhow::Result<Vec<Task>> {
+        Task::parse_all(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(), rates)
+    }
+
+    #[test]
+    fn names_take_their_defaults_and_the_rates_that_hold_for_all() {
+        let tasks = tasks(&["fanout,idle"], &[5.0]).expect("valid");
+        let commands: Vec<String> =
+            tasks[0].steps().iter().map(|step| tasks[0].command(step).join(" ")).collect();
+        assert_eq!(commands, ["fanout --subscribers 1000 --rate 5"]);
+        let idle = tasks[1].command(&tasks[1].steps()[1]).join(" ");
+        assert_eq!(idle, "idle --subscribers 4000");
+    }
+
+    #[test]
+    fn arguments_of_a_scenario_go_before_everything_else() {
+        let tasks = tasks(&["fanout --subscribers 3 --rates 1,2", "rooms --rate 7 --topics 2"], &[5.0])
+            .expect("valid");
+        assert_eq!(tasks[0].steps(), [Step::Rate(1.0), Step::Rate(2.0)]);
+        assert_eq!(tasks[0].title(), "fanout --subscribers 3");
+        assert_eq!(tasks[1].command(&tasks[1].steps()[0]).join(" "), "rooms --rate 7 --topics 2");
+    }
+
+    #[test]
+    fn a_search_for_the_highest_rate_has_one_step() {
+        let tasks = tasks(&["fanout --find-max"], &[]).expect("valid");
+        assert_eq!(tasks[0].steps(), [Step::Once]);
+        assert_eq!(tasks[0].title(), "fanout --find-max --subscribers 1000");
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        for (text, why) in
+            [("fanin", "fanin"), ("rooms --rates", "needs numbers"), ("rooms --rates 1,x", "1,x")]
+        {
+            let error = tasks(&[text], &[]).expect_err(text).to_string();
+            assert!(error.contains(why), "{error} should name {why}");
+        }
+    }
+}

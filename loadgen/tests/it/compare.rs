@@ -1,0 +1,134 @@
+//! Several brokers in one run.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use tokio::process::Command;
+
+const TINY: &str = "fanout --subscribers 3 --duration 200ms --warmup 50ms --rates 100,200";
+
+/// Where one test writes; it is gone with this value.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("fanfare-compare-test-{}-{name}", std::process::id()));
+        std::fs::create_dir(&folder).expect("it is new");
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).expect("it was written")
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).expect("it can be removed");
+    }
+}
+
+async fn compare(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fanfare-loadgen"))
+        .arg("compare")
+        .args(args)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("it starts")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn all_who_take_part_are_measured_in_turns_and_shown_on_one_page() {
+    let files = Files::new("turns");
+    let (out, json) = (files.path("report.html"), files.path("report.json"));
+    let args = ["--scenario", TINY, "--targets", "fanfare,floor", "--out", &out, "--json", &json];
+    let output = compare(&args).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+
+    let turns: Vec<&str> = text(&output.stderr)
+        .lines()
+        .filter_map(|line| line.split_once(": delivered"))
+        .map(|it| it.0)
+        .collect();
+    let round = ["100 publications/s, fanfare", "100 publications/s, floor", "200 publications/s, fanfare"];
+    for (turn, expected) in turns.iter().zip(round) {
+        assert!(turn.ends_with(expected), "{turn} should be {expected}");
+    }
+    assert_eq!(turns.len(), 8, "two rounds of two rates for two: {turns:?}");
+
+    let json: serde_json::Value = serde_json::from_str(&files.read("report.json")).expect("JSON");
+    let names: Vec<&serde_json::Value> =
+        json["contenders"].as_array().expect("a list").iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["fanfare", "floor"]);
+    let measured = &json["tasks"][0]["steps"][1]["rounds"][1][1]["measured"];
+    assert_eq!((&measured["delivered"], &measured["lost"]), (&120.into(), &0.into()), "{measured}");
+
+    let page = files.read("report.html");
+    for part in ["fanfare", "floor", "100 publications", "Latency by quantile", "</svg>", "</html>"] {
+        assert!(page.contains(part), "the page should have {part}");
+    }
+    for link in ["http://", "https://", "src=", "href="] {
+        assert!(
+            !page.replace("http://www.w3.org/2000/svg", "").contains(link),
+            "the page needs nothing else"
+        );
+    }
+    let table = text(&output.stdout);
+    assert!(table.contains("floor: nothing lost, doubled or out of order"), "{table}");
+}
+
+#[tokio::test]
+async fn who_cannot_take_part_is_shown_with_the_reason_and_the_others_go_on() {
+    let files = Files::new("failure");
+    let out = files.path("report.html");
+    let targets = "nobody,fanfare,gone=ws://127.0.0.1:1/@4294967294";
+    let output = compare(&["--scenario", TINY, "--targets", targets, "--rounds", "1", "--out", &out]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let table = text(&output.stdout);
+    assert!(table.contains("nobody failed: it does not start") && table.contains("no peer is called nobody"));
+    assert!(table.contains("gone failed: there is no process 4294967294"), "{table}");
+    assert!(table.contains("fanfare: nothing lost"), "{table}");
+    let page = files.read("report.html");
+    assert!(page.contains("no peer is called nobody") && page.contains("nothing was measured"));
+}
+
+#[tokio::test]
+async fn a_report_can_be_written_again_from_what_was_measured() {
+    let files = Files::new("again");
+    let (out, json, again) = (files.path("report.html"), files.path("report.json"), files.path("again.html"));
+    let output =
+        compare(&["--scenario", TINY, "--targets", "floor", "--rounds", "1", "--out", &out, "--json", &json])
+            .await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = compare(&["--from", &json, "--out", &again]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(files.read("again.html"), files.read("report.html"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_measured_at_all_exits_with_2() {
+    let files = Files::new("nothing");
+    let out = files.path("report.html");
+    for (args, why) in [
+        (["--scenario", "fanin", "--out", &out], "there is no scenario \"fanin\""),
+        (["--targets", "nobody", "--out", &out], "nothing could be measured"),
+        (["--rounds", "0", "--out", &out], "--rounds"),
+        (["--rounds", "1", "--out", "/nowhere/report.html"], "cannot write /nowhere/report.html"),
+        (["--from", &out, "--out", &out], "is nothing that --json has written"),
+    ] {
+        std::fs::write(&out, "").expect("it can be written");
+        let output = compare(&args).await;
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
+        assert!(text(&output.stderr).contains(why), "{args:?}: {output:?}");
+    }
+}
