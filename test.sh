@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need (on Debian and its kin; elsewhere it says what is missing) and runs everything:
-# formatting, lints, docs, unit and integration tests, doctests, the pages in a browser, the Autobahn test suite.
+# formatting, lints, docs, unit and integration tests (some against other brokers, see loadgen/peers), doctests, the
+# pages in a browser, the Autobahn test suite.
 #
 # usage: ./test.sh        exit 0: all passed; it stops at the first failure
 set -euo pipefail
@@ -47,6 +48,7 @@ missing_packages() {
   command -v curl >/dev/null || echo curl
   command -v node >/dev/null || echo nodejs
   command -v npm >/dev/null || echo npm
+  python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
   [[ -x ${CHROMIUM:-/usr/bin/chromium} ]] || echo chromium
 }
 
@@ -69,6 +71,13 @@ install_tools() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${packages[@]}"
 }
 
+# The tests against other brokers take those that are there.
+install_peers() {
+  if loadgen/peers/install.sh; then return; fi
+  echo "SKIPPED: the tests against the peers that could not be installed" >&2
+  return 77
+}
+
 rust_tests() {
   if command -v cargo-nextest >/dev/null; then
     cargo nextest run --workspace --no-fail-fast
@@ -88,6 +97,7 @@ step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 step "build" cargo build --workspace
+step "peers" install_peers
 step "rust tests" rust_tests
 step "doctests" cargo test --workspace --doc
 step "browser tests" browser_tests

@@ -67,5 +67,17 @@ install() {
 }
 
 mkdir -p "$dir"
-for name in "${@:-${all_peers[@]}}"; do install "$name"; done
-echo "ready in $dir: ${*:-${all_peers[*]}}"
+if (($# == 1)); then
+  install "$1"
+  exit
+fi
+ready=() failed=()
+for name in "${@:-${all_peers[@]}}"; do
+  # On its own, so that the others are installed all the same if it cannot be.
+  if ./install.sh "$name"; then ready+=("$name"); else failed+=("$name"); fi
+done
+echo "ready in $dir: ${ready[*]:-none}"
+if ((${#failed[@]} > 0)); then
+  echo "could not be installed: ${failed[*]}" >&2
+  exit 1
+fi
