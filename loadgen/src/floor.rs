@@ -20,6 +20,8 @@ use tokio::task::LocalSet;
 
 use share::{Command, Share};
 
+use crate::limits;
+
 /// How many sockets and publications may wait for a thread; then whoever brings more waits.
 const WAITING_MAX: usize = 1024;
 
@@ -36,6 +38,7 @@ pub struct FloorArgs {
 
 /// Runs the floor until standard input ends; says on standard output where it listens.
 pub(crate) async fn run(args: &FloorArgs) -> anyhow::Result<()> {
+    limits::raise_file_limit();
     let listener = TcpListener::bind(args.listen).await.context("cannot listen")?;
     let threads = args.threads.unwrap_or_else(crate::cli::cores).max(1);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel(WAITING_MAX)).unzip();

@@ -7,3 +7,4 @@ mod notices;
 mod peers;
 mod program;
 mod scenarios;
+mod transcripts;
