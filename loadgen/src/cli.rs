@@ -16,6 +16,7 @@ use crate::scenario::fanout::FanoutArgs;
 use crate::scenario::idle::IdleArgs;
 use crate::scenario::measure;
 use crate::scenario::mesh::MeshArgs;
+use crate::scenario::resume::ResumeArgs;
 use crate::scenario::rooms::RoomsArgs;
 use crate::scenario::stuck::StuckArgs;
 use crate::target::Target;
@@ -55,6 +56,8 @@ pub enum Command {
     Stuck(StuckArgs),
     /// Measures several brokers in turns and writes one report about all of them.
     Compare(CompareArgs),
+    /// All subscribers are cut off at once while publishing goes on, come back and recover.
+    Resume(ResumeArgs),
     /// Runs a broker until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
     Broker(server::BrokerArgs),
@@ -105,6 +108,7 @@ impl Command {
             Self::Connect(args) => &args.common,
             Self::Idle(args) => &args.common,
             Self::Mesh(args) => &args.common,
+            Self::Resume(args) => &args.common,
             Self::Rooms(args) => &args.common,
             Self::Stuck(args) => &args.common,
             Self::Broker(_) | Self::Compare(_) | Self::Floor(_) => panic!("this is no scenario"),

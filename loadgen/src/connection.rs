@@ -181,6 +181,12 @@ impl Connection {
         Ok(())
     }
 
+    /// Breaks off without a goodbye, as a process does that is killed.
+    pub(crate) fn abort(mut self) -> std::io::Result<()> {
+        self.writer.silent = true;
+        self.writer.half.as_ref().set_zero_linger()
+    }
+
     async fn flush(&mut self) -> Result<(), Ended> {
         while !self.talk.out.is_empty() {
             let written = self.writer.try_write(self.talk.out.bytes())?;

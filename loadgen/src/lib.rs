@@ -49,6 +49,7 @@ pub use scenario::connect::ConnectArgs;
 pub use scenario::fanout::FanoutArgs;
 pub use scenario::idle::IdleArgs;
 pub use scenario::mesh::MeshArgs;
+pub use scenario::resume::ResumeArgs;
 pub use scenario::rooms::RoomsArgs;
 pub use scenario::stuck::StuckArgs;
 pub use scenario::{ScheduleArgs, measure};

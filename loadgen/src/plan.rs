@@ -36,6 +36,9 @@ pub(crate) struct Plan {
     audience: Vec<u64>,
     /// How many subscribers are stuck: the last ones.
     pub(crate) stuck: u32,
+    /// When all subscribers are cut off, to come back and recover: so long after the first measured
+    /// publication is due.
+    pub(crate) cut_after: Option<Duration>,
     /// How long the last deliveries may take.
     pub(crate) grace: Duration,
     pub(crate) schedule: Schedule,
@@ -125,6 +128,7 @@ impl Plan {
             topics_each: load.topics_each,
             audience: Vec::new(),
             stuck: load.stuck,
+            cut_after: load.cut_after,
             grace: timing.grace,
             schedule,
             size: timing.size,

@@ -35,6 +35,8 @@ pub(crate) struct Run {
     subscribed: Vec<Counter>,
     delivered: Vec<Counter>,
     woken: Vec<Counter>,
+    /// When all were cut off.
+    cut_ns: Counter,
     /// How often to look at the server's memory, and what was seen.
     sampling: Option<Sampling>,
     publishing: publisher::Progress,
@@ -74,11 +76,13 @@ impl Run {
         let (phase, follower) = watch::channel(Phase::Connecting);
         let counters = || (0..plan.threads).map(|_| Counter::default()).collect::<Vec<_>>();
         let (subscribed, delivered, woken) = (counters(), counters(), counters());
+        let cut_ns = Counter::default();
         let mut readers = Vec::new();
         for thread in 0..plan.threads {
             let [subscribed, delivered, woken] =
                 [&subscribed, &delivered, &woken].map(|counters| counters[thread as usize].clone());
-            let group = Group { plan: plan.clone(), thread, subscribed, delivered, woken };
+            let group =
+                Group { plan: plan.clone(), thread, subscribed, delivered, woken, cut_ns: cut_ns.clone() };
             let phase = follower.clone();
             let work = move || subscriber::run(group, phase);
             readers.push(Thread::spawn(format!("reader-{thread}"), follower.clone(), work)?);
@@ -99,6 +103,7 @@ impl Run {
             subscribed,
             delivered,
             woken,
+            cut_ns,
             sampling: None,
             publishing,
         })
@@ -142,6 +147,11 @@ impl Run {
         let (own_before, server_before) = (own_cpu_time(), self.server_usage()?);
         if let Some(sampling) = &mut self.sampling {
             sampling.next_ns = from_ns;
+        }
+        if let Some(cut_after) = plan.cut_after {
+            self.wait_until(from_ns + cut_after.as_nanos() as u64, start_ns, &bar).await?;
+            self.cut_ns.set(now_ns());
+            self.phase.send_replace(Phase::Cut);
         }
         self.wait_until(end_ns, start_ns, &bar).await?;
         self.phase.send_replace(Phase::Draining);

@@ -4,6 +4,7 @@ pub(crate) mod connect;
 pub(crate) mod fanout;
 pub(crate) mod idle;
 pub(crate) mod mesh;
+pub(crate) mod resume;
 pub(crate) mod rooms;
 pub(crate) mod steady;
 pub(crate) mod stuck;
@@ -45,6 +46,8 @@ pub(crate) struct Load<'a> {
     pub(crate) publishers: u32,
     /// How many of the subscribers read nothing until all is over.
     pub(crate) stuck: u32,
+    /// When all subscribers are cut off: so long after the warm-up.
+    pub(crate) cut_after: Option<Duration>,
     /// Publications a second in all; none where there is no schedule.
     pub(crate) rate: Option<f64>,
     pub(crate) schedule: ScheduleArgs,
@@ -63,6 +66,7 @@ pub async fn measure(command: &Command) -> anyhow::Result<Report> {
         Command::Connect(args) => connect::run(args).await,
         Command::Fanout(args) => steady::run(&args.load()).await,
         Command::Idle(args) => idle::run(args).await,
+        Command::Resume(args) => resume::run(args).await,
         Command::Rooms(args) => steady::run(&args.load()?).await,
         Command::Mesh(args) => steady::run(&args.load()?).await,
         Command::Stuck(args) => stuck::run(args).await,

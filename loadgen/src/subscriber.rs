@@ -1,5 +1,6 @@
 //! The subscribers of one thread: each reads all it gets and holds it against what it expects.
 
+mod cut_off;
 mod stuck;
 
 use std::cell::RefCell;
@@ -11,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub(crate) use self::cut_off::Returned;
 pub(crate) use self::stuck::Woken;
 use crate::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
 use crate::plan::Plan;
@@ -20,6 +22,8 @@ use crate::thread::{Counter, Phase};
 
 /// How many connections a thread opens at the same time: fewer than any sane listen backlog.
 const OPENING_MAX: usize = 32;
+/// And how many where all come back at once: a crowd, though not more than a backlog takes.
+const RETURNING_MAX: usize = 1024;
 
 /// What the subscribers of one thread share.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub(crate) struct Group {
     pub(crate) delivered: Counter,
     /// How many of the stuck ones have woken up and read what there was.
     pub(crate) woken: Counter,
+    /// When all were cut off, on the clock of [`now_ns`](crate::clock::now_ns): set before [`Phase::Cut`].
+    pub(crate) cut_ns: Counter,
 }
 
 /// Subscribes this thread's share of the subscribers and reads until the run is done.
@@ -45,12 +51,15 @@ pub(crate) async fn run(group: Group, mut phase: watch::Receiver<Phase>) -> anyh
         group,
         buffer: Buffer::new(),
         opening: Semaphore::new(OPENING_MAX),
+        returning: Semaphore::new(RETURNING_MAX),
         tally: RefCell::new(Tally::new()),
     });
     let mut subscribers = JoinSet::new();
     for n in (first..end).step_by(step as usize) {
-        match shared.group.plan.is_stuck(n) {
-            true => subscribers.spawn_local(stuck::live(n, shared.clone(), phase.clone())),
+        let plan = &shared.group.plan;
+        match plan.cut_after.is_some() {
+            _ if plan.is_stuck(n) => subscribers.spawn_local(stuck::live(n, shared.clone(), phase.clone())),
+            true => subscribers.spawn_local(cut_off::live(n, shared.clone(), phase.clone())),
             false => subscribers.spawn_local(live(n, shared.clone())),
         };
     }
@@ -75,6 +84,7 @@ struct Shared {
     group: Group,
     buffer: Buffer,
     opening: Semaphore,
+    returning: Semaphore,
     tally: RefCell<Tally>,
 }
 
@@ -116,6 +126,9 @@ impl Subscriber {
         let topics = plan.topics_of_subscriber(n);
         let mut connection =
             Connection::open(plan, Role::Subscriber, topics[0], n.into(), &shared.buffer).await?;
+        if plan.cut_after.is_some() {
+            connection.talk.dialect.follow_positions();
+        }
         connection.subscribe(topics.iter().map(|topic| (&plan.topics[*topic as usize], None))).await?;
         let unconfirmed = if plan.target.confirms_subscriptions() { topics.len() } else { 0 };
         let expectation = Expectation::new(topics, plan.publishers, plan.schedule.common());

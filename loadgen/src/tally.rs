@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use crate::payload::Stamp;
 use crate::report::Trouble;
 use crate::sequence::{Arrival, Sequence};
-use crate::subscriber::Woken;
+use crate::subscriber::{Returned, Woken};
 
 /// Longest latency told apart from longer ones: a minute, in nanoseconds.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
@@ -37,6 +37,8 @@ pub(crate) struct Tally {
     pub(crate) disconnected: u64,
     /// What stuck subscribers found; all other figures are those of the others.
     pub(crate) woken: Woken,
+    /// How those came back that were cut off.
+    pub(crate) returned: Returned,
     pub(crate) troubles: Troubles,
     /// When the last counted delivery was read.
     pub(crate) last_delivery_ns: u64,
@@ -53,6 +55,7 @@ impl Tally {
             strays: 0,
             disconnected: 0,
             woken: Woken::default(),
+            returned: Returned::new(),
             troubles: Troubles::default(),
             last_delivery_ns: 0,
         }
@@ -68,6 +71,7 @@ impl Tally {
         self.strays += other.strays;
         self.disconnected += other.disconnected;
         self.woken.add(&other.woken);
+        self.returned.add(&other.returned);
         self.troubles.add(&other.troubles);
         self.last_delivery_ns = self.last_delivery_ns.max(other.last_delivery_ns);
     }

@@ -84,9 +84,18 @@ pub(crate) enum Event {
     Stray,
     /// A subscription stands.
     Subscribed {
-        /// Whether all since the position asked for follows, where one was.
-        recovered: Option<bool>,
+        /// What follows of what came after the position asked for, where one was.
+        recovery: Option<Recovery>,
     },
+}
+
+/// How a subscription goes on that was asked for after a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    /// All that came after it follows: so many publications before the live ones.
+    Replay(u64),
+    /// Some is missing and only live ones follow: whoever cares must load the state anew.
+    Reload,
 }
 
 /// What a connection is for.
@@ -174,7 +183,6 @@ impl Target {
     ///
     /// # Errors
     /// Names the target and the scenario that would need it.
-    #[expect(dead_code, reason = "for scenarios to come")]
     pub(crate) fn ensure_positions(self, scenario: &str) -> anyhow::Result<()> {
         ensure!(
             matches!(self, Self::Fanfare | Self::FanfareMsgpack),
@@ -319,7 +327,6 @@ impl Dialect {
     }
 
     /// From now on keeps the last position of each subscription, which costs parsing all messages.
-    #[expect(dead_code, reason = "for scenarios to come")]
     pub(crate) fn follow_positions(&mut self) {
         if let Self::Native(native) = self {
             native.follow_positions();
@@ -327,7 +334,6 @@ impl Dialect {
     }
 
     /// Where the subscription to `topic` stands, since [`follow_positions`](Self::follow_positions).
-    #[expect(dead_code, reason = "for scenarios to come")]
     pub(crate) fn position(&self, topic: &TopicName) -> Option<Position> {
         match self {
             Self::Native(native) => native.position(topic),

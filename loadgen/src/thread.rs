@@ -20,6 +20,8 @@ pub(crate) enum Phase {
     Running,
     /// The schedule runs, and the warm-up is over.
     Measuring,
+    /// Those are cut off that shall come back.
+    Cut,
     /// The schedule is over; the last deliveries are under way.
     Draining,
     /// The stuck subscribers wake up and read.

@@ -53,6 +53,7 @@ impl ConnectArgs {
             topics_each: 1,
             publishers: 0,
             stuck: 0,
+            cut_after: None,
             rate: None,
             schedule: ScheduleArgs {
                 size: SIZE_MIN,

@@ -37,6 +37,7 @@ impl FanoutArgs {
             topics_each: 1,
             publishers: self.publishers,
             stuck: 0,
+            cut_after: None,
             rate: Some(self.rate),
             schedule: self.schedule.clone(),
             common: &self.common,

@@ -55,6 +55,7 @@ impl IdleArgs {
             topics_each: 1,
             publishers: 1,
             stuck: 0,
+            cut_after: None,
             rate: Some(f64::from(self.burst) * f64::from(self.topics) / BURST.as_secs_f64()),
             schedule: ScheduleArgs {
                 size: self.size,

@@ -43,6 +43,7 @@ impl MeshArgs {
             topics_each: self.topics_each,
             publishers: self.publishers,
             stuck: 0,
+            cut_after: None,
             rate: Some(self.rate),
             schedule: self.schedule.clone(),
             common: &self.common,

@@ -36,6 +36,7 @@ impl RoomsArgs {
             topics_each: 1,
             publishers: self.rooms,
             stuck: 0,
+            cut_after: None,
             rate: Some(self.rate),
             schedule: self.schedule.clone(),
             common: &self.common,

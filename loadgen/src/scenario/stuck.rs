@@ -63,6 +63,7 @@ impl StuckArgs {
             topics_each: 1,
             publishers: self.publishers,
             stuck: stuck.min(self.subscribers.saturating_sub(1)),
+            cut_after: None,
             rate: Some(self.rate),
             schedule: ScheduleArgs {
                 size: self.size,

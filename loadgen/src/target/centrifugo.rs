@@ -108,7 +108,7 @@ fn event(line: &[u8]) -> Event {
             Event::Error { id, why: format!("refused: {code}: {message}") }
         }
         Reply { publish: Some(_), id, .. } => Event::Published(id / 2),
-        Reply { subscribe: Some(_), .. } => Event::Subscribed { recovered: None },
+        Reply { subscribe: Some(_), .. } => Event::Subscribed { recovery: None },
         Reply { connect: Some(_), .. } => Event::Ready,
         Reply { push: Some(Push { unsubscribe: Some(Farewell { code, reason }), .. }), .. } => {
             why(format!("subscription ended: {code}: {reason}"))
@@ -156,7 +156,7 @@ mod tests {
         let message = [ready, r#"{"id":3,"subscribe":{}}"#, &push, &push, r#"{"id":2,"publish":{}}"#, "{}"];
         let expected = [
             Event::Ready,
-            Event::Subscribed { recovered: None },
+            Event::Subscribed { recovery: None },
             Event::Delivery(STAMP),
             Event::Delivery(STAMP),
             Event::Published(1),

@@ -87,7 +87,7 @@ fn event(first: u8, body: &[u8], size: usize) -> Option<Event> {
         (CONNACK, [_, 0]) => Event::Ready,
         (CONNACK, [_, code]) => refused(format!("refused: CONNACK with return code {code}")),
         (SUBACK, [_, _, FAILURE]) => refused("refused: SUBACK with a failure".to_owned()),
-        (SUBACK, [_, _, _]) => Event::Subscribed { recovered: None },
+        (SUBACK, [_, _, _]) => Event::Subscribed { recovery: None },
         (PINGRESP, []) => return None,
         _ => Event::Stray,
     })
@@ -166,7 +166,7 @@ mod tests {
     fn a_stream_means_the_same_wherever_it_is_split() {
         let message = message(&payload(200));
         let stream = [CONNACK, SUBACK, &message, b"\xD0\x00", &message].concat();
-        let ready = [Event::Ready, Event::Subscribed { recovered: None }];
+        let ready = [Event::Ready, Event::Subscribed { recovery: None }];
         let expected = [&ready[..], &[Event::Delivery(STAMP), Event::Delivery(STAMP)]].concat();
         for at in 0..=stream.len() {
             let (left, right) = stream.split_at(at);

@@ -114,8 +114,11 @@ fn event(frame: ServerFrame<'_>, size: usize) -> Event {
         ServerFrame::Gap(gap) => Event::Gap(gap.missed.unwrap_or(1)),
         ServerFrame::Published { id: Some(id), .. } => Event::Published(id.get()),
         ServerFrame::Subscribed(subscribed) => {
-            let recovered = subscribed.recovery.map(|recovery| recovery == Recovery::Recovered);
-            Event::Subscribed { recovered }
+            let recovery = subscribed.recovery.map(|recovery| match recovery {
+                Recovery::Recovered => super::Recovery::Replay(subscribed.replayed),
+                Recovery::Missed { .. } => super::Recovery::Reload,
+            });
+            Event::Subscribed { recovery }
         }
         ServerFrame::Error(error) => Event::Error {
             id: error.id.map(RequestId::get),
@@ -249,7 +252,7 @@ mod tests {
             native.follow_positions();
             assert_eq!(native.position(&topic()), None);
             let events = read_with(&mut native, &encoded(codec, &subscribed));
-            assert_eq!(events, [Event::Subscribed { recovered: Some(true) }]);
+            assert_eq!(events, [Event::Subscribed { recovery: Some(crate::target::Recovery::Replay(2)) }]);
             let at = |native: &Native| native.position(&topic()).map(|position| position.offset.get());
             assert_eq!(at(&native), Some(6), "two are still to come");
             read_with(&mut native, &encoded(codec, &message(&payload)));

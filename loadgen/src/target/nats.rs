@@ -44,7 +44,7 @@ impl Nats {
 
     pub(super) fn subscribe(&mut self, topic: &TopicName, out: &mut Outgoing) {
         self.subscriptions += 1;
-        self.pongs.push_back(Event::Subscribed { recovered: None });
+        self.pongs.push_back(Event::Subscribed { recovery: None });
         let line = format!("SUB {topic} {}\r\n", self.subscriptions);
         out.frame(Opcode::Binary, &[line.as_bytes(), PING]);
     }
@@ -176,7 +176,7 @@ mod tests {
             [info, b"PONG\r\n", info, b"PONG\r\n", &message, b"PING\r\n", &message, b"PONG\r\n"].concat();
         let expected = [
             Event::Ready,
-            Event::Subscribed { recovered: None },
+            Event::Subscribed { recovery: None },
             Event::Delivery(STAMP),
             Event::Delivery(STAMP),
             Event::Published(1),

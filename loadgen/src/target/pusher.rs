@@ -93,7 +93,7 @@ impl Pusher {
             }
             "pusher_internal:subscription_succeeded" => on_event(match self.publishes_to {
                 Some(_) => Event::Ready,
-                None => Event::Subscribed { recovered: None },
+                None => Event::Subscribed { recovery: None },
             })?,
             "pusher:ping" => out.frame(Opcode::Text, &[br#"{"event":"pusher:pong","data":{}}"#]),
             "pusher:pong" => {}
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(talk.read(ESTABLISHED), [Event::Ready]);
         talk.subscribe();
         assert_eq!(talk.said(), [subscribe()]);
-        assert_eq!(talk.read(SUCCEEDED), [Event::Subscribed { recovered: None }]);
+        assert_eq!(talk.read(SUCCEEDED), [Event::Subscribed { recovery: None }]);
         assert_eq!(talk.read(message().as_bytes()), [Event::Delivery(STAMP)]);
     }
 

@@ -34,7 +34,7 @@ impl Small {
         mut on_event: impl FnMut(Event) -> Result<(), E>,
     ) -> Result<(), E> {
         on_event(match message {
-            [b'O', b'K', ..] => Event::Subscribed { recovered: None },
+            [b'O', b'K', ..] => Event::Subscribed { recovery: None },
             payload => bare(payload, self.size),
         })
     }

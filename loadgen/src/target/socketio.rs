@@ -45,7 +45,7 @@ impl SocketIo {
                 Some((stamp, b"]")) => Event::Delivery(stamp),
                 _ => Event::Stray,
             }),
-            [b'4', b'3', ..] => on_event(Event::Subscribed { recovered: None }),
+            [b'4', b'3', ..] => on_event(Event::Subscribed { recovery: None }),
             [b'0', ..] => {
                 out.frame(Opcode::Text, &[b"40"]);
                 Ok(())
@@ -84,7 +84,7 @@ mod tests {
         talk.subscribe();
         talk.subscribe();
         assert_eq!(talk.said(), [r#"420["sub","t"]"#, r#"421["sub","t"]"#]);
-        assert_eq!(talk.read(br#"430["ok"]"#), [Event::Subscribed { recovered: None }]);
+        assert_eq!(talk.read(br#"430["ok"]"#), [Event::Subscribed { recovery: None }]);
         talk.publish(None);
         let data = String::from_utf8(payload(64)).expect("ASCII");
         assert_eq!(talk.said(), [format!(r#"42["pub","t",{data}]"#)]);

@@ -94,7 +94,7 @@ fn the_smallest_protocol_is_spoken_as_it_is_read() {
     talk.publish(Some(1));
     let data = String::from_utf8(payload(64)).expect("ASCII");
     assert_eq!(talk.said(), ["S:t".to_owned(), format!("P:t:{data}")]);
-    assert_eq!(talk.read(b"OK S:t"), [Event::Subscribed { recovered: None }]);
+    assert_eq!(talk.read(b"OK S:t"), [Event::Subscribed { recovery: None }]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fanfare_protocol::{
     ClientFrame, ClientOp, Codec, ErrorCode, ErrorFrame, Gap, Message as Publication, Offset, Payload,
-    Position, RequestId, ServerFrame, Subscribed, TopicName,
+    Position, Recovery, RequestId, ServerFrame, Subscribed, TopicName,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,10 +37,14 @@ pub(crate) enum Lie {
     Duplicate,
     /// Delivers to the subscribers of all topics.
     Everywhere,
+    /// Tells those who continue from a position that nothing is missing, whatever was published meanwhile.
+    Forget,
     /// Delivers all but confirms none.
     KeepSilent,
     /// Pings before each delivery, and closes a subscriber that has left 150 unanswered.
     Ping,
+    /// Tells those who continue from a position that too much is missing.
+    Reload,
     /// Refuses every tenth publication.
     Refuse,
     /// Refuses every subscription.
@@ -162,6 +166,15 @@ impl Session {
                 }
                 ClientOp::Subscribe(subscribe) => {
                     let topic = subscribe.topic.to_name();
+                    let recovery = match self.lie {
+                        _ if subscribe.since.is_none() => None,
+                        Lie::Forget => {
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                            Some(Recovery::Recovered)
+                        }
+                        Lie::Reload => Some(Recovery::Missed { count: Some(7) }),
+                        _ => None,
+                    };
                     let mut state = self.state.lock().expect("not poisoned");
                     state.subscribers.entry(topic.clone()).or_default().push(self.outbox.clone());
                     let topic = topic.into();
@@ -169,7 +182,7 @@ impl Session {
                         id,
                         topic,
                         position: position(0),
-                        recovery: None,
+                        recovery,
                         replayed: 0,
                     }));
                 }

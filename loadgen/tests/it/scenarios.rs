@@ -108,3 +108,38 @@ async fn what_stuck_subscribers_missed_counts_as_lost_where_nobody_told_them() {
     let swapped = stuck_with_liar(Lie::Swap).await;
     assert_eq!((swapped.delivered, swapped.lost, swapped.out_of_order), (199, 1, 19));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribers_that_are_cut_off_recover_and_miss_nothing() {
+    for target in ["fanfare", "fanfare-msgpack"] {
+        let report = with_broker(&format!(
+            "resume --subscribers 40 --topics 4 --publishers 2 --rate 400 --duration 1s --warmup 100ms \
+             --cut-after 300ms --target {target}"
+        ))
+        .await;
+        let seen = (report.delivered, report.lost, report.duplicates, report.out_of_order, report.gaps);
+        assert_eq!(seen, (10 * 400, 0, 0, 0, 0), "{report}");
+        let resume = report.resume.as_ref().expect("it is about that");
+        assert_eq!((resume.cut_off, resume.caught_up, resume.recovered, resume.reloads), (40, 40, 40, 0));
+        let back = resume.back_seconds.as_ref().expect("all came back");
+        let caught_up = resume.caught_up_seconds.as_ref().expect("all came back");
+        assert!(back.p50 > 0.0 && back.max <= caught_up.max, "{report}");
+    }
+}
+
+#[tokio::test]
+async fn those_who_come_back_notice_what_was_kept_from_them() {
+    let args = format!("resume --subscribers 3 --topics 1 --cut-after 200ms {BURST}");
+    let forgotten = with_liar(Lie::Forget, &args).await;
+    let resume = forgotten.resume.as_ref().expect("it is about that");
+    assert_eq!((resume.recovered, resume.reloads, resume.replayed), (3, 0, 0));
+    assert!(forgotten.lost >= 3 * 30, "100 ms of 400/s: {forgotten}");
+    let reload = with_liar(Lie::Reload, &args).await.resume.expect("it is about that");
+    assert_eq!((reload.caught_up, reload.recovered, reload.reloads), (3, 0, 3));
+}
+
+#[tokio::test]
+async fn who_has_no_positions_cannot_resume() {
+    let error = measure("resume --target fanfare-raw").await.expect_err("no positions");
+    assert!(error.to_string().contains("choose --target fanfare"), "{error}");
+}

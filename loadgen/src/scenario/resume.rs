@@ -1,0 +1,78 @@
+//! The scenario `resume`: all subscribers are cut off at once while publishing goes on, and recover.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use clap::Args;
+
+use super::{Load, ScheduleArgs, steady};
+use crate::cli::CommonArgs;
+use crate::report::{Quantiles, Report, Resume};
+use crate::run::Run;
+
+/// The arguments of `resume`.
+#[derive(Debug, Clone, Args)]
+pub struct ResumeArgs {
+    /// How many connections subscribe, each to one topic; topics take turns.
+    #[arg(long, default_value_t = 5_000)]
+    pub subscribers: u32,
+    /// How many topics there are.
+    #[arg(long, default_value_t = 100)]
+    pub topics: u32,
+    /// How many connections publish; they take turns, and so do their topics.
+    #[arg(long, default_value_t = 1)]
+    pub publishers: u32,
+    /// Publications a second in all.
+    #[arg(long, default_value_t = 1_000.0)]
+    pub rate: f64,
+    /// How long to publish before all are cut off.
+    #[arg(long, default_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub cut_after: Duration,
+    /// What is published when.
+    #[command(flatten)]
+    pub schedule: ScheduleArgs,
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl ResumeArgs {
+    fn load(&self) -> anyhow::Result<Load<'_>> {
+        self.common.target.ensure_positions("resume")?;
+        ensure!(self.cut_after < self.schedule.duration, "--cut-after must be within --duration");
+        Ok(Load {
+            scenario: "resume",
+            subscribers: self.subscribers,
+            topics: self.topics,
+            topics_each: 1,
+            publishers: self.publishers,
+            stuck: 0,
+            cut_after: Some(self.cut_after),
+            rate: Some(self.rate),
+            schedule: self.schedule.clone(),
+            common: &self.common,
+        })
+    }
+}
+
+/// Publishes, cuts all off, and sees them come back.
+pub(crate) async fn run(args: &ResumeArgs) -> anyhow::Result<Report> {
+    let load = args.load()?;
+    let (server, plan) = steady::prepare(&load).await?;
+    let mut run = Run::start(plan.clone(), server.pids.clone(), args.common.quiet)?;
+    run.connect().await?;
+    let measured = run.follow_schedule(load.schedule.grace).await?;
+    let outcome = run.finish().await?;
+    let returned = &outcome.tally.returned;
+    let resume = Resume {
+        cut_off: args.subscribers,
+        caught_up: returned.caught_up.len(),
+        recovered: returned.recovered,
+        reloads: returned.reloads,
+        replayed: returned.replayed,
+        failed_attempts: returned.failed_attempts,
+        back_seconds: Quantiles::of(&returned.back),
+        caught_up_seconds: Quantiles::of(&returned.caught_up),
+    };
+    Ok(Report { resume: Some(resume), ..steady::compile(&load, &server, &plan, &measured, &outcome) })
+}
