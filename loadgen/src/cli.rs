@@ -14,6 +14,7 @@ use crate::report::Report;
 use crate::scenario::connect::ConnectArgs;
 use crate::scenario::fanout::FanoutArgs;
 use crate::scenario::idle::IdleArgs;
+use crate::scenario::ingest::IngestArgs;
 use crate::scenario::measure;
 use crate::scenario::mesh::MeshArgs;
 use crate::scenario::resume::ResumeArgs;
@@ -54,10 +55,12 @@ pub enum Command {
     /// Some of the subscribers read nothing until all is over: what that does to the others and to the
     /// server's memory, and what they find when they wake up.
     Stuck(StuckArgs),
-    /// Measures several brokers in turns and writes one report about all of them.
-    Compare(CompareArgs),
     /// All subscribers are cut off at once while publishing goes on, come back and recover.
     Resume(ResumeArgs),
+    /// Publishers that send as fast as the broker acknowledges: how many publications a second that are.
+    Ingest(IngestArgs),
+    /// Measures several brokers in turns and writes one report about all of them.
+    Compare(CompareArgs),
     /// Runs a broker until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
     Broker(server::BrokerArgs),
@@ -107,6 +110,7 @@ impl Command {
             Self::Fanout(args) => &args.common,
             Self::Connect(args) => &args.common,
             Self::Idle(args) => &args.common,
+            Self::Ingest(args) => &args.common,
             Self::Mesh(args) => &args.common,
             Self::Resume(args) => &args.common,
             Self::Rooms(args) => &args.common,

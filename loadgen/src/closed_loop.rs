@@ -54,6 +54,12 @@ impl Worker {
         *self.phase.borrow() > Phase::Measuring
     }
 
+    /// Returns when it has been over for so long.
+    pub(crate) async fn over_for(&self, time: Duration) {
+        self.phase.clone().wait_for(|phase| *phase > Phase::Measuring).await.ok();
+        sleep(time).await;
+    }
+
     /// Returns when work may begin.
     pub(crate) async fn begin(&self) {
         self.ready.set(1);

@@ -224,7 +224,8 @@ impl Talk {
     }
 }
 
-async fn connect(plan: &Plan, n: u64) -> anyhow::Result<TcpStream> {
+/// Opens a TCP connection as number `n`.
+pub(crate) async fn connect(plan: &Plan, n: u64) -> anyhow::Result<TcpStream> {
     let server = plan.server.address;
     let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;

@@ -16,6 +16,7 @@ mod compare;
 mod connection;
 mod floor;
 mod handshake;
+mod ingest;
 mod limits;
 mod link;
 mod outgoing;
@@ -48,6 +49,7 @@ pub use report::{
 pub use scenario::connect::ConnectArgs;
 pub use scenario::fanout::FanoutArgs;
 pub use scenario::idle::IdleArgs;
+pub use scenario::ingest::{IngestArgs, Via};
 pub use scenario::mesh::MeshArgs;
 pub use scenario::resume::ResumeArgs;
 pub use scenario::rooms::RoomsArgs;

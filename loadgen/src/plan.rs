@@ -91,7 +91,6 @@ impl Plan {
             ensure!((1..=max).contains(&value), "{what} must be 1 to {max}, not {value}");
             Ok(())
         };
-        within("--subscribers", load.subscribers, u32::MAX)?;
         within("--topics", load.topics, TOPICS_MAX)?;
         within("--topics-each", load.topics_each, load.topics)?;
         within("--threads", common.threads(), 1024)?;
@@ -112,12 +111,15 @@ impl Plan {
         let topic = |n| common.target.topic(run, n);
         let schedule = match load.rate {
             Some(rate) => {
+                within("--subscribers", load.subscribers, u32::MAX)?;
                 within("--publishers", load.publishers, PUBLISHERS_MAX)?;
                 Schedule::new(rate, load.publishers, load.topics, timing.warmup, timing.duration)
                     .map_err(anyhow::Error::msg)?
             }
             None => Schedule::empty(),
         };
+        // Those who have something to do on them.
+        let busy = if load.rate.is_some() { load.subscribers } else { load.subscribers.max(load.publishers) };
         let mut plan = Self {
             target: common.target,
             secret: common.secret.clone(),
@@ -132,7 +134,7 @@ impl Plan {
             grace: timing.grace,
             schedule,
             size: timing.size,
-            threads: common.threads().min(load.subscribers),
+            threads: common.threads().min(busy),
             source_addresses: common.source_addresses,
         };
         let mut audience = vec![0; plan.topics.len()];

@@ -190,6 +190,16 @@ impl Quantiles {
 }
 
 impl ServerUsage {
+    /// Processor time for each of `count`, if there were any.
+    pub(crate) fn cpu_each(&self, count: u64) -> Option<f64> {
+        (count > 0).then(|| self.cpu_seconds / count as f64)
+    }
+
+    /// The same, in the broker's own code.
+    pub(crate) fn user_each(&self, count: u64) -> Option<f64> {
+        (count > 0).then(|| self.user_seconds / count as f64)
+    }
+
     /// What was used between `before` and `after`, in which there were `delivered` deliveries.
     pub(crate) fn between(pids: &[u32], before: &Usage, after: &Usage, delivered: u64) -> Self {
         let user_seconds = after.user_seconds - before.user_seconds;

@@ -3,6 +3,7 @@
 pub(crate) mod connect;
 pub(crate) mod fanout;
 pub(crate) mod idle;
+pub(crate) mod ingest;
 pub(crate) mod mesh;
 pub(crate) mod resume;
 pub(crate) mod rooms;
@@ -67,6 +68,7 @@ pub async fn measure(command: &Command) -> anyhow::Result<Report> {
         Command::Fanout(args) => steady::run(&args.load()).await,
         Command::Idle(args) => idle::run(args).await,
         Command::Resume(args) => resume::run(args).await,
+        Command::Ingest(args) => ingest::run(args).await,
         Command::Rooms(args) => steady::run(&args.load()?).await,
         Command::Mesh(args) => steady::run(&args.load()?).await,
         Command::Stuck(args) => stuck::run(args).await,

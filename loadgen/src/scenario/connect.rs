@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
@@ -45,8 +45,9 @@ pub struct ConnectArgs {
 }
 
 impl ConnectArgs {
-    fn load(&self) -> Load<'_> {
-        Load {
+    fn load(&self) -> anyhow::Result<Load<'_>> {
+        ensure!(self.concurrency > 0, "--concurrency must be at least 1");
+        Ok(Load {
             scenario: "connect",
             subscribers: self.concurrency,
             topics: self.topics,
@@ -62,7 +63,7 @@ impl ConnectArgs {
                 grace: CONNECT_TIMEOUT,
             },
             common: &self.common,
-        }
+        })
     }
 }
 
@@ -95,7 +96,7 @@ impl Seen {
 
 /// Connects, subscribes and leaves, again and again.
 pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
-    let load = args.load();
+    let load = args.load()?;
     let (server, plan) = steady::prepare(&load).await?;
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
@@ -104,9 +105,6 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
     results.iter().for_each(|result| seen.add(result));
     let count = seen.closed.len();
     let usage = usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0));
-    let each = |of: fn(&ServerUsage) -> f64| {
-        usage.as_ref().filter(|_| count > 0).map(|usage| of(usage) / count as f64)
-    };
     Ok(Report {
         connects: Some(Connects {
             count,
@@ -115,8 +113,8 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
             concurrency: args.concurrency,
             ready_seconds: Quantiles::of(&seen.ready),
             closed_seconds: Quantiles::of(&seen.closed),
-            server_cpu_seconds_each: each(|usage| usage.cpu_seconds),
-            server_user_seconds_each: each(|usage| usage.user_seconds),
+            server_cpu_seconds_each: usage.as_ref().and_then(|usage| usage.cpu_each(count)),
+            server_user_seconds_each: usage.as_ref().and_then(|usage| usage.user_each(count)),
         }),
         loadgen: OwnUsage { cpu_seconds: own_cpu.as_secs_f64(), busiest_thread },
         server: usage,

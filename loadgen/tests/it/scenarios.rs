@@ -143,3 +143,45 @@ async fn who_has_no_positions_cannot_resume() {
     let error = measure("resume --target fanfare-raw").await.expect_err("no positions");
     assert!(error.to_string().contains("choose --target fanfare"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publications_are_acknowledged_by_every_way() {
+    let pid = std::process::id();
+    for way in [
+        "--via websocket",
+        "--via websocket --target fanfare-msgpack --publishers 3 --topics 5 --window 2",
+        "--via http --publishers 3 --topics 2",
+        "--via http --window 20",
+        "--via client --publishers 2 --window 100",
+    ] {
+        let line = format!("ingest {way} --duration 200ms --warmup 50ms --server-pid {pid}");
+        let report = with_broker(&line).await;
+        let ingest = report.ingest.as_ref().expect("it is about that");
+        assert!(ingest.acknowledged > 0 && ingest.acknowledged_seconds.is_some(), "{report}");
+        assert_eq!((ingest.refused, ingest.unacknowledged, report.troubles.len()), (0, 0, 0), "{report}");
+        assert!(ingest.server_cpu_seconds_each.is_some(), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_or_never_acknowledged_is_not_counted_as_acknowledged() {
+    let args = "ingest --window 10 --publishers 2 --duration 200ms --warmup 0s --quiet";
+    let refused = with_liar(Lie::Refuse, args).await.ingest.expect("it is about that");
+    let all = refused.acknowledged + refused.refused;
+    assert!(refused.refused > 0 && refused.refused.abs_diff(all / 10) <= 20, "one in ten: {refused:?}");
+    let silent = with_liar(Lie::KeepSilent, args).await.ingest.expect("it is about that");
+    assert_eq!((silent.acknowledged, silent.refused, silent.unacknowledged), (0, 0, 20));
+}
+
+#[tokio::test]
+async fn ingest_is_refused_where_nothing_is_acknowledged() {
+    for (args, why) in [
+        ("--target fanfare-raw", "acknowledges no publications"),
+        ("--target bun --via http", "is for Fanfare"),
+        ("--window 0", "--window must be 1"),
+        ("--publishers 0", "--publishers must be 1"),
+    ] {
+        let error = measure(&format!("ingest {args}")).await.expect_err(args);
+        assert!(error.to_string().contains(why), "{error} should say {why}");
+    }
+}

@@ -1,0 +1,219 @@
+//! The scenario `ingest`: how many publications a second the broker acknowledges.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, ValueEnum};
+use fanfare_client::Client;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::{Load, ScheduleArgs, steady};
+use crate::cli::CommonArgs;
+use crate::closed_loop::{self, Outcome, Worker};
+use crate::connection::{self, Buffer, CONNECT_TIMEOUT, Connection};
+use crate::ingest::{Acks, Flow, client, http, websocket};
+use crate::payload::PUBLISHERS_MAX;
+use crate::plan::Plan;
+use crate::report::{Ingest, OwnUsage, Quantiles, Report, ServerUsage};
+use crate::target::Role;
+
+/// How long the last acknowledgements may take.
+const GRACE: Duration = Duration::from_secs(2);
+/// Most publications under way, so that what waits stays small.
+const WINDOW_MAX: u32 = 4096;
+
+/// The arguments of `ingest`.
+#[derive(Debug, Clone, Args)]
+pub struct IngestArgs {
+    /// By which way to publish.
+    #[arg(long, value_enum, default_value_t = Via::Websocket)]
+    pub via: Via,
+    /// How many connections publish [default: 1; by HTTP 16].
+    #[arg(long)]
+    pub publishers: Option<u32>,
+    /// How many publications each may have under way without an acknowledgement [default: 512; by HTTP 1,
+    /// as most clients do].
+    #[arg(long)]
+    pub window: Option<u32>,
+    /// How many topics there are; publications take turns.
+    #[arg(long, default_value_t = 1)]
+    pub topics: u32,
+    /// Size of a payload in bytes, at least 35.
+    #[arg(long, default_value_t = 128, value_name = "BYTES")]
+    pub size: usize,
+    /// How long to measure, such as 500ms, 10s or 2m.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+    /// How long to publish before that, not counted.
+    #[arg(long, default_value = "500ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub warmup: Duration,
+    /// What all scenarios take.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// By which way to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    /// The crate `fanfare-client`.
+    Client,
+    /// Fanfare's HTTP API, on connections that are kept alive.
+    Http,
+    /// A WebSocket, in the dialect of the target.
+    Websocket,
+}
+
+impl Via {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Http => "http",
+            Self::Websocket => "websocket",
+        }
+    }
+}
+
+impl IngestArgs {
+    fn publishers(&self) -> u32 {
+        self.publishers.unwrap_or(if self.via == Via::Http { 16 } else { 1 })
+    }
+
+    fn window(&self) -> u32 {
+        self.window.unwrap_or(if self.via == Via::Http { 1 } else { 512 })
+    }
+
+    fn load(&self) -> anyhow::Result<Load<'_>> {
+        let (publishers, window, target) = (self.publishers(), self.window(), self.common.target);
+        ensure!((1..=PUBLISHERS_MAX).contains(&publishers), "--publishers must be 1 to {PUBLISHERS_MAX}");
+        ensure!((1..=WINDOW_MAX).contains(&window), "--window must be 1 to {WINDOW_MAX}");
+        match self.via {
+            Via::Websocket => ensure!(
+                target.confirms_publications(),
+                "{} acknowledges no publications: there is nothing to count",
+                target.name()
+            ),
+            via => {
+                ensure!(target.is_fanfare(), "--via {} is for Fanfare, not for {}", via.name(), target.name())
+            }
+        }
+        Ok(Load {
+            scenario: "ingest",
+            subscribers: 0,
+            topics: self.topics,
+            topics_each: 1,
+            publishers,
+            stuck: 0,
+            cut_after: None,
+            rate: None,
+            schedule: ScheduleArgs {
+                size: self.size,
+                duration: self.duration,
+                warmup: self.warmup,
+                grace: GRACE,
+            },
+            common: &self.common,
+        })
+    }
+}
+
+/// Publishes as fast as it is acknowledged.
+pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
+    let load = args.load()?;
+    let (server, plan) = steady::prepare(&load).await?;
+    let (via, window, url) = (args.via, args.window(), server.url.clone());
+    let work = move |worker| work(worker, via, window, url);
+    let times = (args.warmup, args.duration);
+    let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
+    let Outcome { results, measured, own_cpu, server: usage, busiest_thread } = outcome;
+    let mut acks = Acks::new();
+    results.iter().for_each(|result| acks.add(result));
+    let acknowledged = acks.measured.len();
+    let usage = usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0));
+    Ok(Report {
+        ingest: Some(Ingest {
+            via: via.name().to_owned(),
+            window,
+            acknowledged,
+            acknowledged_per_second: acknowledged as f64 / measured.as_secs_f64(),
+            refused: acks.refused,
+            unacknowledged: acks.unacknowledged,
+            acknowledged_seconds: Quantiles::of(&acks.measured),
+            server_cpu_seconds_each: usage.as_ref().and_then(|usage| usage.cpu_each(acknowledged)),
+            server_user_seconds_each: usage.as_ref().and_then(|usage| usage.user_each(acknowledged)),
+        }),
+        loadgen: OwnUsage { cpu_seconds: own_cpu.as_secs_f64(), busiest_thread },
+        server: usage,
+        troubles: acks.troubles.to_report(),
+        warnings: steady::busy_warning(busiest_thread).into_iter().collect(),
+        ..Report::new(load.scenario, steady::config(&load, &server, &plan))
+    })
+}
+
+/// One thread's share of the publishers.
+async fn work(worker: Worker, via: Via, window: u32, url: String) -> anyhow::Result<Acks> {
+    let shared = Rc::new((worker, Buffer::new()));
+    let (worker, buffer) = &*shared;
+    let mut publishers = Vec::new();
+    for n in (worker.thread..worker.plan.publishers).step_by(worker.plan.threads as usize) {
+        publishers.push((n, Publisher::connect(via, n, &worker.plan, &url, buffer).await?));
+    }
+    worker.begin().await;
+    let mut tasks = JoinSet::new();
+    for (n, publisher) in publishers {
+        let shared = shared.clone();
+        tasks.spawn_local(async move {
+            let (worker, buffer) = &*shared;
+            publisher.run(Flow::new(worker, n, window), worker, buffer).await
+        });
+    }
+    let mut acks = Acks::new();
+    while let Some(ended) = tasks.join_next().await {
+        acks.add(&ended.context("a publisher panicked")?);
+    }
+    Ok(acks)
+}
+
+/// A publisher that is connected.
+enum Publisher {
+    Client(Client),
+    Http(TcpStream),
+    Websocket(Box<Connection>),
+}
+
+impl Publisher {
+    async fn connect(via: Via, n: u32, plan: &Plan, url: &str, buffer: &Buffer) -> anyhow::Result<Self> {
+        Ok(match via {
+            Via::Client => {
+                let options = Client::builder(url).connect_timeout(CONNECT_TIMEOUT);
+                let options =
+                    options.publish_buffer(WINDOW_MAX as usize).message_size(2 * plan.size.max(64 * 1024));
+                Self::Client(options.connect().await.with_context(|| format!("cannot connect to {url}"))?)
+            }
+            Via::Http => Self::Http(connection::connect(plan, n.into()).await?),
+            Via::Websocket => {
+                let topic = n % plan.topics.len() as u32;
+                Self::Websocket(Box::new(
+                    Connection::open(plan, Role::Publisher, topic, n.into(), buffer).await?,
+                ))
+            }
+        })
+    }
+
+    /// Publishes until it is over, and not much longer.
+    async fn run(self, mut flow: Flow<'_>, worker: &Worker, buffer: &Buffer) -> Acks {
+        let publish = async {
+            match self {
+                Self::Client(client) => client::publish(&mut flow, &client).await,
+                Self::Http(stream) => http::publish(&mut flow, stream).await,
+                Self::Websocket(connection) => websocket::publish(&mut flow, *connection, buffer).await,
+            }
+        };
+        let result = tokio::select! {
+            result = publish => result,
+            () = worker.over_for(GRACE) => Ok(()),
+        };
+        flow.end(result)
+    }
+}
