@@ -70,7 +70,6 @@ impl Task {
             let same: &[&str] = match *name {
                 "--rates" if searches => continue,
                 "--rates" => &["--rates", "--rate"],
-                "--connections" => &["--connections", "--subscribers"],
                 name => &[name],
             };
             if !given(&arguments, same) {
@@ -92,7 +91,7 @@ impl Task {
     /// The command line of one step.
     pub(crate) fn command(&self, step: &Step) -> Vec<String> {
         let number = match step {
-            Step::Connections(count) => vec!["--subscribers".to_owned(), count.to_string()],
+            Step::Connections(count) => vec!["--connections".to_owned(), count.to_string()],
             Step::Once => Vec::new(),
             Step::Rate(rate) => vec!["--rate".to_owned(), rate.to_string()],
         };
@@ -154,7 +153,7 @@ mod tests {
             tasks[0].steps().iter().map(|step| tasks[0].command(step).join(" ")).collect();
         assert_eq!(commands, ["fanout --subscribers 1000 --rate 5"]);
         let idle = tasks[1].command(&tasks[1].steps()[1]).join(" ");
-        assert_eq!(idle, "idle --subscribers 4000");
+        assert_eq!(idle, "idle --connections 4000");
     }
 
     #[test]

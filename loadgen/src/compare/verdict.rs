@@ -30,13 +30,18 @@ fn faults_of_step(step: &StepOutcome, who: usize) -> Vec<String> {
         0 => String::new(),
         lost => format!(" ({})", percent(lost as f64 / (lost + delivered) as f64)),
     };
-    let silent = |report: &Report| report.stuck.as_ref().map_or(0, |stuck| stuck.lost);
     [
         (lost, format!("lost{share}")),
         (sum(|report| report.duplicates), "doubled".to_owned()),
         (sum(|report| report.out_of_order), "out of order".to_owned()),
         (sum(|report| report.disconnected), "subscribers disconnected".to_owned()),
-        (sum(silent), "missing at stuck readers without a word".to_owned()),
+        (
+            sum(|it| it.stuck.as_ref().map_or(0, |stuck| stuck.lost)),
+            "missing at stuck readers without a word".to_owned(),
+        ),
+        (sum(|it| it.connects.as_ref().map_or(0, |connects| connects.failed)), "connects failed".to_owned()),
+        (sum(|it| it.ingest.as_ref().map_or(0, |ingest| ingest.unacknowledged)), "not acknowledged".to_owned()),
+        (sum(|it| it.resume.as_ref().map_or(0, |resume| resume.reloads)), "told to reload".to_owned()),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)

@@ -58,11 +58,13 @@ impl Chart {
             .bold_line_style(GRID)
             .light_line_style(TRANSPARENT)
             .draw()?;
-        for line in &self.lines {
+        // The first contender, whom the others are held against, comes out on top.
+        for line in self.lines.iter().rev() {
+            let width = if line.who == 0 { 3 } else { 2 };
             let colour = RGBColor(2, 0, (line.who % COLOURS) as u8);
             let shown: Vec<&(f64, Value)> = line.points.iter().filter(|point| self.holds(point)).collect();
             let medians: Vec<(f64, f64)> = shown.iter().map(|(x, y)| (*x, y.median)).collect();
-            chart.draw_series(LineSeries::new(medians.iter().copied(), colour.stroke_width(2)))?;
+            chart.draw_series(LineSeries::new(medians.iter().copied(), colour.stroke_width(width)))?;
             let spread = |(x, y): &&(f64, Value)| {
                 PathElement::new(vec![(*x, y.min), (*x, y.max)], colour.stroke_width(1))
             };
