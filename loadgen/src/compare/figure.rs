@@ -55,7 +55,7 @@ fn server(of: impl Fn(&ServerUsage) -> Option<f64>) -> impl Fn(&Report) -> Optio
 }
 
 pub(crate) const DELIVERED: Figure =
-    Figure::new("delivered/s", Unit::Count, |it| (it.delivered > 0).then_some(it.delivered_per_second));
+    Figure::new("delivered/s", Unit::Count, |it| Some(it.delivered_per_second));
 pub(crate) const P50: Figure = Figure::new("p50", Unit::Seconds, |it| Some(it.latency_seconds.as_ref()?.p50));
 pub(crate) const P99: Figure = Figure::new("p99", Unit::Seconds, |it| Some(it.latency_seconds.as_ref()?.p99));
 pub(crate) const CPU: Figure = Figure::with_ratio("CPU a delivery", Unit::Seconds, |it| {
@@ -79,7 +79,7 @@ const STEADY: &[Figure] = &[
     USER,
     SYSTEM,
     MEMORY,
-    Figure::new("lost", Unit::Count, |it| Some(it.lost as f64)),
+    Figure::new("lost or late", Unit::Count, |it| Some(it.lost as f64)),
     Figure::new("duplicates", Unit::Count, |it| Some(it.duplicates as f64)),
     Figure::new("out of order", Unit::Count, |it| Some(it.out_of_order as f64)),
     Figure::new("disconnected", Unit::Count, |it| Some(it.disconnected as f64)),

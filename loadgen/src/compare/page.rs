@@ -9,9 +9,9 @@ use minijinja::syntax::SyntaxConfig;
 use serde::Serialize;
 
 use super::figure::{Figure, Value};
-use super::outcome::{Comparison, TaskOutcome};
+use super::outcome::{Comparison, Participant, TaskOutcome};
 use super::sheet::Sheet;
-use super::verdict;
+use super::verdict::Verdict;
 use crate::unit::Unit;
 use chart::COLOURS;
 
@@ -34,6 +34,7 @@ struct ContenderPart {
     colour: usize,
     measured: bool,
     faults: Vec<String>,
+    behind: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,12 +109,16 @@ pub(crate) fn render(comparison: &Comparison) -> anyhow::Result<String> {
 impl Page {
     fn of(comparison: &Comparison) -> anyhow::Result<Self> {
         let environment = &comparison.environment;
-        let part = |(who, it): (usize, &super::outcome::Participant)| ContenderPart {
-            name: it.name.clone(),
-            version: it.version.clone(),
-            colour: who % COLOURS,
-            measured: comparison.reports_of(who).next().is_some(),
-            faults: verdict::faults(comparison, who),
+        let part = |(who, it): (usize, &Participant)| {
+            let Verdict { faults, behind } = Verdict::of(comparison, who);
+            ContenderPart {
+                name: it.name.clone(),
+                version: it.version.clone(),
+                colour: who % COLOURS,
+                measured: comparison.reports_of(who).next().is_some(),
+                faults,
+                behind,
+            }
         };
         Ok(Self {
             environment: vec![

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::figure::Value;
 use super::outcome::Comparison;
 use super::sheet::Sheet;
-use super::verdict;
+use super::verdict::Verdict;
 use crate::unit::Unit;
 
 /// A table for each step, and who loses nothing.
@@ -20,11 +20,9 @@ pub(crate) fn render(comparison: &Comparison) -> String {
         }
     }
     for (who, contender) in comparison.contenders.iter().enumerate() {
-        let faults = verdict::faults(comparison, who);
         let verdict = match comparison.reports_of(who).next() {
             None => "nothing was measured".to_owned(),
-            Some(_) if faults.is_empty() => "nothing lost, doubled or out of order".to_owned(),
-            Some(_) => faults.join("; "),
+            Some(_) => Verdict::of(comparison, who).sentence(),
         };
         line(&mut out, &format!("{}: {verdict}", contender.name));
     }
