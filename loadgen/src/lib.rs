@@ -29,6 +29,7 @@ mod report;
 mod run;
 mod scenario;
 mod schedule;
+mod search;
 mod sequence;
 mod server;
 mod subscriber;
@@ -48,6 +49,7 @@ pub use report::{
 };
 pub use scenario::connect::ConnectArgs;
 pub use scenario::fanout::FanoutArgs;
+pub use scenario::find_max::FindMaxArgs;
 pub use scenario::idle::IdleArgs;
 pub use scenario::ingest::{IngestArgs, Via};
 pub use scenario::mesh::MeshArgs;

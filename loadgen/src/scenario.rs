@@ -2,6 +2,7 @@
 
 pub(crate) mod connect;
 pub(crate) mod fanout;
+pub(crate) mod find_max;
 pub(crate) mod idle;
 pub(crate) mod ingest;
 pub(crate) mod mesh;
@@ -65,12 +66,12 @@ pub(crate) struct Load<'a> {
 pub async fn measure(command: &Command) -> anyhow::Result<Report> {
     match command {
         Command::Connect(args) => connect::run(args).await,
-        Command::Fanout(args) => steady::run(&args.load()).await,
+        Command::Fanout(args) => find_max::run(&args.load(), &args.find_max).await,
         Command::Idle(args) => idle::run(args).await,
         Command::Resume(args) => resume::run(args).await,
         Command::Ingest(args) => ingest::run(args).await,
-        Command::Rooms(args) => steady::run(&args.load()?).await,
-        Command::Mesh(args) => steady::run(&args.load()?).await,
+        Command::Rooms(args) => find_max::run(&args.load()?, &args.find_max).await,
+        Command::Mesh(args) => find_max::run(&args.load()?, &args.find_max).await,
         Command::Stuck(args) => stuck::run(args).await,
         Command::Broker(_) | Command::Compare(_) | Command::Floor(_) => panic!("this is no scenario"),
     }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::find_max::FindMaxArgs;
 use super::{Load, ScheduleArgs};
 use crate::cli::CommonArgs;
 
@@ -23,6 +24,9 @@ pub struct FanoutArgs {
     /// What is published when.
     #[command(flatten)]
     pub schedule: ScheduleArgs,
+    /// Whether to look for the highest rate.
+    #[command(flatten)]
+    pub find_max: FindMaxArgs,
     /// What all scenarios take.
     #[command(flatten)]
     pub common: CommonArgs,

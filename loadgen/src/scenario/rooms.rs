@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use clap::Args;
 
+use super::find_max::FindMaxArgs;
 use super::{Load, ScheduleArgs};
 use crate::cli::CommonArgs;
 
@@ -21,6 +22,9 @@ pub struct RoomsArgs {
     /// What is published when.
     #[command(flatten)]
     pub schedule: ScheduleArgs,
+    /// Whether to look for the highest rate.
+    #[command(flatten)]
+    pub find_max: FindMaxArgs,
     /// What all scenarios take.
     #[command(flatten)]
     pub common: CommonArgs,

@@ -14,25 +14,43 @@ const BUSY_MAX: f64 = 0.9;
 
 /// Finds or starts the broker, puts the load on it and reports.
 pub(crate) async fn run(load: &Load<'_>) -> anyhow::Result<Report> {
-    let (server, plan) = prepare(load).await?;
+    let server = find_server(load).await?;
+    run_at(load, &server).await
+}
+
+/// Puts the load on the broker and reports.
+pub(crate) async fn run_at(load: &Load<'_>, server: &Server) -> anyhow::Result<Report> {
+    let plan = plan(load, server).await?;
     let mut run = Run::start(plan.clone(), server.pids.clone(), load.common.quiet)?;
     run.connect().await?;
     let measured = run.follow_schedule(load.schedule.grace).await?;
     let outcome = run.finish().await?;
-    Ok(compile(load, &server, &plan, &measured, &outcome))
+    Ok(compile(load, server, &plan, &measured, &outcome))
 }
 
 /// Finds or starts the broker and plans what to ask of it.
 pub(crate) async fn prepare(load: &Load<'_>) -> anyhow::Result<(Server, Arc<Plan>)> {
+    let server = find_server(load).await?;
+    let plan = plan(load, &server).await?;
+    Ok((server, plan))
+}
+
+/// Finds or starts the broker.
+pub(crate) async fn find_server(load: &Load<'_>) -> anyhow::Result<Server> {
     limits::raise_file_limit();
     let server = Server::find(load.common, load.schedule.size).await?;
     if !load.common.quiet {
         eprintln!("broker at {}: {}", server.url, server.how);
     }
+    Ok(server)
+}
+
+/// Plans what to ask of the broker.
+async fn plan(load: &Load<'_>, server: &Server) -> anyhow::Result<Arc<Plan>> {
     let address = ServerAddress::resolve(&server.url).await?;
     let plan = Arc::new(Plan::new(load, address)?);
     limits::check(&plan)?;
-    Ok((server, plan))
+    Ok(plan)
 }
 
 /// Makes a report of what was seen.

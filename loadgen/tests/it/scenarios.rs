@@ -185,3 +185,30 @@ async fn ingest_is_refused_where_nothing_is_acknowledged() {
         assert!(error.to_string().contains(why), "{error} should say {why}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_highest_rate_is_looked_for_until_one_fails() {
+    // Nothing is as fast as that: every rate fails, twice, until the last one would publish nothing.
+    let args = "fanout --subscribers 3 --rate 64 --duration 50ms --warmup 0s --find-max --find-max-p99 1ns";
+    let report = with_broker(args).await;
+    let find_max = report.find_max.as_ref().expect("it is about that");
+    assert_eq!(find_max.rate, None);
+    let rates: Vec<f64> = find_max.steps.iter().map(|step| step.rate).collect();
+    assert_eq!(rates, [64.0, 64.0, 32.0, 32.0], "{report}");
+    assert_eq!(report.config.rate, 64.0, "the figures are those of the first step");
+    assert!(find_max.steps.iter().all(|step| step.failure.as_deref() == Some("p99 above the limit")));
+}
+
+#[tokio::test]
+async fn a_rate_at_which_something_is_lost_is_none_that_the_broker_keeps_up_with() {
+    // Of so few publications none is the tenth at first, and of twice as many one is.
+    let args = "rooms --rooms 1 --per-room 2 --rate 60 --duration 100ms --warmup 0s --grace 100ms --quiet";
+    let report = with_liar(Lie::Drop, &format!("{args} --find-max --find-max-p99 1m")).await;
+    let find_max = report.find_max.expect("it is about that");
+    assert!(find_max.steps.iter().any(|step| step.lost > 0), "{find_max:?}");
+    for step in &find_max.steps {
+        assert_eq!(step.lost == 0, step.failure.is_none(), "{step:?}");
+    }
+    let rate = find_max.rate.expect("the first one works");
+    assert!((60.0..100.0).contains(&rate), "{find_max:?}");
+}
