@@ -26,7 +26,7 @@ const BURST_GRACE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Args)]
 pub struct IdleArgs {
     /// How many connections there are, each subscribed to one topic; topics take turns.
-    #[arg(long, default_value_t = 5_000)]
+    #[arg(long, visible_alias = "subscribers", default_value_t = 5_000)]
     pub connections: u32,
     /// How many topics there are.
     #[arg(long, default_value_t = 1)]
