@@ -34,7 +34,8 @@ use task::Task;
 #[derive(Debug, Clone, Args)]
 pub struct CompareArgs {
     /// What to measure: scenarios, separated by commas, or one with arguments of its own in quotes, such as
-    /// "rooms --topics 50 --rates 1000,5000"; may be given several times.
+    /// "rooms --topics 50 --rates 1000,5000"; may be given several times. Further arguments in quotes:
+    /// --rates, or --connections for idle, repeats it with each of these; --targets says who takes part.
     #[arg(long, value_name = "SCENARIOS", default_value = "fanout")]
     pub scenario: Vec<String>,
     /// Who takes part: fanfare, fanfare-msgpack, fanfare-raw, floor, a peer that loadgen/peers/install.sh has
@@ -91,13 +92,14 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
         opened.with_context(|| format!("cannot write {}", file.display()))?;
     }
     let mut comparison = Comparison::new(Environment::of_this_machine(), args.rounds, &contenders, &tasks);
-    let turns: u32 = tasks.iter().map(|task| args.rounds * task.steps().len() as u32).sum();
-    let total = turns as usize * contenders.len();
+    let takes_part = |task: &Task| contenders.iter().filter(|it| task.is_for(&it.name)).count();
+    let turns: usize = tasks.iter().map(|task| task.steps().len() * takes_part(task)).sum();
+    let total = turns * args.rounds as usize;
     let mut count = 0;
     for (task_index, task) in tasks.iter().enumerate() {
         for _ in 0..args.rounds {
             for (step_index, step) in task.steps().iter().enumerate() {
-                for (who, contender) in contenders.iter().enumerate() {
+                for (who, contender) in contenders.iter().enumerate().filter(|it| task.is_for(&it.1.name)) {
                     count += 1;
                     let (version, outcome) = runner::run(contender, task, step, args).await;
                     eprintln!("[{count}/{total}] {}, {}: {outcome}", task.label(step), contender.name);

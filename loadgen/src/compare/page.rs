@@ -219,7 +219,7 @@ impl BarsPart {
         Self {
             title: bars.figure.name,
             split: bars.bars.iter().any(|bar| bar.user.is_some()),
-            bars: bars.bars.iter().enumerate().map(bar).collect(),
+            bars: bars.bars.iter().enumerate().filter(|it| it.1.value.is_some()).map(bar).collect(),
         }
     }
 }

@@ -48,6 +48,12 @@ impl<'a> Sheet<'a> {
     }
 }
 
+impl Row<'_> {
+    pub(crate) fn is_measured(&self) -> bool {
+        self.values.iter().any(Option::is_some)
+    }
+}
+
 impl StepOutcome {
     pub(crate) fn reports(&self) -> impl Iterator<Item = &Report> {
         self.rounds.iter().flatten().filter_map(Outcome::report)

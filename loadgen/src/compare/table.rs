@@ -32,7 +32,7 @@ pub(crate) fn render(comparison: &Comparison) -> String {
 fn table(out: &mut String, comparison: &Comparison, sheet: &Sheet<'_>) {
     let head = sheet.figures.iter().map(|figure| figure.name.to_owned());
     let mut lines = vec![[String::new()].into_iter().chain(head).collect::<Vec<_>>()];
-    for (contender, row) in comparison.contenders.iter().zip(&sheet.rows) {
+    for (contender, row) in comparison.contenders.iter().zip(&sheet.rows).filter(|it| it.1.is_measured()) {
         let cells = row.values.iter().zip(&sheet.figures);
         let cells = cells.map(|(value, figure)| value.map_or_else(|| "-".into(), |it| cell(figure.unit, it)));
         lines.push([contender.name.clone()].into_iter().chain(cells).collect());

@@ -9,6 +9,8 @@ pub(crate) struct Task {
     /// What its command takes besides.
     arguments: Vec<String>,
     steps: Vec<Step>,
+    /// Who takes part, if not all.
+    only: Option<Vec<String>>,
 }
 
 /// One repetition of a scenario.
@@ -78,10 +80,16 @@ impl Task {
                 arguments.extend([(*name).to_owned(), value]);
             }
         }
+        let only = take(&mut arguments, "--targets", |name: String| name)?;
         let rates = take(&mut arguments, "--rates", Step::Rate)?;
         let connections = take(&mut arguments, "--connections", Step::Connections)?;
         let steps = rates.or(connections).unwrap_or_else(|| vec![Step::Once]);
-        Ok(Self { scenario, arguments, steps })
+        Ok(Self { scenario, arguments, steps, only })
+    }
+
+    /// Whether the contender of that name takes part.
+    pub(crate) fn is_for(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.iter().any(|it| it == name))
     }
 
     pub(crate) fn steps(&self) -> &[Step] {
@@ -124,18 +132,18 @@ impl Step {
     }
 }
 
-/// Removes an option with its list of numbers from the arguments.
-fn take<N: std::str::FromStr>(
+/// Removes an option with its list of values from the arguments.
+fn take<N: std::str::FromStr, V>(
     arguments: &mut Vec<String>,
     name: &str,
-    step: fn(N) -> Step,
-) -> anyhow::Result<Option<Vec<Step>>> {
+    value: fn(N) -> V,
+) -> anyhow::Result<Option<Vec<V>>> {
     let Some(at) = arguments.iter().position(|word| word == name) else { return Ok(None) };
-    ensure!(at + 1 < arguments.len(), "{name} needs numbers, separated by commas");
+    ensure!(at + 1 < arguments.len(), "{name} needs values, separated by commas");
     let numbers = arguments.drain(at..at + 2).nth(1).expect("just counted");
-    let read = |number: &str| number.parse().ok().map(step);
-    let steps: Option<Vec<Step>> = numbers.split(',').map(read).collect();
-    steps.map(Some).with_context(|| format!("{name} {numbers}: numbers are expected, separated by commas"))
+    let read = |number: &str| number.parse().ok().map(value);
+    let values: Option<Vec<V>> = numbers.split(',').map(read).collect();
+    values.map(Some).with_context(|| format!("{name} {numbers}: numbers are expected, separated by commas"))
 }
 
 #[cfg(test)]
@@ -173,9 +181,16 @@ mod tests {
     }
 
     #[test]
+    fn a_scenario_can_be_for_some_only() {
+        let tasks = tasks(&["resume --targets fanfare,nats", "connect"], &[]).expect("valid");
+        assert!(tasks[0].is_for("nats") && !tasks[0].is_for("floor") && tasks[1].is_for("floor"));
+        assert_eq!(tasks[0].title(), "resume");
+    }
+
+    #[test]
     fn what_cannot_be_is_named() {
         for (text, why) in
-            [("fanin", "fanin"), ("rooms --rates", "needs numbers"), ("rooms --rates 1,x", "1,x")]
+            [("fanin", "fanin"), ("rooms --rates", "needs values"), ("rooms --rates 1,x", "1,x")]
         {
             let error = tasks(&[text], &[]).expect_err(text).to_string();
             assert!(error.contains(why), "{error} should name {why}");

@@ -20,16 +20,15 @@ type OfQuantiles = fn(&Quantiles) -> f64;
 
 /// The charts of a scenario.
 pub(crate) fn charts(task: &TaskOutcome) -> Vec<Chart> {
+    let idle = |step: &StepOutcome| step.reports().any(|report| report.idle.is_some());
+    if task.steps.iter().any(idle) {
+        return by_connections(task).into_iter().collect();
+    }
     let mut charts = Vec::new();
     if task.steps.len() > 1 {
-        let idle = |step: &StepOutcome| step.reports().next().is_some_and(|report| report.idle.is_some());
-        if task.steps.iter().any(idle) {
-            charts.extend(by_connections(task));
-        } else {
-            charts.extend(by_rate(task, DELIVERED, "Deliveries by rate", "deliveries a second"));
-            charts.extend(by_rate(task, CPU, "Processor time of the server by rate", "CPU time a delivery"));
-            charts.extend(by_rate(task, P99, "Latency by rate", "99% within"));
-        }
+        charts.extend(by_rate(task, DELIVERED, "Deliveries by rate", "deliveries a second"));
+        charts.extend(by_rate(task, CPU, "Processor time of the server by rate", "CPU time a delivery"));
+        charts.extend(by_rate(task, P99, "Latency by rate", "99% within"));
     }
     charts.extend(task.steps.iter().filter_map(latency_by_quantile));
     charts
