@@ -64,7 +64,12 @@ impl Link {
 
     /// Returns when not too much waits, or the connection has ended.
     pub(crate) async fn room(&self) {
-        while self.talk.borrow().out.len() > WAITING_BYTES_MAX && !self.ended.get() {
+        let full = || self.talk.borrow().out.len() > WAITING_BYTES_MAX && !self.ended.get();
+        if full() {
+            // Much was due at once, and nobody has tried to send it yet.
+            self.flush();
+        }
+        while full() {
             self.room.notified().await;
         }
     }

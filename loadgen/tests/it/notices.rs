@@ -166,3 +166,13 @@ async fn nobody_there_is_no_run_at_all() {
     let error = measure("fanout --url ws://127.0.0.1:1/ws --quiet").await.expect_err("port 1 is closed");
     assert!(format!("{error:#}").starts_with("cannot connect to 127.0.0.1:1: "), "{error:#}");
 }
+
+#[tokio::test]
+async fn more_than_a_publisher_may_hold_back_can_be_due_at_once() {
+    // Two megabytes within a tenth of a millisecond.
+    let liar = Liar::start(Lie::None).await;
+    let load = "--subscribers 3 --rate 1000000 --duration 100us --warmup 0s --size 20000 --grace 10s --quiet";
+    let report = measure(&format!("fanout {load} --url {}", liar.url)).await.expect("a report");
+    assert_faults(&report, &[]);
+    assert_eq!(report.delivered, 300, "{report}");
+}
