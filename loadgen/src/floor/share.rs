@@ -97,7 +97,7 @@ impl Share {
         }
         let cut = self.cut.get();
         if cut > 2 * self.said.get() {
-            eprintln!("floor: cut off {cut} subscribers of a thread: they did not read fast enough");
+            eprintln!("floor: subscribers of a thread that were cut off, because they did not read: {cut}");
             self.said.set(cut);
         }
     }

@@ -134,3 +134,14 @@ async fn the_floor_is_started_where_it_is_the_target_and_delivers_everything() {
         assert!(json["server"]["rss_bytes"].is_u64(), "it is measured: {json}");
     }
 }
+
+#[tokio::test]
+async fn the_floor_cuts_off_who_does_not_read_and_says_so() {
+    let load = "--subscribers 4 --share 25 --size 200000 --rate 100 --duration 600ms --warmup 0s";
+    let line = format!("stuck --target floor {load} --quiet --json --assert lost=0,disconnected=0");
+    let output = command(&line).output().await.expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "the others are not disturbed: {output:?}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["stuck"]["disconnected"], 1, "{json}");
+    assert!(text(&output.stderr).contains("did not read: 1\n"), "{output:?}");
+}
