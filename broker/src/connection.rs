@@ -166,9 +166,16 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Serves a socket that has become a WebSocket, until it is closed. `early` is what was read of it
-    /// beyond the HTTP request.
-    pub(crate) async fn run(worker: Rc<Worker>, stream: TcpStream, early: &[u8], request: Request) {
+    /// Takes over a socket that has become a WebSocket. `early` is what was read of it beyond the HTTP
+    /// request. Returns its life, which ends when it is closed.
+    ///
+    /// The life is all that its task holds, so an idle connection costs no more than itself.
+    pub(crate) fn open(
+        worker: Rc<Worker>,
+        stream: TcpStream,
+        early: &mut [u8],
+        request: Request,
+    ) -> impl Future<Output = ()> + use<> {
         let hub = Arc::clone(&worker.hub);
         let Request { encoding, grant, raw } = request;
         let is_known = grant.is_some();
@@ -203,7 +210,7 @@ impl Connection {
             })
         });
         hub.metrics.opened(encoding);
-        let _ending = Ending(Rc::clone(&connection));
+        let ending = Ending(Rc::clone(&connection));
         if !is_known {
             connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
         } else if let Some(raw) = raw {
@@ -214,9 +221,9 @@ impl Connection {
             connection.close_after_delivery();
         }
         if !early.is_empty() {
-            connection.receive(&mut early.to_vec());
+            connection.receive(early);
         }
-        std::future::poll_fn(|cx| connection.poll(cx)).await;
+        std::future::poll_fn(move |cx| ending.0.poll(cx))
     }
 
     /// Wakes the connection's own task.

@@ -178,18 +178,15 @@ async fn answer(
     Ok(response)
 }
 
-/// Serves the WebSocket that a request has become, until it is closed.
-async fn adopt(worker: Rc<Worker>, _admitted: Rc<Admitted>, upgrade: Upgrade) {
+/// Makes a WebSocket of a request, and gives it a task of its own.
+async fn adopt(worker: Rc<Worker>, admitted: Rc<Admitted>, upgrade: Upgrade) {
     let Upgrade { on_upgrade, request } = upgrade;
     let Ok(upgraded) = on_upgrade.await else { return };
     let parts = upgraded.downcast::<TokioIo<Patient>>().expect("this is what the connection was made of");
-    let (stream, early) = (parts.io.into_inner().into_inner(), parts.read_buf);
-    if early.is_empty() {
-        // Even empty it holds 8 KiB.
-        drop(early);
-        Connection::run(worker, stream, &[], request).await;
-    } else {
-        let early = early.to_vec();
-        Connection::run(worker, stream, &early, request).await;
-    }
+    let mut early = parts.read_buf.to_vec();
+    let life = Connection::open(Rc::clone(&worker), parts.io.into_inner().into_inner(), &mut early, request);
+    worker.tasks.spawn_local(async move {
+        let _admitted = admitted;
+        life.await;
+    });
 }
