@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +20,10 @@ const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 /// How long accepting rests when the process is out of file descriptors.
 const OUT_OF_FILES_REST: Duration = Duration::from_millis(50);
+/// Bytes that the kernel may hold unsent of a connection before it takes no more: what a reader's
+/// network holds is its own, the rest stays in the ring, where it is shared.
+#[cfg(target_os = "linux")]
+const NOT_SENT_BYTES: u32 = 64 * 1024;
 /// Sockets that the kernel may hold for us.
 const BACKLOG: u32 = 4096;
 
@@ -44,11 +50,12 @@ impl Drop for Admitted {
     }
 }
 
-/// A listener on that address.
+/// A listener on that address. What it accepts inherits its options: nothing waits for more to be sent with
+/// it, and the kernel holds `send_buffer` bytes at most for a reader that does not read.
 ///
 /// # Errors
 /// Those of binding, with the address.
-pub(crate) fn bind(address: std::net::SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: std::net::SocketAddr, send_buffer: u64) -> io::Result<TcpListener> {
     let name = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
     let socket = match address {
         std::net::SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
@@ -56,22 +63,34 @@ pub(crate) fn bind(address: std::net::SocketAddr) -> io::Result<TcpListener> {
     }?;
     // A restart finds its port free although connections of the last run linger.
     socket.set_reuseaddr(true)?;
+    socket.set_nodelay(true)?;
+    socket.set_send_buffer_size(send_buffer.try_into().unwrap_or(u32::MAX))?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(&socket).set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
     socket.bind(address).map_err(name)?;
     socket.listen(BACKLOG).map_err(name)
 }
 
 /// Accepts until `stop` is cancelled.
-pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, router: Router, stop: CancellationToken) {
+///
+/// # Errors
+/// When the listener cannot be waited for.
+pub(crate) async fn run(
+    hub: Arc<Hub>,
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    // What tokio's listener accepts belongs to this runtime first, and would have to be taken out of it.
+    #[expect(deprecated, reason = "its successor is unsafe, and a listener keeps the promise it wants")]
+    let listener = AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)?;
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return Ok(()),
+            accepted = listener.async_io(Interest::READABLE, std::net::TcpListener::accept) => accepted,
         };
-        match accepted {
-            Ok((stream, _)) => match stream.into_std() {
-                Ok(stream) => admit(&hub, &router, stream),
-                Err(error) => tracing::debug!(%error, "an accepted socket failed"),
-            },
+        match accepted.and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream)) {
+            Ok(stream) => admit(&hub, &router, stream),
             Err(error) if is_out_of_files(&error) => {
                 tracing::warn!(%error, "cannot accept: out of file descriptors; raise the limit or limits.connections");
                 tokio::time::sleep(OUT_OF_FILES_REST).await;
@@ -100,5 +119,24 @@ fn admit(hub: &Arc<Hub>, router: &Router, stream: std::net::TcpStream) {
     let admitted = Admitted { hub: Arc::clone(hub), router: router.clone(), worker };
     if hub.workers[worker].adopt(Socket { stream, admitted }).is_err() {
         hub.metrics.rejected("overload");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_accepted_socket_has_the_options_of_its_listener() {
+        let listener = bind("127.0.0.1:0".parse().expect("an address"), 32 * 1024).expect("binds");
+        let address = listener.local_addr().expect("bound");
+        let _client = std::net::TcpStream::connect(address).expect("connects");
+        let (accepted, _) = listener.accept().await.expect("accepts");
+        assert!(accepted.nodelay().expect("an option"));
+        let socket = SockRef::from(&accepted);
+        // Linux doubles what is asked for, to have room for its own records.
+        assert!((32 * 1024..=64 * 1024).contains(&socket.send_buffer_size().expect("an option")));
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_notsent_lowat().expect("an option"), NOT_SENT_BYTES);
     }
 }

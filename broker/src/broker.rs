@@ -77,8 +77,9 @@ impl Broker {
         let access = Access::new(config.access.as_ref())?;
         let open_files_max = rlimit::increase_nofile_limit(u64::MAX).ok();
         let connections_max = connections_max(config.limits.connections, open_files_max)?;
-        let public = acceptor::bind(config.server.listen)?;
-        let admin = acceptor::bind(config.server.admin_listen)?;
+        let send_buffer = config.limits.send_buffer.as_u64();
+        let public = acceptor::bind(config.server.listen, send_buffer)?;
+        let admin = acceptor::bind(config.server.admin_listen, send_buffer)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let (hub, sockets) = build_hub(config, access, connections_max);
@@ -90,7 +91,12 @@ impl Broker {
         }
         let hub = &this.hub;
         let routes = http::public_routes(Arc::clone(hub));
-        this.tasks.spawn(acceptor::run(Arc::clone(hub), public, routes, this.drain.clone()));
+        let accepting = acceptor::run(Arc::clone(hub), public, routes, this.drain.clone());
+        this.tasks.spawn(async move {
+            if let Err(error) = accepting.await {
+                tracing::error!(%error, "the public listener failed");
+            }
+        });
         let routes = http::admin::routes(Arc::clone(hub));
         let serving = axum::serve(admin, routes).with_graceful_shutdown(this.end.clone().cancelled_owned());
         this.tasks.spawn(async move {

@@ -24,7 +24,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,10 +37,6 @@ use crate::worker::handle::Socket;
 use patient::Patient;
 use problem::Problem;
 use upgrade::Upgrade;
-
-/// Bytes that the kernel may hold unsent of a connection before it takes no more: what a reader's
-/// network holds is its own, the rest stays in the ring, where it is shared.
-const NOT_SENT_BYTES: u32 = 64 * 1024;
 
 /// The routes of the public listener.
 pub(crate) fn public_routes(hub: Arc<Hub>) -> Router {
@@ -114,7 +109,7 @@ async fn welcome(State(hub): State<Arc<Hub>>) -> Response {
 pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: CancellationToken) {
     let Socket { stream, admitted } = socket;
     let limits = &worker.hub.config.limits;
-    let stream = match prepare(stream, limits.send_buffer.as_u64()) {
+    let stream = match TcpStream::from_std(stream) {
         Ok(stream) => Patient::new(stream, limits.message_timeout),
         Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
     };
@@ -152,15 +147,6 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
         }
         Ok(()) => {}
     }
-}
-
-fn prepare(stream: std::net::TcpStream, send_buffer: u64) -> std::io::Result<TcpStream> {
-    let socket = SockRef::from(&stream);
-    socket.set_tcp_nodelay(true)?;
-    socket.set_send_buffer_size(send_buffer as usize)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
-    TcpStream::from_std(stream)
 }
 
 /// Answers one request; one that asks for a WebSocket is taken over by its worker.
