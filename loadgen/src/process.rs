@@ -47,6 +47,11 @@ impl Usage {
         Ok(sum)
     }
 
+    /// Processor time in all, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        self.user_seconds + self.system_seconds
+    }
+
     fn of_one(pid: u32) -> anyhow::Result<Self> {
         let path = format!("/proc/{pid}/stat");
         let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;

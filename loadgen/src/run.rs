@@ -54,6 +54,8 @@ struct Sampling {
 /// What was used between the first measured publication and the last delivery.
 pub(crate) struct Measured {
     pub(crate) own_cpu: Duration,
+    /// How long that took.
+    pub(crate) wall: Duration,
     /// Of the broker, before and after.
     pub(crate) server: Option<(Usage, Usage)>,
     /// When the first measured publication was due.
@@ -144,7 +146,7 @@ impl Run {
         self.phase.send_replace(Phase::Running);
         self.wait_until(from_ns, start_ns, &bar).await?;
         self.phase.send_replace(Phase::Measuring);
-        let (own_before, server_before) = (own_cpu_time(), self.server_usage()?);
+        let (own_before, server_before, before_ns) = (own_cpu_time(), self.server_usage()?, now_ns());
         if let Some(sampling) = &mut self.sampling {
             sampling.next_ns = from_ns;
         }
@@ -162,8 +164,9 @@ impl Run {
         }
         sleep(AFTERMATH).await;
         let own_cpu = own_cpu_time() - own_before;
+        let wall = Duration::from_nanos(now_ns() - before_ns);
         let samples = self.sampling.take().map_or_else(Vec::new, |sampling| sampling.samples);
-        Ok(Measured { own_cpu, server: server_before.zip(self.server_usage()?), from_ns, samples })
+        Ok(Measured { own_cpu, wall, server: server_before.zip(self.server_usage()?), from_ns, samples })
     }
 
     /// Wakes the stuck subscribers and waits until they have read all there is, or no more comes.

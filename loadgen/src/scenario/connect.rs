@@ -104,6 +104,7 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
     let mut seen = Seen::new();
     results.iter().for_each(|result| seen.add(result));
     let count = seen.closed.len();
+    let warnings = steady::warnings(busiest_thread, own_cpu, usage.as_ref(), measured);
     let usage = usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0));
     Ok(Report {
         connects: Some(Connects {
@@ -119,7 +120,7 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
         loadgen: OwnUsage { cpu_seconds: own_cpu.as_secs_f64(), busiest_thread },
         server: usage,
         troubles: seen.troubles.to_report(),
-        warnings: steady::busy_warning(busiest_thread).into_iter().collect(),
+        warnings,
         ..Report::new(load.scenario, steady::config(&load, &server, &plan))
     })
 }

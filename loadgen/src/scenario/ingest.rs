@@ -130,6 +130,7 @@ pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
     let mut acks = Acks::new();
     results.iter().for_each(|result| acks.add(result));
     let acknowledged = acks.measured.len();
+    let warnings = steady::warnings(busiest_thread, own_cpu, usage.as_ref(), measured);
     let usage = usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0));
     Ok(Report {
         ingest: Some(Ingest {
@@ -146,7 +147,7 @@ pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
         loadgen: OwnUsage { cpu_seconds: own_cpu.as_secs_f64(), busiest_thread },
         server: usage,
         troubles: acks.troubles.to_report(),
-        warnings: steady::busy_warning(busiest_thread).into_iter().collect(),
+        warnings,
         ..Report::new(load.scenario, steady::config(&load, &server, &plan))
     })
 }

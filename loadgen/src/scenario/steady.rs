@@ -1,16 +1,19 @@
 //! Load that is steady: by a schedule, to everybody who subscribes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Load;
+use crate::cli::cores;
 use crate::limits;
 use crate::plan::{Plan, ServerAddress};
+use crate::process::Usage;
 use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage};
 use crate::run::{Measured, Outcome, Run};
 use crate::server::Server;
 
 /// A thread that is on a processor for more than this share of the time is a bottleneck.
-const BUSY_MAX: f64 = 0.9;
+pub(crate) const BUSY_MAX: f64 = 0.9;
 
 /// Finds or starts the broker, puts the load on it and reports.
 pub(crate) async fn run(load: &Load<'_>) -> anyhow::Result<Report> {
@@ -86,7 +89,7 @@ pub(crate) fn compile(
         server: usage
             .map(|(before, after)| ServerUsage::between(&server.pids, before, after, tally.delivered)),
         troubles: [tally.troubles.to_report(), published.troubles.to_report()].concat(),
-        warnings: busy_warning(*busiest_thread).into_iter().collect(),
+        warnings: warnings(*busiest_thread, measured.own_cpu, usage, measured.wall),
         ..Report::new(load.scenario, config(load, server, plan))
     }
 }
@@ -109,12 +112,48 @@ pub(crate) fn config(load: &Load<'_>, server: &Server, plan: &Plan) -> Config {
     }
 }
 
-/// What is to be said where the load generator may have been the bottleneck.
-pub(crate) fn busy_warning(busiest_thread: f64) -> Option<String> {
-    (busiest_thread > BUSY_MAX).then(|| {
-        format!(
+/// What is to be said where the load generator may have been the bottleneck, or the machine was, on which
+/// it had `own_cpu` of `wall` and the server what its usage says.
+pub(crate) fn warnings(
+    busiest_thread: f64,
+    own_cpu: Duration,
+    server: Option<&(Usage, Usage)>,
+    wall: Duration,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if busiest_thread > BUSY_MAX {
+        warnings.push(format!(
             "a thread of the load generator was busy {:.0}% of the time: it may have been the bottleneck",
             100.0 * busiest_thread
-        )
-    })
+        ));
+    }
+    let server_seconds = server.map_or(0.0, |(before, after)| after.cpu_seconds() - before.cpu_seconds());
+    let all = wall.as_secs_f64() * f64::from(cores());
+    if own_cpu.as_secs_f64() + server_seconds > BUSY_MAX * all {
+        warnings.push(
+            "load generator and server together kept the processors busy: the times measured hold some \
+             waiting for one"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_thread_and_a_busy_machine_are_warned_of() {
+        let wall = Duration::from_secs(10);
+        assert_eq!(warnings(0.9, Duration::ZERO, None, wall), [""; 0]);
+        let busy = warnings(0.91, Duration::ZERO, None, wall);
+        assert!(busy[0].contains("busy 91% of the time"), "{busy:?}");
+        let half = f64::from(cores()) * 10.0 / 2.0;
+        let usage = (Usage::default(), Usage { user_seconds: half, ..Usage::default() });
+        let own = Duration::from_secs_f64(half);
+        assert_eq!(warnings(0.5, own, None, wall), [""; 0]);
+        let full = warnings(0.5, own, Some(&usage), wall);
+        assert!(full[0].starts_with("load generator and server together"), "{full:?}");
+    }
 }
