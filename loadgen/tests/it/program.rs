@@ -35,10 +35,9 @@ async fn a_run_reports_on_standard_output_and_exits_with_0() {
         report.starts_with("fanout: 3 subscribers, 1 topic, 1 publisher; 200 publications/s"),
         "{report}"
     );
-    assert!(
-        report.contains("delivered                  120  600/s\nlost                         0\n"),
-        "{report}"
-    );
+    // At 600 a second, unless the machine is busy.
+    assert!(report.contains("\ndelivered                  120  "), "{report}");
+    assert!(report.contains("\nlost                         0\n"), "{report}");
     assert!(text(&output.stderr).starts_with("broker at ws://127.0.0.1:"), "{output:?}");
 }
 
