@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(20);
 const PAUSE_CONFIRMED: Duration = Duration::from_millis(20);
 const PAUSE_UNCONFIRMED: Duration = Duration::from_millis(200);
 /// How long to go on reading when all is there: it might come twice.
-const AFTERMATH: Duration = Duration::from_millis(50);
+pub(crate) const AFTERMATH: Duration = Duration::from_millis(50);
 
 /// A run under way.
 pub(crate) struct Run {

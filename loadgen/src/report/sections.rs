@@ -9,7 +9,7 @@ use super::Quantiles;
 pub struct Idle {
     /// How many connections there were, with those of the publishers.
     pub connections: u64,
-    /// Memory before anybody connected.
+    /// Memory before, when a few connections had come and gone.
     pub before_bytes: u64,
     /// Memory once all were subscribed and it had settled.
     pub connected_bytes: u64,

@@ -17,6 +17,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 const SETTLING_MAX: Duration = Duration::from_secs(15);
 /// What counts as the same.
 const SETTLED_SHARE: f64 = 0.01;
+/// How many connections come, get the burst and leave before anything is measured, so that what the server
+/// sets up once is not counted; what it keeps of them for others is at most their share.
+const WARM_UP_CONNECTIONS: u32 = 50;
 /// How long the burst takes.
 const BURST: Duration = Duration::from_secs(1);
 /// How long its last deliveries may take.
@@ -77,7 +80,9 @@ pub(crate) async fn run(args: &IdleArgs) -> anyhow::Result<Report> {
         "this is about the server's memory, and its process is not known: give its --server-pid"
     );
     let memory = || anyhow::Ok(Usage::of(&server.pids)?.anonymous_bytes);
-    let before_bytes = memory()?;
+    let warm_up = Load { subscribers: args.connections.min(WARM_UP_CONNECTIONS), ..load.clone() };
+    steady::run_at(&warm_up, &server).await?;
+    let before_bytes = settled(memory).await?;
     let mut run = Run::start(plan.clone(), server.pids.clone(), args.common.quiet)?;
     run.connect().await?;
     let connected_bytes = settled(memory).await?;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::{Shared, Subscriber};
 use crate::connection::Ended;
+use crate::run::AFTERMATH;
 use crate::sequence::Arrival;
 use crate::target::Event;
 use crate::thread::Phase;
@@ -67,7 +68,8 @@ pub(super) async fn live(
         while woken.delivered + woken.told < expected {
             read(&mut subscriber, &shared, &mut woken).await?;
         }
-        Ok::<_, Ended>(())
+        let more = read_on(&mut subscriber, &shared, &mut woken);
+        timeout(AFTERMATH, more).await.map_or(Ok(()), Err)
     };
     // What has not come in time does not come any more.
     let ended = timeout(plan.grace, all).await;
@@ -79,6 +81,14 @@ pub(super) async fn live(
     shared.tally.borrow_mut().woken.add(&woken);
     shared.group.woken.add(1);
     Ok(())
+}
+
+async fn read_on(subscriber: &mut Subscriber, shared: &Shared, woken: &mut Woken) -> Ended {
+    loop {
+        if let Err(ended) = read(subscriber, shared, woken).await {
+            return ended;
+        }
+    }
 }
 
 async fn read(subscriber: &mut Subscriber, shared: &Shared, woken: &mut Woken) -> Result<(), Ended> {
