@@ -111,8 +111,10 @@ async fn a_wrong_order_is_counted_within_a_publisher_alone() {
     let report = run(Lie::Swap, "").await;
     // The very last one is held back for good.
     assert_faults(&report, &[("lost", 3), ("out of order", 57)]);
+    // Neighbours are of different publishers now, unless a busy machine lets one of them get ahead.
     let report = run(Lie::Swap, "--publishers 2").await;
-    assert_faults(&report, &[("lost", 3)]);
+    assert_eq!((report.lost, report.duplicates), (3, 0), "{report}");
+    assert!(report.out_of_order < 57 / 2, "{report}");
 }
 
 #[tokio::test]
