@@ -21,9 +21,9 @@ run *flags:
 pages:
     python3 -m http.server --bind 127.0.0.1 --directory examples 9000
 
-# Benchmarks of the hot path
-bench *filter:
-    cargo bench --workspace -- {{filter}}
+# Benchmarks of the hot path, e.g. `just bench batch` or `just bench --save-baseline before`
+bench *args:
+    cargo bench --workspace --bench '*' -- {{args}}
 
 # Load on a running broker, e.g. `just load fanout --subscribers 1000 --rate 1000`
 load *args="fanout --subscribers 1000 --rate 1000 --size 128 --duration 5s":

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need (on Debian and its kin; elsewhere it says what is missing) and runs everything:
-# formatting, lints, docs, unit and integration tests (some against other brokers, see loadgen/peers), doctests, the
-# pages in a browser, the Autobahn test suite.
+# formatting, lints, docs, unit and integration tests (some against other brokers, see loadgen/peers), doctests, each
+# bench once, the pages in a browser, the Autobahn test suite.
 #
 # usage: ./test.sh        exit 0: all passed; it stops at the first failure
 set -euo pipefail
@@ -100,5 +100,7 @@ step "build" cargo build --workspace
 step "peers" install_peers
 step "rust tests" rust_tests
 step "doctests" cargo test --workspace --doc
+# Each bench once and unoptimised: so that they go on working, not to measure.
+step "benches" cargo test --workspace --bench '*'
 step "browser tests" browser_tests
 step "autobahn" tests/autobahn.sh

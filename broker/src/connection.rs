@@ -8,7 +8,7 @@ mod native;
 pub(crate) use native::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
 mod outbox;
 mod raw;
-mod session;
+pub(crate) mod session;
 mod subscribe;
 pub(crate) mod subscription;
 

@@ -9,6 +9,8 @@
 
 mod acceptor;
 pub mod access;
+#[doc(hidden)]
+pub mod bench;
 mod broker;
 pub mod config;
 mod connection;

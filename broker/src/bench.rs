@@ -1,0 +1,109 @@
+//! What the programs in `benches/` need of this crate's inside. It is no part of the library.
+//!
+//! A bench is a crate of its own and sees only what is public. This lends it some of what is not, and no
+//! more, so that nothing else has to become public to be measured.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use fanfare_protocol::{ClientOp, Offset, Payload, TopicName};
+use tokio::time::Instant;
+
+use crate::access::Grant;
+use crate::connection::ConnectionId;
+use crate::connection::session::Session;
+use crate::namespaces::Namespaces;
+use crate::topic::Topic;
+use crate::topic::budget::Budget;
+use crate::topic::publication::{Encoding, Publication, Unpositioned};
+use crate::worker::group::Batch;
+use crate::worker::handle::Workers;
+
+/// A publication's content without a message id; `origin` is the number of the connection it came by.
+pub fn content(payload: Payload, origin: Option<u64>) -> Unpositioned {
+    let origin = origin.map(ConnectionId::new);
+    Unpositioned { payload, message_id: None, headers: None, user: None, origin, received: Instant::now() }
+}
+
+/// So many publications in a row, all with this payload; half of them came by the connection 1.
+pub fn publications(count: usize, payload: &Payload) -> Vec<Arc<Publication>> {
+    let budget = Budget::new(usize::MAX);
+    let publication = |offset: u64| {
+        let content = content(payload.clone(), offset.is_multiple_of(2).then_some(1));
+        Arc::new(Publication::new(name(), Offset::new(offset), 1_700_000_000_000, content, &budget))
+    };
+    (1..=count as u64).map(publication).collect()
+}
+
+fn name() -> TopicName {
+    "room:42".parse().expect("a topic name")
+}
+
+/// A topic to which nobody subscribes, with the default retention.
+#[derive(Debug)]
+pub struct LoneTopic {
+    topic: Arc<Topic>,
+    nobody: Workers,
+}
+
+impl LoneTopic {
+    /// One to which so many were published, all with this payload.
+    pub fn with(count: usize, payload: &Payload) -> Self {
+        let namespaces = Namespaces::new(&Default::default());
+        let name = name();
+        let namespace = Arc::clone(namespaces.get(name.namespace()));
+        let (nobody, _) = Workers::new(0);
+        let this = Self { topic: Topic::new(name, namespace, 0, &Budget::new(usize::MAX)), nobody };
+        for _ in 0..count {
+            this.publish(content(payload.clone(), None));
+        }
+        this
+    }
+
+    /// Publishes one more.
+    pub fn publish(&self, content: Unpositioned) {
+        self.topic.assign_and_append(content).expect("nobody retires it");
+        self.topic.wake(&self.nobody);
+    }
+
+    /// Reads the newest `count` publications, as a round does.
+    pub fn read_newest(&self, count: usize, out: &mut Vec<Arc<Publication>>) {
+        let from = Offset::new(self.topic.position().offset.get() + 1 - count as u64);
+        self.topic.read(from, count, usize::MAX, out).expect("so many are kept");
+    }
+}
+
+/// What one round has for the subscribers of one encoding.
+#[derive(Debug)]
+pub struct RoundBatch(Batch);
+
+impl RoundBatch {
+    /// A batch of these publications.
+    pub fn of(encoding: Encoding, mut publications: Vec<Arc<Publication>>) -> Self {
+        let mut batch = Batch::new(encoding);
+        batch.extend(&mut publications);
+        Self(batch)
+    }
+
+    /// Gives `take` the parts for a subscriber that has nothing of it; `not_by` is the number of the connection
+    /// that does not want its own.
+    pub fn parts(&self, not_by: Option<u64>, take: impl FnMut(Range<usize>)) -> u64 {
+        self.0.parts(Offset::ZERO.next(), not_by.map(ConnectionId::new), take)
+    }
+}
+
+/// The rules for one connection.
+#[derive(Debug)]
+pub struct Admission(Session);
+
+impl Admission {
+    /// A connection that may do what is granted.
+    pub fn new(grant: Arc<Grant>) -> Self {
+        Self(Session::new(grant))
+    }
+
+    /// Whether the operation is allowed.
+    pub fn admits(&self, op: &ClientOp<'_>) -> bool {
+        self.0.admit(op).is_ok()
+    }
+}
