@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// The broker's own, so that the broker that is started for a run is the one that users run.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     fanfare_loadgen::main()
 }
