@@ -10,6 +10,7 @@ mod figure;
 mod host;
 mod outcome;
 mod page;
+mod redact;
 mod runner;
 mod sheet;
 mod table;
@@ -70,8 +71,10 @@ pub(crate) async fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let comparison = match &args.from {
         Some(file) => {
             let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-            serde_json::from_slice(&text)
-                .with_context(|| format!("{} is nothing that --json has written", file.display()))?
+            let mut comparison: Comparison = serde_json::from_slice(&text)
+                .with_context(|| format!("{} is nothing that --json has written", file.display()))?;
+            comparison.redact();
+            comparison
         }
         None => measure(args).await?,
     };
@@ -86,6 +89,7 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
     let tasks = Task::parse_all(&args.scenario, &args.rates)?;
     let contenders =
         args.targets.iter().map(|target| target.parse()).collect::<anyhow::Result<Vec<Contender>>>()?;
+    tasks.iter().try_for_each(|task| task.check_names(&contenders))?;
     // Before an hour of measuring, not after it.
     for file in [Some(&args.out), args.json.as_ref()].into_iter().flatten() {
         let opened = File::options().create(true).append(true).open(file);

@@ -5,17 +5,20 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::redact;
+
 /// The machine, the moment and the command.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Environment {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) memory_bytes: u64,
+    /// Its version number alone.
     pub(crate) kernel: String,
     pub(crate) system: String,
     /// In UTC.
     pub(crate) date: String,
-    /// What was typed, without the path of the program.
+    /// What was typed, without paths and secrets.
     pub(crate) command: String,
 }
 
@@ -26,7 +29,7 @@ impl Environment {
         let memory = after(&read("/proc/meminfo"), "MemTotal", ':');
         let kib: u64 = memory.trim_end_matches(" kB").parse().unwrap_or(0);
         let arguments = std::env::args().skip(1).map(quoted);
-        Self {
+        let mut environment = Self {
             cpu: if cpu.is_empty() { std::env::consts::ARCH.to_owned() } else { cpu },
             cores: std::thread::available_parallelism().map_or(1, Into::into),
             memory_bytes: 1024 * kib,
@@ -41,7 +44,17 @@ impl Environment {
                 .chain(arguments)
                 .collect::<Vec<_>>()
                 .join(" "),
-        }
+        };
+        environment.redact();
+        environment
+    }
+
+    /// Leaves out what is nobody's business. An older file may still hold it.
+    pub(crate) fn redact(&mut self) {
+        self.command = redact::command(&self.command);
+        let version = |c: char| c.is_ascii_digit() || c == '.';
+        let end = self.kernel.find(|c| !version(c)).unwrap_or(self.kernel.len());
+        self.kernel.truncate(end);
     }
 }
 
@@ -72,6 +85,15 @@ mod tests {
         assert_eq!(after(text, "model name", ':'), "Some CPU @ 3 GHz");
         assert_eq!(after(text, "NAME", '='), "\"x\"");
         assert_eq!(after(text, "MemTotal", ':'), "");
+    }
+
+    #[test]
+    fn of_the_kernel_the_version_number_is_kept() {
+        for (kernel, version) in [("6.18.44-cloud", "6.18.44"), ("6.1.0", "6.1.0"), ("", "")] {
+            let mut environment = Environment { kernel: kernel.into(), ..Environment::default() };
+            environment.redact();
+            assert_eq!(environment.kernel, version);
+        }
     }
 
     #[test]

@@ -96,6 +96,14 @@ impl Comparison {
         self.tasks[task].steps[step].rounds[who].push(outcome);
     }
 
+    /// Leaves out what an older file may hold of paths and secrets.
+    pub(crate) fn redact(&mut self) {
+        self.environment.redact();
+        for task in &mut self.tasks {
+            task.title = super::redact::secrets(&task.title);
+        }
+    }
+
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
         self.tasks.iter().flat_map(|task| &task.steps).flat_map(|step| &step.rounds).flatten()
     }

@@ -2,6 +2,8 @@
 
 use anyhow::{Context as _, bail, ensure};
 
+use super::contender::Contender;
+
 /// What is measured: a scenario, some arguments, and steps that differ in one number.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Task {
@@ -92,6 +94,18 @@ impl Task {
         self.only.as_ref().is_none_or(|only| only.iter().any(|it| it == name))
     }
 
+    /// Refuses names for whom this is that do not take part.
+    ///
+    /// # Errors
+    /// Names the first of them.
+    pub(crate) fn check_names(&self, contenders: &[Contender]) -> anyhow::Result<()> {
+        let takes_part = |name: &String| contenders.iter().any(|it| it.name == *name);
+        let stranger = self.only.iter().flatten().find(|name| !takes_part(name));
+        let why =
+            |name| format!("{} --targets {name}: it does not take part in this comparison", self.scenario);
+        stranger.map_or(Ok(()), |name| Err(anyhow::Error::msg(why(name))))
+    }
+
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
@@ -108,7 +122,7 @@ impl Task {
 
     /// The scenario as it was asked for.
     pub(crate) fn title(&self) -> String {
-        [vec![self.scenario.clone()], self.arguments.clone()].concat().join(" ")
+        super::redact::secrets(&[vec![self.scenario.clone()], self.arguments.clone()].concat().join(" "))
     }
 
     /// What one step is called in a line of progress.
@@ -185,6 +199,10 @@ mod tests {
         let tasks = tasks(&["resume --targets fanfare,nats", "connect"], &[]).expect("valid");
         assert!(tasks[0].is_for("nats") && !tasks[0].is_for("floor") && tasks[1].is_for("floor"));
         assert_eq!(tasks[0].title(), "resume");
+        let contenders = ["fanfare", "floor"].map(|name| name.parse().expect("a name"));
+        assert!(tasks[1].check_names(&contenders).is_ok());
+        let error = tasks[0].check_names(&contenders).expect_err("no nats").to_string();
+        assert!(error.starts_with("resume --targets nats: it does not take part"), "{error}");
     }
 
     #[test]
