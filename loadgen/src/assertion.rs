@@ -15,17 +15,17 @@ const METRICS: &[Metric] = &[
     ("p99.9", Unit::Seconds, |report| Some(report.latency_seconds.as_ref()?.p99_9)),
     ("p99.99", Unit::Seconds, |report| Some(report.latency_seconds.as_ref()?.p99_99)),
     ("max", Unit::Seconds, |report| Some(report.latency_seconds.as_ref()?.max)),
-    ("lost", Unit::Count, |report| Some(report.lost as f64)),
-    ("duplicates", Unit::Count, |report| Some(report.duplicates as f64)),
-    ("out_of_order", Unit::Count, |report| Some(report.out_of_order as f64)),
-    ("gaps", Unit::Count, |report| Some(report.gaps as f64)),
-    ("strays", Unit::Count, |report| Some(report.strays as f64)),
-    ("disconnected", Unit::Count, |report| Some(report.disconnected as f64)),
-    ("publish_errors", Unit::Count, |report| Some(report.published.errors as f64)),
-    ("published", Unit::Count, |report| Some(report.published.count as f64)),
-    ("published_per_second", Unit::Count, |report| Some(report.published.per_second)),
-    ("delivered", Unit::Count, |report| Some(report.delivered as f64)),
-    ("delivered_per_second", Unit::Count, |report| Some(report.delivered_per_second)),
+    ("lost", Unit::Count, |report| Some(by_schedule(report)?.lost as f64)),
+    ("duplicates", Unit::Count, |report| Some(by_schedule(report)?.duplicates as f64)),
+    ("out_of_order", Unit::Count, |report| Some(by_schedule(report)?.out_of_order as f64)),
+    ("gaps", Unit::Count, |report| Some(by_schedule(report)?.gaps as f64)),
+    ("strays", Unit::Count, |report| Some(by_schedule(report)?.strays as f64)),
+    ("disconnected", Unit::Count, |report| Some(by_schedule(report)?.disconnected as f64)),
+    ("publish_errors", Unit::Count, |report| Some(by_schedule(report)?.published.errors as f64)),
+    ("published", Unit::Count, |report| Some(by_schedule(report)?.published.count as f64)),
+    ("published_per_second", Unit::Count, |report| Some(by_schedule(report)?.published.per_second)),
+    ("delivered", Unit::Count, |report| Some(by_schedule(report)?.delivered as f64)),
+    ("delivered_per_second", Unit::Count, |report| Some(by_schedule(report)?.delivered_per_second)),
     ("server_cpu_per_delivery", Unit::Seconds, |report| report.server.as_ref()?.cpu_seconds_per_delivery),
     ("server_rss", Unit::Bytes, |report| Some(report.server.as_ref()?.rss_bytes as f64)),
     ("server_memory", Unit::Bytes, |report| Some(report.server.as_ref()?.anonymous_bytes as f64)),
@@ -58,6 +58,11 @@ const METRICS: &[Metric] = &[
     ("reloads", Unit::Count, |report| Some(report.resume.as_ref()?.reloads as f64)),
     ("max_rate", Unit::Count, |report| report.find_max.as_ref()?.rate),
 ];
+
+/// A report in which deliveries were measured: one of publications by a schedule.
+fn by_schedule(report: &Report) -> Option<&Report> {
+    (report.config.rate > 0.0).then_some(report)
+}
 
 type Comparison = (&'static str, fn(&f64, &f64) -> bool);
 
@@ -165,6 +170,15 @@ mod tests {
         report.server = None;
         let assertions: Assertions = "max<1s,server_rss>0B".parse().expect("valid");
         let expected = ["max<1s: max was not measured", "server_rss>0B: server_rss was not measured"];
+        assert_eq!(assertions.failures(&report), expected);
+    }
+
+    #[test]
+    fn without_a_schedule_no_deliveries_are_measured() {
+        let mut report = report();
+        report.config.rate = 0.0;
+        let assertions: Assertions = "lost>=0,delivered>=0,busiest_thread>0".parse().expect("valid");
+        let expected = ["lost>=0: lost was not measured", "delivered>=0: delivered was not measured"];
         assert_eq!(assertions.failures(&report), expected);
     }
 

@@ -193,6 +193,12 @@ impl Plan {
         self.audience[topic as usize]
     }
 
+    /// How many measured deliveries there should be, whatever the broker takes.
+    pub(crate) fn expected(&self) -> u64 {
+        let of_topic = |topic| self.schedule.measured_of_topic(topic) * self.subscribers_of_topic(topic);
+        (0..self.topics.len() as u32).map(of_topic).sum()
+    }
+
     /// What connection `n` asks for.
     pub(crate) fn upgrade(&self, role: Role, topic: u32) -> Upgrade {
         let (path, subprotocol) = self.target.path(&self.server.path, role, &self.topics[topic as usize]);

@@ -25,8 +25,6 @@ const BATCH_MAX: u32 = 256;
 pub(crate) struct Published {
     /// How many measured publications were sent.
     pub(crate) sent: u64,
-    /// How many deliveries that should have made.
-    pub(crate) expected: u64,
     /// How many publications, of warm-up too, were not sent, not confirmed or refused.
     pub(crate) errors: u64,
     /// How late the measured ones were sent, in nanoseconds.
@@ -45,7 +43,7 @@ pub(crate) struct Progress {
     pub(crate) connected: Counter,
     /// How many publications have been sent, of warm-up too.
     pub(crate) sent: Counter,
-    /// How many measured deliveries the subscribers should have in the end, as far as was published.
+    /// How many measured deliveries there are to wait for: those of what was sent.
     pub(crate) expected: Counter,
     /// 1 when the schedule has been followed to its end.
     pub(crate) finished: Counter,
@@ -186,8 +184,7 @@ impl Pacer {
         if never_sent > 0 {
             troubles.count("publisher could not keep to the schedule: the broker took too little");
         }
-        let expected = self.progress.expected.get();
         let Self { sent, late, last_sent_ns, .. } = self;
-        Published { sent, expected, errors, late, last_sent_ns, troubles }
+        Published { sent, errors, late, last_sent_ns, troubles }
     }
 }

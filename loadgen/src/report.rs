@@ -23,8 +23,12 @@ pub struct Report {
     pub delivered: u64,
     /// The same, by the second.
     pub delivered_per_second: f64,
-    /// How many should have and did not, those of refused publications included.
+    /// How many should have and did not, those of publications refused or not sent included.
     pub lost: u64,
+    /// How many of these were missing although something newer of the same publisher and topic came to the
+    /// same subscriber: they are no longer under way. Not known of older reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holes: Option<u64>,
     /// How many came more than once.
     pub duplicates: u64,
     /// How many came after a newer one of the same publisher and topic.
@@ -232,6 +236,7 @@ impl Report {
             delivered: 0,
             delivered_per_second: 0.0,
             lost: 0,
+            holes: None,
             duplicates: 0,
             out_of_order: 0,
             gaps: 0,
@@ -288,6 +293,7 @@ pub(crate) mod tests {
             delivered: 4997,
             delivered_per_second: 1_000_000.0,
             lost: 3,
+            holes: Some(2),
             duplicates: 4,
             out_of_order: 5,
             gaps: 2,

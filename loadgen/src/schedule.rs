@@ -59,6 +59,11 @@ impl Schedule {
         Self { rate: 1.0, publishers: 1, topics: 1, warmup_count: 0, count: 0 }
     }
 
+    /// How many publishers there are.
+    pub(crate) fn publishers(&self) -> u32 {
+        self.publishers
+    }
+
     /// How many there are, warm-up included.
     pub(crate) fn count(&self) -> u64 {
         self.count
@@ -68,6 +73,21 @@ impl Schedule {
     pub(crate) fn count_of_topic(&self, topic: u32) -> u64 {
         let topics = u64::from(self.topics);
         self.count / topics + u64::from(u64::from(topic) < self.count % topics)
+    }
+
+    /// How many of those are measured.
+    pub(crate) fn measured_of_topic(&self, topic: u32) -> u64 {
+        let warmup = Self { count: self.warmup_count, ..self.clone() };
+        self.count_of_topic(topic) - warmup.count_of_topic(topic)
+    }
+
+    /// How many of a publisher's publications to a topic, from number `from` to below `to`, are measured.
+    pub(crate) fn measured_between(&self, publisher: u32, topic: u32, from: u32, to: u32) -> u64 {
+        let (pairs, topics) = (self.pairs(), u64::from(self.topics));
+        let mut of_publisher = (u64::from(publisher)..pairs).step_by(self.publishers as usize);
+        let Some(pair) = of_publisher.find(|pair| pair % topics == u64::from(topic)) else { return 0 };
+        let first = self.warmup_count.saturating_sub(pair).div_ceil(pairs);
+        u64::from(to).saturating_sub(first.max(from.into()))
     }
 
     /// How many are measured: the last ones.
@@ -172,6 +192,23 @@ mod tests {
             let common = schedule.common();
             assert!(next.keys().all(|(publisher, topic)| publisher % common == topic % common));
             assert_eq!(next.len() as u32, publishers * topics / common);
+        }
+    }
+
+    #[test]
+    fn what_is_measured_of_a_topic_or_a_pair_is_what_its_slots_say() {
+        for (publishers, topics) in [(1, 1), (3, 2), (4, 6), (10, 1), (1, 10), (7, 7)] {
+            let schedule = schedule(publishers, topics);
+            let mut measured = vec![0; topics as usize];
+            for n in 0..schedule.count() {
+                let Slot { publisher, topic, sequence, .. } = schedule.slot(n);
+                let counted = schedule.measured_between(publisher, topic, sequence, sequence + 1);
+                assert_eq!(counted, u64::from(schedule.slot(n).measured), "{publishers}, {topics}: {n}");
+                measured[topic as usize] += counted;
+            }
+            for (topic, counted) in (0..topics).zip(measured) {
+                assert_eq!(schedule.measured_of_topic(topic), counted);
+            }
         }
     }
 

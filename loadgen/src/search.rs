@@ -2,10 +2,20 @@
 
 /// How close the highest rate that works and the lowest that does not must come.
 const CLOSE_ENOUGH: f64 = 1.05;
-/// How often a rate is tried that does not work: once may be chance.
+/// How often a rate is tried that was too slow: once may be chance.
 const ATTEMPTS_MAX: u32 = 2;
 /// Most rates that are tried, repetitions included.
 const STEPS_MAX: u32 = 40;
+
+/// What came of a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tried {
+    Works,
+    /// For its latency alone: that may be chance, so it gets a second chance.
+    TooSlow,
+    /// Something went wrong that must not.
+    Fails,
+}
 
 /// A search that doubles the rate until it no longer works, or halves it until it does, and then closes in.
 #[derive(Debug)]
@@ -17,7 +27,7 @@ pub(crate) struct Search {
     best: Option<f64>,
     /// The lowest that did not.
     worst: Option<f64>,
-    /// How often the present rate has not worked.
+    /// How often the present rate was too slow.
     failures: u32,
     steps: u32,
 }
@@ -34,17 +44,16 @@ impl Search {
         (!close && self.steps < STEPS_MAX && self.rate >= self.rate_min).then_some(self.rate)
     }
 
-    /// Notes whether the rate worked that was to be tried.
-    pub(crate) fn tried(&mut self, works: bool) {
+    /// Notes what came of the rate that was to be tried.
+    pub(crate) fn tried(&mut self, tried: Tried) {
         self.steps += 1;
-        if works {
-            self.best = Some(self.rate);
-        } else {
-            self.failures += 1;
-            if self.failures < ATTEMPTS_MAX {
+        match tried {
+            Tried::Works => self.best = Some(self.rate),
+            Tried::TooSlow if self.failures + 1 < ATTEMPTS_MAX => {
+                self.failures += 1;
                 return;
             }
-            self.worst = Some(self.rate);
+            Tried::TooSlow | Tried::Fails => self.worst = Some(self.rate),
         }
         self.failures = 0;
         self.rate = match (self.best, self.worst) {
@@ -63,7 +72,7 @@ mod tests {
     fn search(first: f64, limit: f64) -> (Option<f64>, u32) {
         let mut search = Search::new(first, 1.0);
         while let Some(rate) = search.next() {
-            search.tried(rate <= limit);
+            search.tried(if rate <= limit { Tried::Works } else { Tried::TooSlow });
         }
         (search.best, search.steps)
     }
@@ -87,11 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_fails_once_gets_a_second_chance() {
+    fn a_rate_that_is_too_slow_gets_a_second_chance_and_one_that_fails_does_not() {
         let mut search = Search::new(100.0, 1.0);
-        search.tried(false);
+        search.tried(Tried::TooSlow);
         assert_eq!(search.next(), Some(100.0));
-        search.tried(true);
+        search.tried(Tried::Works);
         assert_eq!(search.next(), Some(200.0));
+        search.tried(Tried::Fails);
+        assert!(search.next().is_some_and(|rate| rate < 200.0));
     }
 }

@@ -131,7 +131,7 @@ impl Subscriber {
         }
         connection.subscribe(topics.iter().map(|topic| (&plan.topics[*topic as usize], None))).await?;
         let unconfirmed = if plan.target.confirms_subscriptions() { topics.len() } else { 0 };
-        let expectation = Expectation::new(topics, plan.publishers, plan.schedule.common());
+        let expectation = Expectation::new(topics, &plan.schedule);
         let mut subscriber = Self { connection, expectation, unconfirmed };
         while subscriber.unconfirmed > 0 {
             subscriber.read(shared).await.context("cannot subscribe")?;

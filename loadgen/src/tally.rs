@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::payload::Stamp;
 use crate::report::Trouble;
+use crate::schedule::Schedule;
 use crate::sequence::{Arrival, Sequence};
 use crate::subscriber::{Returned, Woken};
 
@@ -29,6 +30,8 @@ pub(crate) struct Tally {
     pub(crate) duplicates: u64,
     /// Delivered after something newer of the same publisher and topic.
     pub(crate) out_of_order: u64,
+    /// Not delivered although something newer of the same publisher and topic was.
+    pub(crate) holes: u64,
     /// Publications that the broker said were missed.
     pub(crate) gaps: u64,
     /// Messages that nobody asked for, or that came back changed.
@@ -51,6 +54,7 @@ impl Tally {
             delivered: 0,
             duplicates: 0,
             out_of_order: 0,
+            holes: 0,
             gaps: 0,
             strays: 0,
             disconnected: 0,
@@ -67,6 +71,7 @@ impl Tally {
         self.delivered += other.delivered;
         self.duplicates += other.duplicates;
         self.out_of_order += other.out_of_order;
+        self.holes += other.holes;
         self.gaps += other.gaps;
         self.strays += other.strays;
         self.disconnected += other.disconnected;
@@ -113,26 +118,28 @@ impl Troubles {
 pub(crate) struct Expectation {
     /// Ascending.
     topics: Box<[u32]>,
-    publishers: u32,
-    /// See [`Schedule::common`](crate::schedule::Schedule::common).
+    schedule: Schedule,
+    /// See [`Schedule::common`]; every delivery asks for it.
     common: u32,
     /// For each topic, one for each publisher that publishes there.
     sequences: Box<[Sequence]>,
 }
 
 impl Expectation {
-    /// Of a subscriber of these topics, ascending, to which so many publishers publish.
-    pub(crate) fn new(topics: Vec<u32>, publishers: u32, common: u32) -> Self {
-        let pairs = topics.len() * (publishers / common) as usize;
+    /// Of a subscriber of these topics, ascending.
+    pub(crate) fn new(topics: Vec<u32>, schedule: &Schedule) -> Self {
+        let common = schedule.common();
+        let pairs = topics.len() * (schedule.publishers() / common) as usize;
         let sequences = (0..pairs).map(|_| Sequence::default()).collect();
-        Self { topics: topics.into(), publishers, common, sequences }
+        Self { topics: topics.into(), schedule: schedule.clone(), common, sequences }
     }
 
     fn sequence(&mut self, Stamp { publisher, topic, .. }: Stamp) -> Option<&mut Sequence> {
         let at = self.topics.binary_search(&topic).ok()?;
+        let publishers = self.schedule.publishers();
         let (each, publishes_there) =
-            (self.publishers / self.common, publisher % self.common == topic % self.common);
-        let belongs = publisher < self.publishers && publishes_there;
+            (publishers / self.common, publisher % self.common == topic % self.common);
+        let belongs = publisher < publishers && publishes_there;
         belongs.then(|| &mut self.sequences[at * each as usize + (publisher / self.common) as usize])
     }
 
@@ -148,14 +155,23 @@ impl Expectation {
 
     /// Holds a delivery read at `now_ns` against what was expected.
     pub(crate) fn check(&mut self, stamp: Stamp, now_ns: u64, tally: &mut Tally) {
-        let Some(arrival) = self.arrived(stamp) else { return tally.strays += 1 };
+        let Some(sequence) = self.sequence(stamp) else { return tally.strays += 1 };
+        let due_next = sequence.next();
+        let arrival = sequence.arrived(stamp.sequence);
         if !stamp.measured {
             return;
         }
         match arrival {
             Arrival::Duplicate => return tally.duplicates += 1,
+            Arrival::InOrder if stamp.sequence > due_next => {
+                let Stamp { publisher, topic, sequence, .. } = stamp;
+                tally.holes += self.schedule.measured_between(publisher, topic, due_next, sequence);
+            }
             Arrival::InOrder => {}
-            Arrival::Late => tally.out_of_order += 1,
+            Arrival::Late => {
+                tally.out_of_order += 1;
+                tally.holes = tally.holes.saturating_sub(1);
+            }
         }
         tally.delivered += 1;
         tally.last_delivery_ns = now_ns;
@@ -165,11 +181,15 @@ impl Expectation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    /// Of topics 1 and 2 of 4, to which publishers 1 and 3, and 0 and 2, publish.
+    /// Of topics 1 and 2 of 6, to which publishers 1 and 3, and 0 and 2, publish.
     fn expectation() -> Expectation {
-        Expectation::new(vec![1, 2], 4, 2)
+        let second = Duration::from_secs(1);
+        let schedule = Schedule::new(100.0, 4, 6, second, second).expect("a schedule");
+        Expectation::new(vec![1, 2], &schedule)
     }
 
     fn stamp(sequence: u32) -> Stamp {
@@ -203,6 +223,19 @@ mod tests {
         assert_eq!((tally.delivered, tally.duplicates, tally.latency.len()), (0, 0, 0));
         expectation.check(stamp(1), 2_000_000, &mut tally);
         assert_eq!(tally.duplicates, 1, "it was delivered during warm-up");
+    }
+
+    #[test]
+    fn a_hole_is_what_something_newer_has_overtaken_and_was_measured() {
+        let (mut expectation, mut tally) = (expectation(), Tally::new());
+        // Of the 100 publications of warm-up those of this publisher to this topic are number 0 to 8.
+        let mut check = |sequence: u32| {
+            let stamp = Stamp { measured: sequence >= 9, ..stamp(sequence) };
+            expectation.check(stamp, 2_000_000, &mut tally);
+            tally.holes
+        };
+        assert_eq!([3, 10, 14, 15].map(&mut check), [0, 1, 4, 4]);
+        assert_eq!([12, 12, 6, 11, 13].map(&mut check), [3, 3, 3, 2, 1]);
     }
 
     #[test]

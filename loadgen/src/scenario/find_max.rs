@@ -6,14 +6,14 @@ use clap::Args;
 
 use super::{Load, steady};
 use crate::report::{FindMax, Report, Step};
-use crate::search::Search;
+use crate::search::{Search, Tried};
 use crate::unit::Unit;
 
 /// The arguments of scenarios that can look for the highest rate.
 #[derive(Debug, Clone, Args)]
 pub struct FindMaxArgs {
     /// Look for the highest rate with p99 within --find-max-p99 and nothing lost, beginning with --rate:
-    /// double it until that fails, then close in to 5 percent. A rate that fails is tried twice.
+    /// double it until that fails, then close in to 5 percent. A rate that fails by p99 alone is tried twice.
     #[arg(long)]
     pub find_max: bool,
     /// What p99 must stay within to have kept up.
@@ -35,19 +35,23 @@ async fn search(load: &Load<'_>, limit: Duration) -> anyhow::Result<Report> {
     let (mut steps, mut shown): (Vec<Step>, Option<Report>) = (Vec::new(), None);
     let mut best = None;
     while let Some(rate) = search.next() {
-        let report = steady::run_at(&Load { rate: Some(rate), ..load.clone() }, &server).await?;
-        let step = Step::new(&report, limit);
+        let result = steady::run_at(&Load { rate: Some(rate), ..load.clone() }, &server).await;
+        let (tried, step) = match &result {
+            Ok(report) => judge(report, limit),
+            // Where nothing works at all there is nothing to look for.
+            Err(_) if steps.is_empty() => return result,
+            Err(e) => (Tried::Fails, failed(rate, e)),
+        };
         if !load.common.quiet {
             eprintln!("{step}");
         }
-        let works = step.failure.is_none();
         steps.push(step);
-        search.tried(works);
-        if works {
+        search.tried(tried);
+        if tried == Tried::Works {
             best = Some(rate);
         }
-        if works || shown.is_none() {
-            shown = Some(report);
+        if tried == Tried::Works || shown.is_none() {
+            shown = result.ok();
         }
     }
     let mut report = match shown {
@@ -59,22 +63,46 @@ async fn search(load: &Load<'_>, limit: Duration) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-impl Step {
-    fn new(report: &Report, limit: Duration) -> Self {
-        Self {
-            rate: report.config.rate,
-            delivered_per_second: report.delivered_per_second,
-            p99_seconds: report.latency_seconds.as_ref().map(|latency| latency.p99),
-            lost: report.lost,
-            busiest_thread: report.loadgen.busiest_thread,
-            failure: failure(report, limit),
-        }
+/// A rate at which there was no run.
+fn failed(rate: f64, e: &anyhow::Error) -> Step {
+    Step {
+        rate,
+        delivered_per_second: 0.0,
+        p99_seconds: None,
+        lost: 0,
+        busiest_thread: 0.0,
+        failure: Some(format!("{e:#}")),
     }
 }
 
-/// Why a broker did not keep up, if it did not.
-fn failure(report: &Report, limit: Duration) -> Option<String> {
-    let faults = [
+/// Whether a broker kept up, and why not.
+fn judge(report: &Report, limit: Duration) -> (Tried, Step) {
+    let mut why = faults(report);
+    let p99_seconds = report.latency_seconds.as_ref().map(|latency| latency.p99);
+    let mut tried = if why.is_empty() { Tried::Works } else { Tried::Fails };
+    if p99_seconds.is_some_and(|p99| p99 > limit.as_secs_f64()) {
+        if tried == Tried::Works {
+            tried = Tried::TooSlow;
+        }
+        why.push("p99 above the limit".to_owned());
+    }
+    if tried != Tried::Works && report.loadgen.busiest_thread > steady::BUSY_MAX {
+        why.push("the load generator was busy too".to_owned());
+    }
+    let step = Step {
+        rate: report.config.rate,
+        delivered_per_second: report.delivered_per_second,
+        p99_seconds,
+        lost: report.lost,
+        busiest_thread: report.loadgen.busiest_thread,
+        failure: (!why.is_empty()).then(|| why.join(", ")),
+    };
+    (tried, step)
+}
+
+/// What went wrong, whatever its latency.
+fn faults(report: &Report) -> Vec<String> {
+    let counts = [
         ("lost", report.lost),
         ("duplicates", report.duplicates),
         ("out of order", report.out_of_order),
@@ -82,19 +110,9 @@ fn failure(report: &Report, limit: Duration) -> Option<String> {
         ("disconnected", report.disconnected),
         ("publish errors", report.published.errors),
     ];
-    let mut why: Vec<String> = Vec::new();
-    for (what, count) in faults.into_iter().filter(|(_, count)| *count > 0) {
-        why.push(format!("{what} {}", Unit::Count.show(count as f64)));
-    }
-    match &report.latency_seconds {
-        None => why.push("nothing delivered".to_owned()),
-        Some(latency) if latency.p99 > limit.as_secs_f64() => why.push("p99 above the limit".to_owned()),
-        Some(_) => {}
-    }
-    if !why.is_empty() && report.loadgen.busiest_thread > steady::BUSY_MAX {
-        why.push("the load generator was busy too".to_owned());
-    }
-    (!why.is_empty()).then(|| why.join(", "))
+    let counted = counts.into_iter().filter(|(_, count)| *count > 0);
+    let nothing = report.latency_seconds.is_none().then(|| "nothing delivered".to_owned());
+    counted.map(|(what, count)| format!("{what} {}", Unit::Count.show(count as f64))).chain(nothing).collect()
 }
 
 #[cfg(test)]
@@ -103,18 +121,24 @@ mod tests {
     use crate::report::tests::report;
 
     #[test]
-    fn a_rate_fails_by_what_was_lost_and_by_its_latency() {
+    fn a_rate_fails_by_what_was_lost_and_is_too_slow_by_its_latency() {
         let mut flawed = report();
         flawed.loadgen.busiest_thread = 0.95;
         let limit = Duration::from_millis(10);
-        let why = failure(&flawed, limit).expect("3 lost, p99 12 ms");
+        let (tried, step) = judge(&flawed, limit);
+        let why = step.failure.expect("3 lost, p99 12 ms");
+        assert_eq!(tried, Tried::Fails);
         assert!(why.starts_with("lost 3, ") && why.contains("p99 above the limit"), "{why}");
         assert!(why.ends_with("the load generator was busy too"), "{why}");
         let mut flawless =
             Report { lost: 0, duplicates: 0, out_of_order: 0, strays: 0, disconnected: 0, ..flawed };
         flawless.published.errors = 0;
-        assert_eq!(failure(&flawless, Duration::from_millis(12)), None, "busy, but it kept up");
+        let (tried, step) = judge(&flawless, Duration::from_millis(12));
+        assert_eq!((tried, step.failure), (Tried::Works, None), "busy, but it kept up");
+        assert_eq!(judge(&flawless, limit).0, Tried::TooSlow);
         flawless.latency_seconds = None;
-        assert!(failure(&flawless, limit).expect("nothing came").starts_with("nothing delivered"));
+        let (tried, step) = judge(&flawless, limit);
+        assert_eq!(tried, Tried::Fails);
+        assert!(step.failure.expect("nothing came").starts_with("nothing delivered"));
     }
 }

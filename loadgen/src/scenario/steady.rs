@@ -77,7 +77,9 @@ pub(crate) fn compile(
         },
         delivered: tally.delivered,
         delivered_per_second: tally.delivered as f64 / seconds(tally.last_delivery_ns),
-        lost: published.expected.saturating_sub(tally.delivered),
+        // Of what could not be sent nothing has arrived either.
+        lost: plan.expected().saturating_sub(tally.delivered),
+        holes: Some(tally.holes),
         duplicates: tally.duplicates,
         out_of_order: tally.out_of_order,
         gaps: tally.gaps,
