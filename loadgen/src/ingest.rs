@@ -45,6 +45,8 @@ pub(crate) struct Flow<'a> {
     worker: &'a Worker,
     publisher: u32,
     window: usize,
+    /// How many topics take turns.
+    topics: u32,
     /// How many were sent.
     sent: u64,
     /// When those were sent that wait for an answer, oldest first.
@@ -54,11 +56,12 @@ pub(crate) struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    pub(crate) fn new(worker: &'a Worker, publisher: u32, window: u32) -> Self {
+    pub(crate) fn new(worker: &'a Worker, publisher: u32, window: u32, topics: u32) -> Self {
         Self {
             worker,
             publisher,
             window: window as usize,
+            topics,
             sent: 0,
             under_way: VecDeque::new(),
             payload: Vec::new(),
@@ -89,7 +92,7 @@ impl<'a> Flow<'a> {
             true => 0,
             false => self.sent * u64::from(plan.publishers),
         };
-        let topic = ((turn + u64::from(self.publisher)) % plan.topics.len() as u64) as u32;
+        let topic = ((turn + u64::from(self.publisher)) % u64::from(self.topics)) as u32;
         let now = now_ns();
         let (publisher, sequence) = (self.publisher, self.sent as u32);
         self.payload.clear();

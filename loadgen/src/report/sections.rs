@@ -118,6 +118,9 @@ pub struct Ingest {
     pub via: String,
     /// How many each publisher had under way at most.
     pub window: u32,
+    /// How many further connections were held open meanwhile, subscribed to what nobody published.
+    #[serde(default)]
+    pub bystanders: u32,
     /// How many were acknowledged while it was measured.
     pub acknowledged: u64,
     /// How many a second.

@@ -50,6 +50,9 @@ impl Section for Ingest {
             Row("refused", count(self.refused), String::new()),
             Row("unacknowledged", count(self.unacknowledged), String::new()),
         ];
+        if self.bystanders > 0 {
+            rows.push(Row("bystanders", count(self.bystanders.into()), "held open meanwhile".into()));
+        }
         rows.extend(times(["ack p50", "ack p99", "ack max"], self.acknowledged_seconds.as_ref()));
         rows.extend(server_each(self.server_cpu_seconds_each, self.server_user_seconds_each));
         rows

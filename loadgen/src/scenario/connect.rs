@@ -16,6 +16,7 @@ use crate::clock::now_ns;
 use crate::closed_loop::{self, Outcome, Worker};
 use crate::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
 use crate::payload::SIZE_MIN;
+use crate::plan::Plan;
 use crate::report::{Connects, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::tally::{Troubles, histogram};
 use crate::target::{Event, Role};
@@ -167,8 +168,19 @@ async fn come_and_go(first: u32, shared: Rc<(Worker, Buffer, RefCell<Seen>)>) {
 
 /// The life of connection `n`; `ready` is when its subscription stood.
 async fn once(worker: &Worker, n: u64, buffer: &Buffer, ready: &mut u64) -> anyhow::Result<()> {
-    let plan = &worker.plan;
-    let topic = (n % plan.topics.len() as u64) as u32;
+    let topic = (n % worker.plan.topics.len() as u64) as u32;
+    let connection = subscribed(&worker.plan, n, topic, buffer).await?;
+    *ready = now_ns();
+    connection.close(buffer).await.context("not closed cleanly")
+}
+
+/// Connection `n`, once its subscription to a topic stands.
+pub(super) async fn subscribed(
+    plan: &Plan,
+    n: u64,
+    topic: u32,
+    buffer: &Buffer,
+) -> anyhow::Result<Connection> {
     let mut connection = Connection::open(plan, Role::Subscriber, topic, n, buffer).await?;
     connection.subscribe([(&plan.topics[topic as usize], None)]).await?;
     let mut subscribed = !plan.target.confirms_subscriptions();
@@ -182,6 +194,5 @@ async fn once(worker: &Worker, n: u64, buffer: &Buffer, ready: &mut u64) -> anyh
         });
         read.await.context("cannot subscribe")?;
     }
-    *ready = now_ns();
-    connection.close(buffer).await.context("not closed cleanly")
+    Ok(connection)
 }

@@ -8,16 +8,18 @@ use clap::{Args, ValueEnum};
 use fanfare_client::Client;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use super::connect::subscribed;
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
 use crate::closed_loop::{self, Outcome, Worker};
-use crate::connection::{self, Buffer, CONNECT_TIMEOUT, Connection};
+use crate::connection::{self, Buffer, CONNECT_TIMEOUT, Connection, Ended};
 use crate::ingest::{Acks, Flow, client, http, websocket};
 use crate::payload::PUBLISHERS_MAX;
 use crate::plan::Plan;
-use crate::report::{Ingest, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::target::Role;
+use crate::report::{Config, Ingest, OwnUsage, Quantiles, Report, ServerUsage};
+use crate::target::{Event, Role};
 
 /// How long the last acknowledgements may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -40,6 +42,10 @@ pub struct IngestArgs {
     /// How many topics there are; publications take turns.
     #[arg(long, default_value_t = 1)]
     pub topics: u32,
+    /// How many further connections are held open meanwhile, subscribed to another topic to which nothing
+    /// is published.
+    #[arg(long, default_value_t = 0, value_name = "CONNECTIONS")]
+    pub bystanders: u32,
     /// Size of a payload in bytes, at least 35.
     #[arg(long, default_value_t = 128, value_name = "BYTES")]
     pub size: usize,
@@ -87,6 +93,7 @@ impl IngestArgs {
     fn load(&self) -> anyhow::Result<Load<'_>> {
         let (publishers, window, target) = (self.publishers(), self.window(), self.common.target);
         ensure!((1..=PUBLISHERS_MAX).contains(&publishers), "--publishers must be 1 to {PUBLISHERS_MAX}");
+        ensure!(self.topics > 0, "--topics must be at least 1");
         ensure!((1..=WINDOW_MAX).contains(&window), "--window must be 1 to {WINDOW_MAX}");
         match self.via {
             Via::Websocket => ensure!(
@@ -100,8 +107,9 @@ impl IngestArgs {
         }
         Ok(Load {
             scenario: "ingest",
-            subscribers: 0,
-            topics: self.topics,
+            subscribers: self.bystanders,
+            // That of the bystanders is the last one.
+            topics: self.topics.saturating_add((self.bystanders > 0).into()),
             topics_each: 1,
             publishers,
             stuck: 0,
@@ -122,8 +130,9 @@ impl IngestArgs {
 pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare(&load).await?;
-    let (via, window, url) = (args.via, args.window(), server.url.clone());
-    let work = move |worker| work(worker, via, window, url);
+    let (via, url) = (args.via, server.url.clone());
+    let (window, topics) = (args.window(), args.topics);
+    let work = move |worker| work(worker, via, window, topics, url);
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
     let Outcome { results, measured, own_cpu, server: usage, busiest_thread } = outcome;
@@ -132,10 +141,12 @@ pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
     let acknowledged = acks.measured.len();
     let warnings = steady::warnings(busiest_thread, own_cpu, usage.as_ref(), measured);
     let usage = usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0));
+    let config = Config { subscribers: 0, topics, ..steady::config(&load, &server, &plan) };
     Ok(Report {
         ingest: Some(Ingest {
             via: via.name().to_owned(),
             window,
+            bystanders: args.bystanders,
             acknowledged,
             acknowledged_per_second: acknowledged as f64 / measured.as_secs_f64(),
             refused: acks.refused,
@@ -148,17 +159,25 @@ pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
         server: usage,
         troubles: acks.troubles.to_report(),
         warnings,
-        ..Report::new(load.scenario, steady::config(&load, &server, &plan))
+        ..Report::new(load.scenario, config)
     })
 }
 
-/// One thread's share of the publishers.
-async fn work(worker: Worker, via: Via, window: u32, url: String) -> anyhow::Result<Acks> {
+/// One thread's share of the publishers and bystanders.
+async fn work(worker: Worker, via: Via, window: u32, topics: u32, url: String) -> anyhow::Result<Acks> {
     let shared = Rc::new((worker, Buffer::new()));
     let (worker, buffer) = &*shared;
     let mut publishers = Vec::new();
     for n in (worker.thread..worker.plan.publishers).step_by(worker.plan.threads as usize) {
-        publishers.push((n, Publisher::connect(via, n, &worker.plan, &url, buffer).await?));
+        publishers.push((n, Publisher::connect(via, (n, n % topics), &worker.plan, &url, buffer).await?));
+    }
+    let mut bystanders = JoinSet::new();
+    for n in (worker.thread..worker.plan.subscribers).step_by(worker.plan.threads as usize) {
+        // One after the other, so that no listen backlog overflows.
+        let n = u64::from(worker.plan.publishers + n);
+        let opened = timeout(CONNECT_TIMEOUT, subscribed(&worker.plan, n, topics, buffer)).await;
+        let connection = opened.context("a bystander is not subscribed in time")??;
+        bystanders.spawn_local(stand_by(connection, shared.clone()));
     }
     worker.begin().await;
     let mut tasks = JoinSet::new();
@@ -166,14 +185,27 @@ async fn work(worker: Worker, via: Via, window: u32, url: String) -> anyhow::Res
         let shared = shared.clone();
         tasks.spawn_local(async move {
             let (worker, buffer) = &*shared;
-            publisher.run(Flow::new(worker, n, window), worker, buffer).await
+            publisher.run(Flow::new(worker, n, window, topics), worker, buffer).await
         });
     }
     let mut acks = Acks::new();
     while let Some(ended) = tasks.join_next().await {
         acks.add(&ended.context("a publisher panicked")?);
     }
+    while let Some(ended) = bystanders.try_join_next() {
+        acks.troubles.count(&format!("bystander {}", ended.context("a bystander panicked")?));
+    }
     Ok(acks)
+}
+
+/// Reads what there should not be, so that pings are answered.
+async fn stand_by(mut connection: Connection, shared: Rc<(Worker, Buffer)>) -> Ended {
+    loop {
+        let nothing = |_, _: Event| Err(Ended::Refused("it got something".to_owned()));
+        if let Err(ended) = connection.read(&shared.1, nothing).await {
+            return ended;
+        }
+    }
 }
 
 /// A publisher that is connected.
@@ -184,7 +216,14 @@ enum Publisher {
 }
 
 impl Publisher {
-    async fn connect(via: Via, n: u32, plan: &Plan, url: &str, buffer: &Buffer) -> anyhow::Result<Self> {
+    /// Number `n`; `topic` matters where it is in the path.
+    async fn connect(
+        via: Via,
+        (n, topic): (u32, u32),
+        plan: &Plan,
+        url: &str,
+        buffer: &Buffer,
+    ) -> anyhow::Result<Self> {
         Ok(match via {
             Via::Client => {
                 let options = Client::builder(url).connect_timeout(CONNECT_TIMEOUT);
@@ -193,12 +232,9 @@ impl Publisher {
                 Self::Client(options.connect().await.with_context(|| format!("cannot connect to {url}"))?)
             }
             Via::Http => Self::Http(connection::connect(plan, n.into()).await?),
-            Via::Websocket => {
-                let topic = n % plan.topics.len() as u32;
-                Self::Websocket(Box::new(
-                    Connection::open(plan, Role::Publisher, topic, n.into(), buffer).await?,
-                ))
-            }
+            Via::Websocket => Self::Websocket(Box::new(
+                Connection::open(plan, Role::Publisher, topic, n.into(), buffer).await?,
+            )),
         })
     }
 
