@@ -36,7 +36,7 @@ install_debian() {
 }
 
 as_root() {
-  if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+  if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
 }
 
 have() {

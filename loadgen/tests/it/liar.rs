@@ -37,6 +37,8 @@ pub(crate) enum Lie {
     Duplicate,
     /// Delivers to the subscribers of all topics.
     Everywhere,
+    /// Closes the publisher instead of taking its fiftieth publication.
+    HangUp,
     /// Tells those who continue from a position that nothing is missing, whatever was published meanwhile.
     Forget,
     /// Delivers all but confirms none.
@@ -53,6 +55,25 @@ pub(crate) enum Lie {
     Swap,
     /// Takes nothing for half a second before the first publication.
     Stall,
+}
+
+impl Lie {
+    /// How long a test waits for what is missing: not for long where something is meant to be, and where it
+    /// is not as long as a busy machine may need, since a run ends as soon as all is there.
+    pub(crate) fn grace(self) -> &'static str {
+        match self {
+            Self::Alter
+            | Self::Close(_)
+            | Self::Drop
+            | Self::DropAndTell
+            | Self::Forget
+            | Self::HangUp
+            | Self::Reload
+            | Self::Refuse
+            | Self::Swap => "--grace 300ms",
+            _ => "--grace 10s",
+        }
+    }
 }
 
 /// A running broker; its tasks end with it.
@@ -200,6 +221,11 @@ impl Session {
         }
         let mut state = self.state.lock().expect("not poisoned");
         state.published += 1;
+        if self.lie == Lie::HangUp && state.published >= 50 {
+            // Those that were under way already find the connection closed.
+            self.outbox.try_send(Out::Close(1001)).ok();
+            return;
+        }
         let (n, tenth) = (state.published, state.published.is_multiple_of(10));
         if self.lie == Lie::Refuse && tenth {
             return self.reply(&error(id, ErrorCode::RateLimited));

@@ -6,13 +6,13 @@ use fanfare_loadgen::{Cli, Report};
 use crate::liar::{Liar, Lie};
 
 /// 200 publications to 3 subscribers in half a second; all of them are measured.
-const ARGS: &str = "--rate 400 --duration 500ms --warmup 0s --grace 300ms --quiet";
+const ARGS: &str = "--rate 400 --duration 500ms --warmup 0s --quiet";
 const PUBLISHED: u64 = 200;
 const DELIVERED: u64 = 3 * PUBLISHED;
 
 async fn try_run(lie: Lie, args: &str) -> anyhow::Result<Report> {
     let liar = Liar::start(lie).await;
-    measure(&format!("fanout --subscribers 3 --url {} {ARGS} {args}", liar.url)).await
+    measure(&format!("fanout --subscribers 3 --url {} {ARGS} {} {args}", liar.url, lie.grace())).await
 }
 
 pub(crate) async fn measure(line: &str) -> anyhow::Result<Report> {
@@ -76,7 +76,8 @@ async fn losses_are_counted_in_rooms_and_in_a_mesh() {
         ("mesh --subscribers 3 --topics 2 --topics-each 2 --publishers 1", 60),
     ] {
         let liar = Liar::start(Lie::Drop).await;
-        let report = measure(&format!("{scenario} --url {} {ARGS}", liar.url)).await.expect("a report");
+        let report =
+            measure(&format!("{scenario} --url {} {ARGS} --grace 300ms", liar.url)).await.expect("a report");
         assert_faults(&report, &[("lost", lost)]);
     }
 }
@@ -140,6 +141,23 @@ async fn subscribers_that_were_closed_are_counted_with_the_code() {
     assert_faults(&report, &[("lost", DELIVERED - 3 * 49), ("disconnected", 3)]);
     assert_eq!(report.troubles[0].what, "subscriber closed by the broker with 4508");
     assert_eq!(report.troubles[0].count, 3);
+}
+
+#[tokio::test]
+async fn what_could_not_be_sent_because_the_publisher_was_closed_is_lost() {
+    let report = run(Lie::HangUp, "").await;
+    let published = report.published.count;
+    assert!((49..PUBLISHED).contains(&published), "it was closed half-way: {report}");
+    assert_faults(&report, &[("lost", DELIVERED - 3 * 49), ("publish errors", PUBLISHED)]);
+    assert_eq!(report.holes, Some(0), "nothing newer came: {report}");
+}
+
+#[tokio::test]
+async fn what_something_newer_has_overtaken_is_a_hole() {
+    // The last one is dropped too, and nothing newer follows it.
+    assert_eq!(run(Lie::Drop, "").await.holes, Some(60 - 3));
+    assert_eq!(run(Lie::Close(4508), "").await.holes, Some(0));
+    assert_eq!(run(Lie::None, "--warmup 50ms").await.holes, Some(0));
 }
 
 #[tokio::test]

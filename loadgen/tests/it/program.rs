@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::liar::{Liar, Lie};
 
-const ARGS: &str = "--subscribers 3 --rate 200 --duration 200ms --warmup 100ms --grace 300ms";
+const ARGS: &str = "--subscribers 3 --rate 200 --duration 200ms --warmup 100ms";
 
 fn command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare-loadgen"));
@@ -19,7 +19,10 @@ fn command(line: &str) -> Command {
 
 async fn run(lie: Lie, args: &str) -> Output {
     let liar = Liar::start(lie).await;
-    command(&format!("fanout --url {} {ARGS} {args}", liar.url)).output().await.expect("it starts")
+    command(&format!("fanout --url {} {ARGS} {} {args}", liar.url, lie.grace()))
+        .output()
+        .await
+        .expect("it starts")
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -136,7 +139,7 @@ async fn the_floor_is_started_where_it_is_the_target_and_delivers_everything() {
 
 #[tokio::test]
 async fn the_floor_cuts_off_who_does_not_read_and_says_so() {
-    let load = "--subscribers 4 --share 25 --size 200000 --rate 100 --duration 600ms --warmup 0s";
+    let load = "--subscribers 4 --share 25 --size 200000 --rate 40 --duration 1500ms --warmup 0s";
     let line = format!("stuck --target floor {load} --quiet --json --assert lost=0,disconnected=0");
     let output = command(&line).output().await.expect("it starts");
     assert_eq!(output.status.code(), Some(0), "the others are not disturbed: {output:?}");

@@ -7,7 +7,7 @@ use crate::liar::{Liar, Lie};
 use crate::notices::measure;
 
 /// 200 publications in half a second; all of them are measured.
-const BURST: &str = "--rate 400 --duration 500ms --warmup 0s --grace 300ms --quiet";
+const BURST: &str = "--rate 400 --duration 500ms --warmup 0s --quiet";
 
 /// A run against the real broker in this process.
 async fn with_broker(args: &str) -> Report {
@@ -55,7 +55,7 @@ async fn connections_come_and_go() {
         assert!(connects.count > 4, "each came back: {report}");
         assert_eq!((connects.failed, report.troubles.len()), (0, 0), "{report}");
         let (ready, closed) = (connects.ready_seconds.as_ref(), connects.closed_seconds.as_ref());
-        assert!(ready.expect("some").p50 < closed.expect("some").p50, "{report}");
+        assert!(ready.expect("some").p50 <= closed.expect("some").p50, "{report}");
         assert!(connects.server_cpu_seconds_each.is_some(), "{report}");
     }
 }
@@ -90,7 +90,7 @@ async fn stuck_subscribers_are_told_exactly_what_they_missed_and_others_miss_not
 
 /// What one stuck subscriber of three finds; the others' faults are counted elsewhere.
 async fn stuck_with_liar(lie: Lie) -> Stuck {
-    let report = with_liar(lie, &format!("stuck --subscribers 3 --share 34 {BURST}")).await;
+    let report = with_liar(lie, &format!("stuck --subscribers 3 --share 34 {BURST} {}", lie.grace())).await;
     report.stuck.expect("it is about that")
 }
 
@@ -129,7 +129,7 @@ async fn subscribers_that_are_cut_off_recover_and_miss_nothing() {
 
 #[tokio::test]
 async fn those_who_come_back_notice_what_was_kept_from_them() {
-    let args = format!("resume --subscribers 3 --topics 1 --cut-after 200ms {BURST}");
+    let args = format!("resume --subscribers 3 --topics 1 --cut-after 200ms {BURST} --grace 300ms");
     let forgotten = with_liar(Lie::Forget, &args).await;
     let resume = forgotten.resume.as_ref().expect("it is about that");
     assert_eq!((resume.recovered, resume.reloads, resume.replayed), (3, 0, 0));
@@ -153,6 +153,8 @@ async fn publications_are_acknowledged_by_every_way() {
         "--via http --publishers 3 --topics 2",
         "--via http --window 20",
         "--via client --publishers 2 --window 100",
+        "--via websocket --bystanders 30",
+        "--via http --publishers 2 --topics 2 --bystanders 5 --target fanfare-raw",
     ] {
         let line = format!("ingest {way} --duration 200ms --warmup 50ms --server-pid {pid}");
         let report = with_broker(&line).await;
