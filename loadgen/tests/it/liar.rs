@@ -51,6 +51,8 @@ pub(crate) enum Lie {
     Refuse,
     /// Refuses every subscription.
     RefuseSubscribers,
+    /// Refuses every subscription once something was published.
+    RefuseSubscribersLater,
     /// Sends each tenth after the next one.
     Swap,
     /// Takes nothing for half a second before the first publication.
@@ -183,6 +185,12 @@ impl Session {
             let ClientFrame { id, op } = frame.expect("a good frame");
             match op {
                 ClientOp::Subscribe(_) if self.lie == Lie::RefuseSubscribers => {
+                    self.reply(&error(id, ErrorCode::Forbidden));
+                }
+                ClientOp::Subscribe(_)
+                    if self.lie == Lie::RefuseSubscribersLater
+                        && self.state.lock().expect("not poisoned").published > 0 =>
+                {
                     self.reply(&error(id, ErrorCode::Forbidden));
                 }
                 ClientOp::Subscribe(subscribe) => {

@@ -214,3 +214,16 @@ async fn a_rate_at_which_something_is_lost_is_none_that_the_broker_keeps_up_with
     let rate = find_max.rate.expect("the first one works");
     assert!((60.0..100.0).contains(&rate), "{find_max:?}");
 }
+
+#[tokio::test]
+async fn a_rate_at_which_there_is_no_run_does_not_end_the_search() {
+    let args = "fanout --subscribers 2 --rate 100 --duration 100ms --warmup 0s --grace 10s --quiet";
+    let find_max = "--find-max --find-max-p99 1m";
+    let report = with_liar(Lie::RefuseSubscribersLater, &format!("{args} {find_max}")).await;
+    let found = report.find_max.as_ref().expect("it is about that");
+    assert_eq!((found.rate, report.delivered), (Some(100.0), 20), "{report}");
+    assert!(found.steps.len() > 2, "it closed in: {report}");
+    for step in &found.steps[1..] {
+        assert!(step.failure.as_ref().is_some_and(|why| why.starts_with("cannot subscribe")), "{report}");
+    }
+}
