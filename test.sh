@@ -45,6 +45,7 @@ step() {
 # The Debian packages that would bring what is not here.
 missing_packages() {
   command -v cc >/dev/null || echo gcc libc6-dev
+  command -v make >/dev/null || echo make
   command -v curl >/dev/null || echo curl
   command -v node >/dev/null || echo nodejs
   command -v npm >/dev/null || echo npm

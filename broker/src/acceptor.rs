@@ -18,8 +18,8 @@ use crate::worker::handle::Socket;
 /// What a socket above the limit is told.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-/// How long accepting rests when the process is out of file descriptors.
-const OUT_OF_FILES_REST: Duration = Duration::from_millis(50);
+/// How long accepting rests when the process is out of file descriptors or the system of memory.
+const SHORT_REST: Duration = Duration::from_millis(50);
 /// Bytes that the kernel may hold unsent of a connection before it takes no more: what a reader's
 /// network holds is its own, the rest stays in the ring, where it is shared.
 #[cfg(target_os = "linux")]
@@ -91,9 +91,9 @@ pub(crate) async fn run(
         };
         match accepted.and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream)) {
             Ok(stream) => admit(&hub, &router, stream),
-            Err(error) if is_out_of_files(&error) => {
-                tracing::warn!(%error, "cannot accept: out of file descriptors; raise the limit or limits.connections");
-                tokio::time::sleep(OUT_OF_FILES_REST).await;
+            Err(error) if is_short(&error) => {
+                tracing::warn!(%error, "cannot accept: out of file descriptors or memory; raise the limit of open files, or lower limits.connections");
+                tokio::time::sleep(SHORT_REST).await;
             }
             // The peer has gone already, or the like.
             Err(error) => tracing::debug!(%error, "accepting failed"),
@@ -101,9 +101,9 @@ pub(crate) async fn run(
     }
 }
 
-fn is_out_of_files(error: &io::Error) -> bool {
-    // ENFILE and EMFILE.
-    matches!(error.raw_os_error(), Some(23 | 24))
+fn is_short(error: &io::Error) -> bool {
+    // ENOMEM, ENFILE, EMFILE and ENOBUFS.
+    matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
 }
 
 fn admit(hub: &Arc<Hub>, router: &Router, stream: std::net::TcpStream) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fanfare_protocol::TopicName;
+use fanfare_protocol::{ErrorCode, TopicName};
 use sha2::{Digest, Sha256};
 
 use crate::config::{AccessConfig, ConfigError, GrantConfig, TokenConfig};
@@ -29,6 +29,14 @@ impl Grant {
     /// Whether topics named so may be published to.
     pub fn may_publish(&self, topic: &str) -> bool {
         self.publish.match_any(topic)
+    }
+
+    /// Why whoever has this grant may not do `what`, such as "publish to this topic".
+    pub(crate) fn refusal(&self, what: &str) -> (ErrorCode, String) {
+        match &self.user {
+            None => (ErrorCode::Unauthorized, format!("without credentials you may not {what}")),
+            Some(_) => (ErrorCode::Forbidden, format!("your credentials do not let you {what}")),
+        }
     }
 }
 

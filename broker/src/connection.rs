@@ -3,35 +3,33 @@
 //! A connection lives on its worker's thread. Its own task reads, and writes when the socket was full;
 //! the worker's rounds write to it directly. An idle connection holds no buffer and no timer.
 
+mod closing;
 mod delivery;
 mod native;
 pub(crate) use native::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
 mod outbox;
 mod raw;
+mod reading;
 pub(crate) mod session;
 mod subscribe;
 pub(crate) mod subscription;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::{self, Read as _};
-use std::net::Shutdown;
 use std::num::NonZeroU64;
-use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use fanfare_protocol::{CloseCode, OnLag};
 use slab::Slab;
-use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::access::Grant;
 use crate::topic::publication::Encoding;
-use crate::websocket::{Decoder, Incoming, MessageLimits, Outgoing, Stop, Violation, put_close, put_frame};
-use crate::worker::{READ_BYTES, Worker};
+use crate::websocket::{Decoder, Outgoing};
+use crate::worker::Worker;
+use closing::Ending;
 pub(crate) use delivery::{PumpEnd, Taken};
 use outbox::Outbox;
 use session::Session;
@@ -44,8 +42,6 @@ const UNREAD_REPLIES_MAX: usize = 256 * 1024;
 const UNREAD_REPLIES_RESUME: usize = UNREAD_REPLIES_MAX / 2;
 /// Reads in a row before others have their turn.
 const READS_PER_TURN: usize = 8;
-/// A closing connection is dropped after so long, whether or not its peer has read the close frame.
-const LINGER_MS: u32 = 10_000;
 
 /// A connection's name, unique in its process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,6 +112,8 @@ pub(crate) struct State {
     pub(crate) subscriptions: Slab<Subscription>,
     /// Invariant: how many of the subscriptions are behind.
     pub(crate) behind: usize,
+    /// The key of the subscription that caught up last, or a part of the way.
+    served: usize,
     /// When the peer was last heard of, in the worker's milliseconds.
     heard_at: u32,
     pinged_at: u32,
@@ -200,6 +198,7 @@ impl Connection {
                     session: Session::new(grant.unwrap_or_default()),
                     subscriptions: Slab::new(),
                     behind: 0,
+                    served: 0,
                     heard_at: now,
                     pinged_at: now,
                     amid_since: None,
@@ -296,182 +295,9 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Reads once, into the worker's scratch buffer.
-    fn read(self: &Rc<Self>) {
-        let mut scratch = self.worker.scratch.take();
-        scratch.resize(READ_BYTES, 0);
-        match self.read_into(&mut scratch) {
-            Ok(0) => self.lose(),
-            Ok(count) => {
-                self.worker.stats.received(count);
-                self.receive(&mut scratch[..count]);
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.lose(),
-        }
-        self.worker.scratch.set(scratch);
-    }
-
-    /// One system call. A read that does not fill the buffer has emptied the socket: saying so to tokio
-    /// spares the call that would find out.
-    fn read_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut count = None;
-        let result = self.stream.try_io(Interest::READABLE, || {
-            let read = (&*SockRef::from(&self.stream)).read(buffer)?;
-            count = Some(read);
-            if (1..buffer.len()).contains(&read) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(read) }
-        });
-        count.map_or(result, Ok)
-    }
-
-    /// Takes in what was read.
-    fn receive(self: &Rc<Self>, bytes: &mut [u8]) {
-        let mut decoder = {
-            let mut state = self.state.borrow_mut();
-            if !bytes.is_empty() {
-                state.heard_at = self.worker.now_ms();
-            }
-            if !state.phase.is_listening() {
-                return;
-            }
-            std::mem::take(&mut state.decoder)
-        };
-        let limits = &self.worker.hub.config.limits;
-        let limits = MessageLimits {
-            bytes: limits.message_size.as_u64() as usize,
-            fragments: limits.message_fragments,
-        };
-        let (mut completed, mut paused) = (false, false);
-        let result = decoder.decode(bytes, limits, |incoming| {
-            completed |= matches!(incoming, Incoming::Binary(_) | Incoming::Text(_));
-            let taken = self.take(incoming);
-            paused = taken == ControlFlow::Break(Stop::Pause);
-            taken
-        });
-        let mut state = self.state.borrow_mut();
-        if state.phase.is_listening() {
-            // What follows a whole message has begun just now; while it is we who pause nobody is late.
-            let begun = state.amid_since.filter(|_| !completed);
-            let since = || begun.unwrap_or_else(|| self.worker.now_ms());
-            state.amid_since = (decoder.is_amid() && !paused).then(since);
-            state.decoder = decoder;
-            state.is_paused = paused;
-        }
-        drop(state);
-        if let Err(Violation { code, reason }) = result {
-            self.close(code, reason);
-        }
-    }
-
-    fn take(self: &Rc<Self>, incoming: Incoming<'_>) -> ControlFlow<Stop> {
-        match incoming {
-            Incoming::Ping(payload) => {
-                let mut state = self.state.borrow_mut();
-                if !state.outbox.is_full_of_control() {
-                    let mut pong = Vec::with_capacity(payload.len() + 2);
-                    put_frame(&mut pong, Outgoing::Pong, payload);
-                    state.outbox.push_control(&pong);
-                }
-            }
-            Incoming::Pong => {}
-            Incoming::Close(code) => self.closed_by_peer(code),
-            Incoming::Text(text) => match self.raw_topic {
-                Some(_) => self.publish_raw(fanfare_protocol::Payload::text(text)),
-                None => self.native_message(fanfare_protocol::Codec::Json, text.as_bytes()),
-            },
-            Incoming::Binary(bytes) => match self.raw_topic {
-                Some(_) => self.publish_raw(fanfare_protocol::Payload::binary(bytes.to_vec())),
-                None => self.native_message(fanfare_protocol::Codec::MessagePack, bytes),
-            },
-        }
-        if !self.is_listening() {
-            ControlFlow::Break(Stop::Forget)
-        } else if self.state.borrow().outbox.len() > UNREAD_REPLIES_MAX || self.worker.is_full() {
-            ControlFlow::Break(Stop::Pause)
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
-
     /// Whether what the peer sends still counts.
     fn is_listening(&self) -> bool {
         self.state.borrow().phase.is_listening()
-    }
-
-    /// Closes at once: what waits is dropped, but for a frame that was begun.
-    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
-        self.end_subscriptions();
-        let mut state = self.state.borrow_mut();
-        if state.phase.is_listening() {
-            // The reason in full may quote what the peer sent, which is nobody's business.
-            tracing::debug!(connection = %self.id, code = code.get(), reason = reason_of(code, false), "closing");
-            let keep_replies = code.range() == fanfare_protocol::CloseRange::StayAway;
-            self.put_close(&mut state, code, reason, keep_replies, false);
-        }
-    }
-
-    /// Queues the close frame and waits for it to be written. Replies that wait, among them the error
-    /// that explains the close, may be kept before it.
-    fn put_close(&self, state: &mut State, code: CloseCode, reason: &str, keep: bool, by_peer: bool) {
-        if !keep {
-            state.outbox.discard();
-        }
-        state.outbox.push_with(|out| put_close(out, code, reason));
-        state.reason = reason_of(code, by_peer);
-        state.amid_since = None;
-        state.is_paused = false;
-        state.decoder = Decoder::default();
-        state.phase = Phase::Closing { until: self.worker.now_ms().wrapping_add(LINGER_MS), by_peer };
-        self.wake();
-    }
-
-    /// The peer closes: it is answered with its own code.
-    fn closed_by_peer(&self, code: Option<CloseCode>) {
-        self.end_subscriptions();
-        let mut state = self.state.borrow_mut();
-        self.put_close(&mut state, code.unwrap_or(CloseCode::NORMAL), "", false, true);
-    }
-
-    /// Closes with 1012 once everything that its topics have is written.
-    pub(crate) fn close_after_delivery(self: &Rc<Self>) {
-        if self.state.borrow().phase != Phase::Open {
-            return;
-        }
-        let keys: Vec<usize> = self.state.borrow().subscriptions.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.worker.leave(self, key);
-        }
-        self.state.borrow_mut().phase =
-            Phase::Draining { until: self.worker.now_ms().wrapping_add(LINGER_MS) };
-        self.wake();
-    }
-
-    /// Drops the connection without a word: its peer has had its time.
-    pub(crate) fn abandon(&self) {
-        self.state.borrow_mut().phase = Phase::Gone;
-        self.wake();
-    }
-
-    /// The socket failed, or the peer closed it.
-    fn lose(&self) {
-        self.abandon();
-    }
-
-    /// Everything is written: goes on with what follows in its life.
-    fn written_out(&self) {
-        let mut state = self.state.borrow_mut();
-        match state.phase {
-            Phase::Draining { .. } if state.behind == 0 => {
-                self.put_close(&mut state, CloseCode::SERVICE_RESTART, "the server restarts", true, false);
-            }
-            Phase::Closing { by_peer: true, .. } => state.phase = Phase::Gone,
-            Phase::Closing { until, .. } => {
-                // Tells the peer that nothing more comes; it may still be sending.
-                drop(SockRef::from(&self.stream).shutdown(Shutdown::Write));
-                state.phase = Phase::Lingering { until };
-            }
-            Phase::Draining { .. } | Phase::Gone | Phase::Lingering { .. } | Phase::Open => {}
-        }
     }
 
     /// Looks after deadlines and pings.
@@ -517,37 +343,5 @@ impl Connection {
             drop(state);
             self.wake();
         }
-    }
-}
-
-/// Ends a connection however its task ends, also by a panic: nothing of it may stay behind.
-struct Ending(Rc<Connection>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let Self(connection) = self;
-        let worker = &connection.worker;
-        connection.end_subscriptions();
-        worker.remove(connection);
-        worker.stats.queued(-connection.reported_queue.get());
-        worker.hub.metrics.closed(connection.state.borrow().reason);
-    }
-}
-
-/// A close code as a label of the metrics.
-fn reason_of(code: CloseCode, by_peer: bool) -> &'static str {
-    match code {
-        _ if by_peer => "peer",
-        CloseCode::PROTOCOL_ERROR => "protocol_error",
-        CloseCode::UNSUPPORTED => "unsupported",
-        CloseCode::INVALID_UTF8 => "invalid_utf8",
-        CloseCode::TOO_LARGE => "too_large",
-        CloseCode::SERVICE_RESTART => "drain",
-        CloseCode::BAD_FRAME => "bad_frame",
-        CloseCode::UNAUTHORIZED | CloseCode::FORBIDDEN => "auth",
-        CloseCode::TIMEOUT => "timeout",
-        CloseCode::TOO_SLOW => "slow_consumer",
-        CloseCode::UNAVAILABLE => "unavailable",
-        _ => "other",
     }
 }

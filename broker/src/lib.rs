@@ -5,7 +5,8 @@
 //!
 //! This library is the broker without its command line: [`Broker::start`] runs one inside any tokio
 //! program. To find the way, read `docs/architecture.md`; the path of a publication runs through
-//! `connection/native.rs`, `engine/memory.rs`, `topic.rs`, `worker.rs` and `connection/delivery.rs`.
+//! `connection/reading.rs`, `connection/native.rs`, `engine/memory.rs`, `topic.rs`, `worker/round.rs` and
+//! `connection/delivery.rs`.
 
 mod acceptor;
 pub mod access;

@@ -37,6 +37,7 @@ const METRICS: &[Metric] = &[
     ("connects_per_second", Unit::Count, |report| Some(report.connects.as_ref()?.per_second)),
     ("connects_failed", Unit::Count, |report| Some(report.connects.as_ref()?.failed as f64)),
     ("connect_p99", Unit::Seconds, |report| Some(report.connects.as_ref()?.ready_seconds.as_ref()?.p99)),
+    ("connect_max", Unit::Seconds, |report| Some(report.connects.as_ref()?.ready_seconds.as_ref()?.max)),
     ("server_cpu_per_connect", Unit::Seconds, |report| report.connects.as_ref()?.server_cpu_seconds_each),
     ("stuck_lost", Unit::Count, |report| Some(report.stuck.as_ref()?.lost as f64)),
     ("stuck_duplicates", Unit::Count, |report| Some(report.stuck.as_ref()?.duplicates as f64)),
@@ -48,6 +49,9 @@ const METRICS: &[Metric] = &[
     ("acknowledged_per_second", Unit::Count, |report| Some(report.ingest.as_ref()?.acknowledged_per_second)),
     ("acknowledged_p99", Unit::Seconds, |report| {
         Some(report.ingest.as_ref()?.acknowledged_seconds.as_ref()?.p99)
+    }),
+    ("acknowledged_max", Unit::Seconds, |report| {
+        Some(report.ingest.as_ref()?.acknowledged_seconds.as_ref()?.max)
     }),
     ("refused", Unit::Count, |report| Some(report.ingest.as_ref()?.refused as f64)),
     ("unacknowledged", Unit::Count, |report| Some(report.ingest.as_ref()?.unacknowledged as f64)),

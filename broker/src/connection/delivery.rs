@@ -17,6 +17,8 @@ use crate::worker::group::Batch;
 
 /// Bytes that a connection reads from the ring before it writes them.
 const CATCH_UP_BYTES: usize = 64 * 1024;
+/// While so many bytes wait in its outbox, rounds queue no more: it catches up by itself.
+const OUTBOX_BYTES: usize = 64 * 1024;
 /// Publications that it reads of one topic at a time.
 const CATCH_UP_COUNT: usize = 256;
 /// Times that a connection catches up before others have their turn.
@@ -36,7 +38,8 @@ pub(crate) enum PumpEnd {
 /// What became of a batch that a connection was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// The socket takes no more for now; `next` is the first offset that it has not begun to get.
+    /// The socket takes no more for now, or enough waits for it; `next` is the first offset that it has not
+    /// begun to get.
     Blocked { next: Offset },
     /// There was nothing in it for this one.
     Nothing,
@@ -58,6 +61,9 @@ impl Connection {
         not_by: Option<ConnectionId>,
     ) -> (u64, Taken) {
         let mut state = self.state.borrow_mut();
+        if state.outbox.len() >= OUTBOX_BYTES {
+            return (0, Taken::Blocked { next: from });
+        }
         let mut last: Option<Range<usize>> = None;
         let count = batch.parts(from, not_by, |part| {
             if let Some(before) = last.replace(part) {
@@ -111,6 +117,10 @@ impl Connection {
 
     /// Writes what waits, with as few calls as may be.
     pub(crate) fn write(&self) -> PumpEnd {
+        if self.state.borrow().phase == Phase::Gone {
+            // Its life ended while a round had something for it.
+            return PumpEnd::Done;
+        }
         let end = self.write_all();
         self.report_queue();
         end
@@ -184,16 +194,20 @@ impl Connection {
         if self.state.borrow().behind == 0 {
             return;
         }
-        let behind: Vec<usize> = {
+        let (behind, served): (Vec<usize>, usize) = {
             let state = self.state.borrow();
             let is_behind = |place| matches!(place, Place::Behind { .. });
-            state.subscriptions.iter().filter(|(_, s)| is_behind(s.place)).map(|(key, _)| key).collect()
+            let behind = state.subscriptions.iter().filter(|(_, s)| is_behind(s.place));
+            (behind.map(|(key, _)| key).collect(), state.served)
         };
+        // They take turns, or a busy topic would keep the others from ever being read.
+        let first = behind.partition_point(|&key| key <= served);
         let mut publications = Vec::new();
-        for key in behind {
+        for &key in behind[first..].iter().chain(&behind[..first]) {
             if self.state.borrow().outbox.len() >= CATCH_UP_BYTES {
                 return;
             }
+            self.state.borrow_mut().served = key;
             self.catch_up_with(key, &mut publications);
             if !self.is_listening() {
                 return;

@@ -52,25 +52,19 @@ impl Session {
     }
 
     pub(crate) fn may_subscribe(&self, topic: &str) -> Result<(), Denied> {
-        self.allowed(self.grant.may_subscribe(topic), "subscribe to")
+        self.allowed(self.grant.may_subscribe(topic), "subscribe to this topic")
     }
 
     pub(crate) fn may_publish(&self, topic: &str) -> Result<(), Denied> {
-        self.allowed(self.grant.may_publish(topic), "publish to")
+        self.allowed(self.grant.may_publish(topic), "publish to this topic")
     }
 
     fn allowed(&self, is_allowed: bool, what: &str) -> Result<(), Denied> {
-        match (is_allowed, &self.grant.user) {
-            (true, _) => Ok(()),
-            (false, None) => Err(denied(
-                ErrorCode::Unauthorized,
-                format!("without credentials you may not {what} this topic"),
-            )),
-            (false, Some(_)) => Err(denied(
-                ErrorCode::Forbidden,
-                format!("your credentials do not let you {what} this topic"),
-            )),
-        }
+        let refused = || {
+            let (code, message) = self.grant.refusal(what);
+            denied(code, message)
+        };
+        is_allowed.then_some(()).ok_or_else(refused)
     }
 
     /// Takes the credentials of a `connect`; without a token those of the HTTP request stay.

@@ -51,10 +51,8 @@ fn grant(hub: &Hub, headers: &HeaderMap) -> Result<Arc<Grant>, Problem> {
 }
 
 fn refuse(grant: &Grant, what: &str) -> Problem {
-    match &grant.user {
-        None => problem(ErrorCode::Unauthorized, format!("without credentials you may not {what}")),
-        Some(_) => problem(ErrorCode::Forbidden, format!("your credentials do not let you {what}")),
-    }
+    let (code, detail) = grant.refusal(what);
+    problem(code, detail)
 }
 
 fn may_subscribe(hub: &Hub, headers: &HeaderMap, topic: &str) -> Result<(), Problem> {

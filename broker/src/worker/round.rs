@@ -25,6 +25,8 @@ const ROUND_BYTES_MAX: usize = 256 * 1024;
 const WRITES_PER_TURN: usize = 64;
 /// Connections that a round may have touched before it writes.
 const TOUCHED_MAX: usize = 4096;
+/// Bytes of batches that a round may have queued before it writes: what waits in outboxes keeps them.
+const QUEUED_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a round has under way.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ struct Round {
     oldest: Instant,
     /// Writes since others had their turn.
     writes: usize,
+    /// Bytes of the batches that touched connections hold.
+    queued_bytes: usize,
     /// Connections with something queued that is yet to be written.
     touched: VecDeque<Rc<Connection>>,
     /// Publications on their way from the ring into a batch.
@@ -49,6 +53,7 @@ impl Worker {
             started: now,
             oldest: now,
             writes: 0,
+            queued_bytes: 0,
             touched: VecDeque::new(),
             publications: Vec::new(),
         };
@@ -65,7 +70,7 @@ impl Worker {
                 round.oldest = round.started;
                 for topic in dirty.drain(..) {
                     self.serve(&topic, &mut round).await;
-                    if round.touched.len() >= TOUCHED_MAX {
+                    if round.touched.len() >= TOUCHED_MAX || round.queued_bytes >= QUEUED_BYTES_MAX {
                         self.write_touched(&mut round).await;
                     }
                 }
@@ -87,6 +92,9 @@ impl Worker {
             while self.offer(topic, encoding, &batch, &mut slot, round) {
                 self.give_way(round).await;
                 self.extend(topic, &mut batch, round);
+            }
+            if Rc::strong_count(&batch.bytes) > 1 {
+                round.queued_bytes += batch.bytes.len();
             }
             if round.writes >= WRITES_PER_TURN {
                 self.give_way(round).await;
@@ -199,6 +207,7 @@ impl Worker {
 
     /// Writes every touched connection once.
     async fn write_touched(&self, round: &mut Round) {
+        round.queued_bytes = 0;
         while let Some(connection) = round.touched.pop_front() {
             connection.touched.set(false);
             if connection.write() == PumpEnd::Blocked {

@@ -1,0 +1,125 @@
+//! How a connection's life ends.
+
+use std::net::Shutdown;
+use std::rc::Rc;
+
+use fanfare_protocol::CloseCode;
+use socket2::SockRef;
+
+use super::{Connection, Phase, State};
+use crate::websocket::{Decoder, put_close};
+
+/// A closing connection is dropped after so long, whether or not its peer has read the close frame.
+const LINGER_MS: u32 = 10_000;
+
+impl Connection {
+    /// Closes at once: what waits is dropped, but for a frame that was begun.
+    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
+        self.end_subscriptions();
+        let mut state = self.state.borrow_mut();
+        if state.phase.is_listening() {
+            // The reason in full may quote what the peer sent, which is nobody's business.
+            tracing::debug!(connection = %self.id, code = code.get(), reason = reason_of(code, false), "closing");
+            let keep_replies = code.range() == fanfare_protocol::CloseRange::StayAway;
+            self.put_close(&mut state, code, reason, keep_replies, false);
+        }
+    }
+
+    /// Queues the close frame and waits for it to be written. Replies that wait, among them the error
+    /// that explains the close, may be kept before it.
+    fn put_close(&self, state: &mut State, code: CloseCode, reason: &str, keep: bool, by_peer: bool) {
+        if !keep {
+            state.outbox.discard();
+        }
+        state.outbox.push_with(|out| put_close(out, code, reason));
+        state.reason = reason_of(code, by_peer);
+        state.amid_since = None;
+        state.is_paused = false;
+        state.decoder = Decoder::default();
+        state.phase = Phase::Closing { until: self.worker.now_ms().wrapping_add(LINGER_MS), by_peer };
+        self.wake();
+    }
+
+    /// The peer closes: it is answered with its own code.
+    pub(super) fn closed_by_peer(&self, code: Option<CloseCode>) {
+        self.end_subscriptions();
+        let mut state = self.state.borrow_mut();
+        self.put_close(&mut state, code.unwrap_or(CloseCode::NORMAL), "", false, true);
+    }
+
+    /// Closes with 1012 once everything that its topics have is written.
+    pub(crate) fn close_after_delivery(self: &Rc<Self>) {
+        if self.state.borrow().phase != Phase::Open {
+            return;
+        }
+        let keys: Vec<usize> = self.state.borrow().subscriptions.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.worker.leave(self, key);
+        }
+        self.state.borrow_mut().phase =
+            Phase::Draining { until: self.worker.now_ms().wrapping_add(LINGER_MS) };
+        self.wake();
+    }
+
+    /// Drops the connection without a word: its peer has had its time.
+    pub(crate) fn abandon(&self) {
+        self.state.borrow_mut().phase = Phase::Gone;
+        self.wake();
+    }
+
+    /// The socket failed, or the peer closed it.
+    pub(super) fn lose(&self) {
+        self.abandon();
+    }
+
+    /// Everything is written: goes on with what follows in its life.
+    pub(super) fn written_out(&self) {
+        let mut state = self.state.borrow_mut();
+        match state.phase {
+            Phase::Draining { .. } if state.behind == 0 => {
+                self.put_close(&mut state, CloseCode::SERVICE_RESTART, "the server restarts", true, false);
+            }
+            Phase::Closing { by_peer: true, .. } => state.phase = Phase::Gone,
+            Phase::Closing { until, .. } => {
+                // Tells the peer that nothing more comes; it may still be sending.
+                drop(SockRef::from(&self.stream).shutdown(Shutdown::Write));
+                state.phase = Phase::Lingering { until };
+            }
+            Phase::Draining { .. } | Phase::Gone | Phase::Lingering { .. } | Phase::Open => {}
+        }
+    }
+}
+
+/// Ends a connection however its task ends, also by a panic: nothing of it may stay behind.
+pub(super) struct Ending(pub(super) Rc<Connection>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let Self(connection) = self;
+        let worker = &connection.worker;
+        connection.end_subscriptions();
+        worker.remove(connection);
+        worker.stats.queued(-connection.reported_queue.take());
+        let mut state = connection.state.borrow_mut();
+        state.phase = Phase::Gone;
+        worker.hub.metrics.closed(state.reason);
+    }
+}
+
+/// A close code as a label of the metrics.
+fn reason_of(code: CloseCode, by_peer: bool) -> &'static str {
+    match code {
+        _ if by_peer => "peer",
+        CloseCode::PROTOCOL_ERROR => "protocol_error",
+        CloseCode::UNSUPPORTED => "unsupported",
+        CloseCode::INVALID_UTF8 => "invalid_utf8",
+        CloseCode::TOO_LARGE => "too_large",
+        CloseCode::SERVICE_RESTART => "drain",
+        CloseCode::BAD_FRAME => "bad_frame",
+        CloseCode::UNAUTHORIZED | CloseCode::FORBIDDEN => "auth",
+        CloseCode::TIMEOUT => "timeout",
+        CloseCode::TOO_SLOW => "slow_consumer",
+        CloseCode::UNAVAILABLE => "unavailable",
+        _ => "other",
+    }
+}
