@@ -9,8 +9,8 @@ use clap::Parser;
 use cli::args::{Args, Command, ConfigCommand};
 use cli::output;
 
-/// Measured against the system's and mimalloc: the least memory for idle connections, and the least time in
-/// publishing and connecting (docs/architecture.md).
+/// Measured against the system's and mimalloc: the least memory for idle connections, and no more processor
+/// time (docs/architecture.md).
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
