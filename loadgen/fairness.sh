@@ -12,7 +12,8 @@ loadgen=$programs/fanfare-loadgen
 log=$(mktemp)
 "$programs/fanfare" serve --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 2>"$log" &
 broker=$!
-trap 'kill $broker 2>/dev/null; rm -f "$log"' EXIT
+load=
+trap 'kill $broker $load 2>/dev/null; rm -f "$log" "$log.load"' EXIT
 until address=$(grep -oE '"public":"[^"]+' "$log" | cut -d'"' -f4) && [[ $address ]]; do
   kill -0 "$broker"
   sleep 0.1
@@ -32,4 +33,3 @@ echo "a quiet connection, one publication after the other, each when the last is
 echo
 wait "$load"
 grep -E '^(delivered|lost|latency|server CPU)' "$log.load"
-rm -f "$log.load"
