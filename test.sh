@@ -76,7 +76,7 @@ install_tools() {
 install_peers() {
   if loadgen/peers/install.sh; then
     # From now on one that does not start is a failure.
-    export FANFARE_PEERS_REQUIRED=1
+    export PEERS_REQUIRED=1
     return
   fi
   echo "SKIPPED: the tests against the peers that could not be installed" >&2

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Set where all of them should be there: one that is not is a failure then.
-const REQUIRED: &str = "FANFARE_PEERS_REQUIRED";
+const REQUIRED: &str = "PEERS_REQUIRED";
 
 /// A peer that runs; it ends with this value.
 struct Peer {
