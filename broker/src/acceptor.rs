@@ -27,6 +27,9 @@ const NOT_SENT_BYTES: u32 = 64 * 1024;
 /// Sockets that the kernel may hold for us.
 const BACKLOG: u32 = 4096;
 
+/// A listener whose sockets belong to no runtime yet.
+pub(crate) type Listener = AsyncFd<std::net::TcpListener>;
+
 /// Proof that a socket counts among the connections; given back on drop.
 #[derive(Debug)]
 pub(crate) struct Admitted {
@@ -71,22 +74,21 @@ pub(crate) fn bind(address: std::net::SocketAddr, send_buffer: u64) -> io::Resul
     socket.listen(BACKLOG).map_err(name)
 }
 
-/// Accepts until `stop` is cancelled.
+/// Takes the listener over. What tokio's own accepts belongs to this runtime first, and would have to be
+/// taken out of it for its worker.
 ///
 /// # Errors
-/// When the listener cannot be waited for.
-pub(crate) async fn run(
-    hub: Arc<Hub>,
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-) -> io::Result<()> {
-    // What tokio's listener accepts belongs to this runtime first, and would have to be taken out of it.
+/// Those of waiting for it.
+pub(crate) fn take_over(listener: TcpListener) -> io::Result<Listener> {
     #[expect(deprecated, reason = "its successor is unsafe, and a listener keeps the promise it wants")]
-    let listener = AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)?;
+    AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)
+}
+
+/// Accepts until `stop` is cancelled.
+pub(crate) async fn run(hub: Arc<Hub>, listener: Listener, router: Router, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return,
             accepted = listener.async_io(Interest::READABLE, std::net::TcpListener::accept) => accepted,
         };
         match accepted.and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream)) {

@@ -81,6 +81,7 @@ impl Broker {
         let public = acceptor::bind(config.server.listen, send_buffer)?;
         let admin = acceptor::bind(config.server.admin_listen, send_buffer)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
+        let public = acceptor::take_over(public)?;
 
         let (hub, sockets) = build_hub(config, access, connections_max);
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
@@ -91,12 +92,7 @@ impl Broker {
         }
         let hub = &this.hub;
         let routes = http::public_routes(Arc::clone(hub));
-        let accepting = acceptor::run(Arc::clone(hub), public, routes, this.drain.clone());
-        this.tasks.spawn(async move {
-            if let Err(error) = accepting.await {
-                tracing::error!(%error, "the public listener failed");
-            }
-        });
+        this.tasks.spawn(acceptor::run(Arc::clone(hub), public, routes, this.drain.clone()));
         let routes = http::admin::routes(Arc::clone(hub));
         let serving = axum::serve(admin, routes).with_graceful_shutdown(this.end.clone().cancelled_owned());
         this.tasks.spawn(async move {

@@ -9,7 +9,6 @@
 mod frames;
 mod share;
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
@@ -21,6 +20,7 @@ use tokio::task::LocalSet;
 use share::{Command, Share};
 
 use crate::limits;
+use crate::server::{say_address, until_let_go};
 
 /// How many sockets and publications may wait for a thread; then whoever brings more waits.
 const WAITING_MAX: usize = 1024;
@@ -54,13 +54,9 @@ pub(crate) async fn run(args: &FloorArgs) -> anyhow::Result<()> {
             .spawn(work)
             .context("cannot start a thread")?;
     }
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{}", listener.local_addr()?)?;
-    stdout.flush()?;
-    // Whoever started it holds the other end, and lets go of it even when it is killed.
-    let ended = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    say_address(listener.local_addr()?)?;
     tokio::select! {
-        ended = ended => ended?.map(drop).map_err(Into::into),
+        ended = until_let_go() => ended,
         error = distribute(&listener, &senders) => error,
     }
 }

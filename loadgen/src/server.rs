@@ -1,6 +1,7 @@
 //! Which broker is measured: the one given, the one that runs here, or one that is started for it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -118,10 +119,20 @@ pub(crate) async fn run_broker(args: &BrokerArgs) -> anyhow::Result<()> {
     config.server.admin_listen = ([127, 0, 0, 1], 0).into();
     config.limits.message_size = ByteSize::b(args.message_size);
     let broker = Broker::start(config).await?;
+    say_address(broker.public_addr())?;
+    until_let_go().await
+}
+
+/// Says on standard output where a server listens that was started for a run.
+pub(crate) fn say_address(address: SocketAddr) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "{}", broker.public_addr())?;
-    stdout.flush()?;
-    // Whoever started it holds the other end, and lets go of it even when it is killed.
+    writeln!(stdout, "{address}")?;
+    Ok(stdout.flush()?)
+}
+
+/// Returns when standard input ends: whoever started this process holds the other end, and lets go of it
+/// even when it is killed.
+pub(crate) async fn until_let_go() -> anyhow::Result<()> {
     tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
     Ok(())
 }
