@@ -10,11 +10,11 @@ use fanfare_protocol::{ClientOp, Offset, Payload, TopicName};
 use tokio::time::Instant;
 
 use crate::access::Grant;
+use crate::budget::Budget;
 use crate::connection::ConnectionId;
 use crate::connection::session::Session;
 use crate::namespaces::Namespaces;
 use crate::topic::Topic;
-use crate::topic::budget::Budget;
 use crate::topic::publication::{Encoding, Publication, Unpositioned};
 use crate::worker::group::Batch;
 use crate::worker::handle::Workers;

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
+use crate::budget::Budget;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Engine, MemoryEngine};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::namespaces::Namespaces;
-use crate::topic::budget::Budget;
 use crate::topic::table::{ShardFigures, TopicTable};
 use crate::worker::Worker;
 use crate::worker::handle::{Sockets, Workers};

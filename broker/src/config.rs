@@ -122,11 +122,13 @@ impl Default for LimitsConfig {
 pub struct MemoryConfig {
     /// All publications kept for history together.
     pub retained: ByteSize,
+    /// What is on its way in or out, over all connections.
+    pub in_flight: ByteSize,
 }
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { retained: ByteSize::mib(512) }
+        Self { retained: ByteSize::mib(512), in_flight: ByteSize::mib(256) }
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use fanfare_protocol::{Position, TopicRef};
 
 use crate::access::Access;
+use crate::budget::Budget;
+use crate::clock::Uptime;
 use crate::config::Config;
 use crate::connection::ConnectionId;
 use crate::engine::{Engine, Refusal};
 use crate::metrics::{Metrics, Source};
-use crate::topic::publication::{Unpositioned, unix_ms};
+use crate::topic::publication::Unpositioned;
 use crate::topic::table::{TooManyTopics, TopicTable};
 use crate::topic::{Accepted, Retired, Topic};
 use crate::worker::handle::Workers;
@@ -18,7 +20,7 @@ use crate::worker::handle::Workers;
 /// Lets one log line a second through.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    /// The Unix second of the last line.
+    /// The second of the last line, counted from 1 at the start.
     logged_at: AtomicU64,
     unlogged: AtomicU64,
 }
@@ -26,7 +28,7 @@ pub(crate) struct Throttle {
 impl Throttle {
     /// How many lines were left out since the last one; `None` when this one is to be left out too.
     pub(crate) fn may_log(&self) -> Option<u64> {
-        let now = unix_ms() / 1000;
+        let now = Uptime::now().as_ms() / 1000 + 1;
         if self.logged_at.swap(now, Ordering::Relaxed) == now {
             self.unlogged.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -46,6 +48,8 @@ pub struct Hub {
     pub table: TopicTable,
     /// The workers' mailboxes.
     pub workers: Workers,
+    /// What is on its way in or out, over all connections: `memory.in_flight`.
+    pub in_flight: Arc<Budget>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     engine: Engine,
@@ -70,7 +74,9 @@ impl Hub {
         connections_max: usize,
         engine: Engine,
     ) -> Self {
+        let in_flight = Budget::new(config.memory.in_flight.as_u64() as usize);
         Self {
+            in_flight,
             config,
             access,
             table,

@@ -13,6 +13,8 @@ pub mod access;
 #[doc(hidden)]
 pub mod bench;
 mod broker;
+pub mod budget;
+pub mod clock;
 pub mod config;
 mod connection;
 pub mod engine;

@@ -16,8 +16,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::budget::Budget;
 use crate::namespaces::Namespaces;
-use crate::topic::budget::Budget;
 use crate::topic::publication::Encoding;
 pub use worker_stats::WorkerStats;
 

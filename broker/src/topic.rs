@@ -1,7 +1,6 @@
 //! A topic: its ring, its position, and which workers have subscribers of it.
 //! [hot; life of a publication: steps 2 to 4]
 
-pub mod budget;
 pub mod duplicates;
 pub mod publication;
 pub mod ring;
@@ -9,14 +8,16 @@ pub mod table;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fanfare_protocol::{Epoch, Offset, Position, TopicName};
 
+use crate::budget::{Budget, Charge};
+use crate::clock::{Uptime, unix_ms};
 use crate::namespaces::Namespace;
 use crate::worker::handle::{WorkerHandle, Workers};
-use budget::{Budget, Charge};
 use duplicates::Duplicates;
-use publication::{Publication, Unpositioned, unix_ms};
+use publication::{Publication, Unpositioned};
 use ring::{Lagged, Ring};
 
 /// A ring keeps at least so many publications for subscribers that are a little behind, even where a
@@ -25,7 +26,7 @@ const LIVE_COUNT_MIN: usize = 2048;
 /// And so many bytes.
 const LIVE_BYTES_MIN: usize = 1024 * 1024;
 /// What is kept beyond the history goes after so long.
-const LIVE_MS: u64 = 5_000;
+const LIVE: Duration = Duration::from_secs(5);
 
 /// A named, ordered stream of publications.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub struct Topic {
     pub namespace: Arc<Namespace>,
     /// Which workers want to hear of publications.
     interests: Box<[Interest]>,
-    /// When it was last used, in Unix milliseconds: what the budget evicts by.
+    /// When it was last used, as an [`Uptime`] in milliseconds: what the budget evicts by.
     used_at: AtomicU64,
     /// Whether eviction knows of it.
     in_recency: AtomicBool,
@@ -64,8 +65,8 @@ struct State {
     ring: Ring<Arc<Publication>>,
     duplicates: Duplicates,
     duplicates_charge: Charge,
-    /// When something was last published, in Unix milliseconds.
-    published_at: u64,
+    /// When something was last published.
+    published_at: Uptime,
     /// The table has dropped the topic: whoever still holds it must look it up anew.
     is_retired: bool,
 }
@@ -99,12 +100,12 @@ impl Topic {
         workers: usize,
         budget: &Arc<Budget>,
     ) -> Arc<Self> {
-        let now = unix_ms();
+        let now = Uptime::now();
         Arc::new(Self {
             name,
             namespace,
             interests: (0..workers).map(|_| Interest::default()).collect(),
-            used_at: AtomicU64::new(now),
+            used_at: AtomicU64::new(now.as_ms()),
             in_recency: AtomicBool::new(false),
             keeps: AtomicBool::new(false),
             unwoken: AtomicU32::new(0),
@@ -134,7 +135,7 @@ impl Topic {
         &self,
         content: Unpositioned,
     ) -> Result<Accepted, (Retired, Box<Unpositioned>)> {
-        let now = unix_ms();
+        let now = Uptime::now();
         let retention = &self.namespace.retention;
         // What leaves the ring is freed after the lock is released.
         let evicted;
@@ -156,12 +157,15 @@ impl Topic {
             }
             self.unwoken.fetch_add(1, Ordering::SeqCst);
             self.keeps.store(true, Ordering::SeqCst);
-            evicted =
-                state.append(Publication::new(self.name.clone(), offset, now, content, &self.budget), self);
+            evicted = state.append(
+                Publication::new(self.name.clone(), offset, unix_ms(), content, &self.budget),
+                now,
+                self,
+            );
             Accepted { position: Position { epoch: state.epoch, offset }, is_duplicate: false }
         };
         drop(evicted);
-        self.used_at.store(now, Ordering::Relaxed);
+        self.used_at.store(now.as_ms(), Ordering::Relaxed);
         Ok(accepted)
     }
 
@@ -214,7 +218,7 @@ impl Topic {
         }
         // Under the lock: a publication either comes before, and is in the position, or sees the count.
         self.interests[worker].subscriptions.fetch_add(1, Ordering::AcqRel);
-        self.used_at.store(unix_ms(), Ordering::Relaxed);
+        self.used_at.store(Uptime::now().as_ms(), Ordering::Relaxed);
         Ok(state.position())
     }
 
@@ -222,7 +226,7 @@ impl Topic {
     pub(crate) fn unsubscribe(&self, worker: usize) {
         let before = self.interests[worker].subscriptions.fetch_sub(1, Ordering::AcqRel);
         debug_assert!(before > 0, "every subscription ends once");
-        self.used_at.store(unix_ms(), Ordering::Relaxed);
+        self.used_at.store(Uptime::now().as_ms(), Ordering::Relaxed);
     }
 
     /// How many subscriptions it has, over all workers.
@@ -324,8 +328,7 @@ impl Topic {
     /// is only swept now and then.
     fn oldest_kept(&self, state: &State) -> Offset {
         let retention = &self.namespace.retention;
-        let silent_ms = unix_ms().saturating_sub(state.published_at);
-        if u128::from(silent_ms) >= retention.history_ttl.as_millis() {
+        if state.published_at.elapsed() >= retention.history_ttl {
             return state.ring.head().next();
         }
         state.ring.oldest_within(retention.history_count, retention.history_bytes)
@@ -333,26 +336,25 @@ impl Topic {
 
     /// Forgets what has outlived its time; called now and then. Says whether the topic itself has. Where
     /// it is crowded, a topic to which nothing was ever published goes soon.
-    pub(crate) fn expire(&self, now: u64, is_crowded: bool) -> bool {
+    pub(crate) fn expire(&self, now: Uptime, is_crowded: bool) -> bool {
         let retention = &self.namespace.retention;
         let is_idle = self.subscriptions() == 0;
         let mut evicted = Vec::new();
         let mut state = self.lock();
         let is_undelivered = self.is_undelivered();
-        let silent_ms = now.saturating_sub(state.published_at);
-        if silent_ms >= LIVE_MS && !is_undelivered {
+        if now.since(state.published_at) >= LIVE && !is_undelivered {
             let oldest = self.oldest_kept(&state);
             while state.ring.oldest() < oldest {
                 evicted.extend(state.ring.pop_oldest());
             }
         }
         state.expire_duplicates(now, retention.duplicate_window);
-        let unused_ms = now.saturating_sub(self.used_at.load(Ordering::Relaxed).max(state.published_at));
+        let unused = now.since(self.used_at().max(state.published_at));
         let outlived = is_idle
             && state.ring.is_empty()
             && state.duplicates.is_empty()
-            && (u128::from(unused_ms) >= retention.position_ttl.as_millis()
-                || (is_crowded && state.ring.head() == Offset::ZERO && unused_ms >= LIVE_MS));
+            && (unused >= retention.position_ttl
+                || (is_crowded && state.ring.head() == Offset::ZERO && unused >= LIVE));
         if outlived && self.subscriptions() == 0 {
             state.is_retired = true;
         }
@@ -412,9 +414,9 @@ impl Topic {
         self.keeps.store(!state.ring.is_empty() || !state.duplicates.is_empty(), Ordering::SeqCst);
     }
 
-    /// When it was last used, in Unix milliseconds.
-    pub(crate) fn used_at(&self) -> u64 {
-        self.used_at.load(Ordering::Relaxed)
+    /// When it was last used.
+    pub(crate) fn used_at(&self) -> Uptime {
+        Uptime::from_ms(self.used_at.load(Ordering::Relaxed))
     }
 
     /// How many publications are kept, and their bytes.
@@ -430,10 +432,10 @@ impl State {
     }
 
     /// Appends a positioned publication: the topic's part, whichever engine gave the position.
-    fn append(&mut self, publication: Publication, topic: &Topic) -> Vec<Arc<Publication>> {
+    fn append(&mut self, publication: Publication, now: Uptime, topic: &Topic) -> Vec<Arc<Publication>> {
         let retention = &topic.namespace.retention;
         let size = Publication::size_of(&publication.content);
-        self.published_at = publication.time;
+        self.published_at = now;
         self.ring.push(
             Arc::new(publication),
             size,
@@ -442,13 +444,13 @@ impl State {
         )
     }
 
-    fn remember(&mut self, id: &str, offset: Offset, now: u64, count: usize) {
+    fn remember(&mut self, id: &str, offset: Offset, now: Uptime, count: usize) {
         let before = self.duplicates.len();
         self.duplicates.insert(id, offset, now, count);
         self.recharge(before);
     }
 
-    fn expire_duplicates(&mut self, now: u64, window: std::time::Duration) {
+    fn expire_duplicates(&mut self, now: Uptime, window: Duration) {
         let before = self.duplicates.len();
         self.duplicates.expire(now, window);
         self.recharge(before);

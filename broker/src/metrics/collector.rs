@@ -8,7 +8,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, IntCounterVec, IntGaugeVec, Opts};
 
 use super::WorkerStats;
-use crate::topic::budget::Budget;
+use crate::budget::Budget;
 use crate::topic::publication::Encoding;
 
 /// Reads every worker's counters.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use fanfare_protocol::Offset;
 
+use crate::clock::Uptime;
+
 /// What an entry costs, in bytes, with the tables' slack.
 pub const ENTRY_BYTES: usize = 96;
 
@@ -25,11 +27,11 @@ fn hash(id: &str) -> IdHash {
 pub struct Duplicates {
     offsets: HashMap<IdHash, Offset>,
     /// Invariant: holds exactly the keys of `offsets`, oldest first, with the time each was added.
-    order: VecDeque<(IdHash, u64)>,
+    order: VecDeque<(IdHash, Uptime)>,
 }
 
 impl Duplicates {
-    /// The offset under which `id` was published within the window, `now` being Unix milliseconds.
+    /// The offset under which `id` was published within the window.
     pub fn find(&self, id: &str) -> Option<Offset> {
         if self.offsets.is_empty() {
             return None;
@@ -38,7 +40,7 @@ impl Duplicates {
     }
 
     /// Remembers an id that [`find`](Self::find) does not know; the oldest makes room for it.
-    pub fn insert(&mut self, id: &str, offset: Offset, now: u64, count: usize) {
+    pub fn insert(&mut self, id: &str, offset: Offset, now: Uptime, count: usize) {
         if count == 0 {
             return;
         }
@@ -51,9 +53,8 @@ impl Duplicates {
     }
 
     /// Forgets what is older than `window`.
-    pub fn expire(&mut self, now: u64, window: Duration) {
-        let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        while self.order.front().is_some_and(|(_, added)| now.saturating_sub(*added) >= window) {
+    pub fn expire(&mut self, now: Uptime, window: Duration) {
+        while self.order.front().is_some_and(|(_, added)| now.since(*added) >= window) {
             self.forget_oldest();
         }
         if self.order.is_empty() && self.order.capacity() > 0 {
@@ -93,14 +94,14 @@ mod tests {
     fn an_id_is_known_within_count_and_window() {
         let mut ids = Duplicates::default();
         for n in 1..=4u64 {
-            ids.insert(&format!("id{n}"), Offset::new(n), n * 10, 3);
+            ids.insert(&format!("id{n}"), Offset::new(n), Uptime::from_ms(n * 10), 3);
         }
         assert_eq!(ids.find("id1"), None);
         assert_eq!(ids.find("id2"), Some(Offset::new(2)));
-        ids.expire(30, Duration::from_millis(10));
+        ids.expire(Uptime::from_ms(30), Duration::from_millis(10));
         assert_eq!(ids.find("id2"), None);
         assert_eq!(ids.find("id4"), Some(Offset::new(4)));
-        ids.expire(50, Duration::from_millis(10));
+        ids.expire(Uptime::from_ms(50), Duration::from_millis(10));
         assert_eq!(ids.len(), 0);
     }
 }

@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fanfare_protocol::{
     Author, Codec, Headers, Message, Offset, Payload, PayloadKind, ServerFrame, TopicName, TopicRef,
 };
 use tokio::time::Instant;
 
-use super::budget::{Budget, Charge};
+use crate::budget::{Budget, Charge};
 use crate::connection::ConnectionId;
 use crate::websocket::{Outgoing, put_frame, put_frame_with};
 
@@ -81,12 +80,6 @@ pub struct Publication {
     /// The complete WebSocket frame in each encoding, made when the first subscriber needs it.
     frames: [OnceLock<Box<[u8]>>; Encoding::ALL.len()],
     charge: Charge,
-}
-
-/// Unix milliseconds.
-pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Publication {

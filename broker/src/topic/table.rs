@@ -11,8 +11,8 @@ use dashmap::mapref::entry::Entry;
 use fanfare_protocol::{TopicName, TopicRef};
 
 use super::Topic;
-use super::budget::Budget;
-use super::publication::unix_ms;
+use crate::budget::Budget;
+use crate::clock::Uptime;
 use crate::namespaces::Namespaces;
 
 /// Shards of the table. Each is swept on its own, so a sweep never holds more than a slice.
@@ -154,7 +154,7 @@ impl TopicTable {
     /// Sweeps one shard: what has outlived its time goes. Returns how many publications and bytes of it
     /// are kept, by namespace, and how many topics.
     pub(crate) fn sweep(&self, shard: usize) -> Vec<ShardFigures> {
-        let now = unix_ms();
+        let now = Uptime::now();
         let is_crowded = self.len() > self.limit / 2;
         let mut figures = vec![ShardFigures::default(); self.namespaces.count()];
         for topic in self.snapshot(&self.shards[shard]) {
@@ -196,7 +196,7 @@ impl TopicTable {
                 self.recency().push(Reverse(Used { at: used_at, topic }));
             } else if !topic.evict_half(self.budget.is_exhausted()) {
                 // Nothing may go of it now: others have their turn first.
-                passed_over.push(Reverse(Used { at: unix_ms(), topic }));
+                passed_over.push(Reverse(Used { at: Uptime::now(), topic }));
             } else if topic.stays_in_recency() {
                 self.recency().push(Reverse(Used { at, topic }));
             }
@@ -219,7 +219,7 @@ impl TopicTable {
 /// A topic that keeps something, by when it was last known to be used.
 #[derive(Debug)]
 struct Used {
-    at: u64,
+    at: Uptime,
     topic: Arc<Topic>,
 }
 

@@ -142,7 +142,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topic::budget::Budget;
+    use crate::budget::Budget;
     use crate::topic::publication::Unpositioned;
     use fanfare_protocol::Payload;
 

@@ -1,11 +1,12 @@
-//! The process-wide budget of retained bytes.
+//! Process-wide budgets of bytes: what is retained in topics, and what is on its way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many bytes are retained, and how many may be.
+/// How many bytes are held, and how many may be.
 ///
-/// What is charged stays charged until its [`Charge`] is dropped, so the figure is what is really alive.
+/// There is one for what topics retain (`memory.retained`) and one for what is on its way in or out
+/// (`memory.in_flight`): half messages, bodies, replies and batches that wait to be written. What is charged stays charged until its [`Charge`] is dropped, so the figure is what is really alive.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
@@ -37,6 +38,12 @@ impl Budget {
         self.used() > self.limit.saturating_mul(HARD_FACTOR)
     }
 
+    /// Charges `bytes` if the limit lets it, until the charge is dropped.
+    pub fn try_charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        let charge = self.charge(bytes);
+        (!self.is_over()).then_some(charge)
+    }
+
     /// Charges `bytes` until the charge is dropped.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         self.used.fetch_add(bytes, Ordering::Relaxed);
@@ -56,6 +63,21 @@ impl Charge {
     pub fn grow(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Charges so many bytes from now on, instead of what it did.
+    pub fn set(&self, bytes: usize) {
+        let before = self.bytes.swap(bytes, Ordering::Relaxed);
+        if bytes >= before {
+            self.budget.used.fetch_add(bytes - before, Ordering::Relaxed);
+        } else {
+            self.budget.used.fetch_sub(before - bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that it charges.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Gives so many bytes back.
