@@ -1,23 +1,36 @@
 //! A topic's ring: taking in one more where it is full, and reading what is new.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::bench::{LoneTopic, content};
-use fanfare::topic::ring::Ring;
-use fanfare_protocol::Payload;
+use fanfare::clock::Uptime;
+use fanfare::topic::ring::{Bounds, Ring, Seq};
+use fanfare_protocol::{Offset, Payload};
 
 /// What a ring keeps at least for subscribers that are a little behind.
 const KEPT: usize = 2048;
 
 fn push(c: &mut Criterion) {
-    let mut ring = Ring::default();
+    let (mut ring, now) = (Ring::default(), Uptime::now());
+    let bounds = Bounds {
+        history_count: 256,
+        history_bytes: usize::MAX,
+        live_count: KEPT,
+        live_bytes: usize::MAX,
+        live_for: Duration::from_secs(5),
+        cap_count: usize::MAX,
+        cap_bytes: usize::MAX,
+    };
+    let mut push = |item: usize| {
+        let offset: Offset = ring.head_offset().next();
+        ring.push((item, offset, 1), now, &bounds, || Seq::new(offset.get() + 1))
+    };
     for item in 0..KEPT {
-        ring.push(item, 1, KEPT, usize::MAX);
+        push(item);
     }
-    c.bench_function("push to a full ring", |b| {
-        b.iter(|| ring.push(black_box(0), 1, KEPT, usize::MAX));
-    });
+    c.bench_function("push to a full ring", |b| b.iter(|| push(black_box(0))));
 }
 
 fn publish(c: &mut Criterion) {

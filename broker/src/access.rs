@@ -31,6 +31,11 @@ impl Grant {
         self.publish.match_any(topic)
     }
 
+    /// Whether nothing at all may be done with it.
+    pub fn is_empty(&self) -> bool {
+        self.subscribe.0.is_empty() && self.publish.0.is_empty()
+    }
+
     /// Why whoever has this grant may not do `what`, such as "publish to this topic".
     pub(crate) fn refusal(&self, what: &str) -> (ErrorCode, String) {
         match &self.user {

@@ -16,6 +16,7 @@ use crate::connection::session::Session;
 use crate::namespaces::Namespaces;
 use crate::topic::Topic;
 use crate::topic::publication::{Encoding, Publication, Unpositioned};
+use crate::topic::ring::{Cursor, Seq};
 use crate::worker::group::Batch;
 use crate::worker::handle::Workers;
 
@@ -68,7 +69,7 @@ impl LoneTopic {
 
     /// Reads the newest `count` publications, as a round does.
     pub fn read_newest(&self, count: usize, out: &mut Vec<Arc<Publication>>) {
-        let from = Offset::new(self.topic.position().offset.get() + 1 - count as u64);
+        let from = Seq::new(self.topic.head().seq.get() + 1 - count as u64);
         self.topic.read(from, count, usize::MAX, out).expect("so many are kept");
     }
 }
@@ -80,7 +81,7 @@ pub struct RoundBatch(Batch);
 impl RoundBatch {
     /// A batch of these publications.
     pub fn of(encoding: Encoding, mut publications: Vec<Arc<Publication>>) -> Self {
-        let mut batch = Batch::new(encoding);
+        let mut batch = Batch::new(encoding, Cursor { next: Seq::ZERO.next(), after: Offset::ZERO });
         batch.extend(&mut publications);
         Self(batch)
     }
@@ -88,7 +89,7 @@ impl RoundBatch {
     /// Gives `take` the parts for a subscriber that has nothing of it; `not_by` is the number of the connection
     /// that does not want its own.
     pub fn parts(&self, not_by: Option<u64>, take: impl FnMut(Range<usize>)) -> u64 {
-        self.0.parts(Offset::ZERO.next(), not_by.map(ConnectionId::new), take)
+        self.0.parts(Seq::ZERO.next(), not_by.map(ConnectionId::new), take)
     }
 }
 

@@ -38,6 +38,16 @@ impl Budget {
         self.used() > self.limit.saturating_mul(HARD_FACTOR)
     }
 
+    /// Charges so many bytes, which are to be [given back](Self::give_back).
+    pub fn take(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives back so many bytes that were [taken](Self::take).
+    pub fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// Charges `bytes` if the limit lets it, until the charge is dropped.
     pub fn try_charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let charge = self.charge(bytes);

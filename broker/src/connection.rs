@@ -7,6 +7,7 @@ mod closing;
 mod delivery;
 mod native;
 pub(crate) use native::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
+mod liveness;
 mod outbox;
 mod raw;
 mod reading;
@@ -15,14 +16,15 @@ mod subscribe;
 pub(crate) mod subscription;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use fanfare_protocol::{CloseCode, OnLag};
-use slab::Slab;
 use tokio::net::TcpStream;
 
 use crate::access::Grant;
@@ -31,17 +33,19 @@ use crate::websocket::{Decoder, Outgoing};
 use crate::worker::Worker;
 use closing::Ending;
 pub(crate) use delivery::{PumpEnd, Taken};
+use liveness::Liveness;
 use outbox::Outbox;
+use reading::Ask;
 use session::Session;
-use subscription::Subscription;
+use subscription::{Place, Subscriptions};
 
 /// While so many bytes wait to be written, nothing more is taken in: a peer that asks and does not read
 /// the answers waits for itself.
 const UNREAD_REPLIES_MAX: usize = 256 * 1024;
 /// And it is taken in again when no more than so many wait.
 const UNREAD_REPLIES_RESUME: usize = UNREAD_REPLIES_MAX / 2;
-/// Reads in a row before others have their turn.
-const READS_PER_TURN: usize = 8;
+/// What a connection holds is charged in steps of so many bytes.
+const CHARGE_STEP: usize = 4096;
 
 /// A connection's name, unique in its process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +54,10 @@ pub struct ConnectionId(NonZeroU64);
 impl ConnectionId {
     pub(crate) fn new(id: u64) -> Self {
         Self(NonZeroU64::new(id).expect("ids count from 1"))
+    }
+
+    pub(crate) fn get(self) -> u64 {
+        self.0.get()
     }
 }
 
@@ -90,12 +98,24 @@ pub(crate) struct Connection {
     stream: TcpStream,
     /// The socket takes no more: its own task waits until it does.
     is_blocked: Cell<bool>,
+    /// Since when, in the worker's milliseconds.
+    blocked_at: Cell<u32>,
+    /// It has taken nothing for so long that nothing more is kept for it than for anybody.
+    is_stuck: Cell<bool>,
+    /// Its worker looks after it, for it may become stuck.
+    is_watched: Cell<bool>,
     /// The round at hand has queued something.
     pub(crate) touched: Cell<bool>,
     /// There may be publications of its own.
     has_published: Cell<bool>,
-    /// It waits for its worker's next round before it takes in more.
-    pub(crate) is_held_up: Cell<bool>,
+    /// It has more to do, and stands in line for its next turn.
+    pub(crate) is_in_line: Cell<bool>,
+    /// It stands in line for its worker's credit.
+    awaits_credit: Cell<bool>,
+    /// Steps of bytes that it holds, as charged.
+    charged: Cell<u32>,
+    /// To which budget.
+    is_charged_as_stranger: Cell<bool>,
     /// What the metrics know of the bytes in its outbox.
     reported_queue: Cell<i64>,
     waker: Cell<Option<Waker>>,
@@ -109,16 +129,15 @@ pub(crate) struct State {
     decoder: Decoder,
     pub(crate) outbox: Outbox,
     session: Session,
-    pub(crate) subscriptions: Slab<Subscription>,
+    pub(crate) subscriptions: Subscriptions,
+    /// What was taken in and is yet to be carried out. Empty it holds no memory.
+    backlog: VecDeque<Ask>,
+    backlog_bytes: usize,
     /// Invariant: how many of the subscriptions are behind.
     pub(crate) behind: usize,
     /// The key of the subscription that caught up last, or a part of the way.
     served: usize,
-    /// When the peer was last heard of, in the worker's milliseconds.
-    heard_at: u32,
-    pinged_at: u32,
-    /// Since when a message is on its way in that is not whole.
-    amid_since: Option<u32>,
+    liveness: Liveness,
     /// What has been read already is yet to be taken in.
     is_paused: bool,
     phase: Phase,
@@ -133,6 +152,8 @@ enum Phase {
     /// What its topics have is still delivered, then it is closed.
     Draining {
         until: u32,
+        code: CloseCode,
+        reason: &'static str,
     },
     /// A close frame is the last thing that waits.
     Closing {
@@ -150,7 +171,12 @@ enum Phase {
 
 impl Phase {
     fn is_listening(self) -> bool {
-        matches!(self, Self::Open | Self::Draining { .. })
+        match self {
+            Self::Open => true,
+            // Who broke the rules has said enough.
+            Self::Draining { code, .. } => code == CloseCode::SERVICE_RESTART,
+            Self::Closing { .. } | Self::Lingering { .. } | Self::Gone => false,
+        }
     }
 }
 
@@ -187,21 +213,27 @@ impl Connection {
                 worker: Rc::clone(&worker),
                 stream,
                 is_blocked: Cell::new(false),
+                blocked_at: Cell::new(now),
+                is_stuck: Cell::new(false),
+                is_watched: Cell::new(false),
                 touched: Cell::new(false),
                 has_published: Cell::new(false),
-                is_held_up: Cell::new(false),
+                is_in_line: Cell::new(false),
+                awaits_credit: Cell::new(false),
+                charged: Cell::new(0),
+                is_charged_as_stranger: Cell::new(false),
                 reported_queue: Cell::new(0),
                 waker: Cell::new(None),
                 state: RefCell::new(State {
                     decoder: Decoder::default(),
                     outbox: Outbox::default(),
                     session: Session::new(grant.unwrap_or_default()),
-                    subscriptions: Slab::new(),
+                    subscriptions: Subscriptions::default(),
+                    backlog: VecDeque::new(),
+                    backlog_bytes: 0,
                     behind: 0,
                     served: 0,
-                    heard_at: now,
-                    pinged_at: now,
-                    amid_since: None,
+                    liveness: Liveness::new(now),
                     is_paused: false,
                     phase: Phase::Open,
                     reason: "lost",
@@ -217,9 +249,10 @@ impl Connection {
         }
         if hub.is_draining() {
             // It came while the others were being closed.
-            connection.close_after_delivery();
+            connection.restart();
         }
         if !early.is_empty() {
+            worker.turns.begin();
             connection.receive(early);
         }
         std::future::poll_fn(move |cx| ending.0.poll(cx))
@@ -238,8 +271,11 @@ impl Connection {
         self.is_blocked.get()
     }
 
-    /// Reads and writes as far as the socket lets it; ready when the connection is gone.
+    /// Reads and writes as far as the socket and its turn let it; ready when the connection is gone.
     fn poll(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.state.borrow().phase == Phase::Gone {
+            return Poll::Ready(());
+        }
         if !self.waker.take().is_some_and(|waker| {
             let same = waker.will_wake(cx.waker());
             self.waker.set(Some(waker));
@@ -247,10 +283,25 @@ impl Connection {
         }) {
             self.waker.set(Some(cx.waker().clone()));
         }
-        for _ in 0..READS_PER_TURN {
+        if self.is_in_line.get() {
+            // It has had its turn, and goes on when it is its turn again.
+            return Poll::Pending;
+        }
+        self.worker.turns.begin();
+        let is_gone = self.go_on(cx);
+        self.charge();
+        is_gone
+    }
+
+    fn go_on(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
             if self.is_blocked.get() {
                 match self.stream.poll_write_ready(cx) {
-                    Poll::Ready(Ok(())) => self.is_blocked.set(false),
+                    Poll::Ready(Ok(())) => {
+                        // The peer has taken something: it lives, whether or not it says anything.
+                        self.unblock();
+                        self.state.borrow_mut().liveness.heard();
+                    }
                     Poll::Ready(Err(_)) => self.lose(),
                     Poll::Pending => {}
                 }
@@ -259,40 +310,67 @@ impl Connection {
             if self.state.borrow().phase == Phase::Gone {
                 return Poll::Ready(());
             }
-            if pumped == PumpEnd::Blocked
+            let is_writable = pumped == PumpEnd::Blocked
                 && self.is_blocked.get()
-                && self.stream.poll_write_ready(cx).is_ready()
-            {
-                // Writable again meanwhile: the next turn goes on.
-                self.is_blocked.set(false);
-                continue;
+                && self.stream.poll_write_ready(cx).is_ready();
+            if is_writable {
+                // Writable again meanwhile.
+                self.unblock();
             }
-            if pumped == PumpEnd::Yield {
-                break;
+            // Whoever catches up is listened to all the same.
+            let took_in = self.take_in(cx);
+            if self.state.borrow().phase == Phase::Gone {
+                return Poll::Ready(());
             }
-            let (unread, is_paused) = {
-                let state = self.state.borrow();
-                (state.outbox.len(), state.is_paused)
-            };
-            if unread > if is_paused { UNREAD_REPLIES_RESUME } else { UNREAD_REPLIES_MAX } {
+            let has_more = took_in || is_writable || pumped == PumpEnd::Yield;
+            if !has_more {
                 return Poll::Pending;
             }
-            if is_paused && self.worker.is_full() {
-                self.worker.hold_up(self);
+            if pumped == PumpEnd::Yield || self.worker.turns.is_over() {
+                self.worker.turns.line_up(self);
                 return Poll::Pending;
-            }
-            if is_paused {
-                self.receive(&mut []);
-                continue;
-            }
-            match self.stream.poll_read_ready(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => self.lose(),
-                Poll::Ready(Ok(())) => self.read(),
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    }
+
+    /// Takes in what has come, or carries on with what came before: one step of it. Says whether there may be
+    /// more to do at once.
+    fn take_in(self: &Rc<Self>, cx: &mut Context<'_>) -> bool {
+        let (unread, is_paused, has_backlog) = {
+            let state = self.state.borrow();
+            (state.outbox.len(), state.is_paused, !state.backlog.is_empty())
+        };
+        let is_behind_on_reading = is_paused || has_backlog;
+        if unread > if is_behind_on_reading { UNREAD_REPLIES_RESUME } else { UNREAD_REPLIES_MAX } {
+            return false;
+        }
+        if has_backlog {
+            self.carry_on();
+            return !self.awaits_credit.get();
+        }
+        if is_paused {
+            self.receive(&mut []);
+            return !self.awaits_credit.get();
+        }
+        match self.stream.poll_read_ready(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Err(_)) => self.lose(),
+            Poll::Ready(Ok(())) => self.read(),
+        }
+        !self.awaits_credit.get()
+    }
+
+    /// The connection's next turn, outside its own task.
+    pub(crate) fn take_turn(self: &Rc<Self>) {
+        let Some(waker) = self.waker.take() else { return };
+        let mut cx = Context::from_waker(&waker);
+        let is_gone = {
+            self.waker.set(Some(waker.clone()));
+            self.poll(&mut cx).is_ready()
+        };
+        if is_gone {
+            waker.wake();
+        }
     }
 
     /// Whether what the peer sends still counts.
@@ -300,14 +378,97 @@ impl Connection {
         self.state.borrow().phase.is_listening()
     }
 
-    /// Looks after deadlines and pings.
-    pub(crate) fn sweep(self: &Rc<Self>, now: u32) {
-        let limits = &self.worker.hub.config.limits;
-        let ping_ms = limits.ping_interval.as_millis() as u32;
+    /// Whether it is the broker that does not read: the connection stands in line for a turn or for credit.
+    fn is_kept_waiting(&self) -> bool {
+        self.is_in_line.get() || self.awaits_credit.get()
+    }
+
+    /// Charges what it holds of messages on their way in and out. Whoever asks for more when all is used up is
+    /// closed.
+    fn charge(&self) {
+        let (bytes, is_stranger) = {
+            let state = self.state.borrow();
+            let held = state.decoder.held_bytes() + state.backlog_bytes + state.outbox.held_bytes();
+            (held, state.session.is_stranger())
+        };
+        let steps = bytes.div_ceil(CHARGE_STEP) as u32;
+        let before = self.charged.get();
+        if steps == before && (steps == 0 || is_stranger == self.is_charged_as_stranger.get()) {
+            return;
+        }
+        let hub = &self.worker.hub;
+        hub.in_flight(self.is_charged_as_stranger.get()).give_back(before as usize * CHARGE_STEP);
+        let budget = hub.in_flight(is_stranger);
+        budget.take(steps as usize * CHARGE_STEP);
+        self.charged.set(steps);
+        self.is_charged_as_stranger.set(is_stranger);
+        // A stranger is closed at once. Of the others the worker's sweep closes who holds most, if that is enough.
+        if steps > before && if is_stranger { budget.is_over() } else { budget.is_exhausted() } {
+            self.close_short_of_memory();
+        }
+    }
+
+    /// Bytes that it holds of messages on their way, as charged.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.charged.get() as usize * CHARGE_STEP
+    }
+
+    pub(crate) fn close_short_of_memory(&self) {
+        self.close(CloseCode::TRY_AGAIN_LATER, "the broker is short of memory");
+    }
+
+    /// The socket takes no more for now.
+    fn block(self: &Rc<Self>) {
+        self.is_blocked.set(true);
+        self.blocked_at.set(self.worker.now_ms());
+        if !self.is_watched.replace(true) {
+            self.worker.watch(Rc::clone(self));
+        }
+    }
+
+    /// The socket takes more.
+    fn unblock(&self) {
+        self.is_blocked.set(false);
+        if self.is_stuck.get() {
+            self.set_stuck(false);
+        }
+    }
+
+    /// Whether it is watched any longer; one that has taken nothing for so long is stuck from now on.
+    pub(crate) fn is_to_watch(&self, now: u32, patience: Duration) -> bool {
+        if !self.is_blocked.get() {
+            self.is_watched.set(false);
+        } else if u128::from(now.wrapping_sub(self.blocked_at.get())) >= patience.as_millis() {
+            self.is_watched.set(false);
+            self.set_stuck(true);
+        }
+        self.is_watched.get()
+    }
+
+    /// While it is stuck its subscriptions that are behind count for nothing.
+    fn set_stuck(&self, is_stuck: bool) {
+        if self.is_stuck.replace(is_stuck) == is_stuck {
+            return;
+        }
         let state = self.state.borrow();
+        for (_, subscription) in state.subscriptions.iter() {
+            if matches!(subscription.place, Place::Behind(_)) {
+                self.worker.count_awaited(&subscription.topic, !is_stuck);
+            }
+        }
+    }
+
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.is_stuck.get()
+    }
+
+    /// Looks after deadlines and pings. After a `hole` in the worker's own time nobody is judged by it.
+    pub(crate) fn sweep(self: &Rc<Self>, now: u32, hole: bool) {
+        let limits = &self.worker.hub.config.limits;
+        let mut state = self.state.borrow_mut();
         let passed = |at: u32| now.wrapping_sub(at) < u32::MAX / 2;
         match state.phase {
-            Phase::Draining { until } | Phase::Closing { until, .. } | Phase::Lingering { until } => {
+            Phase::Draining { until, .. } | Phase::Closing { until, .. } | Phase::Lingering { until } => {
                 drop(state);
                 if passed(until) {
                     self.abandon();
@@ -317,16 +478,28 @@ impl Connection {
             Phase::Gone => return,
             Phase::Open => {}
         }
-        let silent_ms = now.wrapping_sub(state.heard_at);
-        let is_amid_too_long = state
-            .amid_since
-            .is_some_and(|since| u128::from(now.wrapping_sub(since)) > limits.message_timeout.as_millis());
-        let is_ping_due = now.wrapping_sub(state.pinged_at) >= ping_ms;
+        // While we do not read it is not the peer that is late.
+        let is_unread = self.is_kept_waiting() || state.is_paused || state.outbox.len() > UNREAD_REPLIES_MAX;
+        if hole || self.is_kept_waiting() {
+            state.liveness.ask_anew(now);
+        }
+        if hole || is_unread {
+            state.liveness.excuse(now);
+        }
+        let ms = |length: Duration| length.as_millis() as u32;
+        let (is_silent, is_late) = (
+            state.liveness.is_silent(now, ms(limits.ping_interval)),
+            state.liveness.is_late(now, ms(limits.message_timeout)),
+        );
+        let is_ping_due = state.liveness.is_ping_due(now, ms(limits.ping_interval));
         let is_stuck = self.is_blocked.get() && state.behind > 0;
         drop(state);
-        if silent_ms >= ping_ms.saturating_mul(2) {
+        if (is_silent || is_late) && self.has_unread_input() {
+            // It has spoken; it was not heard yet.
+            self.wake();
+        } else if is_silent {
             self.close(CloseCode::TIMEOUT, "nothing was heard for two ping intervals");
-        } else if is_amid_too_long {
+        } else if is_late {
             self.close(CloseCode::TIMEOUT, "a message was not whole in time");
         } else if let Some(topic) = is_stuck.then(|| self.lost_topic()).flatten() {
             self.close_too_slow(&topic);
@@ -337,7 +510,7 @@ impl Connection {
 
     fn ping(self: &Rc<Self>, now: u32) {
         let mut state = self.state.borrow_mut();
-        state.pinged_at = now;
+        state.liveness.asked(now);
         if !state.outbox.is_full_of_control() {
             state.outbox.push_control(&[Outgoing::Ping as u8, 0]);
             drop(state);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use fanfare_protocol::{Position, TopicRef};
+use fanfare_protocol::TopicRef;
 
 use crate::access::Access;
 use crate::budget::Budget;
@@ -14,8 +14,11 @@ use crate::engine::{Engine, Refusal};
 use crate::metrics::{Metrics, Source};
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{TooManyTopics, TopicTable};
-use crate::topic::{Accepted, Retired, Topic};
+use crate::topic::{Accepted, Began, Retired, Start, Topic};
 use crate::worker::handle::Workers;
+
+/// What all who may do nothing have of what is on its way.
+const STRANGERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Lets one log line a second through.
 #[derive(Debug, Default)]
@@ -50,6 +53,8 @@ pub struct Hub {
     pub workers: Workers,
     /// What is on its way in or out, over all connections: `memory.in_flight`.
     pub in_flight: Arc<Budget>,
+    /// The same of those who may do nothing: they have little, and take nothing from the others.
+    of_strangers: Arc<Budget>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     engine: Engine,
@@ -75,8 +80,11 @@ impl Hub {
         engine: Engine,
     ) -> Self {
         let in_flight = Budget::new(config.memory.in_flight.as_u64() as usize);
+        let of_strangers =
+            Budget::new((config.memory.in_flight.as_u64() as usize / 8).min(STRANGERS_BYTES_MAX));
         Self {
             in_flight,
+            of_strangers,
             config,
             access,
             table,
@@ -119,14 +127,20 @@ impl Hub {
         &self,
         name: &TopicRef<'_>,
         worker: usize,
-    ) -> Result<(Arc<Topic>, Position), TooManyTopics> {
+        start: Start,
+    ) -> Result<(Arc<Topic>, Began), TooManyTopics> {
         loop {
             let topic = self.table.get_or_create(name)?;
-            match topic.subscribe(worker) {
-                Ok(position) => return Ok((topic, position)),
+            match topic.subscribe(worker, start) {
+                Ok(began) => return Ok((topic, began)),
                 Err(Retired) => self.table.forget(&topic),
             }
         }
+    }
+
+    /// The budget of what is on its way, for those who may do something or for strangers.
+    pub(crate) fn in_flight(&self, is_stranger: bool) -> &Arc<Budget> {
+        if is_stranger { &self.of_strangers } else { &self.in_flight }
     }
 
     /// An id that no other connection of this process has.

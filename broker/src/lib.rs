@@ -22,6 +22,7 @@ mod http;
 pub mod hub;
 pub mod metrics;
 pub mod namespaces;
+mod sync;
 pub mod topic;
 pub mod websocket;
 mod worker;

@@ -2,31 +2,42 @@
 //! [hot; life of a publication: steps 2 to 4]
 
 pub mod duplicates;
+mod interest;
 pub mod publication;
 pub mod ring;
 pub mod table;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fanfare_protocol::{Epoch, Offset, Position, TopicName};
+use smallvec::SmallVec;
 
 use crate::budget::{Budget, Charge};
 use crate::clock::{Uptime, unix_ms};
 use crate::namespaces::Namespace;
 use crate::worker::handle::{WorkerHandle, Workers};
 use duplicates::Duplicates;
+use interest::Interest;
 use publication::{Publication, Unpositioned};
-use ring::{Lagged, Ring};
+use ring::{Bounds, Cursor, Lagged, Ring, Seq};
 
 /// A ring keeps at least so many publications for subscribers that are a little behind, even where a
 /// namespace keeps less for history or nothing.
 const LIVE_COUNT_MIN: usize = 2048;
 /// And so many bytes.
 const LIVE_BYTES_MIN: usize = 1024 * 1024;
-/// What is kept beyond the history goes after so long.
+/// What is kept beyond the history goes when it is so old.
 const LIVE: Duration = Duration::from_secs(5);
+/// What workers have yet to read stays beyond all that, up to so many publications.
+const CAP_COUNT: usize = 16 * LIVE_COUNT_MIN;
+/// And so many bytes.
+const CAP_BYTES: usize = 16 * LIVE_BYTES_MIN;
+/// Most publications that are dropped at once while the topic's lock is held.
+const EVICTED_MAX: usize = 1024;
+/// Publications looked at before the lock is given up for a moment.
+const LOOKED_AT_MAX: usize = 256;
 
 /// A named, ordered stream of publications.
 #[derive(Debug)]
@@ -36,33 +47,23 @@ pub struct Topic {
     /// Its namespace, which says what it keeps.
     pub namespace: Arc<Namespace>,
     /// Which workers want to hear of publications.
-    interests: Box<[Interest]>,
+    interests: SmallVec<[Interest; 4]>,
     /// When it was last used, as an [`Uptime`] in milliseconds: what the budget evicts by.
     used_at: AtomicU64,
     /// Whether eviction knows of it.
     in_recency: AtomicBool,
     /// Whether it keeps anything that could be evicted.
     keeps: AtomicBool,
-    /// Publications appended of which the workers have yet to be told.
-    unwoken: AtomicU32,
     budget: Arc<Budget>,
     state: Mutex<State>,
-}
-
-/// One worker's interest in a topic.
-#[derive(Debug, Default)]
-struct Interest {
-    subscriptions: AtomicU32,
-    /// Set when the worker has been told and has not looked yet. This is what bounds its inbox.
-    dirty: AtomicBool,
-    /// Set while the worker looks: it has yet to read what it was told of.
-    reading: AtomicBool,
 }
 
 #[derive(Debug)]
 struct State {
     epoch: Epoch,
     ring: Ring<Arc<Publication>>,
+    /// For the ring's own table.
+    ring_charge: Charge,
     duplicates: Duplicates,
     duplicates_charge: Charge,
     /// When something was last published.
@@ -84,11 +85,40 @@ pub struct Accepted {
     pub is_duplicate: bool,
 }
 
+/// Where a topic stands: its newest publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// As clients know it.
+    pub position: Position,
+    /// Its index in the ring.
+    pub seq: Seq,
+}
+
+/// Where a subscription is to begin.
+#[derive(Debug, Clone, Copy)]
+pub enum Start {
+    /// With the newest so many publications.
+    History(u64),
+    /// After this position.
+    Since(Position),
+}
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Began {
+    /// The head at that moment.
+    pub head: Head,
+    /// The first publication to deliver.
+    pub from: Cursor,
+    /// What became of the position asked for.
+    pub resume: Option<Resume>,
+}
+
 /// What a topic can replay to somebody who asks to continue from a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resume {
-    /// Everything after the position, from this offset on.
-    From(Offset),
+    /// Everything after the position.
+    Whole,
     /// So many are missed, none of which can be had in full; unknown when the epoch changed.
     Missed(Option<u64>),
 }
@@ -108,11 +138,11 @@ impl Topic {
             used_at: AtomicU64::new(now.as_ms()),
             in_recency: AtomicBool::new(false),
             keeps: AtomicBool::new(false),
-            unwoken: AtomicU32::new(0),
             budget: Arc::clone(budget),
             state: Mutex::new(State {
                 epoch: Epoch::from_number(rand::random()),
                 ring: Ring::default(),
+                ring_charge: budget.charge(0),
                 duplicates: Duplicates::default(),
                 duplicates_charge: budget.charge(0),
                 published_at: now,
@@ -137,31 +167,31 @@ impl Topic {
     ) -> Result<Accepted, (Retired, Box<Unpositioned>)> {
         let now = Uptime::now();
         let retention = &self.namespace.retention;
-        // What leaves the ring is freed after the lock is released.
+        // Made before the lock is taken, and what leaves the ring is freed after it is released.
+        let mut publication =
+            Arc::new(Publication::new(self.name.clone(), Offset::ZERO, unix_ms(), content, &self.budget));
         let evicted;
         let accepted = {
             let mut state = self.lock();
             if state.is_retired {
-                return Err((Retired, Box::new(content)));
+                drop(state);
+                let publication = Arc::into_inner(publication).expect("nobody else has seen it");
+                return Err((Retired, Box::new(publication.content)));
             }
-            if let Some(id) = &content.message_id {
+            if let Some(id) = &publication.content.message_id {
                 state.expire_duplicates(now, retention.duplicate_window);
                 if let Some(offset) = state.duplicates.find(id) {
                     let position = Position { epoch: state.epoch, offset };
                     return Ok(Accepted { position, is_duplicate: true });
                 }
             }
-            let offset = state.ring.head().next();
-            if let Some(id) = &content.message_id {
+            let offset = state.ring.head_offset().next();
+            Arc::get_mut(&mut publication).expect("nobody else has seen it").offset = offset;
+            if let Some(id) = &publication.content.message_id {
                 state.remember(id, offset, now, retention.duplicate_count);
             }
-            self.unwoken.fetch_add(1, Ordering::SeqCst);
             self.keeps.store(true, Ordering::SeqCst);
-            evicted = state.append(
-                Publication::new(self.name.clone(), offset, unix_ms(), content, &self.budget),
-                now,
-                self,
-            );
+            evicted = state.append(publication, now, self);
             Accepted { position: Position { epoch: state.epoch, offset }, is_duplicate: false }
         };
         drop(evicted);
@@ -169,88 +199,93 @@ impl Topic {
         Ok(accepted)
     }
 
-    /// Tells every worker that has subscribers of this topic, once until it looks. Called once after each
-    /// publication appended; until then nothing is evicted here.
+    /// Tells every worker that has subscribers of this topic, once until it looks. Called after each
+    /// publication appended.
     pub(crate) fn wake(self: &Arc<Self>, workers: &Workers) {
         for (worker, interest) in workers.iter().zip(&self.interests) {
-            if interest.subscriptions.load(Ordering::Acquire) > 0
-                && !interest.dirty.swap(true, Ordering::SeqCst)
-            {
+            if interest.tell() {
                 worker.wake(Arc::clone(self));
             }
         }
-        let before = self.unwoken.fetch_sub(1, Ordering::SeqCst);
-        debug_assert!(before > 0, "one wake for each append");
     }
 
     /// The worker is about to look: whatever is published from now on must wake it again.
-    pub(crate) fn begin_reading(&self, worker: usize) {
-        let interest = &self.interests[worker];
-        interest.reading.store(true, Ordering::SeqCst);
-        interest.dirty.store(false, Ordering::SeqCst);
+    pub(crate) fn take_note(&self, worker: usize) {
+        self.interests[worker].take_note();
     }
 
-    /// The worker has looked.
-    pub(crate) fn end_reading(&self, worker: usize) {
-        self.interests[worker].reading.store(false, Ordering::SeqCst);
+    /// The worker has read everything up to that index for its subscribers in step. From then on the ordinary
+    /// bounds decide what is kept of it.
+    pub(crate) fn has_read(&self, worker: usize, to: Seq) {
+        self.interests[worker].has_read(to);
     }
 
     /// Whether the worker has been told of something and has not begun to read it.
     pub(crate) fn is_dirty(&self, worker: usize) -> bool {
-        self.interests[worker].dirty.load(Ordering::SeqCst)
+        self.interests[worker].is_dirty()
     }
 
     /// Has the worker look again, unless somebody has just told it to.
     pub(crate) fn mark_dirty(self: &Arc<Self>, worker: usize, handle: &WorkerHandle) {
-        if !self.interests[worker].dirty.swap(true, Ordering::SeqCst) {
+        if self.interests[worker].mark_dirty() {
             handle.wake(Arc::clone(self));
         }
     }
 
-    /// Registers a subscription of that worker, and returns the position after which it begins.
+    /// Registers a subscription of that worker, and says where it begins.
     ///
     /// # Errors
     /// [`Retired`]: look the topic up again.
-    pub(crate) fn subscribe(&self, worker: usize) -> Result<Position, Retired> {
-        let state = self.lock();
+    pub(crate) fn subscribe(&self, worker: usize, start: Start) -> Result<Began, Retired> {
+        let now = Uptime::now();
+        let mut state = self.lock();
         if state.is_retired {
             return Err(Retired);
         }
-        // Under the lock: a publication either comes before, and is in the position, or sees the count.
-        self.interests[worker].subscriptions.fetch_add(1, Ordering::AcqRel);
-        self.used_at.store(Uptime::now().as_ms(), Ordering::Relaxed);
-        Ok(state.position())
+        self.interests[worker].subscribe(state.ring.head());
+        self.used_at.store(now.as_ms(), Ordering::Relaxed);
+        self.end_history_in_time(&mut state, now);
+        let head = state.head();
+        let (from, resume) = match start {
+            Start::History(count) => (state.ring.newest(count), None),
+            Start::Since(since) => state.resume(since),
+        };
+        Ok(Began { head, from, resume })
     }
 
     /// Ends a subscription of that worker.
     pub(crate) fn unsubscribe(&self, worker: usize) {
-        let before = self.interests[worker].subscriptions.fetch_sub(1, Ordering::AcqRel);
-        debug_assert!(before > 0, "every subscription ends once");
+        self.interests[worker].unsubscribe();
         self.used_at.store(Uptime::now().as_ms(), Ordering::Relaxed);
     }
 
     /// How many subscriptions it has, over all workers.
     pub fn subscriptions(&self) -> usize {
-        self.interests.iter().map(|i| i.subscriptions.load(Ordering::Acquire) as usize).sum()
+        self.interests.iter().map(|interest| interest.subscriptions() as usize).sum()
+    }
+
+    /// Where it stands.
+    pub fn head(&self) -> Head {
+        self.lock().head()
     }
 
     /// The epoch and the newest offset.
     pub fn position(&self) -> Position {
-        self.lock().position()
+        self.head().position
     }
 
-    /// The publications from offset `from` on: at most `count`, and no more once `bytes` are reached.
+    /// The publications from an index on: at most `count`, and no more once their payloads reach `bytes`.
     /// Meant for delivery, so it also sees what is kept beyond the history.
     ///
     /// # Errors
-    /// [`Lagged`] when `from` is no longer kept.
+    /// [`Lagged`] when it is no longer kept.
     pub(crate) fn read(
         &self,
-        from: Offset,
+        from: Seq,
         count: usize,
         bytes: usize,
         out: &mut Vec<Arc<Publication>>,
-    ) -> Result<Position, Lagged> {
+    ) -> Result<Head, Lagged> {
         let state = self.lock();
         let mut total = 0;
         for publication in state.ring.since(from)?.take(count) {
@@ -260,35 +295,57 @@ impl Topic {
                 break;
             }
         }
-        Ok(state.position())
+        Ok(state.head())
     }
 
-    /// The history: after `since` the oldest `limit` publications, without it the newest `limit`; at most
-    /// `bytes` of payload together, from the same end.
+    /// How many publications from `from` up to the head are `wanted`. Others have the lock in between.
+    ///
+    /// # Errors
+    /// [`Lagged`] when they are no longer kept.
+    pub(crate) fn count(
+        &self,
+        mut from: Seq,
+        head: Head,
+        wanted: impl Fn(&Publication) -> bool,
+    ) -> Result<u64, Lagged> {
+        let mut counted = 0;
+        while from <= head.seq {
+            let most = (head.seq.next().since(from) as usize).min(LOOKED_AT_MAX);
+            let state = self.lock();
+            counted += state.ring.since(from)?.take(most).filter(|p| wanted(p)).count() as u64;
+            from = from.plus(most);
+        }
+        Ok(counted)
+    }
+
+    /// The history: after `since` the oldest `limit` publications, without it the newest `limit`; from the
+    /// same end at most so many as have `bytes` together by the `measure`, but always one.
     pub(crate) fn history(
         &self,
         since: Option<Position>,
         limit: usize,
         bytes: usize,
+        measure: impl Fn(&Publication) -> usize,
     ) -> (Position, Vec<Arc<Publication>>) {
-        let state = self.lock();
-        let position = state.position();
-        let oldest = self.oldest_kept(&state);
-        let from = match since {
-            Some(since) if since.epoch == position.epoch && since.offset >= position.offset => {
-                return (position, Vec::new());
-            }
-            Some(since) if since.epoch == position.epoch => oldest.max(since.offset.next()),
-            Some(_) => oldest,
-            None => oldest.max(Offset::new((position.offset.get() + 1).saturating_sub(limit as u64))),
+        let (position, mut all) = {
+            let mut state = self.lock();
+            self.end_history_in_time(&mut state, Uptime::now());
+            let position = state.head().position;
+            let begin = state.ring.history().next;
+            let from = match since {
+                Some(since) if since.epoch == position.epoch => {
+                    state.ring.after(since.offset).map_or(begin, |cursor| cursor.next.max(begin))
+                }
+                Some(_) => begin,
+                None => state.ring.newest(limit as u64).next,
+            };
+            let kept = state.ring.since(from).into_iter().flatten();
+            (position, kept.take(limit).map(Arc::clone).collect::<Vec<_>>())
         };
-        let Ok(kept) = state.ring.since(from) else { return (position, Vec::new()) };
-        let mut all: Vec<_> = kept.take(limit).map(Arc::clone).collect();
-        let mut total = 0;
+        let (mut total, mut is_first) = (0, true);
         let mut fits = |publication: &Arc<Publication>| {
-            let first = total == 0;
-            total += publication.content.payload.as_bytes().len().max(1);
-            first || total <= bytes
+            total += measure(publication);
+            std::mem::take(&mut is_first) || total <= bytes
         };
         if since.is_some() {
             let count = all.iter().take_while(|p| fits(p)).count();
@@ -300,38 +357,44 @@ impl Topic {
         (position, all)
     }
 
-    /// What can be replayed to somebody who has everything up to `since`, seen at `head`.
-    pub(crate) fn resume(&self, since: Position, head: Position) -> Resume {
-        if since.epoch != head.epoch || since.offset > head.offset {
-            return Resume::Missed(None);
-        }
-        let next = since.offset.next();
-        let state = self.lock();
-        if since.offset == head.offset || next >= self.oldest_kept(&state) {
-            Resume::From(next)
-        } else {
-            Resume::Missed(Some(head.offset.get() - since.offset.get()))
+    /// Ends the history when nothing was published for so long that it is over: exact, though what is over its
+    /// time is only dropped now and then.
+    fn end_history_in_time(&self, state: &mut State, now: Uptime) {
+        if now.since(state.published_at) >= self.namespace.retention.history_ttl {
+            state.ring.end_history();
         }
     }
 
-    /// From which offset on the newest `count` publications before `head` can be replayed.
-    pub(crate) fn newest(&self, count: u64, head: Position) -> Offset {
-        if count == 0 {
-            return head.offset.next();
-        }
-        let state = self.lock();
-        let wanted = Offset::new((head.offset.get() + 1).saturating_sub(count));
-        wanted.max(self.oldest_kept(&state)).min(head.offset.next())
-    }
-
-    /// The oldest offset of the history, as the namespace bounds it: exact, though what is over its time
-    /// is only swept now and then.
-    fn oldest_kept(&self, state: &State) -> Offset {
+    /// What the ring keeps, as the namespace bounds it. While somebody is behind it is as much as may be, as
+    /// long as it is not too old: a reader whose socket was full for a moment in a burst finds all of it.
+    fn bounds(&self) -> Bounds {
         let retention = &self.namespace.retention;
-        if state.published_at.elapsed() >= retention.history_ttl {
-            return state.ring.head().next();
+        let (live_count, live_bytes) =
+            if self.is_awaited() { (CAP_COUNT, CAP_BYTES) } else { (LIVE_COUNT_MIN, LIVE_BYTES_MIN) };
+        Bounds {
+            history_count: retention.history_count,
+            history_bytes: retention.history_bytes,
+            live_count,
+            live_bytes,
+            live_for: LIVE,
+            cap_count: CAP_COUNT,
+            cap_bytes: CAP_BYTES,
         }
-        state.ring.oldest_within(retention.history_count, retention.history_bytes)
+    }
+
+    /// Whether some subscriber is behind.
+    fn is_awaited(&self) -> bool {
+        self.interests.iter().any(Interest::is_awaited)
+    }
+
+    /// Some of the worker's subscribers are behind from now on, or none is.
+    pub(crate) fn await_more(&self, worker: usize, is_awaited: bool) {
+        self.interests[worker].await_more(is_awaited);
+    }
+
+    /// The first index that some worker has yet to read.
+    fn unread(&self, head: Seq) -> Seq {
+        self.interests.iter().filter_map(Interest::unread).min().unwrap_or(head.next())
     }
 
     /// Forgets what has outlived its time; called now and then. Says whether the topic itself has. Where
@@ -339,37 +402,32 @@ impl Topic {
     pub(crate) fn expire(&self, now: Uptime, is_crowded: bool) -> bool {
         let retention = &self.namespace.retention;
         let is_idle = self.subscriptions() == 0;
-        let mut evicted = Vec::new();
         let mut state = self.lock();
-        let is_undelivered = self.is_undelivered();
-        if now.since(state.published_at) >= LIVE && !is_undelivered {
-            let oldest = self.oldest_kept(&state);
-            while state.ring.oldest() < oldest {
-                evicted.extend(state.ring.pop_oldest());
-            }
-        }
+        self.end_history_in_time(&mut state, now);
+        let head = state.ring.head();
+        let evicted = state.ring.trim(now, &self.bounds(), EVICTED_MAX, || self.unread(head));
+        state.recharge_ring();
         state.expire_duplicates(now, retention.duplicate_window);
         let unused = now.since(self.used_at().max(state.published_at));
         let outlived = is_idle
             && state.ring.is_empty()
             && state.duplicates.is_empty()
             && (unused >= retention.position_ttl
-                || (is_crowded && state.ring.head() == Offset::ZERO && unused >= LIVE));
+                || (is_crowded && state.ring.head() == Seq::ZERO && unused >= LIVE));
         if outlived && self.subscriptions() == 0 {
             state.is_retired = true;
         }
         self.note_kept(&state);
-        outlived && state.is_retired
+        let is_retired = outlived && state.is_retired;
+        drop(state);
+        drop(evicted);
+        is_retired
     }
 
-    /// Evicts the oldest half of what is kept, unless some worker has yet to deliver it; where there is
-    /// nothing of that kind and it is `urgent`, of the message ids. Returns whether anything went.
-    pub(crate) fn evict_half(&self, urgent: bool) -> bool {
-        let mut evicted = Vec::new();
+    /// Evicts the oldest of what is kept, a slice of it, unless some worker has yet to read it; where there is
+    /// nothing of that kind and it is `urgent`, the oldest message ids. Returns whether anything went.
+    pub(crate) fn evict(&self, urgent: bool) -> bool {
         let mut state = self.lock();
-        if self.is_undelivered() {
-            return false;
-        }
         if state.ring.is_empty() && urgent {
             let before = state.duplicates.len();
             state.duplicates.forget(before.div_ceil(2));
@@ -377,22 +435,18 @@ impl Topic {
             self.note_kept(&state);
             return before > 0;
         }
-        for _ in 0..state.ring.len().div_ceil(2) {
-            evicted.extend(state.ring.pop_oldest());
+        if self.is_awaited() && !urgent {
+            // Somebody was promised it.
+            return false;
         }
+        let head = state.ring.head();
+        let read = self.unread(head).since(state.ring.oldest().next) as usize;
+        let most = state.ring.len().div_ceil(2).min(read).min(EVICTED_MAX);
+        let evicted = state.ring.evict(most);
+        state.recharge_ring();
         self.note_kept(&state);
         drop(state);
         !evicted.is_empty()
-    }
-
-    /// Whether some worker has yet to read what was appended. Meant to be asked under the lock, which
-    /// keeps anything from being appended meanwhile.
-    fn is_undelivered(&self) -> bool {
-        // In the order in which a publication passes through them, so that it is not overlooked on its way.
-        self.unwoken.load(Ordering::SeqCst) > 0
-            || self.interests.iter().any(|interest| {
-                interest.dirty.load(Ordering::SeqCst) || interest.reading.load(Ordering::SeqCst)
-            })
     }
 
     /// Says whether the topic is yet to be counted among those that keep something, and counts it.
@@ -427,21 +481,42 @@ impl Topic {
 }
 
 impl State {
-    fn position(&self) -> Position {
-        Position { epoch: self.epoch, offset: self.ring.head() }
+    fn head(&self) -> Head {
+        Head {
+            position: Position { epoch: self.epoch, offset: self.ring.head_offset() },
+            seq: self.ring.head(),
+        }
+    }
+
+    /// Where somebody goes on who has everything up to `since`: all or nothing.
+    fn resume(&self, since: Position) -> (Cursor, Option<Resume>) {
+        let end = self.ring.end();
+        if since.epoch != self.epoch || since.offset > end.after {
+            return (end, Some(Resume::Missed(None)));
+        }
+        match self.ring.after(since.offset) {
+            Some(from) if from.next >= self.ring.history().next.min(end.next) => (from, Some(Resume::Whole)),
+            _ => (end, Some(Resume::Missed(self.ring.count_after(since.offset)))),
+        }
     }
 
     /// Appends a positioned publication: the topic's part, whichever engine gave the position.
-    fn append(&mut self, publication: Publication, now: Uptime, topic: &Topic) -> Vec<Arc<Publication>> {
-        let retention = &topic.namespace.retention;
+    fn append(&mut self, publication: Arc<Publication>, now: Uptime, topic: &Topic) -> Vec<Arc<Publication>> {
         let size = Publication::size_of(&publication.content);
+        let (offset, head) = (publication.offset, self.ring.head().next());
+        topic.end_history_in_time(self, now);
         self.published_at = now;
-        self.ring.push(
-            Arc::new(publication),
-            size,
-            retention.history_count.max(LIVE_COUNT_MIN),
-            retention.history_bytes.max(LIVE_BYTES_MIN),
-        )
+        let evicted =
+            self.ring.push((publication, offset, size), now, &topic.bounds(), || topic.unread(head));
+        self.recharge_ring();
+        evicted
+    }
+
+    fn recharge_ring(&self) {
+        let bytes = self.ring.table_bytes();
+        if bytes != self.ring_charge.bytes() {
+            self.ring_charge.set(bytes);
+        }
     }
 
     fn remember(&mut self, id: &str, offset: Offset, now: Uptime, count: usize) {

@@ -86,6 +86,11 @@ impl Decoder {
         !self.partial.is_empty() || self.message.is_some()
     }
 
+    /// Bytes that it keeps of what is not whole.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.capacity() + self.message.as_ref().map_or(0, |message| message.bytes.capacity())
+    }
+
     /// Gives `take` every message that `input` completes, in order, until it breaks; the rest of `input`
     /// is then [forgotten](Stop::Forget) or [kept for the next call](Stop::Pause). Unmasks in place.
     ///

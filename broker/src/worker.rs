@@ -3,19 +3,20 @@
 //! A worker is one thread with one single-threaded runtime. It owns its connections outright, so nothing
 //! between the ring and the socket is shared, locked or counted atomically.
 
+pub(crate) mod credit;
 pub(crate) mod group;
 pub(crate) mod handle;
 mod round;
 mod sweep;
+mod turns;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_protocol::Offset;
 use slab::Slab;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,14 +27,12 @@ use crate::connection::subscription::Place;
 use crate::hub::Hub;
 use crate::metrics::WorkerStats;
 use crate::topic::Topic;
+use crate::topic::publication::Encoding;
+use crate::topic::ring::Cursor;
 use group::{LocalTopic, Member};
 use handle::{Sockets, WorkerHandle};
+use turns::Turns;
 
-/// Publications that a worker takes in from its own connections before it delivers them: together
-/// with the frames of one more message well below what the smallest ring keeps.
-const TAKEN_COUNT_MAX: usize = 128;
-/// And bytes of their payloads.
-const TAKEN_BYTES_MAX: usize = 256 * 1024;
 /// How long a worker waits for its last tasks when every connection is closed.
 const ENDING_MAX: Duration = Duration::from_secs(3);
 /// Bytes that one read takes.
@@ -49,10 +48,9 @@ pub(crate) struct Worker {
     connections: RefCell<Slab<Rc<Connection>>>,
     /// Where every connection's bytes are read into.
     pub(crate) scratch: Cell<Vec<u8>>,
-    /// How many publications its own connections made since the last round, and their bytes.
-    taken: Cell<(usize, usize)>,
-    /// Connections that publish on after the next round. Each is in here at most once.
-    held_up: RefCell<Vec<Rc<Connection>>>,
+    pub(crate) turns: Turns,
+    /// Connections whose sockets take no more, by when that began. Each is in here at most once.
+    blocked: RefCell<VecDeque<Rc<Connection>>>,
     /// Ends when the worker has no more to do.
     pub(crate) tasks: TaskTracker,
     started: Instant,
@@ -77,8 +75,8 @@ impl Worker {
             topics: RefCell::default(),
             connections: RefCell::default(),
             scratch: Cell::default(),
-            taken: Cell::default(),
-            held_up: RefCell::default(),
+            turns: Turns::default(),
+            blocked: RefCell::default(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
         })
@@ -91,6 +89,7 @@ impl Worker {
     /// Serves sockets until `stop` is cancelled, and then until every connection is closed.
     pub(crate) async fn run(self: Rc<Self>, mut sockets: Sockets, stop: CancellationToken) {
         let mut rounds = self.tasks.spawn_local(Rc::clone(&self).rounds());
+        let turns = self.tasks.spawn_local(Rc::clone(&self).turns());
         let sweeps = self.tasks.spawn_local(Rc::clone(&self).sweeps());
         loop {
             let socket = tokio::select! {
@@ -108,39 +107,11 @@ impl Worker {
         sockets.close();
         self.drain().await;
         rounds.abort();
+        turns.abort();
         sweeps.abort();
         self.tasks.close();
         // What still runs then belongs to peers that had their time.
         drop(tokio::time::timeout(ENDING_MAX, self.tasks.wait()).await);
-    }
-
-    /// Counts a publication that one of this worker's connections made.
-    pub(crate) fn taken_in(&self, bytes: usize) {
-        let (count, total) = self.taken.get();
-        self.taken.set((count + 1, total + bytes));
-    }
-
-    /// Whether its connections have published so much since the last round that there should be one first.
-    /// Subscribers share this thread with the publisher: a long burst would be out of the ring before they
-    /// had their turn.
-    pub(crate) fn is_full(&self) -> bool {
-        let (count, total) = self.taken.get();
-        count >= TAKEN_COUNT_MAX || total >= TAKEN_BYTES_MAX
-    }
-
-    /// Wakes the connection after the next round.
-    pub(crate) fn hold_up(&self, connection: &Rc<Connection>) {
-        if !connection.is_held_up.replace(true) {
-            self.held_up.borrow_mut().push(Rc::clone(connection));
-            self.handle().nudge();
-        }
-    }
-
-    fn release(&self) {
-        for connection in self.held_up.take() {
-            connection.is_held_up.set(false);
-            connection.wake();
-        }
     }
 
     /// Counts a subscription of one of this worker's connections.
@@ -158,12 +129,33 @@ impl Worker {
         let local = topics.get_mut(&key(topic)).expect("a subscription keeps its topic here");
         local.subscriptions -= 1;
         if local.subscriptions == 0 {
+            debug_assert_eq!(local.awaited, 0, "nobody is behind where nobody is");
             topics.remove(&key(topic));
         }
     }
 
-    /// Puts a subscription in step: it has everything before `from`, which is after the topic's head.
-    pub(crate) fn join(&self, connection: &Rc<Connection>, key_in_connection: usize, from: Offset) {
+    /// Counts a subscription that is behind from now on, or no longer.
+    pub(crate) fn count_behind(&self, connection: &Connection, topic: &Arc<Topic>, is_behind: bool) {
+        self.stats.behind(if is_behind { 1 } else { -1 });
+        if !connection.is_stuck() {
+            self.count_awaited(topic, is_behind);
+        }
+    }
+
+    /// Counts a subscription that is behind and takes what it gets, from now on or no longer.
+    pub(crate) fn count_awaited(&self, topic: &Arc<Topic>, is_awaited: bool) {
+        let mut topics = self.topics.borrow_mut();
+        let local = topics.get_mut(&key(topic)).expect("a subscription keeps its topic here");
+        local.count_awaited(self.index, is_awaited);
+    }
+
+    /// Looks after a connection whose socket takes no more.
+    pub(crate) fn watch(&self, connection: Rc<Connection>) {
+        self.blocked.borrow_mut().push_back(connection);
+    }
+
+    /// Puts a subscription in step, which stands after the topic's head.
+    pub(crate) fn join(&self, connection: &Rc<Connection>, key_in_connection: usize, from: Cursor) {
         let mut state = connection.state.borrow_mut();
         let subscription = &mut state.subscriptions[key_in_connection];
         let mut topics = self.topics.borrow_mut();
@@ -189,7 +181,17 @@ impl Worker {
         };
         let mut topics = self.topics.borrow_mut();
         let local = topics.get_mut(&key(&topic)).expect("a subscription keeps its topic here");
-        local.groups[connection.encoding as usize].fall_behind(slot);
+        self.fall_behind(local, connection.encoding, slot);
+    }
+
+    /// Takes a member out of step; it goes on from its own cursor.
+    fn fall_behind(&self, local: &mut LocalTopic, encoding: Encoding, slot: usize) -> Member {
+        self.stats.behind(1);
+        let group = &local.groups[encoding as usize];
+        if !group.members[slot].connection.is_stuck() {
+            local.count_awaited(self.index, true);
+        }
+        local.groups[encoding as usize].fall_behind(slot)
     }
 
     /// Changes whether a subscription's own publications come back.
@@ -220,6 +222,11 @@ impl Worker {
         self.stats.connections(connection.encoding, -1);
     }
 
+    /// Every connection.
+    fn all_connections(&self) -> Vec<Rc<Connection>> {
+        self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect()
+    }
+
     /// Milliseconds since the worker started: how connections keep times in 4 bytes. Lasts 49 days and
     /// wraps, which differences survive.
     pub(crate) fn now_ms(&self) -> u32 {
@@ -233,7 +240,7 @@ impl group::Group {
         let member = self.members.swap_remove(slot);
         {
             let mut state = member.connection.state.borrow_mut();
-            state.subscriptions[member.key].place = Place::Behind { next: member.from };
+            state.subscriptions[member.key].place = Place::Behind(member.from);
             state.behind += 1;
         }
         if let Some(moved) = self.members.get(slot) {

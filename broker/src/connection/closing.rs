@@ -33,7 +33,9 @@ impl Connection {
         }
         state.outbox.push_with(|out| put_close(out, code, reason));
         state.reason = reason_of(code, by_peer);
-        state.amid_since = None;
+        state.liveness.amid(false, false, 0);
+        state.forget_backlog();
+        self.leave_lane();
         state.is_paused = false;
         state.decoder = Decoder::default();
         state.phase = Phase::Closing { until: self.worker.now_ms().wrapping_add(LINGER_MS), by_peer };
@@ -48,16 +50,23 @@ impl Connection {
     }
 
     /// Closes with 1012 once everything that its topics have is written.
-    pub(crate) fn close_after_delivery(self: &Rc<Self>) {
-        if self.state.borrow().phase != Phase::Open {
+    pub(crate) fn restart(self: &Rc<Self>) {
+        if self.state.borrow().phase == Phase::Open {
+            self.close_after_delivery(CloseCode::SERVICE_RESTART, "the server restarts");
+        }
+    }
+
+    /// Closes once everything that its topics have is written, its own publications among it.
+    pub(super) fn close_after_delivery(self: &Rc<Self>, code: CloseCode, reason: &'static str) {
+        if !self.is_listening() {
             return;
         }
         let keys: Vec<usize> = self.state.borrow().subscriptions.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.worker.leave(self, key);
         }
-        self.state.borrow_mut().phase =
-            Phase::Draining { until: self.worker.now_ms().wrapping_add(LINGER_MS) };
+        let until = self.worker.now_ms().wrapping_add(LINGER_MS);
+        self.state.borrow_mut().phase = Phase::Draining { until, code, reason };
         self.wake();
     }
 
@@ -76,8 +85,8 @@ impl Connection {
     pub(super) fn written_out(&self) {
         let mut state = self.state.borrow_mut();
         match state.phase {
-            Phase::Draining { .. } if state.behind == 0 => {
-                self.put_close(&mut state, CloseCode::SERVICE_RESTART, "the server restarts", true, false);
+            Phase::Draining { code, reason, .. } if state.behind == 0 => {
+                self.put_close(&mut state, code, reason, true, false);
             }
             Phase::Closing { by_peer: true, .. } => state.phase = Phase::Gone,
             Phase::Closing { until, .. } => {
@@ -100,6 +109,10 @@ impl Drop for Ending {
         connection.end_subscriptions();
         worker.remove(connection);
         worker.stats.queued(-connection.reported_queue.take());
+        connection.leave_lane();
+        let held = connection.held_bytes();
+        connection.charged.set(0);
+        worker.hub.in_flight(connection.is_charged_as_stranger.get()).give_back(held);
         let mut state = connection.state.borrow_mut();
         state.phase = Phase::Gone;
         worker.hub.metrics.closed(state.reason);
@@ -120,6 +133,7 @@ fn reason_of(code: CloseCode, by_peer: bool) -> &'static str {
         CloseCode::TIMEOUT => "timeout",
         CloseCode::TOO_SLOW => "slow_consumer",
         CloseCode::UNAVAILABLE => "unavailable",
+        CloseCode::TRY_AGAIN_LATER => "overload",
         _ => "other",
     }
 }

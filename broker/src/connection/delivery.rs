@@ -5,14 +5,14 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fanfare_protocol::{CloseCode, Epoch, Gap, Offset, OnLag, ServerFrame, TopicRef};
+use fanfare_protocol::{CloseCode, Gap, OnLag, ServerFrame, TopicRef};
 
 use super::outbox::SLICES_MAX;
 use super::subscription::{Place, Subscription};
-use super::{Connection, ConnectionId, Phase, UNREAD_REPLIES_MAX};
+use super::{Connection, ConnectionId, Phase};
 use crate::topic::Topic;
 use crate::topic::publication::Publication;
-use crate::topic::ring::Lagged;
+use crate::topic::ring::{Cursor, Lagged};
 use crate::worker::group::Batch;
 
 /// Bytes that a connection reads from the ring before it writes them.
@@ -21,8 +21,6 @@ const CATCH_UP_BYTES: usize = 64 * 1024;
 const OUTBOX_BYTES: usize = 64 * 1024;
 /// Publications that it reads of one topic at a time.
 const CATCH_UP_COUNT: usize = 256;
-/// Times that a connection catches up before others have their turn.
-const PUMPS_PER_TURN: usize = 2;
 
 /// How writing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +36,8 @@ pub(crate) enum PumpEnd {
 /// What became of a batch that a connection was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// The socket takes no more for now, or enough waits for it; `next` is the first offset that it has not
-    /// begun to get.
-    Blocked { next: Offset },
+    /// The socket takes no more for now, or enough waits for it; it has begun to get nothing `from` there on.
+    Blocked { from: Cursor },
     /// There was nothing in it for this one.
     Nothing,
     /// It waits in the outbox.
@@ -50,28 +47,32 @@ pub(crate) enum Taken {
 }
 
 impl Connection {
-    /// Takes what there is in the batch for a subscription that wants what is `from` that offset on and
-    /// not by the connection `not_by`. Returns how many publications that were too.
+    /// Takes what there is in the batch for a subscription that wants what is `from` there on and not by the connection `not_by`. Returns how many publications that were too.
     ///
     /// It is written at once where nothing else can come to be written with it.
     pub(crate) fn take_batch(
-        &self,
+        self: &Rc<Self>,
         batch: &Batch,
-        from: Offset,
+        from: Cursor,
         not_by: Option<ConnectionId>,
     ) -> (u64, Taken) {
         let mut state = self.state.borrow_mut();
         if state.outbox.len() >= OUTBOX_BYTES {
-            return (0, Taken::Blocked { next: from });
+            return (0, Taken::Blocked { from });
+        }
+        let is_alone = state.outbox.is_empty() && state.subscriptions.len() == 1;
+        if !is_alone && state.outbox.len() + batch.bytes.len() > OUTBOX_BYTES {
+            // More than may wait: it reads from the topic by itself, a piece at a time.
+            return (0, Taken::Blocked { from });
         }
         let mut last: Option<Range<usize>> = None;
-        let count = batch.parts(from, not_by, |part| {
+        let count = batch.parts(from.next, not_by, |part| {
             if let Some(before) = last.replace(part) {
                 state.outbox.push_shared(&batch.bytes, before.start, before.end);
             }
         });
         let Some(part) = last else { return (0, Taken::Nothing) };
-        if !state.outbox.is_empty() || state.subscriptions.len() > 1 {
+        if !is_alone || !state.outbox.is_empty() {
             state.outbox.push_shared(&batch.bytes, part.start, part.end);
             return (count, Taken::Queued);
         }
@@ -80,21 +81,21 @@ impl Connection {
             return (count, Taken::Written);
         };
         if written == 0 {
-            return (0, Taken::Blocked { next: from });
+            return (0, Taken::Blocked { from });
         }
         // Only the frame that was begun is kept: the ring has the others.
         let end = part.start + written;
-        let (frame, next) = batch.frame_before(end);
+        let (frame, from) = batch.frame_before(end);
         if end < frame.end {
             let written = end - frame.start;
             self.state.borrow_mut().outbox.push_begun(&batch.bytes[frame], written);
             self.report_queue();
         }
-        (count - batch.parts(next, not_by, |_| {}), Taken::Blocked { next })
+        (count - batch.parts(from.next, not_by, |_| {}), Taken::Blocked { from })
     }
 
     /// Writes to the socket; returns how much that was if the socket does not take it all.
-    fn write_now(&self, bytes: &[u8]) -> Option<usize> {
+    fn write_now(self: &Rc<Self>, bytes: &[u8]) -> Option<usize> {
         let mut written = 0;
         while written < bytes.len() {
             match self.stream.try_write(&bytes[written..]) {
@@ -103,7 +104,7 @@ impl Connection {
                     self.worker.stats.sent(count);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_blocked.set(true);
+                    self.block();
                     return Some(written);
                 }
                 Err(_) => {
@@ -116,7 +117,7 @@ impl Connection {
     }
 
     /// Writes what waits, with as few calls as may be.
-    pub(crate) fn write(&self) -> PumpEnd {
+    pub(crate) fn write(self: &Rc<Self>) -> PumpEnd {
         if self.state.borrow().phase == Phase::Gone {
             // Its life ended while a round had something for it.
             return PumpEnd::Done;
@@ -131,7 +132,7 @@ impl Connection {
         self.worker.stats.queued(queued - self.reported_queue.replace(queued));
     }
 
-    fn write_all(&self) -> PumpEnd {
+    fn write_all(self: &Rc<Self>) -> PumpEnd {
         loop {
             let mut state = self.state.borrow_mut();
             if state.outbox.is_empty() {
@@ -145,15 +146,12 @@ impl Connection {
             };
             match written {
                 Ok(count) => {
-                    if state.outbox.len() > UNREAD_REPLIES_MAX {
-                        // It is not being listened to, but it reads: it lives.
-                        state.heard_at = self.worker.now_ms();
-                    }
                     state.outbox.advance(count);
                     self.worker.stats.sent(count);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_blocked.set(true);
+                    self.block();
+                    state.outbox.disown();
                     return PumpEnd::Blocked;
                 }
                 Err(_) => {
@@ -167,20 +165,28 @@ impl Connection {
 
     /// Writes what waits, then what the subscriptions that are behind have yet to get.
     pub(super) fn pump(self: &Rc<Self>) -> PumpEnd {
-        for _ in 0..PUMPS_PER_TURN {
+        loop {
             if self.write() == PumpEnd::Blocked {
                 return PumpEnd::Blocked;
             }
             self.catch_up();
+            if self.write() == PumpEnd::Blocked {
+                return PumpEnd::Blocked;
+            }
+            if self.state.borrow().phase == Phase::Gone {
+                return PumpEnd::Done;
+            }
             // What was caught up with may all have been left out: then there is more to look at yet.
-            if self.state.borrow().outbox.is_empty() && !self.is_catching_up() {
+            if !self.is_catching_up() {
                 self.written_out();
                 if self.state.borrow().outbox.is_empty() {
                     return PumpEnd::Done;
                 }
             }
+            if self.worker.turns.count_frame() {
+                return PumpEnd::Yield;
+            }
         }
-        PumpEnd::Yield
     }
 
     /// Whether it has yet to get what its topics have.
@@ -196,7 +202,7 @@ impl Connection {
         }
         let (behind, served): (Vec<usize>, usize) = {
             let state = self.state.borrow();
-            let is_behind = |place| matches!(place, Place::Behind { .. });
+            let is_behind = |place| matches!(place, Place::Behind(_));
             let behind = state.subscriptions.iter().filter(|(_, s)| is_behind(s.place));
             (behind.map(|(key, _)| key).collect(), state.served)
         };
@@ -217,77 +223,90 @@ impl Connection {
 
     /// Reads from the ring for one subscription; one that has everything goes back in step.
     fn catch_up_with(self: &Rc<Self>, key: usize, publications: &mut Vec<Arc<Publication>>) {
-        let (topic, next, echo, on_lag) = {
+        let (topic, from, echo, on_lag, live_from) = {
             let state = self.state.borrow();
-            let subscription = &state.subscriptions[key];
-            let Place::Behind { next } = subscription.place else { return };
-            (Arc::clone(&subscription.topic), next, subscription.echo, subscription.on_lag)
+            let Subscription { topic, place, echo, on_lag, live_from } = &state.subscriptions[key];
+            let Place::Behind(from) = *place else { return };
+            (Arc::clone(topic), from, *echo, *on_lag, *live_from)
         };
         publications.clear();
-        let next = match topic.read(next, CATCH_UP_COUNT, CATCH_UP_BYTES, publications) {
-            Err(lagged) => match self.skip(&topic, next, lagged, on_lag) {
-                Some(next) => next,
+        let from = match topic.read(from.next, CATCH_UP_COUNT, CATCH_UP_BYTES, publications) {
+            Err(lagged) => match self.skip(&topic, from, lagged, on_lag, echo) {
+                Some(from) => from,
                 None => return self.close_too_slow(&topic),
             },
             Ok(head) => {
-                self.queue(&topic, publications, echo);
-                let next = publications.last().map_or(next, |last| last.offset.next());
-                if next > head.offset {
-                    return self.caught_up(key, &topic, next);
+                let is_live = from.next >= live_from;
+                self.queue(&topic, publications, echo, is_live);
+                let from = match publications.last() {
+                    None => from,
+                    Some(last) => Cursor { next: from.next.plus(publications.len()), after: last.offset },
+                };
+                if from.next > head.seq {
+                    return self.caught_up(key, &topic, from);
                 }
-                next
+                from
             }
         };
-        self.state.borrow_mut().subscriptions[key].place = Place::Behind { next };
+        self.state.borrow_mut().subscriptions[key].place = Place::Behind(from);
     }
 
-    fn queue(&self, topic: &Topic, publications: &[Arc<Publication>], echo: bool) {
+    fn queue(&self, topic: &Topic, publications: &[Arc<Publication>], echo: bool, is_live: bool) {
         let mut state = self.state.borrow_mut();
         let wanted = publications.iter().filter(|p| echo || p.content.origin != Some(self.id));
-        let mut count = 0;
+        let (mut count, mut bytes) = (0, 0);
         for publication in wanted {
-            state.outbox.push_with(|out| out.extend_from_slice(publication.frame(self.encoding)));
+            let frame = publication.frame(self.encoding);
+            state.outbox.push_with(|out| out.extend_from_slice(frame));
             count += 1;
+            bytes += frame.len();
         }
+        self.worker.turns.count_bytes(bytes);
         self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
+        if let Some(oldest) = publications.first().filter(|_| is_live && count > 0) {
+            let waited = oldest.content.received.elapsed();
+            self.worker.hub.metrics.fanout.observe(waited.as_secs_f64());
+        }
     }
 
-    fn caught_up(self: &Rc<Self>, key: usize, topic: &Arc<Topic>, next: Offset) {
+    fn caught_up(self: &Rc<Self>, key: usize, topic: &Arc<Topic>, from: Cursor) {
         self.state.borrow_mut().behind -= 1;
+        self.worker.count_behind(self, topic, false);
         if matches!(self.state.borrow().phase, Phase::Draining { .. }) {
             self.state.borrow_mut().subscriptions.remove(key);
             self.worker.remove_subscription(topic);
         } else {
-            self.worker.join(self, key, next);
+            self.worker.join(self, key, from);
         }
     }
 
     /// Skips what the ring has lost, as the subscription's policy says, and says so. Returns where to go
     /// on, or `None` when the connection is to be closed.
-    fn skip(&self, topic: &Topic, next: Offset, lagged: Lagged, on_lag: OnLag) -> Option<Offset> {
-        let head = topic.position();
-        let (to_next, action) = match on_lag {
+    fn skip(&self, topic: &Topic, from: Cursor, lagged: Lagged, on_lag: OnLag, echo: bool) -> Option<Cursor> {
+        let (to, action) = match on_lag {
             OnLag::Disconnect => return None,
             OnLag::Gap => (lagged.oldest, "gap"),
-            OnLag::Latest => (lagged.oldest.max(head.offset), "latest"),
+            OnLag::Latest => (lagged.newest, "latest"),
         };
-        let missed = to_next.get() - next.get();
+        let missed = to.next.since(from.next);
         self.worker.hub.metrics.slow_consumer(topic.namespace.index, action, missed);
-        self.say_gap(topic, head.epoch, next, to_next, missed);
-        Some(to_next)
+        // Its own may be among them, which it would not have got; they cannot be looked at any more.
+        let is_exact = echo || !self.has_published.get();
+        self.say_gap(topic, from, to, is_exact.then_some(missed));
+        Some(to)
     }
 
     /// A raw connection cannot be told; it is closed instead unless it asked for the newest alone.
-    fn say_gap(&self, topic: &Topic, epoch: Epoch, from: Offset, next: Offset, missed: u64) {
+    fn say_gap(&self, topic: &Topic, from: Cursor, to: Cursor, missed: Option<u64>) {
         if let Some(codec) = self.encoding.codec() {
             self.send(
                 codec,
                 &ServerFrame::Gap(Gap {
                     topic: TopicRef::from(&topic.name),
-                    epoch,
-                    from,
-                    to: Offset::new(next.get() - 1),
-                    missed: Some(missed),
+                    epoch: topic.position().epoch,
+                    from: from.after.next(),
+                    to: to.after,
+                    missed,
                 }),
             );
         }
@@ -298,8 +317,8 @@ impl Connection {
     pub(super) fn lost_topic(&self) -> Option<Arc<Topic>> {
         let state = self.state.borrow();
         let has_lost = |subscription: &Subscription| match subscription.place {
-            Place::Behind { next } if subscription.on_lag == OnLag::Disconnect => {
-                subscription.topic.read(next, 0, 0, &mut Vec::new()).is_err()
+            Place::Behind(from) if subscription.on_lag == OnLag::Disconnect => {
+                subscription.topic.read(from.next, 0, 0, &mut Vec::new()).is_err()
             }
             _ => false,
         };

@@ -1,6 +1,7 @@
 //! The native protocol: frames in, replies out.
 
 use std::borrow::Cow;
+use std::iter;
 use std::rc::Rc;
 
 use fanfare_protocol::{
@@ -10,9 +11,10 @@ use fanfare_protocol::{
 use tokio::time::Instant;
 
 use super::Connection;
+use super::reading::Ask;
 use super::session::{Denied, denied};
-use super::subscribe::Start;
 use crate::metrics::Source;
+use crate::topic::Start;
 use crate::topic::publication::{Unpositioned, message_kind};
 use crate::websocket::put_frame_with;
 
@@ -42,24 +44,63 @@ impl Connection {
                 return self.close(CloseCode::BAD_FRAME, &message);
             }
         };
-        for frame in frames {
+        let mut frames = frames.into_iter();
+        while let Some(frame) = frames.next() {
             if !self.is_listening() {
                 // One of the frames before had it closed: nothing may follow the close frame.
                 return;
             }
-            match frame {
-                Ok(frame) => self.frame(codec, frame),
-                Err(FrameError { id, topic, code, message }) => {
-                    self.refuse(codec, id, topic.as_deref(), Denied { code, message });
+            let waiting = match self.is_to_pause() {
+                true => Some(frame),
+                false => self.frame_or_error(codec, frame),
+            };
+            if let Some(frame) = waiting {
+                for frame in iter::once(frame).chain(frames) {
+                    self.keep(Ask::Frame(codec, frame.map(ClientFrame::into_owned)));
                 }
+                return;
+            }
+            self.worker.turns.count_frame();
+        }
+    }
+
+    /// Carries a frame out or answers what is wrong with it; gives it back where it has to wait for credit.
+    pub(super) fn frame_or_error<'a>(
+        self: &Rc<Self>,
+        codec: Codec,
+        frame: Result<ClientFrame<'a>, FrameError>,
+    ) -> Option<Result<ClientFrame<'a>, FrameError>> {
+        match frame {
+            Ok(frame) => self.frame(codec, frame).map(Ok),
+            Err(FrameError { id, topic, code, message }) => {
+                self.refuse(codec, id, topic.as_deref(), Denied { code, message });
+                None
             }
         }
     }
 
-    fn frame(self: &Rc<Self>, codec: Codec, ClientFrame { id, op }: ClientFrame<'_>) {
+    fn frame<'a>(
+        self: &Rc<Self>,
+        codec: Codec,
+        ClientFrame { id, op }: ClientFrame<'a>,
+    ) -> Option<ClientFrame<'a>> {
         let admitted = self.state.borrow().session.admit(&op);
-        let topic = topic_of(&op).map(|topic| topic.as_str().to_owned());
-        let done = admitted.and_then(|()| match op {
+        if let Err(denied) = admitted {
+            self.refuse_op(codec, id, &op, denied);
+            return None;
+        }
+        // Nothing but a publication that is admitted ever waits.
+        if let ClientOp::Publish(publish) = &op
+            && !self.may_publish(publish.payload.as_bytes().len())
+        {
+            return Some(ClientFrame { id, op });
+        }
+        let topic = match &op {
+            ClientOp::History { topic, .. } => Some(topic.clone()),
+            ClientOp::Subscribe(subscribe) => Some(subscribe.topic.clone()),
+            _ => None,
+        };
+        let done = match op {
             ClientOp::Connect { token, .. } => self.connect(codec, id, token.as_ref().map(|t| t.expose())),
             ClientOp::History { topic, since, limit } => self.history(codec, id, topic, since, limit),
             ClientOp::Ping => {
@@ -67,14 +108,25 @@ impl Connection {
                 Ok(())
             }
             ClientOp::Presence { .. } => Ok(()),
-            ClientOp::Publish(publish) => self.publish(codec, id, publish),
+            ClientOp::Publish(publish) => {
+                self.publish(codec, id, publish);
+                Ok(())
+            }
             ClientOp::Refresh { token } => self.refresh(codec, id, token.expose()),
             ClientOp::Subscribe(subscribe) => self.subscribe_native(codec, id, subscribe),
-            ClientOp::Unsubscribe { topic } => self.unsubscribe_native(codec, id, topic),
-        });
+            ClientOp::Unsubscribe { topic } => {
+                self.unsubscribe_native(codec, id, topic);
+                Ok(())
+            }
+        };
         if let Err(denied) = done {
-            self.refuse(codec, id, topic.as_deref(), denied);
+            self.refuse(codec, id, topic.as_ref().map(TopicRef::as_str), denied);
         }
+        None
+    }
+
+    fn refuse_op(&self, codec: Codec, id: Option<RequestId>, op: &ClientOp<'_>, denied: Denied) {
+        self.refuse(codec, id, topic_of(op).map(TopicRef::as_str), denied);
     }
 
     /// Queues a frame.
@@ -127,9 +179,8 @@ impl Connection {
         Ok(())
     }
 
-    fn publish(&self, codec: Codec, id: Option<RequestId>, publish: Publish<'_>) -> Result<(), Denied> {
+    fn publish(&self, codec: Codec, id: Option<RequestId>, publish: Publish<'_>) {
         let Publish { topic, payload, message_id, headers } = publish;
-        let bytes = payload.as_bytes().len();
         let content = Unpositioned {
             payload: payload.into_owned(),
             message_id: message_id.map(|id| id.into()),
@@ -138,18 +189,19 @@ impl Connection {
             origin: Some(self.id),
             received: Instant::now(),
         };
-        let accepted = self
-            .worker
-            .hub
-            .publish(&topic, content, Source::WebSocket)
-            .map_err(|refusal| denied(refusal.code(), refusal.to_string()))?;
-        if id.is_some() {
-            let (position, duplicate) = (accepted.position, accepted.is_duplicate);
-            self.send(codec, &ServerFrame::Published { id, topic, position, duplicate });
+        match self.worker.hub.publish(&topic, content, Source::WebSocket) {
+            Err(refusal) => {
+                let denied = denied(refusal.code(), refusal.to_string());
+                self.refuse(codec, id, Some(topic.as_str()), denied);
+            }
+            Ok(accepted) => {
+                self.has_published.set(true);
+                if id.is_some() {
+                    let (position, duplicate) = (accepted.position, accepted.is_duplicate);
+                    self.send(codec, &ServerFrame::Published { id, topic, position, duplicate });
+                }
+            }
         }
-        self.has_published.set(true);
-        self.worker.taken_in(bytes);
-        Ok(())
     }
 
     fn subscribe_native(
@@ -168,7 +220,7 @@ impl Connection {
             &ServerFrame::Subscribed(Subscribed {
                 id,
                 topic: asked.topic,
-                position: began.head,
+                position: began.head.position,
                 recovery: began.recovery,
                 replayed: began.replayed,
             }),
@@ -176,17 +228,13 @@ impl Connection {
         Ok(())
     }
 
-    fn unsubscribe_native(
-        &self,
-        codec: Codec,
-        id: Option<RequestId>,
-        topic: TopicRef<'_>,
-    ) -> Result<(), Denied> {
-        if !self.unsubscribe(topic.as_str()) {
-            return Err(denied(ErrorCode::NotSubscribed, "this connection does not subscribe to this topic"));
+    fn unsubscribe_native(&self, codec: Codec, id: Option<RequestId>, topic: TopicRef<'_>) {
+        if self.unsubscribe(topic.as_str()) {
+            self.send(codec, &ServerFrame::Unsubscribed { id, topic, code: None, message: None });
+        } else {
+            let why = "this connection does not subscribe to this topic";
+            self.refuse(codec, id, Some(topic.as_str()), denied(ErrorCode::NotSubscribed, why));
         }
-        self.send(codec, &ServerFrame::Unsubscribed { id, topic, code: None, message: None });
-        Ok(())
     }
 
     fn history(
@@ -197,14 +245,16 @@ impl Connection {
         since: Option<Position>,
         limit: Option<u64>,
     ) -> Result<(), Denied> {
-        if self.state.borrow().outbox.len() > HISTORY_UNREAD_MAX {
+        let hub = &self.worker.hub;
+        if self.state.borrow().outbox.len() > HISTORY_UNREAD_MAX || hub.in_flight(false).is_over() {
             return Err(denied(ErrorCode::RateLimited, "read the replies that wait before asking for more"));
         }
         let table = &self.worker.hub.table;
         let found =
             table.get_or_create(&topic).map_err(|e| denied(ErrorCode::LimitExceeded, e.to_string()))?;
         let limit = limit.map_or(HISTORY_COUNT_MAX, |limit| limit.min(HISTORY_COUNT_MAX as u64) as usize);
-        let (head, publications) = found.history(since, limit, HISTORY_BYTES_MAX);
+        let (head, publications) =
+            found.history(since, limit, HISTORY_BYTES_MAX, |p| p.content.payload.as_bytes().len());
         let messages = publications.iter().map(|publication| publication.message()).collect();
         self.send(
             codec,

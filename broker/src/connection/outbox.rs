@@ -85,6 +85,32 @@ impl Outbox {
         self.len
     }
 
+    /// Bytes that it keeps for what waits. What others get too counts as far as it waits here.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let own = |chunk: &Chunk| match &chunk.bytes {
+            Bytes::Own(bytes) => bytes.capacity(),
+            Bytes::Shared(_) => chunk.end - chunk.start,
+        };
+        self.front.iter().chain(&self.rest).map(own).sum()
+    }
+
+    /// What others get too is copied as far as it waits: whoever does not read keeps nothing else alive.
+    pub(crate) fn disown(&mut self) {
+        for chunk in self.front.iter_mut().chain(&mut self.rest) {
+            if let Bytes::Shared(bytes) = &chunk.bytes {
+                // From the begin of its frame on, which `start` may lie in.
+                let own = bytes[chunk.frame..chunk.end].to_vec();
+                *chunk = Chunk {
+                    start: chunk.start - chunk.frame,
+                    end: own.len(),
+                    frame: 0,
+                    bytes: Bytes::Own(own),
+                    is_control: false,
+                };
+            }
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -253,6 +279,7 @@ mod tests {
         Begun(usize, usize),
         Control,
         Own(usize),
+        Disown,
         Shared(usize, usize),
         Write(usize),
     }
@@ -261,6 +288,7 @@ mod tests {
         prop_oneof![
             1 => (0..200usize, 1..200usize).prop_map(|(size, written)| Op::Begun(size, written)),
             1 => Just(Op::Control),
+            1 => Just(Op::Disown),
             2 => (0..300usize).prop_map(Op::Own),
             2 => (1..4usize, 0..200usize).prop_map(|(count, size)| Op::Shared(count, size)),
             4 => (0..400usize).prop_map(Op::Write),
@@ -291,6 +319,7 @@ mod tests {
                         outbox.push_begun(&frame, count);
                     }
                     Op::Control => { outbox.push_control(&numbered(Outgoing::Ping, &mut control, 0)); }
+                    Op::Disown => outbox.disown(),
                     Op::Own(size) => {
                         let frame = numbered(Outgoing::Text, &mut data, size);
                         outbox.push_with(|out| out.extend_from_slice(&frame));

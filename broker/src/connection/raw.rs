@@ -24,14 +24,16 @@ impl Connection {
         }
     }
 
-    /// Publishes what the peer sent.
-    pub(super) fn publish_raw(&self, payload: Payload) {
+    /// Publishes what the peer sent; gives it back where it has to wait for credit.
+    pub(super) fn publish_raw(&self, payload: Payload) -> Option<Payload> {
         let topic = self.raw_topic.as_ref().expect("only raw connections get here");
-        let bytes = payload.as_bytes().len();
         let (allowed, user) = {
             let state = self.state.borrow();
             (state.session.may_publish(topic.as_str()), state.session.user().cloned())
         };
+        if allowed.is_ok() && !self.may_publish(payload.as_bytes().len()) {
+            return Some(payload);
+        }
         let published = allowed.and_then(|()| {
             let content = Unpositioned {
                 payload,
@@ -47,12 +49,10 @@ impl Connection {
                 .map_err(|refusal| Denied { code: refusal.code(), message: refusal.to_string() })
         });
         match published {
-            Ok(_) => {
-                self.has_published.set(true);
-                self.worker.taken_in(bytes);
-            }
+            Ok(_) => self.has_published.set(true),
             Err(denied) => self.close_denied(&denied),
         }
+        None
     }
 
     fn close_denied(&self, denied: &Denied) {

@@ -1,15 +1,43 @@
 //! Reading from the socket, and taking in what was read. [hot; life of a publication: step 1]
+//!
+//! What a turn or the worker's credit does not let through is kept, in order, and carried out later; meanwhile
+//! nothing more is taken in.
 
+use std::collections::VecDeque;
 use std::io::{self, Read as _};
+use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::task::Waker;
 
+use fanfare_protocol::{ClientFrame, Codec, FrameError, Payload};
 use socket2::SockRef;
 use tokio::io::Interest;
 
-use super::{Connection, UNREAD_REPLIES_MAX};
+use super::{Connection, State, UNREAD_REPLIES_MAX};
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
+use crate::worker::credit::Lane;
+
+/// Something that a peer asked for and that is yet to be carried out.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// A frame of the native protocol, or what is wrong with it.
+    Frame(Codec, Result<ClientFrame<'static>, FrameError>),
+    /// What a raw connection publishes.
+    Raw(Payload),
+}
+
+impl Ask {
+    /// Bytes that it takes while it waits.
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Frame(_, Ok(frame)) => frame.owned_bytes(),
+            Self::Frame(_, Err(error)) => size_of::<Self>() + error.message.len(),
+            Self::Raw(payload) => size_of::<Self>() + payload.as_bytes().len(),
+        }
+    }
+}
 
 impl Connection {
     /// Reads once, into the worker's scratch buffer.
@@ -20,6 +48,7 @@ impl Connection {
             Ok(0) => self.lose(),
             Ok(count) => {
                 self.worker.stats.received(count);
+                self.worker.turns.count_bytes(count);
                 self.receive(&mut scratch[..count]);
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -45,7 +74,7 @@ impl Connection {
         let mut decoder = {
             let mut state = self.state.borrow_mut();
             if !bytes.is_empty() {
-                state.heard_at = self.worker.now_ms();
+                state.liveness.heard();
             }
             if !state.phase.is_listening() {
                 return;
@@ -67,15 +96,13 @@ impl Connection {
         let mut state = self.state.borrow_mut();
         if state.phase.is_listening() {
             // What follows a whole message has begun just now; while it is we who pause nobody is late.
-            let begun = state.amid_since.filter(|_| !completed);
-            let since = || begun.unwrap_or_else(|| self.worker.now_ms());
-            state.amid_since = (decoder.is_amid() && !paused).then(since);
+            state.liveness.amid(decoder.is_amid() && !paused, completed, self.worker.now_ms());
             state.decoder = decoder;
             state.is_paused = paused;
         }
         drop(state);
         if let Err(Violation { code, reason }) = result {
-            self.close(code, reason);
+            self.close_after_delivery(code, reason);
         }
     }
 
@@ -92,20 +119,109 @@ impl Connection {
             Incoming::Pong => {}
             Incoming::Close(code) => self.closed_by_peer(code),
             Incoming::Text(text) => match self.raw_topic {
-                Some(_) => self.publish_raw(fanfare_protocol::Payload::text(text)),
-                None => self.native_message(fanfare_protocol::Codec::Json, text.as_bytes()),
+                Some(_) => self.take_or_keep(Ask::Raw(Payload::text(text))),
+                None => self.native_message(Codec::Json, text.as_bytes()),
             },
             Incoming::Binary(bytes) => match self.raw_topic {
-                Some(_) => self.publish_raw(fanfare_protocol::Payload::binary(bytes.to_vec())),
-                None => self.native_message(fanfare_protocol::Codec::MessagePack, bytes),
+                Some(_) => self.take_or_keep(Ask::Raw(Payload::binary(bytes.to_vec()))),
+                None => self.native_message(Codec::MessagePack, bytes),
             },
         }
+        self.worker.turns.count_frame();
         if !self.is_listening() {
             ControlFlow::Break(Stop::Forget)
-        } else if self.state.borrow().outbox.len() > UNREAD_REPLIES_MAX || self.worker.is_full() {
+        } else if self.is_to_pause() || !self.state.borrow().backlog.is_empty() {
             ControlFlow::Break(Stop::Pause)
         } else {
             ControlFlow::Continue(())
         }
+    }
+
+    /// Whether nothing more is to be carried out for now: its turn is over, or too many replies wait.
+    pub(super) fn is_to_pause(&self) -> bool {
+        self.worker.turns.is_over() || self.state.borrow().outbox.len() > UNREAD_REPLIES_MAX
+    }
+
+    /// Keeps what is yet to be carried out, behind what is kept already.
+    pub(super) fn keep(&self, ask: Ask) {
+        let mut state = self.state.borrow_mut();
+        state.backlog_bytes += ask.held_bytes();
+        state.backlog.push_back(ask);
+    }
+
+    fn take_or_keep(self: &Rc<Self>, ask: Ask) {
+        if let Some(ask) = self.carry_out(ask) {
+            self.keep(ask);
+        }
+    }
+
+    /// Carries out what was kept, as far as it may.
+    pub(super) fn carry_on(self: &Rc<Self>) {
+        loop {
+            let Some(ask) = self.state.borrow_mut().backlog.pop_front() else { break };
+            let held = ask.held_bytes();
+            if let Some(ask) = self.carry_out(ask) {
+                return self.state.borrow_mut().backlog.push_front(ask);
+            }
+            self.worker.turns.count_frame();
+            let mut state = self.state.borrow_mut();
+            if !state.phase.is_listening() {
+                break;
+            }
+            state.backlog_bytes -= held;
+            if state.backlog.is_empty() {
+                break;
+            }
+            drop(state);
+            if self.is_to_pause() {
+                return;
+            }
+        }
+        self.state.borrow_mut().forget_backlog();
+    }
+
+    /// Carries it out; gives it back where it has to wait.
+    fn carry_out(self: &Rc<Self>, ask: Ask) -> Option<Ask> {
+        match ask {
+            Ask::Frame(codec, frame) => self
+                .frame_or_error(codec, frame)
+                .map(|frame| Ask::Frame(codec, frame.map(ClientFrame::into_owned))),
+            Ask::Raw(payload) => self.publish_raw(payload).map(Ask::Raw),
+        }
+    }
+
+    /// Takes a publication of so many bytes from the worker's credit; where there is none it stands in line.
+    pub(super) fn may_publish(&self, bytes: usize) -> bool {
+        let waker = self.waker.take();
+        let taken =
+            self.worker.handle().poll_publish(self.lane(), bytes, waker.as_ref().unwrap_or(Waker::noop()));
+        self.waker.set(waker);
+        self.awaits_credit.set(taken.is_pending());
+        taken.is_ready()
+    }
+
+    fn lane(&self) -> Lane {
+        Lane(self.id.get())
+    }
+
+    /// Stands in line for credit no longer.
+    pub(super) fn leave_lane(&self) {
+        if self.awaits_credit.replace(false) || self.has_published.get() {
+            self.worker.handle().leave(self.lane());
+        }
+    }
+
+    /// Whether something lies in the socket that was not read yet, the end of the stream included.
+    pub(super) fn has_unread_input(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        SockRef::from(&self.stream).peek(&mut byte).is_ok()
+    }
+}
+
+impl State {
+    /// Nothing that was taken in is carried out any more.
+    pub(super) fn forget_backlog(&mut self) {
+        self.backlog = VecDeque::new();
+        self.backlog_bytes = 0;
     }
 }

@@ -33,6 +33,11 @@ impl Session {
         self.grant.user.as_ref()
     }
 
+    /// Whether it may do nothing (yet).
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.grant.is_empty()
+    }
+
     /// Whether the operation is allowed at all.
     pub(crate) fn admit(&self, op: &ClientOp<'_>) -> Result<(), Denied> {
         match op {

@@ -2,26 +2,18 @@
 
 use std::rc::Rc;
 
-use fanfare_protocol::{ErrorCode, Offset, OnLag, Position, Recovery, TopicName, TopicRef};
+use fanfare_protocol::{ErrorCode, OnLag, Recovery, TopicName, TopicRef};
 
 use super::Connection;
 use super::session::{Denied, denied};
 use super::subscription::{Place, Subscription};
-use crate::topic::{Resume, Topic};
-
-/// Where a subscription is to begin.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Start {
-    /// With the newest so many publications.
-    History(u64),
-    /// After this position.
-    Since(Position),
-}
+use crate::topic::ring::Seq;
+use crate::topic::{self, Head, Resume, Start, Topic};
 
 /// What became of a wish to subscribe.
 #[derive(Debug)]
 pub(super) struct Began {
-    pub(super) head: Position,
+    pub(super) head: Head,
     pub(super) recovery: Option<Recovery>,
     pub(super) replayed: u64,
 }
@@ -29,8 +21,7 @@ pub(super) struct Began {
 impl Connection {
     /// The key of the subscription to a topic of that name.
     fn subscription_key(&self, topic: &str) -> Option<usize> {
-        let state = self.state.borrow();
-        state.subscriptions.iter().find(|(_, s)| s.topic.name.as_str() == topic).map(|(key, _)| key)
+        self.state.borrow().subscriptions.find(topic)
     }
 
     /// Subscribes, or changes the subscription that there is.
@@ -46,7 +37,7 @@ impl Connection {
             worker.set_echo(self, key, echo);
             let mut state = self.state.borrow_mut();
             state.subscriptions[key].on_lag = on_lag;
-            let head = state.subscriptions[key].topic.position();
+            let head = state.subscriptions[key].topic.head();
             return Ok(Began { head, recovery: None, replayed: 0 });
         }
         if worker.hub.is_draining() {
@@ -57,63 +48,50 @@ impl Connection {
             let message = format!("a connection may have at most {limit} subscriptions");
             return Err(denied(ErrorCode::LimitExceeded, message));
         }
-        let (topic, head) = worker
+        let (topic, began) = worker
             .hub
-            .subscribe(name, worker.index)
+            .subscribe(name, worker.index, start)
             .map_err(|e| denied(ErrorCode::LimitExceeded, e.to_string()))?;
         worker.add_subscription(&topic);
-        let (next, recovery) = self.begin_at(&topic, head, start);
-        let replayed = self.count_replayed(&topic, next, head, echo);
-        let place = Place::Behind { next };
-        let mut state = self.state.borrow_mut();
-        if state.subscriptions.capacity() == 0 {
-            // Most connections have one subscription; a slab would begin with room for four.
-            state.subscriptions = slab::Slab::with_capacity(1);
+        let topic::Began { head, from, resume } = began;
+        let recovery = resume.map(|resume| self.note_recovery(&topic, resume));
+        let replayed = self.count_replayed(&topic, from.next, head, echo);
+        let is_behind = from.next <= head.seq;
+        if is_behind {
+            worker.count_behind(self, &topic, true);
         }
-        let key = state.subscriptions.insert(Subscription { topic, echo, on_lag, place });
-        if next > head.offset {
-            drop(state);
-            worker.join(self, key, next);
-        } else {
+        let mut state = self.state.borrow_mut();
+        let (place, live_from) = (Place::Behind(from), head.seq.next());
+        let key = state.subscriptions.insert(Subscription { topic, echo, on_lag, place, live_from });
+        if is_behind {
             state.behind += 1;
+        } else {
+            drop(state);
+            worker.join(self, key, from);
         }
         Ok(Began { head, recovery, replayed })
     }
 
-    /// The first offset to deliver, and what became of the position asked for.
-    fn begin_at(&self, topic: &Topic, head: Position, start: Start) -> (Offset, Option<Recovery>) {
-        let since = match start {
-            Start::History(count) => return (topic.newest(count, head), None),
-            Start::Since(since) => since,
+    /// Counts what became of the position asked for.
+    fn note_recovery(&self, topic: &Topic, resume: Resume) -> Recovery {
+        let (result, recovery) = match resume {
+            Resume::Whole => ("recovered", Recovery::Recovered),
+            Resume::Missed(None) => ("epoch_changed", Recovery::Missed { count: None }),
+            Resume::Missed(count) => ("gap", Recovery::Missed { count }),
         };
-        let metrics = &self.worker.hub.metrics;
-        match topic.resume(since, head) {
-            Resume::From(next) => {
-                metrics.recovery(&topic.namespace.name, "recovered");
-                (next, Some(Recovery::Recovered))
-            }
-            Resume::Missed(count) => {
-                let result = if count.is_some() { "gap" } else { "epoch_changed" };
-                metrics.recovery(&topic.namespace.name, result);
-                (head.offset.next(), Some(Recovery::Missed { count }))
-            }
-        }
+        self.worker.hub.metrics.recovery(&topic.namespace.name, result);
+        recovery
     }
 
     /// How many publications will be replayed: from `next` up to the head, less its own ones if it does
     /// not want those.
-    fn count_replayed(&self, topic: &Topic, next: Offset, head: Position, echo: bool) -> u64 {
-        let all = (head.offset.get() + 1).saturating_sub(next.get());
+    fn count_replayed(&self, topic: &Topic, next: Seq, head: Head, echo: bool) -> u64 {
+        let all = head.seq.next().since(next);
         if echo || all == 0 || !self.has_published.get() {
             return all;
         }
-        let mut publications = Vec::new();
-        let count = usize::try_from(all).unwrap_or(usize::MAX);
         // What the ring has just lost is told by a gap when it comes to delivering.
-        if topic.read(next, count, usize::MAX, &mut publications).is_err() {
-            return all;
-        }
-        publications.iter().filter(|p| p.content.origin != Some(self.id)).count() as u64
+        topic.count(next, head, |p| p.content.origin != Some(self.id)).unwrap_or(all)
     }
 
     /// Ends a subscription; says whether there was one.
@@ -139,10 +117,8 @@ impl Connection {
         let subscription = state.subscriptions.remove(key);
         // Out of its group it counts as behind.
         state.behind -= 1;
-        if state.subscriptions.is_empty() {
-            state.subscriptions = slab::Slab::new();
-        }
         drop(state);
+        self.worker.count_behind(self, &subscription.topic, false);
         self.worker.remove_subscription(&subscription.topic);
     }
 

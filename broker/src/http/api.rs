@@ -304,7 +304,8 @@ pub(super) async fn history(
     };
     let found = hub.table.get_or_create(&topic).map_err(|e| problem(ErrorCode::LimitExceeded, e))?;
     let limit = query.limit.unwrap_or(HISTORY_COUNT_MAX).min(HISTORY_COUNT_MAX);
-    let (head, publications) = found.history(since, limit, HISTORY_BYTES_MAX);
+    let (head, publications) =
+        found.history(since, limit, HISTORY_BYTES_MAX, |p| p.content.payload.as_bytes().len());
     let frame = ServerFrame::History {
         id: None,
         topic,

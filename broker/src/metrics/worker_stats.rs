@@ -18,6 +18,7 @@ pub struct WorkerStats {
     pub(super) sent_bytes: AtomicU64,
     pub(super) write_queue_bytes: AtomicI64,
     pub(super) round_ns: AtomicU64,
+    pub(super) behind: AtomicI64,
 }
 
 impl WorkerStats {
@@ -30,6 +31,7 @@ impl WorkerStats {
             sent_bytes: AtomicU64::default(),
             write_queue_bytes: AtomicI64::default(),
             round_ns: AtomicU64::default(),
+            behind: AtomicI64::default(),
         }
     }
 
@@ -57,6 +59,11 @@ impl WorkerStats {
         if change != 0 {
             self.write_queue_bytes.fetch_add(change, Ordering::Relaxed);
         }
+    }
+
+    /// Subscriptions that are behind, more or fewer.
+    pub(crate) fn behind(&self, change: i64) {
+        self.behind.fetch_add(change, Ordering::Relaxed);
     }
 
     pub(crate) fn round(&self, took: std::time::Duration) {

@@ -1,188 +1,370 @@
-//! A topic's bounded ring: the newest items, by offset. Pure. [Life of a publication: step 3]
+//! A topic's bounded ring: the newest items, by index. Pure. [Life of a publication: step 3]
+//!
+//! Two numbers tell an item's place. Its *offset* is what clients see; whoever gives it decides how far it is from
+//! the one before. Its *index* ([`Seq`]) is the ring's own: dense, so that what lies between two indices can be
+//! counted, and found by its place. Readers go by index.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use fanfare_protocol::Offset;
 
+use crate::clock::Uptime;
+
+/// Most items that one push makes room for: whoever appends does not pay for a whole burst that came before.
+const EVICTED_PER_PUSH: usize = 64;
+/// Tables smaller than this are not worth shrinking.
+const CAPACITY_MIN: usize = 16;
+
+/// An item's index in its ring: 1 for the first, then without holes. It means nothing outside its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Seq(u64);
+
+impl Seq {
+    /// Before the first item.
+    pub const ZERO: Self = Self(0);
+
+    /// The index with this number.
+    pub const fn new(seq: u64) -> Self {
+        Self(seq)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The index after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The index `count` places on.
+    #[must_use]
+    pub const fn plus(self, count: usize) -> Self {
+        Self(self.0 + count as u64)
+    }
+
+    /// How many indices lie between `earlier` and this one, `earlier` included; 0 where it is not earlier.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Where a reader stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// What it wants next.
+    pub next: Seq,
+    /// Up to which offset it has everything, or was told what it missed.
+    pub after: Offset,
+}
+
+/// What a ring keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Items of the history. 0 keeps none.
+    pub history_count: usize,
+    /// Their bytes; the newest item is kept whatever its size.
+    pub history_bytes: usize,
+    /// Items kept, beyond the history, for readers that are a little behind.
+    pub live_count: usize,
+    /// Their bytes.
+    pub live_bytes: usize,
+    /// How long an item beyond the history is kept.
+    pub live_for: Duration,
+    /// Items kept, beyond all that, while some reader has yet to look at them.
+    pub cap_count: usize,
+    /// Their bytes.
+    pub cap_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    item: T,
+    offset: Offset,
+    size: usize,
+    /// When it was appended.
+    at: Uptime,
+}
+
 /// The newest items of a topic.
 ///
-/// Offsets are consecutive, so an item's offset follows from its place; a subscription is a cursor, the
-/// offset it wants next. Memory grows with what is kept and is given back when the ring is emptied.
+/// It is elastic: what somebody [has yet to read](Self::push) stays beyond the ordinary bounds, up to the cap.
+/// Memory grows with what is kept and is given back when most of it has gone.
 #[derive(Debug)]
 pub struct Ring<T> {
-    /// Items with their sizes, oldest first.
-    items: VecDeque<(T, usize)>,
-    /// Invariant: the sum of the sizes in `items`.
+    /// Oldest first. Invariant: their offsets increase.
+    entries: VecDeque<Entry<T>>,
+    /// Invariant: the sum of the sizes in `entries`.
     bytes: usize,
-    /// The newest offset ever given; 0 before the first.
-    head: Offset,
+    /// The index of the newest item ever appended.
+    head: Seq,
+    head_offset: Offset,
+    /// The offset of the newest item that has gone.
+    gone: Offset,
+    /// Invariant: no offset between this one and `gone` was left out.
+    gone_dense_after: Offset,
+    /// The first index of the history. Invariant: at least the first one kept, at most the one after the head.
+    history: Seq,
+    /// Invariant: the sum of the sizes from `history` on.
+    history_bytes: usize,
 }
 
 /// A cursor points before the oldest item kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lagged {
-    /// The oldest offset kept, or the next to come when nothing is kept.
-    pub oldest: Offset,
+    /// Before the oldest item kept, or after the newest one when nothing is kept.
+    pub oldest: Cursor,
+    /// Before the newest item, likewise.
+    pub newest: Cursor,
 }
 
 impl<T> Default for Ring<T> {
     fn default() -> Self {
-        Self { items: VecDeque::new(), bytes: 0, head: Offset::ZERO }
+        Self {
+            entries: VecDeque::new(),
+            bytes: 0,
+            head: Seq::ZERO,
+            head_offset: Offset::ZERO,
+            gone: Offset::ZERO,
+            gone_dense_after: Offset::ZERO,
+            history: Seq::ZERO.next(),
+            history_bytes: 0,
+        }
     }
 }
 
 impl<T> Ring<T> {
-    /// Appends the item at the offset after the head, and gives back what no longer fits: at most
-    /// `count` items and `bytes` bytes are kept, but always the newest.
-    pub fn push(&mut self, item: T, size: usize, count: usize, bytes: usize) -> Vec<T> {
+    /// Appends an item whose offset is above the head's, and gives back what no longer fits. Of what is from
+    /// `unread` on nothing goes but by the cap; the newest item never does.
+    pub fn push(
+        &mut self,
+        (item, offset, size): (T, Offset, usize),
+        now: Uptime,
+        bounds: &Bounds,
+        unread: impl FnOnce() -> Seq,
+    ) -> Vec<T> {
+        debug_assert!(offset > self.head_offset, "offsets increase");
         self.head = self.head.next();
-        self.items.push_back((item, size));
+        self.head_offset = offset;
+        self.entries.push_back(Entry { item, offset, size, at: now });
         self.bytes += size;
-        let mut evicted = Vec::new();
-        while self.items.len() > 1 && (self.items.len() > count || self.bytes > bytes) {
-            evicted.extend(self.pop_oldest());
+        self.history_bytes += size;
+        while self.history_len() > bounds.history_count
+            || (self.history_len() > 1 && self.history_bytes > bounds.history_bytes)
+        {
+            self.history_bytes -= self.entries[self.place(self.history)].size;
+            self.history = self.history.next();
         }
+        self.trim(now, bounds, EVICTED_PER_PUSH, unread)
+    }
+
+    /// Takes out at most `most` items that are not kept any longer, oldest first.
+    pub fn trim(
+        &mut self,
+        now: Uptime,
+        bounds: &Bounds,
+        most: usize,
+        unread: impl FnOnce() -> Seq,
+    ) -> Vec<T> {
+        let mut evicted = Vec::new();
+        if !self.is_oldest_over(now, bounds) {
+            return evicted;
+        }
+        let unread = unread();
+        while evicted.len() < most
+            && self.is_oldest_over(now, bounds)
+            && (self.first() < unread || self.is_over_cap(bounds))
+        {
+            evicted.extend(self.pop());
+        }
+        self.shrink();
         evicted
     }
 
-    /// Removes the oldest item.
-    pub fn pop_oldest(&mut self) -> Option<T> {
-        let (item, size) = self.items.pop_front()?;
-        self.bytes -= size;
-        if self.items.is_empty() {
-            self.items = VecDeque::new();
+    fn is_oldest_over(&self, now: Uptime, bounds: &Bounds) -> bool {
+        let Some(oldest) = self.entries.front() else { return false };
+        let is_extra = self.first() < self.history;
+        let is_over_ordinary = now.since(oldest.at) >= bounds.live_for
+            || self.entries.len() > bounds.live_count.max(bounds.history_count)
+            || self.bytes > bounds.live_bytes.max(bounds.history_bytes);
+        (is_extra && is_over_ordinary) || self.is_over_cap(bounds)
+    }
+
+    fn is_over_cap(&self, bounds: &Bounds) -> bool {
+        self.entries.len() > 1
+            && (self.entries.len() > bounds.cap_count.max(bounds.history_count)
+                || self.bytes > bounds.cap_bytes.max(bounds.history_bytes))
+    }
+
+    /// Takes out at most `most` of the oldest items, whether or not they belong to the history.
+    pub fn evict(&mut self, most: usize) -> Vec<T> {
+        let mut evicted = Vec::new();
+        while evicted.len() < most
+            && let Some(item) = self.pop()
+        {
+            evicted.push(item);
         }
+        self.shrink();
+        evicted
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let first = self.first();
+        let Entry { item, offset, size, .. } = self.entries.pop_front()?;
+        self.bytes -= size;
+        if self.history == first {
+            self.history = first.next();
+            self.history_bytes -= size;
+        }
+        if offset != self.gone.next() {
+            self.gone_dense_after = Offset::new(offset.get() - 1);
+        }
+        self.gone = offset;
         Some(item)
     }
 
-    /// The newest offset ever given; 0 before the first.
-    pub fn head(&self) -> Offset {
+    fn shrink(&mut self) {
+        let (len, capacity) = (self.entries.len(), self.entries.capacity());
+        if len == 0 {
+            self.entries = VecDeque::new();
+        } else if capacity > CAPACITY_MIN && len < capacity / 4 {
+            self.entries.shrink_to(2 * len);
+        }
+    }
+
+    /// The history is over: what is kept is kept for live readers alone.
+    pub fn end_history(&mut self) {
+        self.history = self.head.next();
+        self.history_bytes = 0;
+    }
+
+    /// The index of the newest item ever appended; 0 before the first.
+    pub fn head(&self) -> Seq {
         self.head
     }
 
-    /// The oldest offset kept, or the next to come when nothing is kept.
-    pub fn oldest(&self) -> Offset {
-        Offset::new(self.head.get() + 1 - self.items.len() as u64)
+    /// The newest offset ever given; 0 before the first.
+    pub fn head_offset(&self) -> Offset {
+        self.head_offset
     }
 
-    /// The items from offset `from` on.
+    /// Where a reader stands that has everything.
+    pub fn end(&self) -> Cursor {
+        Cursor { next: self.head.next(), after: self.head_offset }
+    }
+
+    /// The oldest index kept, or the next to come when nothing is kept.
+    fn first(&self) -> Seq {
+        Seq(self.head.0 + 1 - self.entries.len() as u64)
+    }
+
+    fn place(&self, seq: Seq) -> usize {
+        seq.since(self.first()) as usize
+    }
+
+    /// Where a reader stands that wants this index next, which is kept or the next to come.
+    fn cursor(&self, next: Seq) -> Cursor {
+        let after = match self.place(next).checked_sub(1) {
+            None => self.gone,
+            Some(before) => self.entries.get(before).map_or(self.head_offset, |entry| entry.offset),
+        };
+        Cursor { next, after }
+    }
+
+    /// Where a reader stands that has nothing of what is kept.
+    pub fn oldest(&self) -> Cursor {
+        self.cursor(self.first())
+    }
+
+    /// Where a reader stands that wants the whole history.
+    pub fn history(&self) -> Cursor {
+        self.cursor(self.history)
+    }
+
+    /// Where a reader stands that wants the newest `count` items of the history.
+    pub fn newest(&self, count: u64) -> Cursor {
+        self.cursor(self.history.max(Seq((self.head.0 + 1).saturating_sub(count))))
+    }
+
+    /// How many items the history has.
+    fn history_len(&self) -> usize {
+        self.head.next().since(self.history) as usize
+    }
+
+    /// Where a reader stands that has everything up to that offset; `None` where something after it has gone.
+    pub fn after(&self, offset: Offset) -> Option<Cursor> {
+        if offset < self.gone {
+            return None;
+        }
+        if offset >= self.head_offset {
+            return Some(self.end());
+        }
+        // Where there are no holes it lies as many places from the front as offsets.
+        let guess = (offset.get() - self.gone.get()) as usize;
+        let is_there = |place: usize| {
+            place.checked_sub(1).is_none_or(|before| self.entries[before].offset <= offset)
+                && self.entries.get(place).is_none_or(|entry| entry.offset > offset)
+        };
+        let place = match guess {
+            guess if guess <= self.entries.len() && is_there(guess) => guess,
+            _ => self.entries.partition_point(|entry| entry.offset <= offset),
+        };
+        Some(Cursor { next: self.first().plus(place), after: offset })
+    }
+
+    /// How many items were ever appended after that offset; `None` where offsets were left out among what has
+    /// gone, so that nobody knows.
+    pub fn count_after(&self, offset: Offset) -> Option<u64> {
+        match self.after(offset) {
+            Some(cursor) => Some(self.head.next().since(cursor.next)),
+            None if offset >= self.gone_dense_after => {
+                Some(self.gone.get() - offset.get() + self.entries.len() as u64)
+            }
+            None => None,
+        }
+    }
+
+    /// The items from an index on.
     ///
     /// # Errors
-    /// [`Lagged`] when `from` is no longer kept.
-    pub fn since(&self, from: Offset) -> Result<impl Iterator<Item = &T>, Lagged> {
-        let oldest = self.oldest();
-        if from < oldest {
-            return Err(Lagged { oldest });
+    /// [`Lagged`] when it is no longer kept.
+    pub fn since(&self, next: Seq) -> Result<impl DoubleEndedIterator<Item = &T>, Lagged> {
+        if next < self.first() {
+            let newest = self.cursor(self.first().max(self.head));
+            return Err(Lagged { oldest: self.oldest(), newest });
         }
-        let skip = usize::try_from(from.get() - oldest.get()).unwrap_or(usize::MAX);
-        Ok(self.items.range(skip.min(self.items.len())..).map(|(item, _)| item))
+        let skip = self.place(next).min(self.entries.len());
+        Ok(self.entries.range(skip..).map(|entry| &entry.item))
     }
 
-    /// The oldest offset among the newest `count` items that have at most `bytes` bytes together; the
-    /// newest item counts whatever its size, unless `count` is 0.
-    pub fn oldest_within(&self, count: usize, bytes: usize) -> Offset {
-        let mut total = 0;
-        let newest = self.items.iter().rev().take(count).enumerate();
-        let fitting = newest.take_while(|(nth, (_, size))| {
-            total += size;
-            *nth == 0 || total <= bytes
-        });
-        Offset::new(self.head.get() + 1 - fitting.count() as u64)
+    /// When the oldest item beyond the history was appended: what goes next by its age.
+    pub fn extra_since(&self) -> Option<Uptime> {
+        self.entries.front().filter(|_| self.first() < self.history).map(|entry| entry.at)
     }
 
     /// How many items are kept.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.entries.len()
     }
 
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.entries.is_empty()
     }
 
     /// The sizes of what is kept, together.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Bytes that the ring's own table takes.
+    pub fn table_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry<T>>()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[derive(Debug, Clone)]
-    enum Op {
-        Pop,
-        Push { size: usize },
-        Since(u64),
-        Within { count: usize, bytes: usize },
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![
-            1 => Just(Op::Pop),
-            6 => (0..40usize).prop_map(|size| Op::Push { size }),
-            2 => (0..80u64).prop_map(Op::Since),
-            1 => (0..10usize, 0..100usize).prop_map(|(count, bytes)| Op::Within { count, bytes }),
-        ]
-    }
-
-    proptest! {
-        /// The model keeps every item ever pushed, with its offset and size, and the number of those gone.
-        #[test]
-        fn a_ring_behaves_as_a_plain_list(
-            count in 0..8usize,
-            bytes in 0..100usize,
-            ops in proptest::collection::vec(op(), 0..120),
-        ) {
-            let mut ring = Ring::default();
-            let (mut all, mut gone) = (Vec::<usize>::new(), 0);
-            for op in ops {
-                match op {
-                    Op::Push { size } => {
-                        all.push(size);
-                        let evicted = ring.push(all.len() as u64, size, count, bytes);
-                        let before = gone;
-                        let kept = |gone: usize| all[gone..].iter().sum::<usize>();
-                        while all.len() - gone > 1 && (all.len() - gone > count || kept(gone) > bytes) {
-                            gone += 1;
-                        }
-                        prop_assert_eq!(evicted, (before as u64 + 1..=gone as u64).collect::<Vec<_>>());
-                    }
-                    Op::Pop => {
-                        let popped = ring.pop_oldest();
-                        if gone < all.len() {
-                            gone += 1;
-                            prop_assert_eq!(popped, Some(gone as u64));
-                        } else {
-                            prop_assert_eq!(popped, None);
-                        }
-                    }
-                    Op::Since(from) => {
-                        let read = ring.since(Offset::new(from)).map(|items| items.copied().collect::<Vec<_>>());
-                        if from <= gone as u64 {
-                            prop_assert_eq!(read, Err(Lagged { oldest: Offset::new(gone as u64 + 1) }));
-                        } else {
-                            prop_assert_eq!(read, Ok((from..=all.len() as u64).collect()));
-                        }
-                    }
-                    Op::Within { count, bytes } => {
-                        let mut oldest = all.len();
-                        while oldest > gone
-                            && all.len() - oldest < count
-                            && (oldest == all.len() || all[oldest - 1..].iter().sum::<usize>() <= bytes)
-                        {
-                            oldest -= 1;
-                        }
-                        prop_assert_eq!(ring.oldest_within(count, bytes).get(), oldest as u64 + 1);
-                    }
-                }
-                prop_assert_eq!(ring.head().get(), all.len() as u64);
-                prop_assert_eq!(ring.oldest().get(), gone as u64 + 1);
-                prop_assert_eq!(ring.len(), all.len() - gone);
-                prop_assert_eq!(ring.bytes(), all[gone..].iter().sum::<usize>());
-            }
-        }
-    }
-}
+mod tests;

@@ -194,7 +194,7 @@ impl TopicTable {
             if used_at > at {
                 // Used since it was queued: not the least recently used after all.
                 self.recency().push(Reverse(Used { at: used_at, topic }));
-            } else if !topic.evict_half(self.budget.is_exhausted()) {
+            } else if !topic.evict(self.budget.is_exhausted()) {
                 // Nothing may go of it now: others have their turn first.
                 passed_over.push(Reverse(Used { at: Uptime::now(), topic }));
             } else if topic.stays_in_recency() {

@@ -5,26 +5,44 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fanfare_protocol::Offset;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, ConnectionId};
 use crate::topic::Topic;
 use crate::topic::publication::{Encoding, Publication};
+use crate::topic::ring::{Cursor, Seq};
 
 /// What a worker keeps of a topic that its connections subscribe to.
 #[derive(Debug)]
 pub(crate) struct LocalTopic {
-    #[expect(dead_code, reason = "keeps the address, by which this is found, from another topic")]
+    /// Keeps the address, by which this is found, from another topic.
     topic: Arc<Topic>,
     /// Subscriptions of this worker's connections, in step or behind.
     pub(crate) subscriptions: usize,
+    /// How many of them are behind and take what they get.
+    pub(crate) awaited: usize,
     pub(crate) groups: [Group; Encoding::ALL.len()],
+    /// Its next walk begins no sooner: what is published meanwhile gathers.
+    pub(crate) not_before: Option<Instant>,
 }
 
 impl LocalTopic {
     pub(crate) fn new(topic: Arc<Topic>) -> Self {
-        Self { topic, subscriptions: 0, groups: Default::default() }
+        Self { topic, subscriptions: 0, awaited: 0, groups: Default::default(), not_before: None }
+    }
+
+    /// Counts a subscription that is behind and takes what it gets, from now on or no longer; the topic keeps more
+    /// while there is one.
+    pub(crate) fn count_awaited(&mut self, worker: usize, is_awaited: bool) {
+        let before = self.awaited;
+        if is_awaited {
+            self.awaited += 1;
+        } else {
+            self.awaited -= 1;
+        }
+        if (before == 0) != (self.awaited == 0) {
+            self.topic.await_more(worker, self.awaited > 0);
+        }
     }
 }
 
@@ -35,9 +53,9 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// The first offset that any member has yet to get.
-    pub(crate) fn first_wanted(&self) -> Option<Offset> {
-        self.members.iter().map(|member| member.from).min()
+    /// Where the member stands that has the least.
+    pub(crate) fn first_wanted(&self) -> Option<Cursor> {
+        self.members.iter().map(|member| member.from).min_by_key(|from| from.next)
     }
 }
 
@@ -47,8 +65,8 @@ pub(crate) struct Member {
     pub(crate) connection: Rc<Connection>,
     /// The subscription's key in its connection.
     pub(crate) key: usize,
-    /// The first offset it has yet to get.
-    pub(crate) from: Offset,
+    /// What it has yet to get.
+    pub(crate) from: Cursor,
     pub(crate) echo: bool,
 }
 
@@ -56,6 +74,8 @@ pub(crate) struct Member {
 #[derive(Debug)]
 pub(crate) struct Batch {
     encoding: Encoding,
+    /// Where its first publication stands.
+    begin: Cursor,
     pub(crate) bytes: Rc<Vec<u8>>,
     publications: Vec<Arc<Publication>>,
     /// Where each publication's frame ends.
@@ -64,8 +84,16 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(encoding: Encoding) -> Self {
-        Self { encoding, bytes: Rc::default(), publications: Vec::new(), ends: Vec::new(), payload_bytes: 0 }
+    /// An empty batch that begins there.
+    pub(crate) fn new(encoding: Encoding, begin: Cursor) -> Self {
+        Self {
+            encoding,
+            begin,
+            bytes: Rc::default(),
+            publications: Vec::new(),
+            ends: Vec::new(),
+            payload_bytes: 0,
+        }
     }
 
     /// How many publications, and their payloads' bytes.
@@ -73,9 +101,20 @@ impl Batch {
         (self.publications.len(), self.payload_bytes)
     }
 
-    /// The offset after its last publication.
-    pub(crate) fn next(&self) -> Option<Offset> {
-        self.publications.last().map(|last| last.offset.next())
+    /// Where somebody stands who has the first `count` of its publications.
+    fn cursor(&self, count: usize) -> Cursor {
+        match count.checked_sub(1) {
+            None => self.begin,
+            Some(last) => {
+                let after = self.publications[last].offset;
+                Cursor { next: self.begin.next.plus(count), after }
+            }
+        }
+    }
+
+    /// Where somebody stands who has all of it.
+    pub(crate) fn end(&self) -> Cursor {
+        self.cursor(self.publications.len())
     }
 
     /// When its first publication was received.
@@ -95,15 +134,16 @@ impl Batch {
         }
     }
 
-    /// Hands `take` the parts of the batch that a subscriber gets who wants what is `from` that offset
-    /// on and not by the connection `not_by`. Most get one part. Returns how many publications that were.
+    /// Hands `take` the parts of the batch that a subscriber gets who wants what is `from` that index on, which
+    /// is at least where the batch begins, and not by the connection `not_by`. Most get one part. Returns how
+    /// many publications that were.
     pub(crate) fn parts(
         &self,
-        from: Offset,
+        from: Seq,
         not_by: Option<ConnectionId>,
         mut take: impl FnMut(Range<usize>),
     ) -> u64 {
-        let skipped = self.publications.partition_point(|publication| publication.offset < from);
+        let skipped = (from.since(self.begin.next) as usize).min(self.publications.len());
         let mut start = skipped.checked_sub(1).map_or(0, |before| self.ends[before]);
         let wanted = &self.publications[skipped..];
         if wanted.is_empty() {
@@ -131,11 +171,11 @@ impl Batch {
         count
     }
 
-    /// Where the frame lies that the byte before `end` belongs to, and the offset after it.
-    pub(crate) fn frame_before(&self, end: usize) -> (Range<usize>, Offset) {
+    /// Where the frame lies that the byte before `end` belongs to, and where somebody stands who has it.
+    pub(crate) fn frame_before(&self, end: usize) -> (Range<usize>, Cursor) {
         let nth = self.ends.partition_point(|&frame_end| frame_end < end);
         let start = nth.checked_sub(1).map_or(0, |before| self.ends[before]);
-        (start..self.ends[nth], self.publications[nth].offset.next())
+        (start..self.ends[nth], self.cursor(nth + 1))
     }
 }
 
@@ -144,7 +184,7 @@ mod tests {
     use super::*;
     use crate::budget::Budget;
     use crate::topic::publication::Unpositioned;
-    use fanfare_protocol::Payload;
+    use fanfare_protocol::{Offset, Payload};
 
     /// Publications at these offsets; `origin` made the even ones.
     fn publications(offsets: std::ops::RangeInclusive<u64>, origin: ConnectionId) -> Vec<Arc<Publication>> {
@@ -164,11 +204,16 @@ mod tests {
         offsets.map(publication).collect()
     }
 
+    /// An empty batch whose indices are its offsets.
+    fn batch_from(first: u64) -> Batch {
+        let begin = Cursor { next: Seq::new(first), after: Offset::new(first - 1) };
+        Batch::new(Encoding::Raw, begin)
+    }
+
     /// The sizes of the payloads that a subscriber gets, which are their offsets.
     fn offered(batch: &Batch, from: u64, not_by: Option<ConnectionId>) -> Vec<u64> {
         let mut bytes = Vec::new();
-        let count =
-            batch.parts(Offset::new(from), not_by, |part| bytes.extend_from_slice(&batch.bytes[part]));
+        let count = batch.parts(Seq::new(from), not_by, |part| bytes.extend_from_slice(&batch.bytes[part]));
         let (mut rest, mut sizes) = (&bytes[..], Vec::new());
         while let [_, size, ..] = rest {
             sizes.push(u64::from(*size));
@@ -181,7 +226,7 @@ mod tests {
     #[test]
     fn each_subscriber_gets_what_it_wants_of_a_batch() {
         let origin = ConnectionId::new(1);
-        let mut batch = Batch::new(Encoding::Raw);
+        let mut batch = batch_from(5);
         batch.extend(&mut publications(5..=9, origin));
         assert_eq!(offered(&batch, 5, None), [5, 6, 7, 8, 9]);
         assert_eq!(offered(&batch, 8, None), [8, 9]);
@@ -194,7 +239,7 @@ mod tests {
 
     #[test]
     fn who_holds_a_batch_keeps_it_while_it_grows() {
-        let mut batch = Batch::new(Encoding::Raw);
+        let mut batch = batch_from(1);
         batch.extend(&mut publications(1..=1, ConnectionId::new(1)));
         let held = Rc::clone(&batch.bytes);
         let before = held.to_vec();
@@ -205,12 +250,13 @@ mod tests {
 
     #[test]
     fn every_byte_belongs_to_a_frame() {
-        let mut batch = Batch::new(Encoding::Raw);
+        let mut batch = batch_from(1);
         batch.extend(&mut publications(1..=3, ConnectionId::new(1)));
         let frames = [(1..=3, 0..3, 2), (4..=7, 3..7, 3), (8..=12, 7..12, 4)];
         for (ends, frame, next) in frames {
+            let cursor = Cursor { next: Seq::new(next), after: Offset::new(next - 1) };
             for end in ends {
-                assert_eq!(batch.frame_before(end), (frame.clone(), Offset::new(next)), "{end}");
+                assert_eq!(batch.frame_before(end), (frame.clone(), cursor), "{end}");
             }
         }
     }

@@ -3,9 +3,11 @@
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 
 use tokio::sync::{Notify, mpsc};
 
+use super::credit::{Credit, Lane};
 use crate::topic::Topic;
 
 /// Sockets that may wait for one worker to take them.
@@ -25,6 +27,8 @@ pub struct WorkerHandle {
     /// Topics with something new. Bounded by the topics' dirty flags: each is in here at most once.
     dirty: Mutex<Vec<Arc<Topic>>>,
     notify: Notify,
+    /// What may be published by its connections before it delivers.
+    pub(super) credit: Credit,
     sockets: mpsc::Sender<Socket>,
     /// Sockets that it owns, for choosing the least loaded worker.
     load: AtomicUsize,
@@ -42,9 +46,20 @@ impl WorkerHandle {
         }
     }
 
-    /// Has the worker's rounds go on although nothing may be dirty.
-    pub(super) fn nudge(&self) {
-        self.notify.notify_one();
+    /// Takes a publication of so many bytes from the worker's credit; where there is none, `waker` is woken when
+    /// it is the lane's turn. To be asked on the worker's own thread.
+    pub(crate) fn poll_publish(&self, lane: Lane, bytes: usize, waker: &Waker) -> Poll<()> {
+        let taken = self.credit.poll_take(lane, bytes, waker);
+        if taken.is_pending() {
+            // Nothing may be dirty, and there must be a round all the same.
+            self.notify.notify_one();
+        }
+        taken
+    }
+
+    /// The lane publishes no more.
+    pub(crate) fn leave(&self, lane: Lane) {
+        self.credit.leave(lane);
     }
 
     /// Waits until there may be something dirty.
@@ -96,6 +111,7 @@ impl Workers {
                 let handle = WorkerHandle {
                     dirty: Mutex::default(),
                     notify: Notify::new(),
+                    credit: Credit::default(),
                     sockets: sender,
                     load: AtomicUsize::new(0),
                 };

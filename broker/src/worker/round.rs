@@ -3,19 +3,24 @@
 //! A round walks over the subscribers of each dirty topic. What is published while it is under way joins
 //! it at once, for those who have not had their turn; the others get it in the next round. So a publication
 //! reaches everybody within the time of one walk, however fast it follows the one before.
+//!
+//! After a long walk its topic rests for a moment, in which publications gather: walks that follow each other without
+//! a pause take the processor from those who read, and each has less to write. A publication that comes after
+//! silence finds no rest, and no other topic waits for it.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use fanfare_protocol::Offset;
 use tokio::time::Instant;
 
-use super::group::{Batch, Group};
+use super::group::{Batch, LocalTopic};
 use super::{Worker, key};
 use crate::connection::{Connection, PumpEnd, Taken};
 use crate::topic::Topic;
 use crate::topic::publication::{Encoding, Publication};
+use crate::topic::ring::Seq;
 
 /// Most publications that one round delivers of one topic; more come in the next one.
 const ROUND_COUNT_MAX: usize = 256;
@@ -23,124 +28,240 @@ const ROUND_COUNT_MAX: usize = 256;
 const ROUND_BYTES_MAX: usize = 256 * 1024;
 /// Writes after which a round lets reads, accepts and pings have their turn.
 const WRITES_PER_TURN: usize = 64;
+/// Subscribers looked at after which it does, though little was written.
+const VISITS_PER_TURN: usize = 1024;
 /// Connections that a round may have touched before it writes.
 const TOUCHED_MAX: usize = 4096;
 /// Bytes of batches that a round may have queued before it writes: what waits in outboxes keeps them.
 const QUEUED_BYTES_MAX: usize = 1024 * 1024;
+/// A walk shorter than this is followed by no rest.
+const LONG_WALK: Duration = Duration::from_micros(500);
+/// A topic rests for half the length of its last walk, but no longer than this.
+const REST_MAX: Duration = Duration::from_millis(5);
+/// Who waits for credit does so no longer than this for topics that rest.
+const REFILL_MAX: Duration = Duration::from_millis(10);
+
+/// How long a topic rests after a walk of that length.
+fn rest_after(walk: Duration) -> Option<Duration> {
+    (walk >= LONG_WALK).then(|| (walk / 2).min(REST_MAX))
+}
 
 /// What a round has under way.
 #[derive(Debug)]
 struct Round {
-    started: Instant,
-    /// When the oldest of its publications was received.
-    oldest: Instant,
-    /// Writes since others had their turn.
-    writes: usize,
+    /// Topics to be served.
+    dirty: Vec<Arc<Topic>>,
+    /// Dirty topics that rest, until when.
+    resting: Vec<(Instant, Arc<Topic>)>,
+    /// Topics whose batches wait in outboxes.
+    queued: Vec<Arc<Topic>>,
+    /// When the oldest publication was received that waits so.
+    oldest_queued: Option<Instant>,
     /// Bytes of the batches that touched connections hold.
     queued_bytes: usize,
     /// Connections with something queued that is yet to be written.
     touched: VecDeque<Rc<Connection>>,
+    /// When credit was last given out.
+    refilled: Instant,
+    /// Writes since others had their turn.
+    writes: usize,
+    /// Subscribers looked at since then.
+    visits: usize,
+    /// When they last had it.
+    turn_began: Instant,
     /// Publications on their way from the ring into a batch.
     publications: Vec<Arc<Publication>>,
+}
+
+impl Round {
+    fn new() -> Self {
+        Self {
+            dirty: Vec::new(),
+            resting: Vec::new(),
+            queued: Vec::new(),
+            oldest_queued: None,
+            queued_bytes: 0,
+            touched: VecDeque::new(),
+            refilled: Instant::now(),
+            writes: 0,
+            visits: 0,
+            turn_began: Instant::now(),
+            publications: Vec::new(),
+        }
+    }
+
+    fn is_turn_over(&self) -> bool {
+        self.writes >= WRITES_PER_TURN || self.visits >= VISITS_PER_TURN
+    }
+
+    fn is_full(&self) -> bool {
+        self.touched.len() >= TOUCHED_MAX || self.queued_bytes >= QUEUED_BYTES_MAX
+    }
 }
 
 impl Worker {
     /// Delivers dirty topics, for ever.
     pub(super) async fn rounds(self: Rc<Self>) {
-        let mut dirty = Vec::new();
-        let now = Instant::now();
-        let mut round = Round {
-            started: now,
-            oldest: now,
-            writes: 0,
-            queued_bytes: 0,
-            touched: VecDeque::new(),
-            publications: Vec::new(),
-        };
+        let mut round = Round::new();
         loop {
-            self.handle().woken().await;
+            let woken = self.handle().woken();
+            match round.resting.iter().map(|(until, _)| *until).min() {
+                Some(until) => drop(tokio::time::timeout_at(until, woken).await),
+                None => woken.await,
+            }
             loop {
-                self.handle().take_dirty(&mut dirty);
-                self.taken.set((0, 0));
-                if dirty.is_empty() {
-                    self.release();
+                self.gather(&mut round);
+                let has_work = !round.dirty.is_empty();
+                if has_work {
+                    self.deliver(&mut round).await;
+                }
+                let is_awaited = self.refill(&mut round);
+                if !has_work && !is_awaited {
                     break;
                 }
-                round.started = Instant::now();
-                round.oldest = round.started;
-                for topic in dirty.drain(..) {
-                    self.serve(&topic, &mut round).await;
-                    if round.touched.len() >= TOUCHED_MAX || round.queued_bytes >= QUEUED_BYTES_MAX {
-                        self.write_touched(&mut round).await;
-                    }
-                }
-                self.write_touched(&mut round).await;
-                self.hub.metrics.fanout.observe(round.oldest.elapsed().as_secs_f64());
-                self.stats.round(round.started.elapsed());
-                self.release();
+                self.give_way(&mut round).await;
             }
         }
+    }
+
+    /// Gives out new credit, and says whether some wait for yet more. While a topic rests its publishers rest too,
+    /// or they would outrun its walks; but two that rest in turns do not hold up the others for long.
+    fn refill(&self, round: &mut Round) -> bool {
+        if !round.resting.is_empty() && round.refilled.elapsed() < REFILL_MAX {
+            return false;
+        }
+        round.refilled = Instant::now();
+        self.handle().credit.refill();
+        self.handle().credit.is_awaited()
+    }
+
+    /// Takes the topics that are dirty and do not rest, or no longer.
+    fn gather(&self, round: &mut Round) {
+        self.handle().take_dirty(&mut round.dirty);
+        let now = Instant::now();
+        let topics = self.topics.borrow();
+        let resting = &mut round.resting;
+        let rested: Vec<_> = resting.extract_if(.., |(until, _)| *until <= now).collect();
+        round.dirty.retain(|topic| {
+            let until = topics.get(&key(topic)).and_then(|local| local.not_before).filter(|at| *at > now);
+            if let Some(until) = until {
+                resting.push((until, Arc::clone(topic)));
+            }
+            until.is_none()
+        });
+        round.dirty.extend(rested.into_iter().map(|(_, topic)| topic));
+    }
+
+    /// One round.
+    async fn deliver(&self, round: &mut Round) {
+        round.turn_began = Instant::now();
+        let mut dirty = std::mem::take(&mut round.dirty);
+        for topic in dirty.drain(..) {
+            self.serve(&topic, round).await;
+        }
+        // Its room is used again.
+        round.dirty = dirty;
+        self.write_touched(round).await;
+        self.stats.round(round.turn_began.elapsed());
     }
 
     /// Walks over the topic's subscribers in step.
     async fn serve(&self, topic: &Arc<Topic>, round: &mut Round) {
-        let batches = self.begin(topic, round);
+        let began = Instant::now();
+        let (batches, read_to) = self.begin(topic, round);
+        let (mut has_queued, mut delivered) = (false, 0);
         for (encoding, batch) in Encoding::ALL.into_iter().zip(batches) {
             let Some(mut batch) = batch else { continue };
-            round.oldest = batch.oldest().map_or(round.oldest, |oldest| oldest.min(round.oldest));
             let mut slot = 0;
-            while self.offer(topic, encoding, &batch, &mut slot, round) {
-                self.give_way(round).await;
+            let before = delivered;
+            while self.offer(topic, encoding, &batch, &mut slot, &mut delivered, round) {
+                self.count_queued(&batch, round, &mut has_queued);
+                if round.is_full() {
+                    self.write_touched(round).await;
+                } else {
+                    self.give_way(round).await;
+                }
                 self.extend(topic, &mut batch, round);
             }
-            if Rc::strong_count(&batch.bytes) > 1 {
-                round.queued_bytes += batch.bytes.len();
+            self.count_queued(&batch, round, &mut has_queued);
+            if delivered > before
+                && let Some(oldest) = batch.oldest()
+            {
+                if has_queued {
+                    round.oldest_queued = Some(round.oldest_queued.map_or(oldest, |at| at.min(oldest)));
+                } else {
+                    self.hub.metrics.fanout.observe(oldest.elapsed().as_secs_f64());
+                }
             }
-            if round.writes >= WRITES_PER_TURN {
-                self.give_way(round).await;
-            }
+        }
+        // Only now: who fell behind on the way is counted as such, and what it wants is kept for that.
+        topic.has_read(self.index, read_to);
+        if has_queued {
+            round.queued.push(Arc::clone(topic));
+        }
+        self.rest(topic, began.elapsed());
+        if round.is_turn_over() {
+            self.give_way(round).await;
         }
     }
 
-    /// Reads what is new in the topic, for each encoding that has subscribers in step.
-    fn begin(&self, topic: &Arc<Topic>, round: &mut Round) -> [Option<Batch>; Encoding::ALL.len()] {
-        topic.begin_reading(self.index);
+    /// Has the topic rest after a walk of that length.
+    fn rest(&self, topic: &Arc<Topic>, walk: Duration) {
+        if let Some(local) = self.topics.borrow_mut().get_mut(&key(topic)) {
+            local.not_before = rest_after(walk).map(|rest| Instant::now() + rest);
+        }
+    }
+
+    fn count_queued(&self, batch: &Batch, round: &mut Round, has_queued: &mut bool) {
+        if Rc::strong_count(&batch.bytes) > 1 {
+            round.queued_bytes += batch.bytes.len();
+            *has_queued = true;
+        }
+    }
+
+    /// Reads what is new in the topic, for each encoding that has subscribers in step; also says up to which
+    /// index all of them will have been served.
+    fn begin(&self, topic: &Arc<Topic>, round: &mut Round) -> ([Option<Batch>; Encoding::ALL.len()], Seq) {
+        topic.take_note(self.index);
+        let (mut read_to, mut has_more) = (None, false);
+        let mut read = |to: Seq| read_to = Some(read_to.map_or(to, |before: Seq| before.min(to)));
         let mut topics = self.topics.borrow_mut();
-        let mut has_more = false;
-        let batches = match topics.get_mut(&key(topic)) {
-            None => Default::default(),
-            Some(local) => Encoding::ALL.map(|encoding| {
-                let group = &mut local.groups[encoding as usize];
-                let mut batch = Batch::new(encoding);
-                loop {
-                    let first = group.first_wanted()?;
-                    let publications = &mut round.publications;
-                    match topic.read(first, ROUND_COUNT_MAX, ROUND_BYTES_MAX, publications) {
-                        Ok(head) => {
-                            batch.extend(publications);
-                            has_more |= batch.next()? <= head.offset;
-                            return Some(batch);
-                        }
-                        // The ring has moved past some: each finds out for itself what it missed.
-                        Err(lagged) => group.lose_before(lagged.oldest),
+        let Some(local) = topics.get_mut(&key(topic)) else { return (Default::default(), topic.head().seq) };
+        let batches = Encoding::ALL.map(|encoding| {
+            loop {
+                let first = local.groups[encoding as usize].first_wanted()?;
+                let publications = &mut round.publications;
+                match topic.read(first.next, ROUND_COUNT_MAX, ROUND_BYTES_MAX, publications) {
+                    Ok(head) if publications.is_empty() => {
+                        read(head.seq);
+                        return None;
                     }
+                    Ok(head) => {
+                        let mut batch = Batch::new(encoding, first);
+                        batch.extend(publications);
+                        let last = Seq::new(batch.end().next.get() - 1);
+                        has_more |= last < head.seq;
+                        read(last);
+                        return Some(batch);
+                    }
+                    // The ring has moved past some: each finds out for itself what it missed.
+                    Err(lagged) => self.lose_before(local, encoding, lagged.oldest.next),
                 }
-            }),
-        };
+            }
+        });
         if has_more {
             topic.mark_dirty(self.index, self.handle());
         }
-        topic.end_reading(self.index);
-        batches
+        (batches, read_to.unwrap_or_else(|| topic.head().seq))
     }
 
     /// Takes into the batch what was published meanwhile. The topic stays dirty: those who have had their
     /// turn get it in the next round.
     fn extend(&self, topic: &Topic, batch: &mut Batch, round: &mut Round) {
         let (count, bytes) = batch.size();
-        let Some(next) = batch.next() else { return };
         if topic.is_dirty(self.index) && count < ROUND_COUNT_MAX && bytes < ROUND_BYTES_MAX {
             let publications = &mut round.publications;
+            let next = batch.end().next;
             // What the ring has lost already is the next round's matter.
             if topic.read(next, ROUND_COUNT_MAX - count, ROUND_BYTES_MAX - bytes, publications).is_ok() {
                 batch.extend(publications);
@@ -156,30 +277,31 @@ impl Worker {
         encoding: Encoding,
         batch: &Batch,
         slot: &mut usize,
+        delivered: &mut u64,
         round: &mut Round,
     ) -> bool {
         let mut topics = self.topics.borrow_mut();
         // Its last subscriber may have left while others had their turn.
         let Some(local) = topics.get_mut(&key(topic)) else { return false };
-        let group = &mut local.groups[encoding as usize];
-        let Some(next) = batch.next() else { return false };
-        let mut delivered = 0;
-        while let Some(member) = group.members.get_mut(*slot) {
-            if round.writes >= WRITES_PER_TURN {
+        let end = batch.end();
+        let before = *delivered;
+        while let Some(member) = local.groups[encoding as usize].members.get_mut(*slot) {
+            if round.is_turn_over() || round.is_full() {
                 break;
             }
+            round.visits += 1;
             let connection = &member.connection;
             if connection.is_blocked() {
-                group.fall_behind(*slot);
+                self.fall_behind(local, encoding, *slot);
                 continue;
             }
             let not_by = (!member.echo).then_some(connection.id);
             let (count, taken) = connection.take_batch(batch, member.from, not_by);
-            delivered += count;
+            *delivered += count;
             match taken {
-                Taken::Blocked { next } => {
-                    member.from = next;
-                    let member = group.fall_behind(*slot);
+                Taken::Blocked { from } => {
+                    member.from = from;
+                    let member = self.fall_behind(local, encoding, *slot);
                     // Its own task waits for the socket and catches up.
                     member.connection.wake();
                     round.writes += 1;
@@ -193,20 +315,24 @@ impl Worker {
                 }
                 Taken::Written => round.writes += 1,
             }
-            member.from = member.from.max(next);
+            if member.from.next < end.next {
+                member.from = end;
+            }
             *slot += 1;
         }
+        let group = &local.groups[encoding as usize];
         let is_over = *slot >= group.members.len();
-        if is_over && group.first_wanted().is_some_and(|first| first < next) {
+        if is_over && group.first_wanted().is_some_and(|first| first.next < end.next) {
             // Somebody was moved to a place that the walk had passed.
             topic.mark_dirty(self.index, self.handle());
         }
-        self.stats.delivered(topic.namespace.index, encoding, delivered);
+        self.stats.delivered(topic.namespace.index, encoding, *delivered - before);
         !is_over
     }
 
     /// Writes every touched connection once.
     async fn write_touched(&self, round: &mut Round) {
+        let began = Instant::now();
         round.queued_bytes = 0;
         while let Some(connection) = round.touched.pop_front() {
             connection.touched.set(false);
@@ -214,24 +340,34 @@ impl Worker {
                 connection.wake();
             }
             round.writes += 1;
-            if round.writes >= WRITES_PER_TURN {
+            if round.is_turn_over() {
                 self.give_way(round).await;
+            }
+        }
+        if let Some(oldest) = round.oldest_queued.take() {
+            self.hub.metrics.fanout.observe(oldest.elapsed().as_secs_f64());
+        }
+        let took = began.elapsed();
+        for topic in std::mem::take(&mut round.queued) {
+            if rest_after(took).is_some() {
+                self.rest(&topic, took);
             }
         }
     }
 
+    /// Lets everybody else who has something to do on this worker have a turn.
     async fn give_way(&self, round: &mut Round) {
-        round.writes = 0;
+        (round.writes, round.visits) = (0, 0);
+        self.stats.round(round.turn_began.elapsed());
         tokio::task::yield_now().await;
+        round.turn_began = Instant::now();
     }
-}
 
-impl Group {
     /// Takes out of step who wants what the ring no longer has.
-    fn lose_before(&mut self, oldest: Offset) {
-        for slot in (0..self.members.len()).rev() {
-            if self.members[slot].from < oldest {
-                self.fall_behind(slot).connection.wake();
+    fn lose_before(&self, local: &mut LocalTopic, encoding: Encoding, oldest: Seq) {
+        for slot in (0..local.groups[encoding as usize].members.len()).rev() {
+            if local.groups[encoding as usize].members[slot].from.next < oldest {
+                self.fall_behind(local, encoding, slot).connection.wake();
             }
         }
     }

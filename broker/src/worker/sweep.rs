@@ -11,6 +11,14 @@ const TICK: Duration = Duration::from_millis(50);
 /// Longest time in which every connection is looked at once.
 const PASS_MAX: Duration = Duration::from_secs(1);
 
+/// A worker that did not run for so long does not judge anybody by that time.
+const HOLE_MIN: Duration = Duration::from_secs(1);
+/// A connection whose socket has taken nothing for so long is stuck: what it wants is not kept for it any more
+/// than for anybody.
+const STUCK_AFTER: Duration = Duration::from_millis(500);
+/// Whoever holds less than this of what is on its way is not closed for want of memory.
+const HELD_MIN: usize = 64 * 1024;
+
 /// Connections closed at a stop between two looks at the clock.
 const DRAIN_STEPS: u32 = 100;
 
@@ -28,18 +36,58 @@ impl Worker {
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut slice: Vec<Rc<Connection>> = Vec::new();
+        let mut before = self.now_ms();
         for nth in (0..slices).cycle() {
             ticks.tick().await;
+            let now = self.now_ms();
+            let late = now.wrapping_sub(before).saturating_sub(tick.as_millis() as u32);
+            before = now;
+            if u128::from(late) >= HOLE_MIN.min(limits.ping_interval / 2).as_millis() {
+                // This thread did not run: nobody could be heard meanwhile.
+                for connection in self.all_connections() {
+                    connection.sweep(now, true);
+                }
+                continue;
+            }
             {
                 let connections = self.connections.borrow();
                 let count = connections.capacity().div_ceil(slices);
                 let range = nth * count..(nth + 1) * count;
                 slice.extend(range.filter_map(|key| connections.get(key).map(Rc::clone)));
             }
-            let now = self.now_ms();
             for connection in slice.drain(..) {
-                connection.sweep(now);
+                connection.sweep(now, false);
             }
+            self.relieve();
+            self.look_at_blocked(now);
+        }
+    }
+
+    /// Finds out who is stuck, among those whose sockets take no more.
+    fn look_at_blocked(&self, now: u32) {
+        let waiting = self.blocked.borrow().len();
+        for _ in 0..waiting {
+            let Some(connection) = self.blocked.borrow_mut().pop_front() else { break };
+            if connection.is_to_watch(now, STUCK_AFTER) {
+                self.blocked.borrow_mut().push_back(connection);
+            }
+        }
+        self.blocked.borrow_mut().shrink_to(2 * waiting + 16);
+    }
+
+    /// Where more is on its way than there may be, closes whoever of this worker holds most.
+    fn relieve(&self) {
+        let budget = self.hub.in_flight(false);
+        if !budget.is_over() {
+            return;
+        }
+        let most = {
+            let connections = self.connections.borrow();
+            let holders = connections.iter().map(|(_, connection)| connection);
+            holders.max_by_key(|connection| connection.held_bytes()).map(Rc::clone)
+        };
+        if let Some(connection) = most.filter(|connection| connection.held_bytes() >= HELD_MIN) {
+            connection.close_short_of_memory();
         }
     }
 
@@ -48,13 +96,13 @@ impl Worker {
     pub(super) async fn drain(self: &Rc<Self>) {
         use rand::seq::SliceRandom;
         let window = self.hub.config.server.drain_window;
-        let mut connections: Vec<_> = self.connections.borrow().iter().map(|(_, c)| Rc::clone(c)).collect();
+        let mut connections = self.all_connections();
         connections.shuffle(&mut rand::rng());
         let per_step = connections.len().div_ceil(DRAIN_STEPS as usize).max(1);
         let mut nth = 0;
         for step in connections.chunks(per_step) {
             for connection in step {
-                connection.close_after_delivery();
+                connection.restart();
             }
             nth += per_step;
             if nth < connections.len() {
@@ -65,16 +113,16 @@ impl Worker {
         // Those whose handshake was under way have their connection by now; they go at once.
         let until = tokio::time::Instant::now() + DRAIN_GRACE;
         while tokio::time::Instant::now() < until {
-            let left: Vec<_> = self.connections.borrow().iter().map(|(_, c)| Rc::clone(c)).collect();
+            let left = self.all_connections();
             if left.is_empty() {
                 break;
             }
             for connection in left {
-                connection.close_after_delivery();
+                connection.restart();
             }
             tokio::time::sleep(TICK).await;
         }
-        let left: Vec<_> = self.connections.borrow().iter().map(|(_, c)| Rc::clone(c)).collect();
+        let left = self.all_connections();
         for connection in left {
             connection.abandon();
         }

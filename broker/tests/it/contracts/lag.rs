@@ -33,8 +33,9 @@ async fn publish_many(broker: &Broker) -> u64 {
         for (client, follower) in &mut readers {
             follower.follow(client, before + first + 99).await;
         }
-        // The ring keeps at most 1 MiB, and that in two encodings.
-        assert!(broker.retained_bytes() < 4 << 20, "{} bytes", broker.retained_bytes());
+        // The ring keeps at most 1 MiB, and that in two encodings; a little more until it is clear that nobody who
+        // is behind reads. All together would be 8 MiB.
+        assert!(broker.retained_bytes() < 6 << 20, "{} bytes", broker.retained_bytes());
     }
     for (_, follower) in readers {
         assert_eq!(follower.missed, 0);

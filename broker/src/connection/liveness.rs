@@ -1,0 +1,101 @@
+//! Whether the peer is still there. Pure.
+//!
+//! Silence is judged by a question that stayed unanswered, never by the time since the peer was last heard alone:
+//! whoever was not asked, or could not be heard because this process did not read or did not run, may well have
+//! had nothing to say.
+
+/// When a peer was asked, and what it owes. Times are the worker's milliseconds, which wrap.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Liveness {
+    /// When the last ping was sent.
+    pinged_at: u32,
+    /// When the first ping was sent after which nothing was heard.
+    unanswered_since: Option<u32>,
+    /// Since when a message is on its way in that is not whole.
+    amid_since: Option<u32>,
+}
+
+impl Liveness {
+    pub(super) fn new(now: u32) -> Self {
+        Self { pinged_at: now, unanswered_since: None, amid_since: None }
+    }
+
+    /// The peer has said something, or taken something that it was sent.
+    pub(super) fn heard(&mut self) {
+        self.unanswered_since = None;
+    }
+
+    /// A ping is on its way.
+    pub(super) fn asked(&mut self, now: u32) {
+        self.pinged_at = now;
+        self.unanswered_since.get_or_insert(now);
+    }
+
+    /// An answer could not be heard until now: the peer has as much time again.
+    pub(super) fn ask_anew(&mut self, now: u32) {
+        if let Some(since) = &mut self.unanswered_since {
+            *since = now;
+        }
+    }
+
+    /// A message is on its way that is not whole, or none is any longer. A `new` one begins now.
+    pub(super) fn amid(&mut self, is_amid: bool, is_new: bool, now: u32) {
+        let since = self.amid_since.filter(|_| !is_new).unwrap_or(now);
+        self.amid_since = is_amid.then_some(since);
+    }
+
+    /// The rest of the message was not asked for until now.
+    pub(super) fn excuse(&mut self, now: u32) {
+        if let Some(since) = &mut self.amid_since {
+            *since = now;
+        }
+    }
+
+    /// Whether a ping stayed unanswered for a whole interval.
+    pub(super) fn is_silent(&self, now: u32, interval_ms: u32) -> bool {
+        self.unanswered_since.is_some_and(|since| now.wrapping_sub(since) >= interval_ms)
+    }
+
+    /// Whether a message is not whole although its time is up.
+    pub(super) fn is_late(&self, now: u32, timeout_ms: u32) -> bool {
+        self.amid_since.is_some_and(|since| now.wrapping_sub(since) > timeout_ms)
+    }
+
+    /// Whether it is time for a ping.
+    pub(super) fn is_ping_due(&self, now: u32, interval_ms: u32) -> bool {
+        now.wrapping_sub(self.pinged_at) >= interval_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_unanswered_question_is_silence() {
+        let mut peer = Liveness::new(0);
+        assert!(!peer.is_silent(1_000_000, 25), "nobody asked");
+        peer.asked(100);
+        peer.asked(120);
+        assert!(!peer.is_silent(124, 25) && peer.is_silent(125, 25), "counted from the first question");
+        peer.heard();
+        assert!(!peer.is_silent(1_000_000, 25));
+        peer.asked(200);
+        peer.ask_anew(300);
+        assert!(!peer.is_silent(324, 25) && peer.is_silent(325, 25));
+    }
+
+    #[test]
+    fn a_message_has_its_time_from_its_begin_or_since_we_read_on() {
+        let mut peer = Liveness::new(0);
+        peer.amid(true, false, 10);
+        peer.amid(true, false, 50);
+        assert!(peer.is_late(111, 100));
+        peer.amid(true, true, 60);
+        assert!(!peer.is_late(111, 100), "another one began");
+        peer.excuse(200);
+        assert!(!peer.is_late(300, 100) && peer.is_late(301, 100));
+        peer.amid(false, false, 300);
+        assert!(!peer.is_late(10_000, 100));
+    }
+}

@@ -1,0 +1,274 @@
+//! Who may publish how much between two rounds of a worker.
+//!
+//! A worker delivers what its own connections publish on the same thread, so publishing and delivering must take
+//! turns: between two rounds it takes in so many publications and no more. Whoever wants to publish beyond that
+//! waits in line, and after each round those in front get a share each (deficit round robin): who has used up its
+//! share lines up again, behind all who got theirs earlier. WebSockets, native and raw, and HTTP requests draw from the same credit,
+//! and nothing but a publication is ever asked for it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+/// What may be published between two rounds.
+const ROUND: Allowance = Allowance { count: 256, bytes: 512 * 1024 };
+/// What one publisher gets of it at least, once it is its turn; more where few wait.
+const SHARE: Allowance = Allowance { count: 32, bytes: 64 * 1024 };
+/// So much of what a large publication took beyond its share is paid back with the next ones.
+const DEBT_MAX: i64 = 4 * SHARE.bytes;
+/// Rounds after which a share that was not used goes back.
+const UNUSED_ROUNDS: u64 = 2;
+
+/// Whoever publishes: a connection or a request, by a number that no other has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Lane(pub(crate) u64);
+
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    count: i64,
+    bytes: i64,
+}
+
+impl Allowance {
+    fn is_left(self) -> bool {
+        self.count > 0 && self.bytes > 0
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.count -= 1;
+        self.bytes -= bytes as i64;
+    }
+}
+
+/// A share that is being used.
+#[derive(Debug)]
+struct Share {
+    lane: Lane,
+    left: Allowance,
+    ticket: u64,
+    /// The round after which it was given.
+    round: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    waker: Waker,
+    /// Its place in the line.
+    ticket: u64,
+    /// Bytes that it still owes.
+    debt: i64,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What is left for whoever comes, while nobody waits.
+    left: Allowance,
+    shares: Vec<Share>,
+    waiting: HashMap<Lane, Waiting>,
+    /// The line, by tickets: whoever got a share earlier than another is in front of it. Invariant: exactly those
+    /// in `waiting` stand in it.
+    line: BTreeMap<u64, Lane>,
+    next_ticket: u64,
+    round: u64,
+}
+
+impl State {
+    fn new_ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+}
+
+/// A worker's credit. Only its own thread asks, so the lock is never waited for; it lets requests be asked from
+/// where they are handled, which must be able to move between threads.
+#[derive(Debug)]
+pub(crate) struct Credit(Mutex<State>);
+
+impl Default for Credit {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            left: ROUND,
+            shares: Vec::new(),
+            waiting: HashMap::new(),
+            line: BTreeMap::new(),
+            next_ticket: 0,
+            round: 0,
+        }))
+    }
+}
+
+impl Credit {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a publication of so many bytes from the credit. Where there is none the lane stands in line, and is
+    /// woken when it is its turn: the worker needs a [round](Self::refill) for that.
+    pub(crate) fn poll_take(&self, lane: Lane, bytes: usize, waker: &Waker) -> Poll<()> {
+        let mut state = self.lock();
+        let (mut debt, mut ticket) = (0, None);
+        if let Some(nth) = state.shares.iter().position(|share| share.lane == lane) {
+            if state.shares[nth].left.is_left() {
+                state.shares[nth].left.take(bytes);
+                return Poll::Ready(());
+            }
+            let used_up = state.shares.swap_remove(nth);
+            debt = (-used_up.left.bytes).clamp(0, DEBT_MAX);
+            ticket = Some(used_up.ticket);
+        } else if let Some(waiting) = state.waiting.get_mut(&lane) {
+            waiting.waker.clone_from(waker);
+            return Poll::Pending;
+        }
+        if state.waiting.is_empty() && state.left.is_left() {
+            state.left.take(bytes);
+            return Poll::Ready(());
+        }
+        let ticket = ticket.unwrap_or_else(|| state.new_ticket());
+        state.waiting.insert(lane, Waiting { waker: waker.clone(), ticket, debt });
+        state.line.insert(ticket, lane);
+        Poll::Pending
+    }
+
+    /// The lane publishes no more.
+    pub(crate) fn leave(&self, lane: Lane) {
+        let mut state = self.lock();
+        state.shares.retain(|share| share.lane != lane);
+        if let Some(waiting) = state.waiting.remove(&lane) {
+            state.line.remove(&waiting.ticket);
+        }
+    }
+
+    /// A round is over: gives out new credit, those in front of the line first.
+    pub(crate) fn refill(&self) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        state.round += 1;
+        let round = state.round;
+        state.shares.retain(|share| share.left.is_left() && round - share.round < UNUSED_ROUNDS);
+        state.left = ROUND;
+        for share in &state.shares {
+            state.left.count -= share.left.count;
+            state.left.bytes -= share.left.bytes;
+        }
+        let waiting = state.line.len().max(1) as i64;
+        let share = Allowance {
+            count: SHARE.count.max(ROUND.count / waiting),
+            bytes: SHARE.bytes.max(ROUND.bytes / waiting),
+        };
+        for _ in 0..state.line.len() {
+            if !state.left.is_left() {
+                break;
+            }
+            let Some((_, lane)) = state.line.pop_first() else { break };
+            let Some(mut waiting) = state.waiting.remove(&lane) else { continue };
+            waiting.debt -= share.bytes;
+            let ticket = state.new_ticket();
+            if waiting.debt >= 0 {
+                waiting.ticket = ticket;
+                state.line.insert(ticket, lane);
+                state.waiting.insert(lane, waiting);
+                continue;
+            }
+            let left = Allowance { bytes: -waiting.debt, ..share };
+            state.left.count -= left.count;
+            state.left.bytes -= left.bytes;
+            state.shares.push(Share { lane, left, ticket, round });
+            waiting.waker.wake();
+        }
+        if state.waiting.is_empty() && state.waiting.capacity() > 64 {
+            // A crowd that stood here leaves nothing behind.
+            state.waiting = HashMap::new();
+        }
+    }
+
+    /// Whether somebody waits for the next round.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn takes(credit: &Credit, lane: u64, bytes: usize) -> bool {
+        credit.poll_take(Lane(lane), bytes, Waker::noop()).is_ready()
+    }
+
+    /// How many publications of that size each lane gets in so many rounds, when all want more without end.
+    fn published(sizes: &[usize], rounds: usize) -> Vec<u64> {
+        let credit = Credit::default();
+        let mut counts = vec![0; sizes.len()];
+        for _ in 0..rounds {
+            for (lane, &size) in sizes.iter().enumerate() {
+                while takes(&credit, lane as u64, size) {
+                    counts[lane] += 1;
+                }
+            }
+            credit.refill();
+        }
+        counts
+    }
+
+    #[test]
+    fn one_publisher_alone_has_all_of_it_and_no_more() {
+        let credit = Credit::default();
+        let taken = (0..10_000).take_while(|_| takes(&credit, 1, 100)).count();
+        assert_eq!(taken as i64, ROUND.count);
+        assert!(credit.is_awaited());
+        credit.refill();
+        assert!(takes(&credit, 1, 100));
+    }
+
+    #[test]
+    fn publishers_of_small_ones_share_alike_however_many_there_are() {
+        for lanes in [2, 3, 7, 8, 9, 50] {
+            let counts = published(&vec![100; lanes], 1000);
+            let (least, most) = (counts.iter().min().expect("some"), counts.iter().max().expect("some"));
+            assert!(*least > 0 && most * 10 <= least * 13, "{lanes}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn publishers_of_large_ones_share_bytes_alike() {
+        let counts = published(&[60_000, 1_000_000, 60_000], 10_000);
+        let bytes = [counts[0] * 60_000, counts[1] * 1_000_000, counts[2] * 60_000];
+        assert!(bytes[1] > 0 && bytes[0] > bytes[1] / 5 && bytes[0] < bytes[1] * 5, "{bytes:?}");
+    }
+
+    #[test]
+    fn who_comes_later_does_not_overtake_those_who_wait() {
+        let credit = Credit::default();
+        while takes(&credit, 1, 1) {}
+        assert!(!takes(&credit, 2, 1));
+        credit.refill();
+        assert!(takes(&credit, 1, 1) && takes(&credit, 2, 1));
+        while takes(&credit, 1, 1) {}
+        credit.refill();
+        assert!(!credit.is_awaited(), "both have shares again");
+    }
+
+    #[test]
+    fn who_leaves_holds_nothing_up() {
+        let credit = Credit::default();
+        while takes(&credit, 1, 1) {}
+        assert!(!takes(&credit, 2, 1));
+        credit.leave(Lane(1));
+        credit.leave(Lane(2));
+        assert!(!credit.is_awaited());
+        credit.refill();
+        let taken = (0..10_000).take_while(|_| takes(&credit, 3, 1)).count();
+        assert_eq!(taken as i64, ROUND.count);
+    }
+
+    #[test]
+    fn a_share_that_is_not_used_goes_back() {
+        let credit = Credit::default();
+        while takes(&credit, 1, 1) {}
+        for _ in 0..=UNUSED_ROUNDS {
+            credit.refill();
+        }
+        let taken = (0..10_000).take_while(|_| takes(&credit, 2, 1)).count();
+        assert_eq!(taken as i64, ROUND.count);
+    }
+}

@@ -1,0 +1,119 @@
+//! Turns: how much a connection may do before others have theirs, and who has more to do than that.
+//!
+//! A worker's tasks run one after the other. One that reacts to its socket gets one turn; whoever has more to do
+//! then, because it sends or reads without a pause, stands in line, and those in line share one allowance in each
+//! cycle of the worker, as the rounds have theirs. So a cycle is about as long with a thousand of them as with
+//! one, and whoever asks for little never waits for those who ask for much.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::Worker;
+use crate::connection::Connection;
+
+/// Longest turn. It is looked at after each [`FRAMES_PER_LOOK`] frames, so one may take a little longer.
+const TURN: Duration = Duration::from_micros(500);
+/// Frames that a turn takes in.
+const TURN_FRAMES: u32 = 256;
+/// Bytes that it takes in or reads from a topic.
+const TURN_BYTES: usize = 64 * 1024;
+/// Looking at the clock costs about as much as a small frame.
+const FRAMES_PER_LOOK: u32 = 8;
+/// What all that stand in line have of each cycle.
+const CYCLE: Duration = Duration::from_micros(500);
+
+/// The turn that is under way: there is one at a time on a worker.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    began: Instant,
+    frames: u32,
+    bytes: usize,
+    is_over: bool,
+}
+
+/// The line of those who have more to do.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    turn: Cell<Turn>,
+    /// Each connection stands in it at most once.
+    line: RefCell<VecDeque<Rc<Connection>>>,
+    notify: Notify,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        let turn = Turn { began: Instant::now(), frames: 0, bytes: 0, is_over: false };
+        Self { turn: Cell::new(turn), line: RefCell::default(), notify: Notify::new() }
+    }
+}
+
+impl Turns {
+    /// A turn begins.
+    pub(crate) fn begin(&self) {
+        self.turn.set(Turn { began: Instant::now(), frames: 0, bytes: 0, is_over: false });
+    }
+
+    /// Counts a frame taken in; says whether the turn is over.
+    pub(crate) fn count_frame(&self) -> bool {
+        let mut turn = self.turn.get();
+        turn.frames += 1;
+        turn.is_over |= turn.frames >= TURN_FRAMES
+            || (turn.frames.is_multiple_of(FRAMES_PER_LOOK) && turn.began.elapsed() >= TURN);
+        self.turn.set(turn);
+        turn.is_over
+    }
+
+    /// Counts bytes taken in or read from a topic.
+    pub(crate) fn count_bytes(&self, bytes: usize) {
+        let mut turn = self.turn.get();
+        turn.bytes += bytes;
+        turn.is_over |= turn.bytes >= TURN_BYTES || turn.began.elapsed() >= TURN;
+        self.turn.set(turn);
+    }
+
+    /// Whether the turn at hand has been long enough.
+    pub(crate) fn is_over(&self) -> bool {
+        self.turn.get().is_over
+    }
+
+    /// The connection goes on when it is its turn again.
+    pub(crate) fn line_up(&self, connection: &Rc<Connection>) {
+        if !connection.is_in_line.replace(true) {
+            self.line.borrow_mut().push_back(Rc::clone(connection));
+            self.notify.notify_one();
+        }
+    }
+}
+
+impl Worker {
+    /// Gives those who stand in line their turns, for ever.
+    pub(super) async fn turns(self: Rc<Self>) {
+        loop {
+            self.turns.notify.notified().await;
+            loop {
+                let began = Instant::now();
+                let waiting = self.turns.line.borrow().len();
+                for _ in 0..waiting {
+                    let next = self.turns.line.borrow_mut().pop_front();
+                    let Some(connection) = next else { break };
+                    connection.is_in_line.set(false);
+                    connection.take_turn();
+                    if began.elapsed() >= CYCLE {
+                        break;
+                    }
+                }
+                if self.turns.line.borrow().is_empty() {
+                    // A crowd that stood here leaves nothing behind.
+                    self.turns.line.borrow_mut().shrink_to(64);
+                    break;
+                }
+                // Everybody else who has something to do has their turn.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
