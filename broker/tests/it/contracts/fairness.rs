@@ -51,11 +51,15 @@ async fn answers(neighbour: &mut Client, time: Duration) -> u64 {
 }
 
 #[tokio::test]
-async fn a_publisher_without_pause_leaves_the_others_of_its_worker_their_turns() {
+async fn publishers_without_pause_leave_the_others_of_their_worker_their_turns() {
     let broker = start(one_worker).await;
     let _readers = readers(&broker, "haste", 20).await;
     let mut neighbour = Client::connect(&broker).await;
-    let mut flood = Flood::start(broker.public_addr(), "/ws", array_of_publishes("haste", 1..=1000)).await;
+    let mut floods = Vec::new();
+    for _ in 0..3 {
+        let message = array_of_publishes("haste", 1..=1000);
+        floods.push(Flood::start(broker.public_addr(), "/ws", message).await);
+    }
     answers(&mut neighbour, 2 * HASTE).await;
     // Who comes new has a turn, too, and by the other way in.
     soon("an upgrade and an answer", async {
@@ -64,7 +68,7 @@ async fn a_publisher_without_pause_leaves_the_others_of_its_worker_their_turns()
         assert_eq!(response.json()["offset"], 2);
     })
     .await;
-    assert!(flood.goes_on());
+    assert!(floods.iter_mut().all(Flood::goes_on));
 }
 
 #[tokio::test]
@@ -150,14 +154,16 @@ async fn it_does_not_matter_in_which_form_one_publishes_without_pause() {
 async fn four_that_send(prelude: Option<Vec<u8>>, bytes: Vec<u8>) {
     let broker = start(one_worker).await;
     let mut neighbour = Client::connect(&broker).await;
-    let mut floods = Vec::new();
+    let mut sockets = Vec::new();
     for _ in 0..4 {
         let mut socket = RawSocket::upgrade(broker.public_addr(), "/ws").await;
         if let Some(prelude) = &prelude {
             socket.send(prelude).await;
         }
-        floods.push(Flood::on(socket.stream, bytes.clone()));
+        sockets.push(socket);
     }
+    let flood = |socket: RawSocket| Flood::on(socket.stream, bytes.clone());
+    let mut floods: Vec<_> = sockets.into_iter().map(flood).collect();
     let count = answers(&mut neighbour, HASTE).await;
     assert!(count >= 20, "{count} answers in {HASTE:?}");
     assert!(floods.iter_mut().all(Flood::goes_on));

@@ -116,8 +116,8 @@ impl RawSocket {
         }
     }
 
-    /// The first bytes and payloads of the next so many messages, or fewer if the connection ends; pings are answered.
-    /// Reads as fast as it can, and looks at nothing.
+    /// The first bytes and payloads of the next so many messages, or fewer if the connection ends or nothing comes any
+    /// more; pings are answered. Reads as fast as it can, and looks at nothing.
     pub(crate) async fn messages(&mut self, count: usize) -> Vec<(u8, Vec<u8>)> {
         let mut messages = Vec::new();
         let mut taken = 0;
@@ -140,7 +140,8 @@ impl RawSocket {
             }
             self.received.drain(..taken);
             taken = 0;
-            if !self.read().await {
+            let read = tokio::time::timeout(QUIET, self.stream.read_buf(&mut self.received)).await;
+            if !matches!(read, Ok(Ok(1..))) {
                 return messages;
             }
         }
@@ -168,15 +169,12 @@ impl RawSocket {
         tokio::time::timeout(time, self.is_over()).await.is_ok()
     }
 
-    /// Reads at most so many bytes, of whatever they are; 0 at the end.
-    pub(crate) async fn trickle(&mut self, count: usize) -> usize {
+    /// Takes in at most so many bytes more; false at the end.
+    pub(crate) async fn trickle(&mut self, count: usize) -> bool {
         let mut bytes = vec![0; count];
-        let already = self.received.len().min(count);
-        self.received.drain(..already);
-        match already {
-            0 => soon("an answer or the end", self.stream.read(&mut bytes)).await.unwrap_or(0),
-            _ => already,
-        }
+        let read = soon("an answer or the end", self.stream.read(&mut bytes)).await.unwrap_or(0);
+        self.received.extend_from_slice(&bytes[..read]);
+        read > 0
     }
 
     /// Reads something; false at the end.
@@ -185,6 +183,9 @@ impl RawSocket {
         read.is_ok_and(|count| count > 0)
     }
 }
+
+/// After so long nothing comes any more, on a busy machine too.
+const QUIET: Duration = Duration::from_secs(4);
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
