@@ -3,9 +3,13 @@
 mod access;
 mod ack;
 mod bounds;
+mod bounds_in_flight;
 mod budget;
+mod elastic;
+mod fairness;
 mod independence;
 mod lag;
+mod liveness;
 mod order;
 mod restart;
 mod resume;
@@ -16,7 +20,7 @@ use fanfare::config::NamespaceConfig;
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
 
-use crate::harness::Client;
+use crate::harness::{Client, frame};
 
 const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
@@ -30,6 +34,13 @@ fn keep_everything(config: &mut Config) {
     let default = namespace(config, "default");
     default.history_count = Some(100_000);
     default.history_size = Some("64MiB".parse().expect("a size"));
+}
+
+/// A message of publications to that topic, one for each of the numbers, as a client sends it.
+fn array_of_publishes(topic: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    let publish = |n| format!(r#"{{"type":"publish","topic":"{topic}","data":{{"n":{n}}}}}"#);
+    let frames: Vec<_> = numbers.into_iter().map(publish).collect();
+    frame(0x81, format!("[{}]", frames.join(",")).as_bytes())
 }
 
 /// Publishes the numbers as `{"n":1}` and so on, without waiting for each ack; they come with `padding` bytes.

@@ -1,17 +1,20 @@
 //! A broker on a free port, and peers of every kind.
 
 mod client;
+mod flood;
 mod http;
 mod process;
 mod proxy;
 mod raw;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use fanfare::{Broker, Config};
 
 pub(crate) use client::Client;
+pub(crate) use flood::Flood;
 pub(crate) use http::{Response, http};
 pub(crate) use process::{Ended, Process, TempFile, ended, fanfare, run};
 pub(crate) use proxy::Proxy;
@@ -47,6 +50,13 @@ pub(crate) async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
     let mut config = Config::for_tests();
     configure(&mut config);
     Broker::start(config).await.expect("the broker starts")
+}
+
+/// What a metric says now, all its series together; 0 where there is none yet.
+pub(crate) async fn metric(admin: SocketAddr, name: &str) -> f64 {
+    let metrics = http(admin, "GET", "/metrics", &[], b"").await.body;
+    let series = metrics.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// What this process holds in memory, in bytes, the broker in it too; 0 where that cannot be told.

@@ -43,7 +43,11 @@ impl Client {
 
     /// The same with a connection whose kernel keeps little of what is not read.
     pub(crate) async fn connect_with_little_buffer(broker: &Broker, path: &str, codec: Codec) -> Self {
-        let address = broker.public_addr();
+        Self::connect_to_with_little_buffer(broker.public_addr(), path, codec).await
+    }
+
+    /// The same to an address.
+    pub(crate) async fn connect_to_with_little_buffer(address: SocketAddr, path: &str, codec: Codec) -> Self {
         let stream = RawSocket::connect_with_little_buffer(address).await.stream;
         Self::upgrade(stream, request(address, path, codec), codec).await
     }

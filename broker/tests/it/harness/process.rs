@@ -129,6 +129,12 @@ impl Process {
         super::rss_bytes(&format!("/proc/{id}/status"))
     }
 
+    /// How many files it has open, sockets among them; 0 where that cannot be told.
+    pub(crate) fn open_files(&self) -> usize {
+        let id = self.child.id().expect("it has not ended");
+        std::fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
+    }
+
     /// Sends it a signal: `TERM`, `INT`.
     pub(crate) async fn signal(&self, name: &str) {
         let id = self.child.id().expect("it has not ended").to_string();

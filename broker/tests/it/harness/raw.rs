@@ -40,11 +40,22 @@ impl RawSocket {
         changes: &[(&str, Option<&str>)],
     ) -> Self {
         let mut socket = Self::connect(address).await;
-        socket.send(handshake(address, path, changes).as_bytes()).await;
-        let head = socket.response_head().await;
+        socket.upgrade_as(&handshake(address, path, changes)).await;
+        socket
+    }
+
+    /// A WebSocket connection to that path whose kernel keeps little of what is not read.
+    pub(crate) async fn upgrade_with_little_buffer(address: SocketAddr, path: &str) -> Self {
+        let mut socket = Self::connect_with_little_buffer(address).await;
+        socket.upgrade_as(&handshake(address, path, &[])).await;
+        socket
+    }
+
+    async fn upgrade_as(&mut self, handshake: &str) {
+        self.send(handshake.as_bytes()).await;
+        let head = self.response_head().await;
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "the key is answered: {head}");
-        socket
     }
 
     /// Sends all of it; a peer that has hung up already is for the test's next step to find.
@@ -105,6 +116,37 @@ impl RawSocket {
         }
     }
 
+    /// The first bytes and payloads of the next so many messages, or fewer if the connection ends or nothing comes any
+    /// more; pings are answered. Reads as fast as it can, and looks at nothing.
+    pub(crate) async fn messages(&mut self, count: usize) -> Vec<(u8, Vec<u8>)> {
+        let mut messages = Vec::new();
+        let mut taken = 0;
+        loop {
+            while let Some((start, length)) = server_frame(&self.received[taken..])
+                && self.received.len() >= taken + start + length
+            {
+                let frame = &self.received[taken..taken + start + length];
+                let (first, payload) = (frame[0], frame[start..].to_vec());
+                taken += start + length;
+                match first {
+                    0x89 => self.send(&super::frame(0x8a, &payload)).await,
+                    0x8a => {}
+                    _ => messages.push((first, payload)),
+                }
+                if messages.len() == count || first == 0x88 {
+                    self.received.drain(..taken);
+                    return messages;
+                }
+            }
+            self.received.drain(..taken);
+            taken = 0;
+            let read = tokio::time::timeout(QUIET, self.stream.read_buf(&mut self.received)).await;
+            if !matches!(read, Ok(Ok(1..))) {
+                return messages;
+            }
+        }
+    }
+
     /// How the connection ends; frames before that are skipped.
     pub(crate) async fn end(mut self) -> End {
         while let Some((first, payload)) = self.receive().await {
@@ -127,12 +169,23 @@ impl RawSocket {
         tokio::time::timeout(time, self.is_over()).await.is_ok()
     }
 
+    /// Takes in at most so many bytes more; false at the end.
+    pub(crate) async fn trickle(&mut self, count: usize) -> bool {
+        let mut bytes = vec![0; count];
+        let read = soon("an answer or the end", self.stream.read(&mut bytes)).await.unwrap_or(0);
+        self.received.extend_from_slice(&bytes[..read]);
+        read > 0
+    }
+
     /// Reads something; false at the end.
     async fn read(&mut self) -> bool {
         let read = soon("an answer or the end", self.stream.read_buf(&mut self.received)).await;
         read.is_ok_and(|count| count > 0)
     }
 }
+
+/// After so long nothing comes any more, on a busy machine too.
+const QUIET: Duration = Duration::from_secs(4);
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

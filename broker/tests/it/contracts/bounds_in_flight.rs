@@ -1,0 +1,281 @@
+//! Contract 6: what is on its way, in and out, is bounded and counted. Each broker here is a process of its own, so
+//! that its memory is known.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use fanfare_protocol::Codec;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::CODECS;
+use crate::harness::{Client, Process, RawSocket, TempFile, frame, frame_header, http, metric, soon};
+
+const MIB: u64 = 1 << 20;
+
+/// Nobody may do anything, but for one who may do everything.
+const ONE_MAY: &str = r#"
+[access.anonymous]
+subscribe = []
+publish = []
+
+[[access.token]]
+user = "somebody"
+token = "a-token-for-somebody"
+subscribe = ["*"]
+publish = ["*"]
+"#;
+const TOKEN: &str = "Authorization: Bearer a-token-for-somebody";
+
+async fn broker(config: &str) -> Process {
+    let file = TempFile::new(&format!("[server]\nworkers = 1\n{config}"));
+    Process::start(&["--config", file.path()]).await
+}
+
+/// How much more the process holds than before, once it holds no more for a while.
+async fn grown(broker: &Process, before: u64) -> u64 {
+    let (mut most, mut since) = (0, Instant::now());
+    while since.elapsed() < Duration::from_millis(500) {
+        let now = broker.rss_bytes();
+        if now > most {
+            (most, since) = (now, Instant::now());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    most.saturating_sub(before)
+}
+
+/// Who may publish does.
+async fn is_served(broker: &Process) {
+    let path = "/v1/topics/served/messages";
+    let response = soon("an answer", http(broker.public, "POST", path, &[TOKEN], b"1")).await;
+    assert_eq!(response.status, 200, "{}", response.body);
+}
+
+#[tokio::test]
+async fn strangers_are_refused_before_the_body_of_a_batch_is_taken_in() {
+    let broker = broker(ONE_MAY).await;
+    is_served(&broker).await;
+    let before = broker.rss_bytes();
+    let head = format!("POST /v1/messages HTTP/1.1\r\nHost: h\r\nContent-Length: {MIB}\r\n\r\n");
+    let half = vec![b' '; MIB as usize / 2];
+    let mut strangers = Vec::new();
+    for _ in 0..200 {
+        let mut socket = RawSocket::connect(broker.public).await;
+        socket.send(head.as_bytes()).await;
+        // As much of the half as is taken, and not the other.
+        let sent = tokio::time::timeout(Duration::from_millis(20), socket.send(&half)).await;
+        strangers.push((socket, sent.is_ok()));
+    }
+    let grown = grown(&broker, before).await;
+    assert!(grown < 32 * MIB, "{grown} bytes for {} strangers", strangers.len());
+    is_served(&broker).await;
+    for (mut socket, _) in strangers {
+        // At once, though the body is not whole and never will be.
+        let response = tokio::time::timeout(Duration::from_secs(3), socket.head()).await;
+        let response = response.expect("refused without waiting for the rest");
+        assert!(matches!(response.status, 401 | 403), "{response:?}");
+    }
+}
+
+/// Strangers who each hold so many bytes of a message of `size`.
+async fn half_messages(broker: &Process, size: usize) -> u64 {
+    is_served(broker).await;
+    let before = broker.rss_bytes();
+    let half = [frame_header(0x81, size as u64), vec![b' '; size - 1]].concat();
+    let mut strangers = Vec::new();
+    for _ in 0..200 {
+        let mut socket = RawSocket::upgrade(broker.public, "/ws").await;
+        drop(tokio::time::timeout(Duration::from_millis(100), socket.send(&half)).await);
+        strangers.push(socket);
+    }
+    let grown = grown(broker, before).await;
+    is_served(broker).await;
+    grown
+}
+
+#[tokio::test]
+async fn half_messages_of_strangers_take_little() {
+    let broker = broker(ONE_MAY).await;
+    let grown = half_messages(&broker, 60_000).await;
+    assert!(grown < 32 * MIB, "{grown} bytes");
+}
+
+#[tokio::test]
+async fn half_messages_stay_within_the_budget_for_what_is_on_its_way() {
+    let large = "[limits]\nmessage_size = \"1MiB\"\n[memory]\nin_flight = \"16MiB\"\n";
+    let broker = broker(&format!("{large}{ONE_MAY}")).await;
+    let grown = half_messages(&broker, MIB as usize).await;
+    assert!(grown < 48 * MIB, "{grown} bytes");
+}
+
+#[tokio::test]
+async fn histories_that_nobody_reads_take_what_is_written_down_for_them() {
+    const CONNECTIONS: u64 = 100;
+    let broker = broker("[limits]\nsend_buffer = \"16KiB\"\n").await;
+    // Six bytes of JSON for each.
+    let mut publisher = RawSocket::upgrade(broker.public, "/ws/controls?history=0&echo=false").await;
+    for _ in 0..16 {
+        publisher.send(&frame(0x81, &[1; 64_000])).await;
+    }
+    let head =
+        async || http(broker.public, "GET", "/v1/topics/controls", &[], b"").await.json()["offset"].clone();
+    soon("all of them", async { while head().await != 16 {} }).await;
+    let before = broker.rss_bytes();
+    let mut deaf = Vec::new();
+    for nth in 0..CONNECTIONS {
+        let codec = CODECS[nth as usize % 2];
+        let mut client = Client::connect_to_with_little_buffer(broker.public, "/ws", codec).await;
+        client.send(json!({"type": "history", "id": 1, "topic": "controls"})).await;
+        deaf.push(client);
+    }
+    let grown = grown(&broker, before).await;
+    let most = 2 * CONNECTIONS * MIB + 32 * MIB;
+    assert!(grown < most, "{} bytes for each", grown / CONNECTIONS);
+    let mut other = Client::connect_to(broker.public, "/ws", Codec::Json).await;
+    other.publish("others", json!("are served")).await;
+    assert_eq!(other.request(json!({"type": "ping", "id": 9})).await["type"], "pong");
+    // Whoever reads gets an answer, whole or a refusal that can be tried again.
+    let reply = deaf.swap_remove(0).receive().await;
+    assert!(reply["type"] == "history" || reply["retryable"] == true, "{}", reply["type"]);
+}
+
+#[tokio::test]
+async fn connections_to_the_admin_listener_that_say_nothing_are_few_and_short() {
+    let broker = broker("[limits]\nhandshake_timeout = \"2s\"\n").await;
+    is_served(&broker).await;
+    let before = broker.open_files();
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(RawSocket::connect(broker.admin).await);
+    }
+    // They are waited for no longer than anybody else.
+    soon("the silent ones to be let go", async {
+        for socket in &mut silent {
+            socket.is_over().await;
+        }
+    })
+    .await;
+    let livez = soon("an answer", http(broker.admin, "GET", "/livez", &[], b"")).await;
+    assert_eq!(livez.status, 200);
+    let after = broker.open_files();
+    assert!(after <= before + 8, "{after} files open, before {before}");
+}
+
+#[tokio::test]
+async fn connections_to_the_admin_listener_leave_the_public_one_its_files() {
+    let broker = broker("").await;
+    is_served(&broker).await;
+    let before = broker.open_files();
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(RawSocket::connect(broker.admin).await);
+    }
+    let few = async { while broker.open_files() > before + 64 {} };
+    let is_few = tokio::time::timeout(Duration::from_secs(3), async {
+        // The last of them may be on their way in.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        few.await;
+    });
+    assert!(is_few.await.is_ok(), "{} files open, before {before}", broker.open_files());
+}
+
+/// A publication of a kind, by number.
+type Kind = fn(u64) -> Value;
+
+/// How many bytes a process holds for each that it counts, where publications are of that kind.
+async fn resident_for_each_counted(kind: Kind, with_readers: bool) -> f64 {
+    let broker = broker(
+        "[memory]\nretained = \"1GiB\"\n[namespace.default]\n\
+         history_count = 10000000\nhistory_size = \"1GiB\"\nduplicate_count = 1000000\n",
+    )
+    .await;
+    let mut readers = Vec::new();
+    if with_readers {
+        for topic in 0..TOPICS {
+            readers.push(reader(broker.public, &format!("t{topic}")).await);
+        }
+    }
+    let counted = async || metric(broker.admin, "fanfare_retained_bytes").await;
+    let mut publisher = Client::connect_to(broker.public, "/ws", Codec::Json).await;
+    let mut sent = 0;
+    // What the first ones bring along for good is not theirs.
+    publish_until(&mut publisher, &mut sent, kind, async || counted().await > 4e6).await;
+    let (resident_before, counted_before) = (broker.rss_bytes(), counted().await);
+    publish_until(&mut publisher, &mut sent, kind, async || counted().await > 40e6).await;
+    let (resident, counted) = (broker.rss_bytes() - resident_before, counted().await - counted_before);
+    resident as f64 / counted
+}
+
+const TOPICS: u64 = 16;
+
+/// Publishes, in messages of some, until there is enough.
+async fn publish_until(
+    publisher: &mut Client,
+    sent: &mut u64,
+    kind: Kind,
+    is_enough: impl AsyncFn() -> bool,
+) {
+    while !is_enough().await {
+        // What is large is published one by one, for a message has its bound.
+        let size = kind(0).to_string().len() as u64;
+        let each = (50_000 / (size + 60)).clamp(1, 500);
+        for _ in 0..2_000_000 / ((size + 300) * each) {
+            let frames = (*sent..*sent + each).map(|n| {
+                let mut frame = kind(n);
+                frame["type"] = json!("publish");
+                frame["topic"] = json!(format!("t{}", n % TOPICS));
+                frame
+            });
+            let message = Value::from(frames.collect::<Vec<_>>()).to_string();
+            publisher.send_message(Message::text(message)).await;
+            *sent += each;
+        }
+        let pong = publisher.request(json!({"type": "ping", "id": 1})).await;
+        assert_eq!(pong["type"], "pong", "{pong}");
+    }
+}
+
+/// A raw subscriber that takes whatever comes.
+async fn reader(address: SocketAddr, topic: &str) -> tokio::task::JoinHandle<()> {
+    let path = format!("/ws/{topic}?on_lag=latest");
+    let mut stream = RawSocket::upgrade(address, &path).await.stream;
+    tokio::spawn(async move {
+        let mut bytes = vec![0; 64 * 1024];
+        while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+    })
+}
+
+macro_rules! counts_what_it_holds {
+    ($($name:ident: $kind:expr, $with_readers:expr;)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let each = resident_for_each_counted($kind, $with_readers).await;
+                assert!(each < 1.5, "{each:.2} bytes are held for each that is counted");
+            }
+        )*
+    };
+}
+
+counts_what_it_holds! {
+    empty_texts_are_counted_as_what_they_take: |_| json!({"kind": "text", "data": ""}), false;
+    single_digits_are_counted_as_what_they_take: |n| json!({"data": n % 10}), false;
+    hundred_bytes_of_json_are_counted_as_what_they_take:
+        |n| json!({"data": {"n": n, "padding": "x".repeat(80)}}), false;
+    ten_kilobytes_of_text_are_counted_as_what_they_take:
+        |_| json!({"kind": "text", "data": "x".repeat(10_000)}), false;
+    ten_kilobytes_of_binary_are_counted_as_what_they_take:
+        |_| json!({"kind": "binary", "data": "QUJD".repeat(3333)}), false;
+    publications_with_an_id_are_counted_as_what_they_take:
+        |n| json!({"data": 1, "message_id": format!("a-message-id-of-some-length:{n:010}")}), false;
+    publications_with_one_header_are_counted_as_what_they_take:
+        |n| json!({"data": 1, "headers": {"trace": format!("{n:x}")}}), false;
+    publications_with_as_many_headers_as_there_may_be_are_counted_as_what_they_take: |_| {
+        let headers = (0..32).map(|n| (format!("h{n}"), json!("")));
+        json!({"data": 1, "headers": headers.collect::<serde_json::Map<_, _>>()})
+    }, false;
+    what_is_delivered_is_counted_with_what_was_made_for_it:
+        |n| json!({"data": {"n": n, "padding": "x".repeat(80)}}), true;
+}
