@@ -394,7 +394,7 @@ impl Topic {
 
     /// The first index that some worker has yet to read.
     fn unread(&self, head: Seq) -> Seq {
-        self.interests.iter().filter_map(Interest::unread).min().unwrap_or(head.next())
+        self.interests.iter().filter_map(Interest::unread).min().unwrap_or_else(|| head.next())
     }
 
     /// Forgets what has outlived its time; called now and then. Says whether the topic itself has. Where
