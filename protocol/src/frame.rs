@@ -38,6 +38,19 @@ pub struct ClientFrame<'a> {
     pub op: ClientOp<'a>,
 }
 
+impl ClientFrame<'_> {
+    /// The frame on its own, without the buffer it was read from: what has to wait for its turn. Nothing
+    /// is copied that it owns already.
+    pub fn into_owned(self) -> ClientFrame<'static> {
+        ClientFrame { id: self.id, op: self.op.into_owned() }
+    }
+
+    /// Bytes that it takes once it is [owned](Self::into_owned): itself and what it then has on the heap.
+    pub fn owned_bytes(&self) -> usize {
+        size_of::<Self>() + self.op.heap_bytes()
+    }
+}
+
 /// What a client asks.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClientOp<'a> {
@@ -84,6 +97,53 @@ pub enum ClientOp<'a> {
     },
 }
 
+impl ClientOp<'_> {
+    /// The request on its own, without the buffer it was read from.
+    pub fn into_owned(self) -> ClientOp<'static> {
+        match self {
+            Self::Connect { token, name, version } => ClientOp::Connect {
+                token: token.map(Token::into_owned),
+                name: name.map(owned),
+                version: version.map(owned),
+            },
+            Self::History { topic, since, limit } => {
+                ClientOp::History { topic: topic.detach(), since, limit }
+            }
+            Self::Ping => ClientOp::Ping,
+            Self::Presence { topic, limit } => ClientOp::Presence { topic: topic.detach(), limit },
+            Self::Publish(publish) => ClientOp::Publish(publish.into_owned()),
+            Self::Refresh { token } => ClientOp::Refresh { token: token.into_owned() },
+            Self::Subscribe(subscribe) => ClientOp::Subscribe(subscribe.into_owned()),
+            Self::Unsubscribe { topic } => ClientOp::Unsubscribe { topic: topic.detach() },
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let text = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
+        match self {
+            Self::Connect { token, name, version } => {
+                token.as_ref().map_or(0, |token| token.0.len()) + text(name) + text(version)
+            }
+            Self::History { topic, .. } | Self::Presence { topic, .. } | Self::Unsubscribe { topic } => {
+                topic.as_str().len()
+            }
+            Self::Ping => 0,
+            Self::Publish(publish) => {
+                publish.topic.as_str().len()
+                    + publish.payload.as_bytes().len()
+                    + text(&publish.message_id)
+                    + publish.headers.as_ref().map_or(0, Headers::size_bytes)
+            }
+            Self::Refresh { token } => token.0.len(),
+            Self::Subscribe(subscribe) => subscribe.topic.as_str().len(),
+        }
+    }
+}
+
+fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
+}
+
 /// Credentials; never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token<'a>(Cow<'a, str>);
@@ -97,6 +157,11 @@ impl<'a> Token<'a> {
     /// The text, to be checked and then forgotten.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The token on its own, without the buffer it was read from.
+    pub fn into_owned(self) -> Token<'static> {
+        Token(owned(self.0))
     }
 }
 
@@ -117,6 +182,19 @@ pub struct Publish<'a> {
     pub message_id: Option<Cow<'a, str>>,
     /// Small things beside the payload.
     pub headers: Option<Headers>,
+}
+
+impl Publish<'_> {
+    /// The publication on its own, without the buffer it was read from.
+    pub fn into_owned(self) -> Publish<'static> {
+        let Self { topic, payload, message_id, headers } = self;
+        Publish {
+            topic: topic.detach(),
+            payload: payload.detach(),
+            message_id: message_id.map(owned),
+            headers,
+        }
+    }
 }
 
 /// A subscription as asked for.
@@ -140,6 +218,12 @@ impl<'a> Subscribe<'a> {
     /// A subscription with the defaults.
     pub fn new(topic: TopicRef<'a>) -> Self {
         Self { topic, since: None, history: None, echo: true, presence: false, on_lag: OnLag::Gap }
+    }
+
+    /// The request on its own, without the buffer it was read from.
+    pub fn into_owned(self) -> Subscribe<'static> {
+        let Self { topic, since, history, echo, presence, on_lag } = self;
+        Subscribe { topic: topic.detach(), since, history, echo, presence, on_lag }
     }
 }
 

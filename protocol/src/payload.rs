@@ -91,7 +91,7 @@ impl Payload {
     pub fn as_ref(&self) -> PayloadRef<'_> {
         match self {
             Self::Binary(bytes) => PayloadRef::Binary(Cow::Borrowed(bytes)),
-            Self::Json(raw) => PayloadRef::Json(raw),
+            Self::Json(raw) => PayloadRef::Json(Cow::Borrowed(raw)),
             Self::Text(text) => PayloadRef::Text(Cow::Borrowed(text)),
         }
     }
@@ -117,7 +117,7 @@ pub enum PayloadRef<'a> {
     /// Anything.
     Binary(Cow<'a, [u8]>),
     /// A JSON text, known to be well-formed.
-    Json(&'a RawValue),
+    Json(Cow<'a, RawValue>),
     /// UTF-8.
     Text(Cow<'a, str>),
 }
@@ -134,7 +134,7 @@ impl<'a> PayloadRef<'a> {
 
     fn json_raw(raw: &'a RawValue) -> Result<Self, String> {
         check_depth(raw.get().as_bytes())?;
-        Ok(Self::Json(raw))
+        Ok(Self::Json(Cow::Borrowed(raw)))
     }
 
     /// The payload that a JSON field `data` stands for, by the `kind` beside it.
@@ -175,8 +175,18 @@ impl<'a> PayloadRef<'a> {
     pub fn into_owned(self) -> Payload {
         match self {
             Self::Binary(bytes) => Payload::Binary(bytes.into_owned().into()),
-            Self::Json(raw) => Payload::Json(raw.to_owned()),
+            Self::Json(raw) => Payload::Json(raw.into_owned()),
             Self::Text(text) => Payload::Text(text.into()),
+        }
+    }
+
+    /// The same reference with bytes of its own: for what must outlive the buffer and is not a
+    /// [`Payload`] yet. Bytes that it owns already are not copied, neither here nor when it becomes one.
+    pub fn detach(self) -> PayloadRef<'static> {
+        match self {
+            Self::Binary(bytes) => PayloadRef::Binary(Cow::Owned(bytes.into_owned())),
+            Self::Json(raw) => PayloadRef::Json(Cow::Owned(raw.into_owned())),
+            Self::Text(text) => PayloadRef::Text(Cow::Owned(text.into_owned())),
         }
     }
 }

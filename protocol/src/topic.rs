@@ -138,6 +138,11 @@ impl<'a> TopicRef<'a> {
         namespace(&self.0)
     }
 
+    /// The same reference with a text of its own.
+    pub fn detach(self) -> TopicRef<'static> {
+        TopicRef(Cow::Owned(self.0.into_owned()))
+    }
+
     /// The name on its own, without the buffer.
     pub fn to_name(&self) -> TopicName {
         TopicName(self.as_str().into())

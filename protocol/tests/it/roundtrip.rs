@@ -46,6 +46,19 @@ proptest! {
     }
 
     #[test]
+    fn a_frame_on_its_own_is_the_same_without_its_message(frame in client_frame()) {
+        for codec in CODECS {
+            let mut message = Vec::new();
+            codec.encode_client(&frame, &mut message);
+            let mut read = codec.decode_client(&message).expect("a frame");
+            let owned = read.remove(0).expect("as written").into_owned();
+            drop(message);
+            prop_assert_eq!(&owned, &frame);
+            prop_assert_eq!(owned.owned_bytes(), frame.owned_bytes());
+        }
+    }
+
+    #[test]
     fn a_json_payload_stands_in_a_json_frame_byte_for_byte(payload in json_text()) {
         let text = format!(r#"{{"type":"publish","topic":"t","data":{payload}}}"#);
         let frames = CODECS[0].decode_client(text.as_bytes()).expect("a frame");
