@@ -4,7 +4,6 @@
 //! the values as they came ([`ClientWire`]), then each value is held against what its key asks for.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{
@@ -15,20 +14,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::ErrorCode;
 use crate::frame::*;
+use crate::headers::Headers;
 use crate::limits::*;
 use crate::payload::{PayloadKind, PayloadRef, RawData};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic::TopicRef;
 
-/// Most entries that are kept of a map: `headers` may have no more, each takes a byte at least.
-const MAP_ENTRIES_MAX: usize = HEADERS_BYTES_MAX + 1;
+/// Most entries that are kept of a map: no key asks for one with more.
+const MAP_ENTRIES_MAX: usize = HEADERS_COUNT_MAX;
 
 /// One value, as far as any key of the protocol cares.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value<'a> {
     Bool(bool),
-    /// At most [`MAP_ENTRIES_MAX`] entries, none of which is a map.
-    Map(Vec<(Cow<'a, str>, Self)>),
+    /// Only on the way out: on the way in they are a map yet to be looked at.
+    Headers(&'a Headers),
+    /// At most [`MAP_ENTRIES_MAX`] entries, of which neither key nor value is a map.
+    Map(Vec<(Self, Self)>),
     Null,
     /// Something that no key asks for.
     Other,
@@ -54,6 +56,7 @@ impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Headers(headers) => headers.serialize(serializer),
             Self::Map(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;
                 for (key, value) in entries {
@@ -151,15 +154,17 @@ impl<'de> Visitor<'de> for AnyValue {
             while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
             return Ok(Value::Other);
         }
-        let (mut map, mut entries, mut count) = (TextKeys(map), Vec::new(), 0);
-        while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Self { within_map: true })?;
-            count += 1;
-            if count <= MAP_ENTRIES_MAX {
-                entries.push((Cow::Owned(key), value));
+        let within = Self { within_map: true };
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key_seed(within)? {
+            if entries.len() == MAP_ENTRIES_MAX {
+                map.next_value::<IgnoredAny>()?;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(Value::Other);
             }
+            entries.push((key, map.next_value_seed(within)?));
         }
-        Ok(if count > MAP_ENTRIES_MAX { Value::Other } else { Value::Map(entries) })
+        Ok(Value::Map(entries))
     }
 }
 
@@ -466,9 +471,9 @@ fn since(field: Field<'_>) -> Result<Option<Position>, BadField> {
     };
     let (mut epoch_field, mut offset_field) = (None, None);
     for (key, value) in entries {
-        match &*key {
-            "epoch" => epoch_field = Some(value),
-            "offset" => offset_field = Some(value),
+        match key {
+            Value::Str(key) if key == "epoch" => epoch_field = Some(value),
+            Value::Str(key) if key == "offset" => offset_field = Some(value),
             _ => {}
         }
     }
@@ -489,22 +494,16 @@ fn headers(field: Field<'_>) -> Result<Option<Headers>, BadField> {
         Some(Value::Map(entries)) => entries,
         Some(_) => return wrong_headers(),
     };
-    let mut map = BTreeMap::new();
-    for (key, value) in entries {
-        let Value::Str(value) = value else { return wrong_headers() };
-        map.insert(key.into_owned(), value.into_owned());
-    }
-    Headers::new(map).map(Some).map_err(bad)
+    let texts = entries.into_iter().map(|entry| match entry {
+        (Value::Str(name), Value::Str(value)) => Ok((name, value)),
+        _ => wrong_headers(),
+    });
+    Headers::new(texts.collect::<Result<Vec<_>, _>>()?).map(Some).map_err(bad)
 }
 
 fn wrong_headers<T>() -> Result<T, BadField> {
-    wrong("headers", &format!("a map of strings, at most {HEADERS_BYTES_MAX} bytes together"))
-}
-
-fn headers_value(headers: &Headers) -> Value<'_> {
-    let entry =
-        |(key, value): (&'_ String, &'_ String)| (key.clone().into(), Value::Str(value.clone().into()));
-    Value::Map(headers.as_map().iter().map(entry).collect())
+    let at_most = format!("at most {HEADERS_COUNT_MAX}, and {HEADERS_BYTES_MAX} bytes together");
+    wrong("headers", &format!("a map of strings, {at_most}"))
 }
 
 fn payload<'a>(kind: Field<'a>, data: Option<Data<'a>>) -> Result<PayloadRef<'a>, BadField> {
@@ -651,7 +650,7 @@ impl<'a> ClientWire<'a> {
                 kind: kind_value(&publish.payload),
                 data: Some(Data::Out(publish.payload.clone())),
                 message_id: text(&publish.message_id),
-                headers: publish.headers.as_ref().map(headers_value),
+                headers: publish.headers.as_ref().map(Value::Headers),
                 ..wire("publish")
             },
             ClientOp::Refresh { token } => Self { token: Some(token.expose().into()), ..wire("refresh") },
@@ -871,7 +870,7 @@ impl<'a> MessageWire<'a> {
             time: Some(Value::Uint(message.time)),
             kind: kind_value(&message.payload),
             message_id: message.message_id.as_deref().map(Value::from),
-            headers: message.headers.as_deref().map(headers_value),
+            headers: message.headers.as_deref().map(Value::Headers),
             data: Some(Data::Out(message.payload.clone())),
         }
     }
@@ -900,9 +899,9 @@ fn error_code(field: Field<'_>) -> Result<Option<ErrorCode>, BadField> {
     Ok(text("code", field)?.map(|code| code.parse().unwrap_or(ErrorCode::Internal)))
 }
 
-fn author(entries: Vec<(Cow<'_, str>, Value<'_>)>) -> Option<Author<'static>> {
+fn author(entries: Vec<(Value<'_>, Value<'_>)>) -> Option<Author<'static>> {
     entries.into_iter().find_map(|(key, value)| match value {
-        Value::Str(user) if key == "user" => Some(Author { user: Cow::Owned(user.into_owned()) }),
+        Value::Str(user) if key == "user".into() => Some(Author { user: Cow::Owned(user.into_owned()) }),
         _ => None,
     })
 }

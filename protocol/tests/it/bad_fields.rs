@@ -218,10 +218,12 @@ fn texts_have_bounds_and_may_reach_them() {
     let connect = json!({"type": "connect", "id": 7});
     let refresh = json!({"type": "refresh", "id": 7});
     let x = |count| json!("x".repeat(count));
+    let many = |count: usize| (0..count).map(|n| (n.to_string(), json!(""))).collect::<Map<_, _>>();
     for (frame, key, good, bad) in [
         (&publish, "message_id", x(1), x(0)),
         (&publish, "message_id", x(64), x(65)),
         (&publish, "headers", json!({"a": x(1023)}), json!({"a": x(1024)})),
+        (&publish, "headers", json!(many(32)), json!(many(33))),
         (
             &publish,
             "headers",
@@ -355,6 +357,17 @@ fn a_messagepack_value_that_json_lacks_is_a_wrong_value() {
             let error = decode_bytes(Codec::MessagePack, &packed).expect_err(key);
             assert!(error.message.contains(key), "{key} {value:x?}: {}", error.message);
         }
+    }
+}
+
+#[test]
+fn a_header_whose_name_is_no_text_is_not_left_out() {
+    for name in [&b"\x00"[..], b"\xc4\x01a", b"\xa1\xff", b"\xc0"] {
+        let head = in_codec(Codec::MessagePack, r#"{"type":"publish","id":7,"topic":"t","data":"1"}"#);
+        let packed = [&[head[0] + 1], &head[1..], b"\xa7headers\x81", name, b"\xa1b"].concat();
+        let error = decode_bytes(Codec::MessagePack, &packed).expect_err("no header");
+        assert!(error.message.contains("\"headers\""), "{}", error.message);
+        assert_eq!(error.id, RequestId::new(7));
     }
 }
 
