@@ -23,6 +23,10 @@ pub enum Codec {
 #[error("{0}")]
 pub struct NotAFrame(String);
 
+fn not_a_frame(why: impl std::fmt::Display) -> NotAFrame {
+    NotAFrame(format!("not a frame: {why}"))
+}
+
 impl Codec {
     /// The WebSocket subprotocol that asks for it.
     pub const fn subprotocol(self) -> &'static str {
@@ -73,12 +77,15 @@ impl Codec {
 
     fn read<'a, T: Deserialize<'a>>(self, message: &'a [u8]) -> Result<T, NotAFrame> {
         match self {
-            Self::Json => serde_json::from_slice(message).map_err(|e| NotAFrame(format!("not a frame: {e}"))),
+            Self::Json => {
+                // Checked once for all, or each value is checked by itself.
+                let text = std::str::from_utf8(message).map_err(not_a_frame)?;
+                serde_json::from_str(text).map_err(not_a_frame)
+            }
             Self::MessagePack => {
                 let mut reader = rmp_serde::Deserializer::from_read_ref(message);
                 reader.set_max_depth(JSON_DEPTH_MAX);
-                let value =
-                    T::deserialize(&mut reader).map_err(|e| NotAFrame(format!("not a frame: {e}")))?;
+                let value = T::deserialize(&mut reader).map_err(not_a_frame)?;
                 // rmp-serde leaves what follows the value unread. A unit has nothing inside it, so that a
                 // marker is found missing only where the message ends.
                 match <()>::deserialize(&mut reader) {

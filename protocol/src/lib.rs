@@ -28,6 +28,7 @@ pub mod limits;
 mod payload;
 mod position;
 mod topic;
+mod value;
 mod wire;
 
 pub use code::{CloseCode, CloseRange, ErrorCode};

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::{
     self, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
-use serde::ser::{SerializeMap, Serializer};
+use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::code::ErrorCode;
@@ -19,30 +19,7 @@ use crate::limits::*;
 use crate::payload::{PayloadKind, PayloadRef, RawData};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic::TopicRef;
-
-/// Most entries that are kept of a map: no key asks for one with more.
-const MAP_ENTRIES_MAX: usize = HEADERS_COUNT_MAX;
-
-/// One value, as far as any key of the protocol cares.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value<'a> {
-    Bool(bool),
-    /// Only on the way out: on the way in they are a map yet to be looked at.
-    Headers(&'a Headers),
-    /// At most [`MAP_ENTRIES_MAX`] entries, of which neither key nor value is a map.
-    Map(Vec<(Self, Self)>),
-    Null,
-    /// Something that no key asks for.
-    Other,
-    Str(Cow<'a, str>),
-    Uint(u64),
-}
-
-impl<'a> From<&'a str> for Value<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Str(Cow::Borrowed(text))
-    }
-}
+use crate::value::{AnyValue, Value};
 
 fn offset(offset: Offset) -> Option<Value<'static>> {
     Some(Value::Uint(offset.get()))
@@ -52,132 +29,17 @@ fn uint_or_null(number: Option<u64>) -> Option<Value<'static>> {
     Some(number.map_or(Value::Null, Value::Uint))
 }
 
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Headers(headers) => headers.serialize(serializer),
-            Self::Map(entries) => {
-                let mut map = serializer.serialize_map(Some(entries.len()))?;
-                for (key, value) in entries {
-                    map.serialize_entry(key, value)?;
-                }
-                map.end()
-            }
-            Self::Null | Self::Other => serializer.serialize_unit(),
-            Self::Str(text) => serializer.serialize_str(text),
-            Self::Uint(number) => serializer.serialize_u64(*number),
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        AnyValue { within_map: false }.deserialize(deserializer)
-    }
-}
-
-/// Reads a value. What is in a map may be no map itself: no key asks for that, and so reading a value takes
-/// no recursion, however deep it nests.
-#[derive(Clone, Copy)]
-struct AnyValue {
-    within_map: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for AnyValue {
-    type Value = Value<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for AnyValue {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Uint(value))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value<'de>, E> {
-        Ok(u64::try_from(value).map_or(Value::Other, Value::Uint))
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Str(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Str(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-        Deserialize::deserialize(deserializer)
-    }
-
-    /// A MessagePack extension: read to its end, or its bytes would be taken for what follows.
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, extension: D) -> Result<Value<'de>, D::Error> {
-        IgnoredAny::deserialize(extension).map(|_| Value::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-        if self.within_map {
-            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            return Ok(Value::Other);
-        }
-        let within = Self { within_map: true };
-        let mut entries = Vec::new();
-        while let Some(key) = map.next_key_seed(within)? {
-            if entries.len() == MAP_ENTRIES_MAX {
-                map.next_value::<IgnoredAny>()?;
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                return Ok(Value::Other);
-            }
-            entries.push((key, map.next_value_seed(within)?));
-        }
-        Ok(Value::Map(entries))
-    }
-}
-
 /// A map whose keys are text: an entry under anything else is skipped, as an unknown key is.
 ///
-/// MessagePack allows any value for a key, and serde would take a number for the place of a field.
+/// MessagePack allows any value for a key, and serde would take a number for the place of a field; and a
+/// JSON text may be half a character, which serde would not read.
 struct TextKeys<A>(A);
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for TextKeys<A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        while let Some(key) = self.0.next_key_seed(AnyValue { within_map: true })? {
+        while let Some(key) = self.0.next_key_seed(AnyValue::WITHIN_MAP)? {
             match key {
                 Value::Str(key) => return seed.deserialize(key.into_deserializer()).map(Some),
                 _ => self.0.next_value().map(|IgnoredAny| ())?,
@@ -418,6 +280,7 @@ fn text<'a>(key: &str, field: Field<'a>) -> Result<Option<Cow<'a, str>>, BadFiel
     match field {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Str(text)) => Ok(Some(text)),
+        Some(Value::BadStr) => wrong(key, "a string of whole characters, in UTF-8"),
         Some(_) => wrong(key, "a string"),
     }
 }
