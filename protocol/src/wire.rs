@@ -511,7 +511,7 @@ impl<'a> ClientWire<'a> {
             ClientOp::Publish(publish) => Self {
                 topic: Some(publish.topic.as_str().into()),
                 kind: kind_value(&publish.payload),
-                data: Some(Data::Out(publish.payload.clone())),
+                data: Some(Data::Out(publish.payload.reborrow())),
                 message_id: text(&publish.message_id),
                 headers: publish.headers.as_ref().map(Value::Headers),
                 ..wire("publish")
@@ -632,6 +632,17 @@ impl<'a> ServerWire<'a> {
         }))
     }
 
+    /// The map that stands for a `message` frame.
+    pub(crate) fn from_message(message: &'a Message<'_>) -> Self {
+        Self { kind_of_frame: Some("message".into()), ..MessageWire::from_message(message).into() }
+    }
+
+    /// The map that stands for a `message` frame, with an empty string for its payload.
+    pub(crate) fn envelope(message: &'a Message<'_>) -> Self {
+        let nothing = Data::Out(PayloadRef::Text("".into()));
+        Self { data: Some(nothing), ..Self::from_message(message) }
+    }
+
     /// The map that stands for the frame.
     pub(crate) fn from_frame(frame: &'a ServerFrame<'_>) -> Self {
         let wire = |kind_of_frame: &'static str, id: &Option<RequestId>| Self {
@@ -670,9 +681,7 @@ impl<'a> ServerWire<'a> {
                 messages: Some(messages.iter().map(|m| Map(MessageWire::from_message(m))).collect()),
                 ..wire("history", id)
             },
-            ServerFrame::Message(message) => {
-                Self { kind_of_frame: Some("message".into()), ..MessageWire::from_message(message).into() }
-            }
+            ServerFrame::Message(message) => Self::from_message(message),
             ServerFrame::Pong { id } => wire("pong", id),
             ServerFrame::Published { id, topic, position, duplicate } => Self {
                 topic: Some(topic.as_str().into()),
@@ -734,7 +743,7 @@ impl<'a> MessageWire<'a> {
             kind: kind_value(&message.payload),
             message_id: message.message_id.as_deref().map(Value::from),
             headers: message.headers.as_deref().map(Value::Headers),
-            data: Some(Data::Out(message.payload.clone())),
+            data: Some(Data::Out(message.payload.reborrow())),
         }
     }
 }

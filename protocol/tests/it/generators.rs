@@ -111,7 +111,7 @@ pub(crate) fn server_frame() -> impl Strategy<Value = ServerFrame<'static>> {
     ]
 }
 
-fn message() -> impl Strategy<Value = Message<'static>> {
+pub(crate) fn message() -> impl Strategy<Value = Message<'static>> {
     let from = option::of(text(30).prop_map(|user| Author { user }));
     let headers = option::of(headers().prop_map(Cow::Owned));
     (topic(), offset(), number(), payload(), option::of(message_id()), headers, from).prop_map(
