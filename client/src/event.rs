@@ -81,13 +81,14 @@ impl Publication {
     }
 
     pub(crate) fn new(topic: &TopicName, epoch: Epoch, message: Message<'_>) -> Self {
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         Self {
             topic: topic.clone(),
             position: Position { epoch, offset: message.offset },
             time_ms: message.time,
             payload: message.payload.into_owned(),
             message_id: message.message_id.map(Into::into),
-            headers: message.headers.map(|headers| headers.as_map().clone()).unwrap_or_default(),
+            headers: message.headers.iter().flat_map(|headers| headers.iter()).map(owned).collect(),
             from: message.from.map(|author| author.user.into()),
         }
     }

@@ -60,7 +60,7 @@ impl PublishRequest {
         self
     }
 
-    /// Adds a small thing beside the payload; all names and values together have at most 1 KiB.
+    /// Adds a small thing beside the payload; at most 32 of them, names and values together at most 1 KiB.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());
         self

@@ -1,11 +1,14 @@
 //! Frames to bytes and back.
 
+use std::io::{self, Write};
+
 use rmp_serde::decode::Error as MessagePackError;
 use serde::de::Deserialize;
 use serde::ser::Serialize;
 
-use crate::frame::{ClientFrame, FrameError, ServerFrame};
+use crate::frame::{ClientFrame, FrameError, Message, ServerFrame};
 use crate::limits::{JSON_DEPTH_MAX, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
+use crate::payload::PayloadRef;
 use crate::wire::{ClientWire, Maps, ReadClientFrame, ReadServerFrame, ServerWire};
 
 /// How frames are written: the same maps with the same keys either way.
@@ -22,6 +25,10 @@ pub enum Codec {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotAFrame(String);
+
+fn not_a_frame(why: impl std::fmt::Display) -> NotAFrame {
+    NotAFrame(format!("not a frame: {why}"))
+}
 
 impl Codec {
     /// The WebSocket subprotocol that asks for it.
@@ -71,14 +78,41 @@ impl Codec {
         self.write(&ServerWire::from_frame(frame), out);
     }
 
+    /// At most so many bytes does [`encode_server`](Self::encode_server) append for this `message`, alone or
+    /// within a `history` reply; and hardly less. Takes no memory and does not write the payload.
+    pub fn message_len_max(self, message: &Message<'_>) -> usize {
+        /// Longest prefix of a MessagePack `str` or `bin`.
+        const PREFIX_BYTES_MAX: usize = 5;
+
+        let mut written = Counter(0);
+        match (self, &message.payload) {
+            // Base64 between its quotes: no need to make it for its length.
+            (Self::Json, PayloadRef::Binary(bytes)) => {
+                self.write(&ServerWire::envelope(message), &mut written);
+                written.0 + bytes.len().div_ceil(3) * 4
+            }
+            (Self::Json, _) => {
+                self.write(&ServerWire::from_message(message), &mut written);
+                written.0
+            }
+            (Self::MessagePack, payload) => {
+                self.write(&ServerWire::envelope(message), &mut written);
+                written.0 + PREFIX_BYTES_MAX + payload.as_bytes().len()
+            }
+        }
+    }
+
     fn read<'a, T: Deserialize<'a>>(self, message: &'a [u8]) -> Result<T, NotAFrame> {
         match self {
-            Self::Json => serde_json::from_slice(message).map_err(|e| NotAFrame(format!("not a frame: {e}"))),
+            Self::Json => {
+                // Checked once for all, or each value is checked by itself.
+                let text = std::str::from_utf8(message).map_err(not_a_frame)?;
+                serde_json::from_str(text).map_err(not_a_frame)
+            }
             Self::MessagePack => {
                 let mut reader = rmp_serde::Deserializer::from_read_ref(message);
                 reader.set_max_depth(JSON_DEPTH_MAX);
-                let value =
-                    T::deserialize(&mut reader).map_err(|e| NotAFrame(format!("not a frame: {e}")))?;
+                let value = T::deserialize(&mut reader).map_err(not_a_frame)?;
                 // rmp-serde leaves what follows the value unread. A unit has nothing inside it, so that a
                 // marker is found missing only where the message ends.
                 match <()>::deserialize(&mut reader) {
@@ -89,15 +123,29 @@ impl Codec {
         }
     }
 
-    fn write(self, map: &impl Serialize, out: &mut Vec<u8>) {
+    fn write(self, map: &impl Serialize, out: &mut impl Write) {
         match self {
             Self::Json => {
-                serde_json::to_writer(out, map).expect("a frame has text keys, and a Vec takes all")
+                serde_json::to_writer(out, map).expect("a frame has text keys, and its writer takes all")
             }
             Self::MessagePack => {
                 let mut writer = rmp_serde::Serializer::new(out).with_struct_map();
-                map.serialize(&mut writer).expect("a frame has text keys, and a Vec takes all");
+                map.serialize(&mut writer).expect("a frame has text keys, and its writer takes all");
             }
         }
+    }
+}
+
+/// Takes all that is written, and keeps only how much it was.
+struct Counter(usize);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -1,11 +1,11 @@
 //! The frames of the protocol, as values.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
 use crate::code::ErrorCode;
-use crate::limits::{HEADERS_BYTES_MAX, MESSAGE_ID_BYTES_MAX, REQUEST_ID_MAX};
+use crate::headers::Headers;
+use crate::limits::{MESSAGE_ID_BYTES_MAX, REQUEST_ID_MAX};
 use crate::payload::PayloadRef;
 use crate::position::{Epoch, Offset, Position};
 use crate::topic::TopicRef;
@@ -132,7 +132,7 @@ impl ClientOp<'_> {
                 publish.topic.as_str().len()
                     + publish.payload.as_bytes().len()
                     + text(&publish.message_id)
-                    + publish.headers.as_ref().map_or(0, Headers::size_bytes)
+                    + publish.headers.as_ref().map_or(0, Headers::heap_bytes)
             }
             Self::Refresh { token } => token.0.len(),
             Self::Subscribe(subscribe) => subscribe.topic.as_str().len(),
@@ -252,36 +252,6 @@ impl OnLag {
     /// The policy of that name.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Disconnect, Self::Gap, Self::Latest].into_iter().find(|policy| policy.as_str() == text)
-    }
-}
-
-/// Small things beside a payload: strings by name, at most [`HEADERS_BYTES_MAX`] in all.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Headers(BTreeMap<String, String>);
-
-impl Headers {
-    /// The headers of that map.
-    ///
-    /// # Errors
-    /// Says that they are too large together.
-    pub fn new(map: BTreeMap<String, String>) -> Result<Self, String> {
-        let headers = Self(map);
-        match headers.size_bytes() {
-            size if size > HEADERS_BYTES_MAX => {
-                Err(format!("headers may have at most {HEADERS_BYTES_MAX} bytes together, these have {size}"))
-            }
-            _ => Ok(headers),
-        }
-    }
-
-    /// Bytes of all names and values together.
-    pub fn size_bytes(&self) -> usize {
-        self.0.iter().map(|(name, value)| name.len() + value.len()).sum()
-    }
-
-    /// The headers by name.
-    pub fn as_map(&self) -> &BTreeMap<String, String> {
-        &self.0
     }
 }
 

@@ -23,18 +23,21 @@
 mod code;
 mod codec;
 mod frame;
+mod headers;
 pub mod limits;
 mod payload;
 mod position;
 mod topic;
+mod value;
 mod wire;
 
 pub use code::{CloseCode, CloseRange, ErrorCode};
 pub use codec::{Codec, NotAFrame};
 pub use frame::{
-    Author, ClientFrame, ClientOp, ErrorFrame, FrameError, Gap, Headers, Message, OnLag, Publish, Recovery,
-    RequestId, ServerFrame, Subscribe, Subscribed, Token, check_message_id,
+    Author, ClientFrame, ClientOp, ErrorFrame, FrameError, Gap, Message, OnLag, Publish, Recovery, RequestId,
+    ServerFrame, Subscribe, Subscribed, Token, check_message_id,
 };
+pub use headers::Headers;
 pub use payload::{Payload, PayloadKind, PayloadRef};
 pub use position::{Epoch, InvalidEpoch, Offset, Position};
 pub use topic::{InvalidTopic, TopicName, TopicRef};

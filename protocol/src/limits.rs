@@ -4,6 +4,8 @@
 pub const TOPIC_NAME_BYTES_MAX: usize = 255;
 /// Longest `message_id`, in bytes; the shortest is 1.
 pub const MESSAGE_ID_BYTES_MAX: usize = 64;
+/// Most of a publication's `headers`.
+pub const HEADERS_COUNT_MAX: usize = 32;
 /// All keys and values of a publication's `headers` together, in bytes.
 pub const HEADERS_BYTES_MAX: usize = 1024;
 /// Longest epoch, in bytes; the shortest is 1.

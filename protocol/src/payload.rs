@@ -153,6 +153,15 @@ impl<'a> PayloadRef<'a> {
         }
     }
 
+    /// The same reference once more, whoever owns the bytes; nothing is copied.
+    pub(crate) fn reborrow(&self) -> PayloadRef<'_> {
+        match self {
+            Self::Binary(bytes) => PayloadRef::Binary(Cow::Borrowed(bytes)),
+            Self::Json(raw) => PayloadRef::Json(Cow::Borrowed(raw)),
+            Self::Text(text) => PayloadRef::Text(Cow::Borrowed(text)),
+        }
+    }
+
     /// What the bytes are.
     pub fn kind(&self) -> PayloadKind {
         match self {

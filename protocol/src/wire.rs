@@ -4,43 +4,22 @@
 //! the values as they came ([`ClientWire`]), then each value is held against what its key asks for.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{
     self, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
-use serde::ser::{SerializeMap, Serializer};
+use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::code::ErrorCode;
 use crate::frame::*;
+use crate::headers::Headers;
 use crate::limits::*;
 use crate::payload::{PayloadKind, PayloadRef, RawData};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic::TopicRef;
-
-/// Most entries that are kept of a map: `headers` may have no more, each takes a byte at least.
-const MAP_ENTRIES_MAX: usize = HEADERS_BYTES_MAX + 1;
-
-/// One value, as far as any key of the protocol cares.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value<'a> {
-    Bool(bool),
-    /// At most [`MAP_ENTRIES_MAX`] entries, none of which is a map.
-    Map(Vec<(Cow<'a, str>, Self)>),
-    Null,
-    /// Something that no key asks for.
-    Other,
-    Str(Cow<'a, str>),
-    Uint(u64),
-}
-
-impl<'a> From<&'a str> for Value<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Str(Cow::Borrowed(text))
-    }
-}
+use crate::value::{AnyValue, Value};
 
 fn offset(offset: Offset) -> Option<Value<'static>> {
     Some(Value::Uint(offset.get()))
@@ -50,129 +29,17 @@ fn uint_or_null(number: Option<u64>) -> Option<Value<'static>> {
     Some(number.map_or(Value::Null, Value::Uint))
 }
 
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Map(entries) => {
-                let mut map = serializer.serialize_map(Some(entries.len()))?;
-                for (key, value) in entries {
-                    map.serialize_entry(key, value)?;
-                }
-                map.end()
-            }
-            Self::Null | Self::Other => serializer.serialize_unit(),
-            Self::Str(text) => serializer.serialize_str(text),
-            Self::Uint(number) => serializer.serialize_u64(*number),
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        AnyValue { within_map: false }.deserialize(deserializer)
-    }
-}
-
-/// Reads a value. What is in a map may be no map itself: no key asks for that, and so reading a value takes
-/// no recursion, however deep it nests.
-#[derive(Clone, Copy)]
-struct AnyValue {
-    within_map: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for AnyValue {
-    type Value = Value<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for AnyValue {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Uint(value))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value<'de>, E> {
-        Ok(u64::try_from(value).map_or(Value::Other, Value::Uint))
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Str(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Str(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-        Deserialize::deserialize(deserializer)
-    }
-
-    /// A MessagePack extension: read to its end, or its bytes would be taken for what follows.
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, extension: D) -> Result<Value<'de>, D::Error> {
-        IgnoredAny::deserialize(extension).map(|_| Value::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-        if self.within_map {
-            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            return Ok(Value::Other);
-        }
-        let (mut map, mut entries, mut count) = (TextKeys(map), Vec::new(), 0);
-        while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Self { within_map: true })?;
-            count += 1;
-            if count <= MAP_ENTRIES_MAX {
-                entries.push((Cow::Owned(key), value));
-            }
-        }
-        Ok(if count > MAP_ENTRIES_MAX { Value::Other } else { Value::Map(entries) })
-    }
-}
-
 /// A map whose keys are text: an entry under anything else is skipped, as an unknown key is.
 ///
-/// MessagePack allows any value for a key, and serde would take a number for the place of a field.
+/// MessagePack allows any value for a key, and serde would take a number for the place of a field; and a
+/// JSON text may be half a character, which serde would not read.
 struct TextKeys<A>(A);
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for TextKeys<A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        while let Some(key) = self.0.next_key_seed(AnyValue { within_map: true })? {
+        while let Some(key) = self.0.next_key_seed(AnyValue::WITHIN_MAP)? {
             match key {
                 Value::Str(key) => return seed.deserialize(key.into_deserializer()).map(Some),
                 _ => self.0.next_value().map(|IgnoredAny| ())?,
@@ -413,6 +280,7 @@ fn text<'a>(key: &str, field: Field<'a>) -> Result<Option<Cow<'a, str>>, BadFiel
     match field {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Str(text)) => Ok(Some(text)),
+        Some(Value::BadStr) => wrong(key, "a string of whole characters, in UTF-8"),
         Some(_) => wrong(key, "a string"),
     }
 }
@@ -466,9 +334,9 @@ fn since(field: Field<'_>) -> Result<Option<Position>, BadField> {
     };
     let (mut epoch_field, mut offset_field) = (None, None);
     for (key, value) in entries {
-        match &*key {
-            "epoch" => epoch_field = Some(value),
-            "offset" => offset_field = Some(value),
+        match key {
+            Value::Str(key) if key == "epoch" => epoch_field = Some(value),
+            Value::Str(key) if key == "offset" => offset_field = Some(value),
             _ => {}
         }
     }
@@ -489,22 +357,16 @@ fn headers(field: Field<'_>) -> Result<Option<Headers>, BadField> {
         Some(Value::Map(entries)) => entries,
         Some(_) => return wrong_headers(),
     };
-    let mut map = BTreeMap::new();
-    for (key, value) in entries {
-        let Value::Str(value) = value else { return wrong_headers() };
-        map.insert(key.into_owned(), value.into_owned());
-    }
-    Headers::new(map).map(Some).map_err(bad)
+    let texts = entries.into_iter().map(|entry| match entry {
+        (Value::Str(name), Value::Str(value)) => Ok((name, value)),
+        _ => wrong_headers(),
+    });
+    Headers::new(texts.collect::<Result<Vec<_>, _>>()?).map(Some).map_err(bad)
 }
 
 fn wrong_headers<T>() -> Result<T, BadField> {
-    wrong("headers", &format!("a map of strings, at most {HEADERS_BYTES_MAX} bytes together"))
-}
-
-fn headers_value(headers: &Headers) -> Value<'_> {
-    let entry =
-        |(key, value): (&'_ String, &'_ String)| (key.clone().into(), Value::Str(value.clone().into()));
-    Value::Map(headers.as_map().iter().map(entry).collect())
+    let at_most = format!("at most {HEADERS_COUNT_MAX}, and {HEADERS_BYTES_MAX} bytes together");
+    wrong("headers", &format!("a map of strings, {at_most}"))
 }
 
 fn payload<'a>(kind: Field<'a>, data: Option<Data<'a>>) -> Result<PayloadRef<'a>, BadField> {
@@ -649,9 +511,9 @@ impl<'a> ClientWire<'a> {
             ClientOp::Publish(publish) => Self {
                 topic: Some(publish.topic.as_str().into()),
                 kind: kind_value(&publish.payload),
-                data: Some(Data::Out(publish.payload.clone())),
+                data: Some(Data::Out(publish.payload.reborrow())),
                 message_id: text(&publish.message_id),
-                headers: publish.headers.as_ref().map(headers_value),
+                headers: publish.headers.as_ref().map(Value::Headers),
                 ..wire("publish")
             },
             ClientOp::Refresh { token } => Self { token: Some(token.expose().into()), ..wire("refresh") },
@@ -770,6 +632,17 @@ impl<'a> ServerWire<'a> {
         }))
     }
 
+    /// The map that stands for a `message` frame.
+    pub(crate) fn from_message(message: &'a Message<'_>) -> Self {
+        Self { kind_of_frame: Some("message".into()), ..MessageWire::from_message(message).into() }
+    }
+
+    /// The map that stands for a `message` frame, with an empty string for its payload.
+    pub(crate) fn envelope(message: &'a Message<'_>) -> Self {
+        let nothing = Data::Out(PayloadRef::Text("".into()));
+        Self { data: Some(nothing), ..Self::from_message(message) }
+    }
+
     /// The map that stands for the frame.
     pub(crate) fn from_frame(frame: &'a ServerFrame<'_>) -> Self {
         let wire = |kind_of_frame: &'static str, id: &Option<RequestId>| Self {
@@ -808,9 +681,7 @@ impl<'a> ServerWire<'a> {
                 messages: Some(messages.iter().map(|m| Map(MessageWire::from_message(m))).collect()),
                 ..wire("history", id)
             },
-            ServerFrame::Message(message) => {
-                Self { kind_of_frame: Some("message".into()), ..MessageWire::from_message(message).into() }
-            }
+            ServerFrame::Message(message) => Self::from_message(message),
             ServerFrame::Pong { id } => wire("pong", id),
             ServerFrame::Published { id, topic, position, duplicate } => Self {
                 topic: Some(topic.as_str().into()),
@@ -871,8 +742,8 @@ impl<'a> MessageWire<'a> {
             time: Some(Value::Uint(message.time)),
             kind: kind_value(&message.payload),
             message_id: message.message_id.as_deref().map(Value::from),
-            headers: message.headers.as_deref().map(headers_value),
-            data: Some(Data::Out(message.payload.clone())),
+            headers: message.headers.as_deref().map(Value::Headers),
+            data: Some(Data::Out(message.payload.reborrow())),
         }
     }
 }
@@ -900,9 +771,9 @@ fn error_code(field: Field<'_>) -> Result<Option<ErrorCode>, BadField> {
     Ok(text("code", field)?.map(|code| code.parse().unwrap_or(ErrorCode::Internal)))
 }
 
-fn author(entries: Vec<(Cow<'_, str>, Value<'_>)>) -> Option<Author<'static>> {
+fn author(entries: Vec<(Value<'_>, Value<'_>)>) -> Option<Author<'static>> {
     entries.into_iter().find_map(|(key, value)| match value {
-        Value::Str(user) if key == "user" => Some(Author { user: Cow::Owned(user.into_owned()) }),
+        Value::Str(user) if key == "user".into() => Some(Author { user: Cow::Owned(user.into_owned()) }),
         _ => None,
     })
 }

@@ -124,7 +124,7 @@ fn write_json(topic: &TopicName, event: &Event) -> anyhow::Result<()> {
 }
 
 fn message_line(publication: &Publication) -> anyhow::Result<String> {
-    let headers = fanfare_protocol::Headers::new(publication.headers.clone()).map_err(anyhow::Error::msg)?;
+    let headers = fanfare_protocol::Headers::new(&publication.headers).map_err(anyhow::Error::msg)?;
     let payload: PayloadRef<'_> = publication.payload.as_ref();
     let frame = ServerFrame::Message(Message {
         topic: TopicRef::from(&publication.topic),

@@ -20,7 +20,7 @@ use crate::websocket::put_frame_with;
 
 /// Publications in one `history` reply, if the request does not say less.
 pub(crate) const HISTORY_COUNT_MAX: usize = 1000;
-/// Payload bytes in one `history` reply.
+/// Bytes of one `history` reply's messages, as they are sent.
 pub(crate) const HISTORY_BYTES_MAX: usize = 1024 * 1024;
 /// While so many bytes wait to be read by the peer, `history` is refused.
 const HISTORY_UNREAD_MAX: usize = 256 * 1024;
@@ -254,7 +254,7 @@ impl Connection {
             table.get_or_create(&topic).map_err(|e| denied(ErrorCode::LimitExceeded, e.to_string()))?;
         let limit = limit.map_or(HISTORY_COUNT_MAX, |limit| limit.min(HISTORY_COUNT_MAX as u64) as usize);
         let (head, publications) =
-            found.history(since, limit, HISTORY_BYTES_MAX, |p| p.content.payload.as_bytes().len());
+            found.history(since, limit, HISTORY_BYTES_MAX, |p| codec.message_len_max(&p.message()));
         let messages = publications.iter().map(|publication| publication.message()).collect();
         self.send(
             codec,

@@ -1,6 +1,5 @@
 //! The HTTP API: publish, history, topics.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -175,7 +174,7 @@ struct Item<'a> {
     data: Option<&'a RawValue>,
     kind: Option<String>,
     message_id: Option<String>,
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<Headers>,
 }
 
 /// Tells a `null` that is there, which is a payload like any other, from nothing.
@@ -271,8 +270,7 @@ fn read_item(raw: &RawValue, limit: usize) -> Result<ReadItem, Problem> {
     if let Some(id) = &item.message_id {
         check_message_id(id).map_err(bad)?;
     }
-    let headers = item.headers.map(Headers::new).transpose().map_err(bad)?;
-    Ok((topics, payload, item.message_id, headers))
+    Ok((topics, payload, item.message_id, item.headers))
 }
 
 #[derive(Debug, Deserialize)]
@@ -305,7 +303,7 @@ pub(super) async fn history(
     let found = hub.table.get_or_create(&topic).map_err(|e| problem(ErrorCode::LimitExceeded, e))?;
     let limit = query.limit.unwrap_or(HISTORY_COUNT_MAX).min(HISTORY_COUNT_MAX);
     let (head, publications) =
-        found.history(since, limit, HISTORY_BYTES_MAX, |p| p.content.payload.as_bytes().len());
+        found.history(since, limit, HISTORY_BYTES_MAX, |p| Codec::Json.message_len_max(&p.message()));
     let frame = ServerFrame::History {
         id: None,
         topic,

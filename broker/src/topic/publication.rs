@@ -99,7 +99,7 @@ impl Publication {
         OVERHEAD_BYTES
             + content.payload.as_bytes().len()
             + content.message_id.as_ref().map_or(0, |id| id.len())
-            + content.headers.as_ref().map_or(0, Headers::size_bytes)
+            + content.headers.as_ref().map_or(0, Headers::heap_bytes)
     }
 
     /// The complete WebSocket frame, the same for every subscriber of that encoding.

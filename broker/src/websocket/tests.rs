@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const LIMITS: MessageLimits = MessageLimits { bytes: 100, fragments: 4 };
@@ -112,4 +114,116 @@ fn what_follows_a_pause_is_kept_and_what_follows_the_end_is_not() {
         assert_eq!(seen, expected, "{stop:?}");
         assert!(!decoder.is_amid());
     }
+}
+
+/// What comes of the bytes, read `step` at a time, when each read takes up to `turn` messages at once.
+fn decode_in_turns(bytes: &[u8], step: usize, turn: usize) -> (Vec<String>, Result<(), Violation>) {
+    let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
+    let mut call = |input: &mut [u8]| {
+        let mut left = turn;
+        let result = decoder.decode(input, LIMITS, |incoming| {
+            seen.push(format!("{incoming:?}"));
+            left -= 1;
+            if left == 0 { ControlFlow::Break(Stop::Pause) } else { ControlFlow::Continue(()) }
+        });
+        result.map(|()| left == 0)
+    };
+    let end = bytes.chunks(step).try_for_each(|part| {
+        let mut paused = call(&mut part.to_vec())?;
+        while paused {
+            paused = call(&mut [])?;
+        }
+        Ok(())
+    });
+    (seen, end)
+}
+
+/// Frames of every kind, most of which may come.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let first = prop::sample::select(&[0x81u8, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x88, 0x8b][..]);
+    let payload = prop_oneof![
+        "[a-zé€😀]{0,12}".prop_map(String::into_bytes),
+        prop::collection::vec(any::<u8>(), 0..40),
+        Just(1000u16.to_be_bytes().to_vec()),
+    ];
+    let frame = (first, payload).prop_map(|(first, payload)| masked(first, &payload));
+    prop::collection::vec(frame, 0..12).prop_map(|frames| frames.concat())
+}
+
+proptest! {
+    #[test]
+    fn neither_cuts_nor_pauses_change_what_comes_out(
+        bytes in frames(),
+        step in 1..20usize,
+        turn in 1..4usize,
+    ) {
+        let whole = decode_in_turns(&bytes, bytes.len().max(1), usize::MAX);
+        prop_assert_eq!(&decode_in_turns(&bytes, step, usize::MAX), &whole);
+        prop_assert_eq!(&decode_in_turns(&bytes, step, turn), &whole);
+        prop_assert_eq!(&decode_in_turns(&bytes, bytes.len().max(1), turn), &whole);
+    }
+}
+
+#[test]
+fn text_that_cannot_become_utf8_is_noticed_in_the_middle_of_its_frame() {
+    for broken in [&b"good \xff"[..], b"good \xed\xa0", b"good \xf4\x90", "aé".as_bytes(), "😀".as_bytes()]
+    {
+        let frame = masked(0x81, &[broken, &[b'x'; 50]].concat());
+        let begun = &frame[..6 + broken.len()];
+        for step in 1..=begun.len() {
+            let (seen, end) = decode_in_turns(begun, step, usize::MAX);
+            let code = end.map_err(|violation| violation.code);
+            let expected =
+                if std::str::from_utf8(broken).is_ok() { Ok(()) } else { Err(CloseCode::INVALID_UTF8) };
+            assert_eq!((seen.len(), code), (0, expected), "{broken:x?}, {step} bytes at a time");
+        }
+    }
+}
+
+#[test]
+fn what_was_good_comes_out_before_what_was_not() {
+    let bytes = [masked(0x81, b"good"), masked(0x81, b"\xff")].concat();
+    let (seen, end) = decode_in_turns(&bytes, bytes.len(), usize::MAX);
+    assert_eq!(seen, ["Text(\"good\")"]);
+    assert!(end.is_err());
+}
+
+#[test]
+fn memory_is_held_for_what_has_come_and_is_not_whole() {
+    let limits = MessageLimits { bytes: 1 << 20, fragments: 1 << 20 };
+    let mut decoder = Decoder::default();
+    let mut decode = |bytes: &[u8]| {
+        decoder
+            .decode(&mut bytes.to_vec(), limits, |_| ControlFlow::Continue(()))
+            .expect("all of it is good");
+        decoder.held_bytes()
+    };
+    let announced = masked(0x82, &vec![0; 1 << 20]);
+    assert_eq!(decode(&announced[..7]), 0, "the header alone");
+    assert!(decode(&announced[7..1000]) < 4096);
+    assert!(decode(&announced[1000..announced.len() - 1]) < (1 << 20) + 4096);
+    assert_eq!(decode(&announced[announced.len() - 1..]), 0);
+
+    decode(&masked(0x02, b"x"));
+    for n in 1..1000 {
+        assert!(decode(&masked(0x00, b"x")) < 2 * n + 1024, "{n} fragments");
+    }
+    assert_eq!(decode(&masked(0x80, b"x")), 0);
+}
+
+#[test]
+fn pausing_after_each_of_very_many_messages_moves_none_of_them_again_and_again() {
+    let mut waiting = masked(0x8a, b"").repeat(200_000);
+    let (mut decoder, mut count) = (Decoder::default(), 0);
+    let start = std::time::Instant::now();
+    while count < 200_000 {
+        let result = decoder.decode(&mut waiting, LIMITS, |_| ControlFlow::Break(Stop::Pause));
+        assert_eq!(result, Ok(()));
+        waiting.clear();
+        count += 1;
+    }
+    assert!(!decoder.is_amid());
+    assert_eq!(decoder.held_bytes(), 0);
+    // Moved each time they were over 100 GB.
+    assert!(start.elapsed() < std::time::Duration::from_secs(5), "took {:?}", start.elapsed());
 }

@@ -4,7 +4,7 @@ use fanfare_protocol::limits::{CLIENT_NAME_BYTES_MAX, JSON_DEPTH_MAX, TOKEN_BYTE
 use fanfare_protocol::{Codec, ErrorCode, FrameError, RequestId};
 use serde_json::{Map, Value, json};
 
-use crate::{CODECS, in_codec};
+use crate::{CODECS, array, in_codec};
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,6 +74,10 @@ fn values() -> Vec<Value> {
         json!(-1),
         json!(i64::MIN),
         json!(1.5),
+        json!(2.0),
+        json!(WHOLE_MAX),
+        json!(WHOLE_MAX + 2.0),
+        json!(-2.0),
         json!(1.8e19),
         json!("x"),
         json!([]),
@@ -89,10 +93,16 @@ fn values() -> Vec<Value> {
     ]
 }
 
+/// Up to here a float that is a whole number stands for no other.
+const WHOLE_MAX: f64 = (1u64 << 53) as f64;
+
 fn takes(takes: Takes, value: &Value) -> bool {
     match (takes, value) {
         (Takes::Flag, Value::Bool(_)) | (Takes::Text, Value::String(_)) => true,
-        (Takes::Uint, Value::Number(number)) => number.is_u64(),
+        (Takes::Uint, Value::Number(number)) => {
+            number.is_u64()
+                || number.as_f64().is_some_and(|n| (0.0..=WHOLE_MAX).contains(&n) && n.fract() == 0.0)
+        }
         (Takes::Strings, Value::Object(map)) => map.values().all(Value::is_string),
         (Takes::Position, value) => *value == json!({"epoch": "e", "offset": 1}),
         _ => false,
@@ -165,13 +175,19 @@ fn every_key_takes_what_it_is_for_and_nothing_else() {
 fn an_id_is_a_whole_number_up_to_2_to_the_53() {
     for (frame, _) in frames() {
         for codec in CODECS {
-            for id in
-                [json!(0), json!(1u64 << 53), json!(u64::MAX), json!(-1), json!(1.5), json!("1"), json!([])]
-            {
+            for id in [
+                json!(0),
+                json!(1u64 << 53),
+                json!(u64::MAX),
+                json!(-1),
+                json!(1.5),
+                json!(WHOLE_MAX),
+                json!("1"),
+            ] {
                 let error = refused(codec, &with(&frame, "id", id), "\"id\"");
                 assert_eq!((error.code, error.id), (ErrorCode::BadRequest, None));
             }
-            for id in [json!(1), json!((1u64 << 53) - 1), Value::Null] {
+            for id in [json!(1), json!((1u64 << 53) - 1), json!(5e9), Value::Null] {
                 assert_eq!(decode(codec, &with(&frame, "id", id)), Ok(()));
             }
         }
@@ -218,10 +234,12 @@ fn texts_have_bounds_and_may_reach_them() {
     let connect = json!({"type": "connect", "id": 7});
     let refresh = json!({"type": "refresh", "id": 7});
     let x = |count| json!("x".repeat(count));
+    let many = |count: usize| (0..count).map(|n| (n.to_string(), json!(""))).collect::<Map<_, _>>();
     for (frame, key, good, bad) in [
         (&publish, "message_id", x(1), x(0)),
         (&publish, "message_id", x(64), x(65)),
         (&publish, "headers", json!({"a": x(1023)}), json!({"a": x(1024)})),
+        (&publish, "headers", json!(many(32)), json!(many(33))),
         (
             &publish,
             "headers",
@@ -355,6 +373,81 @@ fn a_messagepack_value_that_json_lacks_is_a_wrong_value() {
             let error = decode_bytes(Codec::MessagePack, &packed).expect_err(key);
             assert!(error.message.contains(key), "{key} {value:x?}: {}", error.message);
         }
+    }
+}
+
+/// The frame with something that is no text in place of each `~`.
+fn with_bad_text(codec: Codec, frame: &Value) -> Vec<u8> {
+    match codec {
+        Codec::Json => frame.to_string().replace('~', r"\ud83d").into(),
+        Codec::MessagePack => {
+            let packed = in_codec(codec, &frame.to_string());
+            packed.into_iter().map(|byte| if byte == b'~' { 0xff } else { byte }).collect()
+        }
+    }
+}
+
+#[test]
+fn text_that_is_no_text_is_a_fault_of_its_value_alone() {
+    let mut bad = vec![
+        (json!({"type": "~", "id": 7}), "type"),
+        (json!({"type": "ping", "id": "~"}), "id"),
+        (json!({"type": "publish", "id": 7, "topic": "t", "data": "1", "headers": {"~": "b"}}), "headers"),
+        (json!({"type": "publish", "id": 7, "topic": "t", "data": "1", "headers": {"a": "b~"}}), "headers"),
+        (
+            json!({"type": "subscribe", "id": 7, "topic": "t", "since": {"epoch": "~", "offset": 1}}),
+            "since.epoch",
+        ),
+        (json!({"type": "publish", "id": 7, "topic": "t", "kind": "text", "data": "a~"}), "data"),
+    ];
+    for (frame, keys) in frames() {
+        let with_id = with(&frame, "id", json!(7));
+        bad.extend(keys.into_iter().map(|Key(key, ..)| (with(&with_id, key, json!("half ~")), key)));
+    }
+    for codec in CODECS {
+        for (frame, key) in &bad {
+            let bytes = with_bad_text(codec, frame);
+            let error = decode_bytes(codec, &bytes).expect_err(key);
+            assert!(error.message.contains(key), "{codec:?} {frame}: {}", error.message);
+            assert_eq!(error.id, frame["id"].as_u64().and_then(RequestId::new), "{codec:?} {frame}");
+
+            let ping = in_codec(codec, r#"{"type":"ping"}"#);
+            let frames = array(codec, &[ping.clone(), bytes, ping]);
+            let frames = codec.decode_client(&frames).expect("an array of frames");
+            let good: Vec<_> = frames.iter().map(Result::is_ok).collect();
+            assert_eq!(good, [true, false, true], "{codec:?} {frame}");
+        }
+        // Where nobody asks for text it is of no account.
+        for frame in [json!({"type": "ping", "~": 1}), json!({"type": "ping", "x": {"~": ["~"]}})] {
+            assert_eq!(decode_bytes(codec, &with_bad_text(codec, &frame)), Ok(()), "{codec:?} {frame}");
+        }
+    }
+}
+
+#[test]
+fn a_number_out_of_all_bounds_is_a_fault_of_its_value_alone() {
+    for (json, key) in [
+        (r#"{"type":"ping","id":1e999}"#, "id"),
+        (r#"{"type":"history","id":7,"topic":"t","limit":-1e999}"#, "limit"),
+    ] {
+        let error = decode_bytes(Codec::Json, json.as_bytes()).expect_err(key);
+        assert!(error.message.contains(key), "{}", error.message);
+    }
+    // NaN, and infinity.
+    for float in [f64::NAN, f64::INFINITY] {
+        let packed = [&b"\x82\xa4type\xa4ping\xa2id\xcb"[..], &float.to_be_bytes()].concat();
+        assert!(decode_bytes(Codec::MessagePack, &packed).is_err());
+    }
+}
+
+#[test]
+fn a_header_whose_name_is_no_text_is_not_left_out() {
+    for name in [&b"\x00"[..], b"\xc4\x01a", b"\xa1\xff", b"\xc0"] {
+        let head = in_codec(Codec::MessagePack, r#"{"type":"publish","id":7,"topic":"t","data":"1"}"#);
+        let packed = [&[head[0] + 1], &head[1..], b"\xa7headers\x81", name, b"\xa1b"].concat();
+        let error = decode_bytes(Codec::MessagePack, &packed).expect_err("no header");
+        assert!(error.message.contains("\"headers\""), "{}", error.message);
+        assert_eq!(error.id, RequestId::new(7));
     }
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use fanfare_protocol::limits::{
-    CLIENT_NAME_BYTES_MAX, EPOCH_BYTES_MAX, HEADERS_BYTES_MAX, JSON_DEPTH_MAX, MESSAGE_ID_BYTES_MAX,
-    REQUEST_ID_MAX, TOKEN_BYTES_MAX, TOPIC_NAME_BYTES_MAX,
+    CLIENT_NAME_BYTES_MAX, EPOCH_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_COUNT_MAX, JSON_DEPTH_MAX,
+    MESSAGE_ID_BYTES_MAX, REQUEST_ID_MAX, TOKEN_BYTES_MAX, TOPIC_NAME_BYTES_MAX,
 };
 use fanfare_protocol::*;
 use proptest::collection::{btree_map, vec};
@@ -111,7 +111,7 @@ pub(crate) fn server_frame() -> impl Strategy<Value = ServerFrame<'static>> {
     ]
 }
 
-fn message() -> impl Strategy<Value = Message<'static>> {
+pub(crate) fn message() -> impl Strategy<Value = Message<'static>> {
     let from = option::of(text(30).prop_map(|user| Author { user }));
     let headers = option::of(headers().prop_map(Cow::Owned));
     (topic(), offset(), number(), payload(), option::of(message_id()), headers, from).prop_map(
@@ -209,6 +209,7 @@ fn headers() -> impl Strategy<Value = Headers> {
     prop_oneof![
         btree_map(text(), text(), 0..6),
         Just(BTreeMap::from([("h".to_owned(), "x".repeat(HEADERS_BYTES_MAX - 1))])),
+        Just((0..HEADERS_COUNT_MAX).map(|n| (n.to_string(), "\u{1}".repeat(30))).collect()),
     ]
     .prop_map(|map| Headers::new(map).expect("at most 5 times 160 bytes"))
 }

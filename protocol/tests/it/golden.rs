@@ -1,7 +1,6 @@
 //! The examples of the protocol's document, letter for letter, in both directions.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use fanfare_protocol::*;
 
@@ -194,7 +193,7 @@ fn publish() {
         None,
         ClientOp::Publish(Publish {
             message_id: Some("m1".into()),
-            headers: Some(Headers::new(BTreeMap::from([("a".into(), "b".into())])).expect("small")),
+            headers: Some(Headers::new([("a", "b")]).expect("small")),
             ..publish(PayloadRef::Text("hi".into()))
         }),
     );
@@ -293,9 +292,7 @@ fn message() {
         ServerFrame::Message(Message {
             payload: PayloadRef::Text("hi".into()),
             message_id: Some("m1".into()),
-            headers: Some(Cow::Owned(
-                Headers::new(BTreeMap::from([("a".into(), "b".into())])).expect("small"),
-            )),
+            headers: Some(Cow::Owned(Headers::new([("a", "b")]).expect("small"))),
             from: Some(Author { user: "alice".into() }),
             ..hi_message()
         }),

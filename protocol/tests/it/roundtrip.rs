@@ -4,7 +4,7 @@ use fanfare_protocol::{ClientFrame, ClientOp, PayloadKind, ServerFrame};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::generators::{client_frame, json_text, server_frame};
+use crate::generators::{client_frame, json_text, message, server_frame};
 use crate::{CODECS, array};
 
 proptest! {
@@ -23,6 +23,17 @@ proptest! {
             let mut message = Vec::new();
             codec.encode_server(&frame, &mut message);
             prop_assert_eq!(codec.decode_server(&message), Ok(vec![frame.clone()]));
+        }
+    }
+
+    #[test]
+    fn a_message_is_about_as_long_as_foretold(message in message()) {
+        for codec in CODECS {
+            let mut written = Vec::new();
+            codec.encode_server(&ServerFrame::Message(message.clone()), &mut written);
+            let foretold = codec.message_len_max(&message);
+            prop_assert!(written.len() <= foretold, "{} bytes, {foretold} foretold", written.len());
+            prop_assert!(foretold <= written.len() + 8, "{} bytes, {foretold} foretold", written.len());
         }
     }
 

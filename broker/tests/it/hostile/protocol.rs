@@ -122,6 +122,38 @@ async fn a_bad_field_is_an_error_and_the_connection_lives() {
     }
 }
 
+/// What `JSON.stringify` makes of an emoji that was cut in two, and its like in MessagePack.
+#[tokio::test]
+async fn half_a_character_is_an_error_and_the_connection_lives() {
+    let broker = start(|_| {}).await;
+    for codec in [Codec::Json, Codec::MessagePack] {
+        let mut client = Client::connect_with(&broker, codec).await;
+        for frame in [
+            json!({"type": "connect", "id": 7, "name": "~"}),
+            json!({"type": "subscribe", "id": 7, "topic": "room:~"}),
+            json!({"type": "publish", "id": 7, "topic": "t", "data": "1", "message_id": "~"}),
+            json!({"type": "publish", "id": 7, "topic": "t", "data": "1", "headers": {"a": "~"}}),
+            json!([{"type": "refresh", "id": 7, "token": "~"}, {"type": "ping", "id": 8}]),
+        ] {
+            let broken = match message(codec, &frame) {
+                Message::Text(text) => Message::text(text.replace('~', r"\ud83d")),
+                Message::Binary(packed) => {
+                    let broken = packed.iter().map(|byte| if *byte == b'~' { 0xff } else { *byte });
+                    Message::binary(broken.collect::<Vec<_>>())
+                }
+                other => panic!("{other:?}"),
+            };
+            client.send_message(broken).await;
+            let error = client.expect("error").await;
+            assert_eq!((&error["code"], &error["id"]), (&json!("bad_request"), &json!(7)), "{frame}");
+            if frame.is_array() {
+                assert_eq!(client.expect("pong").await["id"], json!(8));
+            }
+        }
+        client.publish("t", json!("fine")).await;
+    }
+}
+
 fn message(codec: Codec, frame: &Value) -> Message {
     match codec {
         Codec::Json => Message::text(frame.to_string()),

@@ -1,0 +1,197 @@
+//! One value of a frame, as it came: read first, held against what its key asks for later.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::headers::Headers;
+use crate::limits::HEADERS_COUNT_MAX;
+
+/// Most entries that are kept of a map: no key asks for one with more.
+const MAP_ENTRIES_MAX: usize = HEADERS_COUNT_MAX;
+
+/// One value, as far as any key of the protocol cares.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value<'a> {
+    /// A string that is no text: half a surrogate pair in JSON, bytes that are not UTF-8 in MessagePack.
+    BadStr,
+    Bool(bool),
+    /// Only on the way out: on the way in they are a map yet to be looked at.
+    Headers(&'a Headers),
+    /// At most [`MAP_ENTRIES_MAX`] entries, of which neither key nor value is a map.
+    Map(Vec<(Self, Self)>),
+    Null,
+    /// Something that no key asks for.
+    Other,
+    Str(Cow<'a, str>),
+    /// A whole number from 0, also where it was written as a float that is one.
+    Uint(u64),
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Str(Cow::Borrowed(text))
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Headers(headers) => headers.serialize(serializer),
+            Self::Map(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for (key, value) in entries {
+                    map.serialize_entry(key, value)?;
+                }
+                map.end()
+            }
+            Self::BadStr | Self::Null | Self::Other => serializer.serialize_unit(),
+            Self::Str(text) => serializer.serialize_str(text),
+            Self::Uint(number) => serializer.serialize_u64(*number),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        AnyValue::FIELD.deserialize(deserializer)
+    }
+}
+
+/// Reads a value. What is in a map may be no map itself: no key asks for that, and so reading a value takes
+/// no recursion, however deep it nests.
+///
+/// JSON is read by way of its text: a string that holds half a surrogate pair, or a number out of all
+/// bounds, would be a fault of the whole message otherwise, though it is one of this value alone.
+#[derive(Clone, Copy)]
+pub(crate) struct AnyValue {
+    within_map: bool,
+}
+
+impl AnyValue {
+    const FIELD: Self = Self { within_map: false };
+    /// A key, or a value in a map.
+    pub(crate) const WITHIN_MAP: Self = Self { within_map: true };
+
+    /// The value of a JSON text that is known to be well-formed, without white space around it.
+    fn read_json(self, text: &str) -> Value<'_> {
+        match text.as_bytes() {
+            [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
+                Value::Str(Cow::Borrowed(&text[1..text.len() - 1]))
+            }
+            [b'"', ..] => {
+                serde_json::from_str(text).map_or(Value::BadStr, |text| Value::Str(Cow::Owned(text)))
+            }
+            [b'{', ..] if !self.within_map => {
+                serde_json::Deserializer::from_str(text).deserialize_map(self).unwrap_or(Value::Other)
+            }
+            [b'{' | b'[', ..] => Value::Other,
+            b"true" => Value::Bool(true),
+            b"false" => Value::Bool(false),
+            b"null" => Value::Null,
+            _ => match text.parse() {
+                Ok(number) => Value::Uint(number),
+                Err(_) => text.parse().map_or(Value::Other, whole),
+            },
+        }
+    }
+}
+
+/// The whole number from 0 up to 2^53 that a float is. Beyond, a float stands for several.
+fn whole(number: f64) -> Value<'static> {
+    const MAX: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+    match number {
+        0.0..=MAX if number.fract() == 0.0 => Value::Uint(number as u64),
+        _ => Value::Other,
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for AnyValue {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        if deserializer.is_human_readable() {
+            <&RawValue>::deserialize(deserializer).map(|raw| self.read_json(raw.get()))
+        } else {
+            deserializer.deserialize_any(self)
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Uint(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value<'de>, E> {
+        Ok(u64::try_from(value).map_or(Value::Other, Value::Uint))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Value<'de>, E> {
+        Ok(whole(number))
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Str(Cow::Borrowed(text)))
+    }
+
+    /// Text that is not UTF-8; a bin comes here too, and is no text either.
+    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Value<'de>, E> {
+        Ok(Value::BadStr)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        Deserialize::deserialize(deserializer)
+    }
+
+    /// A MessagePack extension: read to its end, or its bytes would be taken for what follows.
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, extension: D) -> Result<Value<'de>, D::Error> {
+        IgnoredAny::deserialize(extension).map(|_| Value::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+        if self.within_map {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(Value::Other);
+        }
+        let within = Self::WITHIN_MAP;
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key_seed(within)? {
+            if entries.len() == MAP_ENTRIES_MAX {
+                map.next_value::<IgnoredAny>()?;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(Value::Other);
+            }
+            entries.push((key, map.next_value_seed(within)?));
+        }
+        Ok(Value::Map(entries))
+    }
+}
