@@ -1,8 +1,14 @@
 //! A topic: its ring, its position, and which workers have subscribers of it.
 //! [hot; life of a publication: steps 2 to 4]
 
+mod accounts;
+mod agenda;
 pub mod duplicates;
+pub mod figures;
+pub(crate) mod index;
+mod ledger;
 pub mod publication;
+mod recency;
 pub mod ring;
 pub mod table;
 
@@ -17,6 +23,7 @@ use crate::clock::{Uptime, unix_ms};
 use crate::namespaces::Namespace;
 use crate::worker::handle::{WorkerHandle, Workers};
 use duplicates::Duplicates;
+use ledger::Ledger;
 use publication::{Publication, Unpositioned};
 use ring::{Lagged, Ring};
 
@@ -39,8 +46,8 @@ pub struct Topic {
     interests: Box<[Interest]>,
     /// When it was last used, as an [`Uptime`] in milliseconds: what the budget evicts by.
     used_at: AtomicU64,
-    /// Whether eviction knows of it.
-    in_recency: AtomicBool,
+    /// What the table keeps of it.
+    pub(crate) ledger: Ledger,
     /// Whether it keeps anything that could be evicted.
     keeps: AtomicBool,
     /// Publications appended of which the workers have yet to be told.
@@ -67,6 +74,8 @@ struct State {
     duplicates_charge: Charge,
     /// When something was last published.
     published_at: Uptime,
+    /// Publications and bytes that the namespace's figures count of it.
+    counted: (usize, usize),
     /// The table has dropped the topic: whoever still holds it must look it up anew.
     is_retired: bool,
 }
@@ -97,6 +106,7 @@ impl Topic {
     pub(crate) fn new(
         name: TopicName,
         namespace: Arc<Namespace>,
+        epoch: Epoch,
         workers: usize,
         budget: &Arc<Budget>,
     ) -> Arc<Self> {
@@ -106,16 +116,17 @@ impl Topic {
             namespace,
             interests: (0..workers).map(|_| Interest::default()).collect(),
             used_at: AtomicU64::new(now.as_ms()),
-            in_recency: AtomicBool::new(false),
+            ledger: Ledger::default(),
             keeps: AtomicBool::new(false),
             unwoken: AtomicU32::new(0),
             budget: Arc::clone(budget),
             state: Mutex::new(State {
-                epoch: Epoch::from_number(rand::random()),
+                epoch,
                 ring: Ring::default(),
                 duplicates: Duplicates::default(),
                 duplicates_charge: budget.charge(0),
                 published_at: now,
+                counted: (0, 0),
                 is_retired: false,
             }),
         })
@@ -156,12 +167,12 @@ impl Topic {
                 state.remember(id, offset, now, retention.duplicate_count);
             }
             self.unwoken.fetch_add(1, Ordering::SeqCst);
-            self.keeps.store(true, Ordering::SeqCst);
             evicted = state.append(
                 Publication::new(self.name.clone(), offset, unix_ms(), content, &self.budget),
                 now,
                 self,
             );
+            self.note_kept(&mut state);
             Accepted { position: Position { epoch: state.epoch, offset }, is_duplicate: false }
         };
         drop(evicted);
@@ -224,9 +235,10 @@ impl Topic {
 
     /// Ends a subscription of that worker.
     pub(crate) fn unsubscribe(&self, worker: usize) {
+        // First, so that whoever sees nobody subscribe sees until when somebody did.
+        self.used_at.store(Uptime::now().as_ms(), Ordering::Relaxed);
         let before = self.interests[worker].subscriptions.fetch_sub(1, Ordering::AcqRel);
         debug_assert!(before > 0, "every subscription ends once");
-        self.used_at.store(Uptime::now().as_ms(), Ordering::Relaxed);
     }
 
     /// How many subscriptions it has, over all workers.
@@ -334,32 +346,51 @@ impl Topic {
         state.ring.oldest_within(retention.history_count, retention.history_bytes)
     }
 
-    /// Forgets what has outlived its time; called now and then. Says whether the topic itself has. Where
-    /// it is crowded, a topic to which nothing was ever published goes soon.
-    pub(crate) fn expire(&self, now: Uptime, is_crowded: bool) -> bool {
+    /// Forgets what has outlived its time, and says whether the topic itself has. A topic to which nothing was ever
+    /// published goes soon: made anew it has the same position.
+    pub(crate) fn expire(&self, now: Uptime) -> bool {
         let retention = &self.namespace.retention;
-        let is_idle = self.subscriptions() == 0;
         let mut evicted = Vec::new();
         let mut state = self.lock();
-        let is_undelivered = self.is_undelivered();
-        if now.since(state.published_at) >= LIVE && !is_undelivered {
+        if state.is_retired {
+            return true;
+        }
+        if now.since(state.published_at) >= LIVE && !self.is_undelivered() {
             let oldest = self.oldest_kept(&state);
             while state.ring.oldest() < oldest {
                 evicted.extend(state.ring.pop_oldest());
             }
         }
         state.expire_duplicates(now, retention.duplicate_window);
-        let unused = now.since(self.used_at().max(state.published_at));
-        let outlived = is_idle
-            && state.ring.is_empty()
-            && state.duplicates.is_empty()
-            && (unused >= retention.position_ttl
-                || (is_crowded && state.ring.head() == Offset::ZERO && unused >= LIVE));
-        if outlived && self.subscriptions() == 0 {
-            state.is_retired = true;
+        self.note_kept(&mut state);
+        if self.keeps() {
+            return false;
         }
-        self.note_kept(&state);
-        outlived && state.is_retired
+        // Whoever subscribes now finds it retired, or is seen: both happens under the lock.
+        if self.subscriptions() > 0 {
+            self.ledger.set_due(None);
+            return false;
+        }
+        let is_new = state.ring.head() == Offset::ZERO;
+        let unused_until =
+            self.used_at().max(state.published_at).plus(if is_new { LIVE } else { retention.position_ttl });
+        self.ledger.set_due(Some(unused_until));
+        state.is_retired = unused_until <= now;
+        state.is_retired
+    }
+
+    /// When something of what is kept can next outlive its time.
+    fn next_due(&self, state: &State) -> Option<Uptime> {
+        let retention = &self.namespace.retention;
+        let (count, bytes) = (state.ring.len(), state.ring.bytes());
+        let kept = (count > 0).then(|| {
+            let is_all_history =
+                count <= retention.history_count && (bytes <= retention.history_bytes || count == 1);
+            let time = if is_all_history { retention.history_ttl.max(LIVE) } else { LIVE };
+            state.published_at.plus(time)
+        });
+        let ids = state.duplicates.oldest().map(|added| added.plus(retention.duplicate_window));
+        kept.into_iter().chain(ids).min()
     }
 
     /// Evicts the oldest half of what is kept, unless some worker has yet to deliver it; where there is
@@ -374,13 +405,13 @@ impl Topic {
             let before = state.duplicates.len();
             state.duplicates.forget(before.div_ceil(2));
             state.recharge(before);
-            self.note_kept(&state);
+            self.note_kept(&mut state);
             return before > 0;
         }
         for _ in 0..state.ring.len().div_ceil(2) {
             evicted.extend(state.ring.pop_oldest());
         }
-        self.note_kept(&state);
+        self.note_kept(&mut state);
         drop(state);
         !evicted.is_empty()
     }
@@ -395,34 +426,33 @@ impl Topic {
             })
     }
 
-    /// Says whether the topic is yet to be counted among those that keep something, and counts it.
-    pub(crate) fn enter_recency(&self) -> bool {
-        !self.in_recency.load(Ordering::SeqCst) && !self.in_recency.swap(true, Ordering::SeqCst)
+    /// Whether it keeps anything that could be evicted.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keeps.load(Ordering::SeqCst)
     }
 
-    /// Says whether the topic still belongs among those that keep something; no longer counts it if not.
-    pub(crate) fn stays_in_recency(&self) -> bool {
-        if self.keeps.load(Ordering::SeqCst) {
-            return true;
+    /// Notes what is kept now, for the figures, eviction and the deadlines. Called under the lock after whatever
+    /// changed it.
+    fn note_kept(&self, state: &mut State) {
+        let keeps = !state.ring.is_empty() || !state.duplicates.is_empty();
+        // Written under the lock alone.
+        if keeps != self.keeps.load(Ordering::Relaxed) {
+            self.keeps.store(keeps, Ordering::SeqCst);
         }
-        self.in_recency.store(false, Ordering::SeqCst);
-        // Something may have been appended just before: either that publisher counts it anew, or we do.
-        self.keeps.load(Ordering::SeqCst) && !self.in_recency.swap(true, Ordering::SeqCst)
-    }
-
-    fn note_kept(&self, state: &State) {
-        self.keeps.store(!state.ring.is_empty() || !state.duplicates.is_empty(), Ordering::SeqCst);
+        let (before, now) = (state.counted, (state.ring.len(), state.ring.bytes()));
+        if now != before {
+            state.counted = now;
+            let change = |before, now| now as i64 - before as i64;
+            let who = std::ptr::from_ref(self).addr() >> 7;
+            let figures = &self.namespace.figures;
+            figures.kept_changed(who, change(before.0, now.0), change(before.1, now.1));
+        }
+        self.ledger.set_due(self.next_due(state));
     }
 
     /// When it was last used.
     pub(crate) fn used_at(&self) -> Uptime {
         Uptime::from_ms(self.used_at.load(Ordering::Relaxed))
-    }
-
-    /// How many publications are kept, and their bytes.
-    pub fn kept(&self) -> (usize, usize) {
-        let state = self.lock();
-        (state.ring.len(), state.ring.bytes())
     }
 }
 

@@ -57,10 +57,11 @@ impl Connection {
             let message = format!("a connection may have at most {limit} subscriptions");
             return Err(denied(ErrorCode::LimitExceeded, message));
         }
+        let user = self.state.borrow().session.user().cloned();
         let (topic, head) = worker
             .hub
-            .subscribe(name, worker.index)
-            .map_err(|e| denied(ErrorCode::LimitExceeded, e.to_string()))?;
+            .subscribe(name, worker.index, user.as_ref())
+            .map_err(|no_room| denied(no_room.code(), no_room.to_string()))?;
         worker.add_subscription(&topic);
         let (next, recovery) = self.begin_at(&topic, head, start);
         let replayed = self.count_replayed(&topic, next, head, echo);

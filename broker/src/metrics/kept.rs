@@ -1,0 +1,47 @@
+//! Reads what the namespaces' topics keep when somebody scrapes.
+
+use std::sync::Arc;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGaugeVec, Opts};
+
+use crate::namespaces::Namespace;
+use crate::topic::figures::Figures;
+
+/// A gauge: its name, its help, and the figure that it shows.
+type Gauge = (&'static str, &'static str, fn(&Figures) -> i64);
+
+const GAUGES: [Gauge; 3] = [
+    ("fanfare_topics", "Topics known.", Figures::topics),
+    ("fanfare_history_messages", "Publications kept.", Figures::publications),
+    ("fanfare_history_bytes", "Bytes of publications kept, before encoding.", Figures::bytes),
+];
+
+/// Reads the figures of every namespace.
+pub(super) struct KeptCollector(Vec<Arc<Namespace>>);
+
+impl KeptCollector {
+    pub(super) fn new(namespaces: Vec<Arc<Namespace>>) -> Self {
+        Self(namespaces)
+    }
+}
+
+impl Collector for KeptCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        // Only checked for names registered twice; these are made anew for each scrape.
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let families = GAUGES.iter().flat_map(|(name, help, figure)| {
+            let gauge = IntGaugeVec::new(Opts::new(*name, *help), &["namespace"])
+                .expect("the names and the label are literals");
+            for namespace in &self.0 {
+                gauge.with_label_values(&[namespace.name.as_str()]).set(figure(&namespace.figures));
+            }
+            gauge.collect()
+        });
+        families.collect()
+    }
+}
