@@ -450,6 +450,13 @@ impl Topic {
         self.ledger.set_due(self.next_due(state));
     }
 
+    /// How many publications are kept, and their bytes.
+    #[cfg(test)]
+    fn kept(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.ring.len(), state.ring.bytes())
+    }
+
     /// When it was last used.
     pub(crate) fn used_at(&self) -> Uptime {
         Uptime::from_ms(self.used_at.load(Ordering::Relaxed))

@@ -18,26 +18,30 @@ const GAUGES: [Gauge; 3] = [
     ("fanfare_history_bytes", "Bytes of publications kept, before encoding.", Figures::bytes),
 ];
 
-/// Reads the figures of every namespace.
-pub(super) struct KeptCollector(Vec<Arc<Namespace>>);
+/// Reads the figures of every namespace into gauges, which say nothing between two scrapes.
+pub(super) struct KeptCollector {
+    namespaces: Vec<Arc<Namespace>>,
+    gauges: Vec<(IntGaugeVec, fn(&Figures) -> i64)>,
+}
 
 impl KeptCollector {
     pub(super) fn new(namespaces: Vec<Arc<Namespace>>) -> Self {
-        Self(namespaces)
+        let gauges = GAUGES.map(|(name, help, figure)| {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), &["namespace"]);
+            (gauge.expect("the names and the label are literals"), figure)
+        });
+        Self { namespaces, gauges: gauges.into() }
     }
 }
 
 impl Collector for KeptCollector {
     fn desc(&self) -> Vec<&Desc> {
-        // Only checked for names registered twice; these are made anew for each scrape.
-        Vec::new()
+        self.gauges.iter().flat_map(|(gauge, _)| gauge.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let families = GAUGES.iter().flat_map(|(name, help, figure)| {
-            let gauge = IntGaugeVec::new(Opts::new(*name, *help), &["namespace"])
-                .expect("the names and the label are literals");
-            for namespace in &self.0 {
+        let families = self.gauges.iter().flat_map(|(gauge, figure)| {
+            for namespace in &self.namespaces {
                 gauge.with_label_values(&[namespace.name.as_str()]).set(figure(&namespace.figures));
             }
             gauge.collect()

@@ -1,6 +1,7 @@
 //! Which topics lose history first when the budget is passed: those that were used longest ago.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Topic;
@@ -11,22 +12,37 @@ use crate::clock::Uptime;
 /// Topics that one call looks at. What it does is paid for already: a topic that gives something has had something
 /// published, one that stands too far in front was used since. This bounds how much of it one publication pays.
 const STEPS_MAX: usize = 256;
-/// Topics that one call passes over because nothing of theirs may go now.
-const PASSED_OVER_MAX: usize = 8;
-/// A topic passed over is left alone so long, and twice as long each further time.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
-const PAUSE_DOUBLINGS_MAX: u8 = 12;
+/// To look at a topic of which nothing may go now is paid for by nobody. So every call that evicts earns so many
+/// tries of that kind, and those that it does not need are kept for later, up to so many.
+const TRIES_EARNED: usize = 2;
+const TRIES_KEPT_MAX: usize = 256;
+/// A topic of which nothing may go is not looked at again sooner.
+const PASSED_OVER: Duration = Duration::from_millis(1);
 
 /// Topics that keep something, by when they were used. Where one stands may lag behind its use, which is mended
 /// when it comes up.
 #[derive(Debug)]
 pub(crate) struct Recency {
     topics: Agenda<Topic>,
+    /// Tries that were earned and not needed. Threads may overwrite each other's: it is a matter of proportion.
+    tries: AtomicUsize,
+}
+
+/// What one call has done.
+#[derive(Debug, Default)]
+pub(crate) struct Evicted {
+    /// Topics looked at of which nothing may go now.
+    pub(crate) passed_over: usize,
+    /// Topics looked at.
+    steps: usize,
+    /// Whether it ended because that is enough for one call.
+    pub(crate) has_more: bool,
 }
 
 impl Recency {
     pub(crate) fn new() -> Self {
-        Self { topics: Agenda::new(|topic| &topic.ledger.by_use) }
+        let tries = AtomicUsize::new(TRIES_KEPT_MAX);
+        Self { topics: Agenda::new(|topic| &topic.ledger.by_use), tries }
     }
 
     /// Counts the topic among those that eviction may choose from, if it keeps something. Called after whatever
@@ -48,35 +64,34 @@ impl Recency {
 
     /// Evicts history of the least recently used topics until the budget is kept or nothing more may go. Where
     /// even twice the budget is used, message ids go too: better a retry that is taken for new than no publication
-    /// at all. Returns whether there is more to do than one call does.
-    pub(crate) fn evict(&self, budget: &Budget) -> bool {
-        let mut passed_over = 0;
+    /// at all.
+    pub(crate) fn evict(&self, budget: &Budget) -> Evicted {
+        let mut evicted = Evicted::default();
+        let tries = self.tries.load(Ordering::Relaxed) + TRIES_EARNED;
         for _ in 0..STEPS_MAX {
-            if !budget.is_over() || passed_over == PASSED_OVER_MAX {
-                return false;
+            if !budget.is_over() || evicted.passed_over == tries {
+                break;
             }
             let now = Uptime::now();
-            let is_urgent = budget.is_exhausted();
-            // Who was passed over stands in the future. Where it is urgent, nobody's pause is respected.
-            let until = if is_urgent { Uptime::from_ms(u64::MAX) } else { now };
-            let Some((at, topic)) = self.topics.pop_until(until) else { return false };
+            let Some((at, topic)) = self.topics.pop_until(now) else { break };
             let used_at = topic.used_at();
             if used_at > at {
                 // Used since it was filed: not the least recently used after all.
                 self.topics.file(&topic, used_at);
-            } else if !topic.evict_half(is_urgent) {
-                passed_over += 1;
-                let pause = PAUSE_MIN * (1 << topic.ledger.passed_over(PAUSE_DOUBLINGS_MAX));
-                self.topics.file(&topic, now.plus(pause));
+            } else if !topic.evict_half(budget.is_exhausted()) {
+                // Others have their turn first.
+                evicted.passed_over += 1;
+                self.topics.file(&topic, now.plus(PASSED_OVER));
+            } else if topic.keeps() {
+                self.topics.file(&topic, at);
             } else {
-                topic.ledger.gave_way();
-                if topic.keeps() {
-                    self.topics.file(&topic, at);
-                } else {
-                    self.enter(&topic);
-                }
+                // Something may have been appended just now.
+                self.enter(&topic);
             }
+            evicted.steps += 1;
         }
-        true
+        evicted.has_more = evicted.steps == STEPS_MAX;
+        self.tries.store((tries - evicted.passed_over).min(TRIES_KEPT_MAX), Ordering::Relaxed);
+        evicted
     }
 }

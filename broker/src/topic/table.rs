@@ -390,7 +390,7 @@ impl TopicTable {
     /// Evicts history of the least recently used topics until the budget is kept, or as much as one call may. Costs
     /// a load while the budget is kept. Returns whether there is more to do.
     pub(crate) fn enforce_budget(&self) -> bool {
-        self.budget.is_over() && self.recency.evict(&self.budget)
+        self.budget.is_over() && self.recency.evict(&self.budget).has_more
     }
 }
 
@@ -399,3 +399,6 @@ impl Slot {
         self.hash == hash && self.topic.name.as_str() == name
     }
 }
+
+#[cfg(test)]
+mod tests;
