@@ -9,10 +9,11 @@ use prometheus::{IntGaugeVec, Opts};
 use crate::namespaces::Namespace;
 use crate::topic::figures::Figures;
 
-/// A gauge: its name, its help, and the figure that it shows.
-type Gauge = (&'static str, &'static str, fn(&Figures) -> i64);
+/// A figure of a namespace.
+type Figure = fn(&Figures) -> i64;
 
-const GAUGES: [Gauge; 3] = [
+/// The names of the gauges, what they are, and what they show.
+const GAUGES: [(&str, &str, Figure); 3] = [
     ("fanfare_topics", "Topics known.", Figures::topics),
     ("fanfare_history_messages", "Publications kept.", Figures::publications),
     ("fanfare_history_bytes", "Bytes of publications kept, before encoding.", Figures::bytes),
@@ -21,7 +22,7 @@ const GAUGES: [Gauge; 3] = [
 /// Reads the figures of every namespace into gauges, which say nothing between two scrapes.
 pub(super) struct KeptCollector {
     namespaces: Vec<Arc<Namespace>>,
-    gauges: Vec<(IntGaugeVec, fn(&Figures) -> i64)>,
+    gauges: Vec<(IntGaugeVec, Figure)>,
 }
 
 impl KeptCollector {
