@@ -7,6 +7,7 @@ use fanfare_protocol::{ErrorCode, TopicName};
 use sha2::{Digest, Sha256};
 
 use crate::config::{AccessConfig, ConfigError, GrantConfig, TokenConfig};
+use crate::topic::index::Names;
 
 /// Shortest token that a configuration may hold, in bytes.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -36,6 +37,11 @@ impl Grant {
         self.subscribe.0.is_empty() && self.publish.0.is_empty()
     }
 
+    /// The topics named so that may be subscribed to and begin with `prefix`, in order.
+    pub(crate) fn names(&self, prefix: &str) -> Vec<Names> {
+        Names::in_order(self.subscribe.0.iter().map(Pattern::to_names), prefix)
+    }
+
     /// Why whoever has this grant may not do `what`, such as "publish to this topic".
     pub(crate) fn refusal(&self, what: &str) -> (ErrorCode, String) {
         match &self.user {
@@ -54,6 +60,16 @@ enum Pattern {
     All,
     Exact(String),
     Prefix(String),
+}
+
+impl Pattern {
+    fn to_names(&self) -> Names {
+        match self {
+            Self::All => Names::Prefix(String::new()),
+            Self::Exact(name) => Names::Exact(name.clone()),
+            Self::Prefix(prefix) => Names::Prefix(prefix.clone()),
+        }
+    }
 }
 
 impl Patterns {

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use fanfare_protocol::{ClientOp, Offset, Payload, TopicName};
+use fanfare_protocol::{ClientOp, Epoch, Offset, Payload, TopicName};
 use tokio::time::Instant;
 
 use crate::access::Grant;
@@ -54,7 +54,8 @@ impl LoneTopic {
         let name = name();
         let namespace = Arc::clone(namespaces.get(name.namespace()));
         let (nobody, _) = Workers::new(0);
-        let this = Self { topic: Topic::new(name, namespace, 0, &Budget::new(usize::MAX)), nobody };
+        let (epoch, budget) = (Epoch::from_number(1), Budget::new(usize::MAX));
+        let this = Self { topic: Topic::new(name, namespace, epoch, 0, &budget), nobody };
         for _ in 0..count {
             this.publish(content(payload.clone(), None));
         }

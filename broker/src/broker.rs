@@ -1,4 +1,4 @@
-//! A running broker: listeners, workers, the sweep, and how they stop.
+//! A running broker: listeners, workers, what looks after the topics, and how they stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::engine::{Engine, MemoryEngine};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::namespaces::Namespaces;
-use crate::topic::table::{ShardFigures, TopicTable};
+use crate::topic::table::TopicTable;
 use crate::worker::Worker;
 use crate::worker::handle::{Sockets, Workers};
 use crate::{acceptor, http};
@@ -26,8 +26,8 @@ use crate::{acceptor, http};
 const FILES_RESERVED: u64 = 64;
 /// Connections on a system that does not say how many files it allows.
 const CONNECTIONS_DEFAULT: usize = 10_000;
-/// The table's shards are swept one after the other, each once in so long.
-const SWEEP_PASS: Duration = Duration::from_millis(800);
+/// How often the topic table is asked for what is due.
+const TEND: Duration = Duration::from_millis(250);
 
 /// Why a broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +100,7 @@ impl Broker {
                 tracing::error!(%error, "the admin listener failed");
             }
         });
-        this.tasks.spawn(sweep(Arc::clone(hub), this.end.clone()));
+        this.tasks.spawn(tend(Arc::clone(hub), this.end.clone()));
         Ok(this)
     }
 
@@ -190,7 +190,13 @@ fn build_hub(config: Config, access: Access, connections_max: usize) -> (Arc<Hub
     let budget = Budget::new(config.memory.retained.as_u64() as usize);
     let namespaces = Namespaces::new(&config.namespace);
     let metrics = Metrics::new(&namespaces, worker_count, &budget);
-    let table = TopicTable::new(namespaces, budget, config.limits.topics, worker_count);
+    let table = TopicTable::new(
+        namespaces,
+        budget,
+        config.limits.topics,
+        config.limits.topics_per_user,
+        worker_count,
+    );
     let engine = Engine::Memory(MemoryEngine);
     (Arc::new(Hub::new(config, access, table, workers, metrics, connections_max, engine)), sockets)
 }
@@ -223,26 +229,16 @@ fn start_worker(
     })
 }
 
-/// Sweeps the topic table, one shard at a time.
-async fn sweep(hub: Arc<Hub>, end: CancellationToken) {
-    let mut ticks = tokio::time::interval(SWEEP_PASS / TopicTable::shards() as u32);
+/// Forgets what has outlived its time in the topic table, when it is due.
+async fn tend(hub: Arc<Hub>, end: CancellationToken) {
+    let mut ticks = tokio::time::interval(TEND);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut by_shard: Vec<Vec<ShardFigures>> = vec![Vec::new(); TopicTable::shards()];
-    for shard in (0..TopicTable::shards()).cycle() {
-        tokio::select! {
-            () = end.cancelled() => return,
-            _ = ticks.tick() => {}
+    let tend = async {
+        loop {
+            ticks.tick().await;
+            hub.table.tend().await;
         }
-        by_shard[shard] = hub.table.sweep(shard);
-        if shard + 1 < TopicTable::shards() {
-            continue;
-        }
-        hub.table.tidy_recency();
-        for namespace in hub.table.namespaces().iter() {
-            let of = |shard: &Vec<ShardFigures>| shard[namespace.index];
-            let sum = |field: fn(ShardFigures) -> usize| by_shard.iter().map(|s| field(of(s))).sum();
-            let (topics, publications) = (sum(|f| f.topics), sum(|f| f.publications));
-            hub.metrics.kept(&namespace.name, topics, publications, sum(|f| f.bytes));
-        }
-    }
+    };
+    // Between two ticks an idle table costs nothing, and a tick looks at what is due alone.
+    end.run_until_cancelled(tend).await;
 }

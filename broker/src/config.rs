@@ -96,6 +96,8 @@ pub struct LimitsConfig {
     pub send_buffer: ByteSize,
     /// Topics in all.
     pub topics: usize,
+    /// Topics to which nobody has published, that one user's subscriptions made.
+    pub topics_per_user: usize,
 }
 
 impl Default for LimitsConfig {
@@ -112,6 +114,7 @@ impl Default for LimitsConfig {
             header_count: 64,
             send_buffer: ByteSize::kib(128),
             topics: 1_000_000,
+            topics_per_user: 250_000,
         }
     }
 }
@@ -250,6 +253,12 @@ impl Config {
         }
         if limits.header_count == 0 {
             return wrong("limits.header_count", "expected at least 1");
+        }
+        if limits.topics == 0 {
+            return wrong("limits.topics", "expected at least 1");
+        }
+        if limits.topics_per_user == 0 {
+            return wrong("limits.topics_per_user", "expected at least 1");
         }
         if limits.send_buffer < ByteSize::kib(8) || limits.send_buffer > ByteSize::gib(1) {
             return wrong("limits.send_buffer", "expected 8KiB to 1GiB");

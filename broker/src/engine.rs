@@ -6,7 +6,7 @@ use fanfare_protocol::{ErrorCode, TopicRef};
 
 use crate::topic::Accepted;
 use crate::topic::publication::Unpositioned;
-use crate::topic::table::{TooManyTopics, TopicTable};
+use crate::topic::table::{NoRoom, TopicTable};
 use crate::worker::handle::Workers;
 pub use memory::MemoryEngine;
 
@@ -28,7 +28,7 @@ pub enum Refusal {
     Exhausted,
     /// There are as many topics as there may be.
     #[error(transparent)]
-    TooManyTopics(#[from] TooManyTopics),
+    NoRoom(#[from] NoRoom),
 }
 
 impl Refusal {
@@ -36,7 +36,7 @@ impl Refusal {
     pub fn code(self) -> ErrorCode {
         match self {
             Self::Exhausted => ErrorCode::Unavailable,
-            Self::TooManyTopics(_) => ErrorCode::LimitExceeded,
+            Self::NoRoom(why) => why.code(),
         }
     }
 }

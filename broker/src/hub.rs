@@ -13,7 +13,7 @@ use crate::connection::ConnectionId;
 use crate::engine::{Engine, Refusal};
 use crate::metrics::{Metrics, Source};
 use crate::topic::publication::Unpositioned;
-use crate::topic::table::{TooManyTopics, TopicTable};
+use crate::topic::table::{Maker, NoRoom, TopicTable};
 use crate::topic::{Accepted, Began, Retired, Start, Topic};
 use crate::worker::handle::Workers;
 
@@ -119,18 +119,19 @@ impl Hub {
         result
     }
 
-    /// Registers a subscription of that worker, making the topic if there is none.
+    /// Registers a subscription of that worker, making the topic if there is none, on the user's account.
     ///
     /// # Errors
-    /// [`TooManyTopics`].
+    /// [`NoRoom`].
     pub(crate) fn subscribe(
         &self,
         name: &TopicRef<'_>,
         worker: usize,
+        user: Option<&Arc<str>>,
         start: Start,
-    ) -> Result<(Arc<Topic>, Began), TooManyTopics> {
+    ) -> Result<(Arc<Topic>, Began), NoRoom> {
         loop {
-            let topic = self.table.get_or_create(name)?;
+            let topic = self.table.get_or_create(name, Maker::Subscriber(user))?;
             match topic.subscribe(worker, start) {
                 Ok(began) => return Ok((topic, began)),
                 Err(Retired) => self.table.forget(&topic),

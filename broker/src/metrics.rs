@@ -5,6 +5,7 @@
 //! never as much as there are connections or topics.
 
 mod collector;
+mod kept;
 mod worker_stats;
 
 use std::sync::Arc;
@@ -63,9 +64,6 @@ pub struct Metrics {
     recoveries: IntCounterVec,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
-    topics: IntGaugeVec,
-    history_publications: IntGaugeVec,
-    history_bytes: IntGaugeVec,
     draining: IntGauge,
     /// From accepting a publication to having written it to the sockets of one worker.
     pub fanout: Histogram,
@@ -165,17 +163,6 @@ impl Metrics {
                 "From the head of an HTTP request to the head of its answer.",
                 &["route"],
             ),
-            topics: register.gauges("fanfare_topics", "Topics known.", &["namespace"]),
-            history_publications: register.gauges(
-                "fanfare_history_messages",
-                "Publications kept.",
-                &["namespace"],
-            ),
-            history_bytes: register.gauges(
-                "fanfare_history_bytes",
-                "Bytes of publications kept, before encoding.",
-                &["namespace"],
-            ),
             draining: register.add(IntGauge::new("fanfare_draining", "1 while the broker stops, else 0.")),
             fanout: register.add(Histogram::with_opts(
                 HistogramOpts::new(
@@ -189,6 +176,8 @@ impl Metrics {
         };
         let collector = collector::WorkersCollector::new(workers, names, Arc::clone(budget));
         registry.register(Box::new(collector)).expect("each name is registered once");
+        let kept = kept::KeptCollector::new(namespaces.iter().cloned().collect());
+        registry.register(Box::new(kept)).expect("each name is registered once");
         #[cfg(target_os = "linux")]
         registry
             .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
@@ -235,12 +224,6 @@ impl Metrics {
     pub(crate) fn http(&self, route: &str, method: &str, code: u16, took: Duration) {
         self.http_requests.with_label_values(&[route, method, &code.to_string()]).inc();
         self.http_duration.with_label_values(&[route]).observe(took.as_secs_f64());
-    }
-
-    pub(crate) fn kept(&self, namespace: &str, topics: usize, publications: usize, bytes: usize) {
-        self.topics.with_label_values(&[namespace]).set(topics as i64);
-        self.history_publications.with_label_values(&[namespace]).set(publications as i64);
-        self.history_bytes.with_label_values(&[namespace]).set(bytes as i64);
     }
 
     pub(crate) fn draining(&self) {

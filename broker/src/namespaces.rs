@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::{NamespaceConfig, Retention};
+use crate::topic::figures::Figures;
 
 /// One configured namespace.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Namespace {
     /// Its name: a label in metrics, so it comes from the configuration alone.
     pub name: String,
@@ -14,6 +15,14 @@ pub struct Namespace {
     pub index: usize,
     /// What its topics keep.
     pub retention: Retention,
+    /// What its topics keep now.
+    pub figures: Figures,
+}
+
+impl Namespace {
+    fn new(name: &str, index: usize, retention: Retention) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), index, retention, figures: Figures::default() })
+    }
 }
 
 /// All namespaces of the configuration.
@@ -34,10 +43,10 @@ impl Namespaces {
         for name in names.collect::<std::collections::BTreeSet<_>>() {
             let retention = config.get(name).map_or(default, |namespace| namespace.resolve(default));
             let index = by_name.len();
-            by_name.insert(name.to_owned(), Arc::new(Namespace { name: name.to_owned(), index, retention }));
+            by_name.insert(name.to_owned(), Namespace::new(name, index, retention));
         }
         let count = by_name.len() + 1;
-        let other = Arc::new(Namespace { name: "other".into(), index: count - 1, retention: default });
+        let other = Namespace::new("other", count - 1, default);
         Self { by_name, other, count }
     }
 

@@ -1,9 +1,15 @@
 //! A topic: its ring, its position, and which workers have subscribers of it.
 //! [hot; life of a publication: steps 2 to 4]
 
+mod accounts;
+mod agenda;
 pub mod duplicates;
+pub mod figures;
+pub(crate) mod index;
 mod interest;
+mod ledger;
 pub mod publication;
+mod recency;
 pub mod ring;
 pub mod table;
 
@@ -20,6 +26,7 @@ use crate::namespaces::Namespace;
 use crate::worker::handle::{WorkerHandle, Workers};
 use duplicates::Duplicates;
 use interest::Interest;
+use ledger::Ledger;
 use publication::{Publication, Unpositioned};
 use ring::{Bounds, Cursor, Lagged, Ring, Seq};
 
@@ -50,8 +57,8 @@ pub struct Topic {
     interests: SmallVec<[Interest; 4]>,
     /// When it was last used, as an [`Uptime`] in milliseconds: what the budget evicts by.
     used_at: AtomicU64,
-    /// Whether eviction knows of it.
-    in_recency: AtomicBool,
+    /// What the table keeps of it.
+    pub(crate) ledger: Ledger,
     /// Whether it keeps anything that could be evicted.
     keeps: AtomicBool,
     budget: Arc<Budget>,
@@ -68,6 +75,8 @@ struct State {
     duplicates_charge: Charge,
     /// When something was last published.
     published_at: Uptime,
+    /// Publications and bytes that the namespace's figures count of it.
+    counted: (usize, usize),
     /// The table has dropped the topic: whoever still holds it must look it up anew.
     is_retired: bool,
 }
@@ -127,6 +136,7 @@ impl Topic {
     pub(crate) fn new(
         name: TopicName,
         namespace: Arc<Namespace>,
+        epoch: Epoch,
         workers: usize,
         budget: &Arc<Budget>,
     ) -> Arc<Self> {
@@ -136,16 +146,17 @@ impl Topic {
             namespace,
             interests: (0..workers).map(|_| Interest::default()).collect(),
             used_at: AtomicU64::new(now.as_ms()),
-            in_recency: AtomicBool::new(false),
+            ledger: Ledger::default(),
             keeps: AtomicBool::new(false),
             budget: Arc::clone(budget),
             state: Mutex::new(State {
-                epoch: Epoch::from_number(rand::random()),
+                epoch,
                 ring: Ring::default(),
                 ring_charge: budget.charge(0),
                 duplicates: Duplicates::default(),
                 duplicates_charge: budget.charge(0),
                 published_at: now,
+                counted: (0, 0),
                 is_retired: false,
             }),
         })
@@ -190,8 +201,8 @@ impl Topic {
             if let Some(id) = &publication.content.message_id {
                 state.remember(id, offset, now, retention.duplicate_count);
             }
-            self.keeps.store(true, Ordering::SeqCst);
             evicted = state.append(publication, now, self);
+            self.note_kept(&mut state);
             Accepted { position: Position { epoch: state.epoch, offset }, is_duplicate: false }
         };
         drop(evicted);
@@ -255,8 +266,9 @@ impl Topic {
 
     /// Ends a subscription of that worker.
     pub(crate) fn unsubscribe(&self, worker: usize) {
-        self.interests[worker].unsubscribe();
+        // First, so that whoever sees nobody subscribe sees until when somebody did.
         self.used_at.store(Uptime::now().as_ms(), Ordering::Relaxed);
+        self.interests[worker].unsubscribe();
     }
 
     /// How many subscriptions it has, over all workers.
@@ -397,31 +409,53 @@ impl Topic {
         self.interests.iter().filter_map(Interest::unread).min().unwrap_or_else(|| head.next())
     }
 
-    /// Forgets what has outlived its time; called now and then. Says whether the topic itself has. Where
-    /// it is crowded, a topic to which nothing was ever published goes soon.
-    pub(crate) fn expire(&self, now: Uptime, is_crowded: bool) -> bool {
+    /// Forgets what has outlived its time, and says whether the topic itself has. A topic to which nothing was ever
+    /// published goes soon: made anew it has the same position.
+    pub(crate) fn expire(&self, now: Uptime) -> bool {
         let retention = &self.namespace.retention;
-        let is_idle = self.subscriptions() == 0;
         let mut state = self.lock();
+        if state.is_retired {
+            return true;
+        }
         self.end_history_in_time(&mut state, now);
         let head = state.ring.head();
         let evicted = state.ring.trim(now, &self.bounds(), EVICTED_MAX, || self.unread(head));
         state.recharge_ring();
         state.expire_duplicates(now, retention.duplicate_window);
-        let unused = now.since(self.used_at().max(state.published_at));
-        let outlived = is_idle
-            && state.ring.is_empty()
-            && state.duplicates.is_empty()
-            && (unused >= retention.position_ttl
-                || (is_crowded && state.ring.head() == Seq::ZERO && unused >= LIVE));
-        if outlived && self.subscriptions() == 0 {
-            state.is_retired = true;
-        }
-        self.note_kept(&state);
-        let is_retired = outlived && state.is_retired;
+        self.note_kept(&mut state);
+        let is_retired = self.retire_in_time(&mut state, now);
         drop(state);
+        // What has left the ring is freed after the lock is released.
         drop(evicted);
         is_retired
+    }
+
+    /// Retires the topic if it keeps nothing and nobody has used it for so long.
+    fn retire_in_time(&self, state: &mut State, now: Uptime) -> bool {
+        // Whoever subscribes now finds it retired, or is seen: both happens under the lock.
+        if self.keeps() || self.subscriptions() > 0 {
+            if !self.keeps() {
+                self.ledger.set_due(None);
+            }
+            return false;
+        }
+        let is_new = state.ring.head() == Seq::ZERO;
+        let idle_max = if is_new { LIVE } else { self.namespace.retention.position_ttl };
+        let unused_until = self.used_at().max(state.published_at).plus(idle_max);
+        self.ledger.set_due(Some(unused_until));
+        state.is_retired = unused_until <= now;
+        state.is_retired
+    }
+
+    /// When something of what is kept can next outlive its time.
+    fn next_due(&self, state: &State) -> Option<Uptime> {
+        let retention = &self.namespace.retention;
+        let kept = (!state.ring.is_empty()).then(|| match state.ring.extra_since() {
+            Some(appended) => appended.plus(LIVE),
+            None => state.published_at.plus(retention.history_ttl.max(LIVE)),
+        });
+        let ids = state.duplicates.oldest().map(|added| added.plus(retention.duplicate_window));
+        kept.into_iter().chain(ids).min()
     }
 
     /// Evicts the oldest of what is kept, a slice of it, unless some worker has yet to read it; where there is
@@ -432,7 +466,7 @@ impl Topic {
             let before = state.duplicates.len();
             state.duplicates.forget(before.div_ceil(2));
             state.recharge(before);
-            self.note_kept(&state);
+            self.note_kept(&mut state);
             return before > 0;
         }
         if self.is_awaited() && !urgent {
@@ -444,39 +478,61 @@ impl Topic {
         let most = state.ring.len().div_ceil(2).min(read).min(EVICTED_MAX);
         let evicted = state.ring.evict(most);
         state.recharge_ring();
-        self.note_kept(&state);
+        self.note_kept(&mut state);
         drop(state);
         !evicted.is_empty()
     }
 
-    /// Says whether the topic is yet to be counted among those that keep something, and counts it.
-    pub(crate) fn enter_recency(&self) -> bool {
-        !self.in_recency.load(Ordering::SeqCst) && !self.in_recency.swap(true, Ordering::SeqCst)
-    }
-
-    /// Says whether the topic still belongs among those that keep something; no longer counts it if not.
-    pub(crate) fn stays_in_recency(&self) -> bool {
-        if self.keeps.load(Ordering::SeqCst) {
-            return true;
+    /// Drops what is kept for live readers alone, unless somebody wants it: a topic whose publishers pass the budget
+    /// gives this before any history goes.
+    pub(crate) fn evict_extras(&self) {
+        if self.is_awaited() {
+            return;
         }
-        self.in_recency.store(false, Ordering::SeqCst);
-        // Something may have been appended just before: either that publisher counts it anew, or we do.
-        self.keeps.load(Ordering::SeqCst) && !self.in_recency.swap(true, Ordering::SeqCst)
+        let mut state = self.lock();
+        let bounds = Bounds { live_count: 0, live_bytes: 0, ..self.bounds() };
+        let head = state.ring.head();
+        let evicted = state.ring.trim(Uptime::now(), &bounds, EVICTED_MAX, || self.unread(head));
+        state.recharge_ring();
+        self.note_kept(&mut state);
+        drop(state);
+        drop(evicted);
     }
 
-    fn note_kept(&self, state: &State) {
-        self.keeps.store(!state.ring.is_empty() || !state.duplicates.is_empty(), Ordering::SeqCst);
+    /// Whether it keeps anything that could be evicted.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keeps.load(Ordering::SeqCst)
+    }
+
+    /// Notes what is kept now, for the figures, eviction and the deadlines. Called under the lock after whatever
+    /// changed it.
+    fn note_kept(&self, state: &mut State) {
+        let keeps = !state.ring.is_empty() || !state.duplicates.is_empty();
+        // Written under the lock alone.
+        if keeps != self.keeps.load(Ordering::Relaxed) {
+            self.keeps.store(keeps, Ordering::SeqCst);
+        }
+        let (before, now) = (state.counted, (state.ring.len(), state.ring.bytes()));
+        if now != before {
+            state.counted = now;
+            let change = |before, now| now as i64 - before as i64;
+            let who = std::ptr::from_ref(self).addr() >> 7;
+            let figures = &self.namespace.figures;
+            figures.kept_changed(who, change(before.0, now.0), change(before.1, now.1));
+        }
+        self.ledger.set_due(self.next_due(state));
+    }
+
+    /// How many publications are kept, and their bytes.
+    #[cfg(test)]
+    fn kept(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.ring.len(), state.ring.bytes())
     }
 
     /// When it was last used.
     pub(crate) fn used_at(&self) -> Uptime {
         Uptime::from_ms(self.used_at.load(Ordering::Relaxed))
-    }
-
-    /// How many publications are kept, and their bytes.
-    pub fn kept(&self) -> (usize, usize) {
-        let state = self.lock();
-        (state.ring.len(), state.ring.bytes())
     }
 }
 

@@ -124,6 +124,7 @@ impl Worker {
     /// Ends a subscription that is in no group any more.
     pub(crate) fn remove_subscription(&self, topic: &Arc<Topic>) {
         topic.unsubscribe(self.index);
+        self.hub.table.unsubscribed(topic);
         self.stats.subscriptions(topic.namespace.index, -1);
         let mut topics = self.topics.borrow_mut();
         let local = topics.get_mut(&key(topic)).expect("a subscription keeps its topic here");

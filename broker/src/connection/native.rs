@@ -249,12 +249,13 @@ impl Connection {
         if self.state.borrow().outbox.len() > HISTORY_UNREAD_MAX || hub.in_flight(false).is_over() {
             return Err(denied(ErrorCode::RateLimited, "read the replies that wait before asking for more"));
         }
-        let table = &self.worker.hub.table;
-        let found =
-            table.get_or_create(&topic).map_err(|e| denied(ErrorCode::LimitExceeded, e.to_string()))?;
         let limit = limit.map_or(HISTORY_COUNT_MAX, |limit| limit.min(HISTORY_COUNT_MAX as u64) as usize);
-        let (head, publications) =
-            found.history(since, limit, HISTORY_BYTES_MAX, |p| codec.message_len_max(&p.message()));
+        let (head, publications) = match hub.table.find(topic.as_str()) {
+            Ok(found) => {
+                found.history(since, limit, HISTORY_BYTES_MAX, |p| codec.message_len_max(&p.message()))
+            }
+            Err(absent) => (absent.position, Vec::new()),
+        };
         let messages = publications.iter().map(|publication| publication.message()).collect();
         self.send(
             codec,

@@ -48,10 +48,11 @@ impl Connection {
             let message = format!("a connection may have at most {limit} subscriptions");
             return Err(denied(ErrorCode::LimitExceeded, message));
         }
+        let user = self.state.borrow().session.user().cloned();
         let (topic, began) = worker
             .hub
-            .subscribe(name, worker.index, start)
-            .map_err(|e| denied(ErrorCode::LimitExceeded, e.to_string()))?;
+            .subscribe(name, worker.index, user.as_ref(), start)
+            .map_err(|no_room| denied(no_room.code(), no_room.to_string()))?;
         worker.add_subscription(&topic);
         let topic::Began { head, from, resume } = began;
         let recovery = resume.map(|resume| self.note_recovery(&topic, resume));

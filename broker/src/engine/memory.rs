@@ -4,7 +4,7 @@ use fanfare_protocol::TopicRef;
 
 use super::Refusal;
 use crate::topic::publication::Unpositioned;
-use crate::topic::table::TopicTable;
+use crate::topic::table::{Maker, TopicTable};
 use crate::topic::{Accepted, Retired};
 use crate::worker::handle::Workers;
 
@@ -27,13 +27,15 @@ impl MemoryEngine {
             }
         }
         loop {
-            let topic = table.get_or_create(name)?;
+            let topic = table.get_or_create(name, Maker::Publisher)?;
             match topic.assign_and_append(content) {
                 Ok(accepted) => {
                     if !accepted.is_duplicate {
                         topic.wake(workers);
-                        table.note_retained(&topic);
-                        table.enforce_budget();
+                        if table.budget().is_over() {
+                            topic.evict_extras();
+                        }
+                        table.published(&topic);
                     }
                     return Ok(accepted);
                 }

@@ -36,6 +36,8 @@ const BATCH_TURN: usize = 64;
 /// Topics of one page of a listing.
 const TOPICS_PAGE_MAX: usize = 1000;
 const TOPICS_PAGE_DEFAULT: usize = 100;
+/// Topics of a page after which the worker's other connections have their turn.
+const TOPICS_TURN: usize = 256;
 
 fn problem(code: ErrorCode, detail: impl ToString) -> Problem {
     Problem::of(code, detail.to_string())
@@ -300,10 +302,13 @@ pub(super) async fn history(
         }
         _ => return Err(problem(ErrorCode::BadRequest, "since_epoch and since_offset go together")),
     };
-    let found = hub.table.get_or_create(&topic).map_err(|e| problem(ErrorCode::LimitExceeded, e))?;
     let limit = query.limit.unwrap_or(HISTORY_COUNT_MAX).min(HISTORY_COUNT_MAX);
-    let (head, publications) =
-        found.history(since, limit, HISTORY_BYTES_MAX, |p| Codec::Json.message_len_max(&p.message()));
+    let (head, publications) = match hub.table.find(topic.as_str()) {
+        Ok(found) => {
+            found.history(since, limit, HISTORY_BYTES_MAX, |p| Codec::Json.message_len_max(&p.message()))
+        }
+        Err(absent) => (absent.position, Vec::new()),
+    };
     let frame = ServerFrame::History {
         id: None,
         topic,
@@ -325,8 +330,11 @@ pub(super) async fn topic(
 ) -> Result<Response, Problem> {
     let topic = TopicRef::from(&topic);
     may_subscribe(&hub, &headers, topic.as_str())?;
-    let found = hub.table.get_or_create(&topic).map_err(|e| problem(ErrorCode::LimitExceeded, e))?;
-    Ok(Json(describe(&found)).into_response())
+    let (position, subscribers) = match hub.table.find(topic.as_str()) {
+        Ok(found) => (found.position(), found.subscriptions()),
+        Err(absent) => (absent.position, 0),
+    };
+    Ok(Json(TopicBody::new(topic.as_str(), position, subscribers)).into_response())
 }
 
 /// Where a topic stands.
@@ -338,13 +346,10 @@ struct TopicBody {
     subscribers: usize,
 }
 
-fn describe(topic: &crate::topic::Topic) -> TopicBody {
-    let Position { epoch, offset } = topic.position();
-    TopicBody {
-        topic: topic.name.to_string(),
-        epoch: epoch.to_string(),
-        offset: offset.get(),
-        subscribers: topic.subscriptions(),
+impl TopicBody {
+    fn new(topic: &str, position: Position, subscribers: usize) -> Self {
+        let Position { epoch, offset } = position;
+        Self { topic: topic.to_owned(), epoch: epoch.to_string(), offset: offset.get(), subscribers }
     }
 }
 
@@ -374,10 +379,14 @@ pub(super) async fn list_topics(
     let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
     let grant = grant(&hub, &headers)?;
     let limit = query.limit.unwrap_or(TOPICS_PAGE_DEFAULT).clamp(1, TOPICS_PAGE_MAX);
-    // What may not be subscribed to is not told of either.
-    let is_visible = |topic: &str| grant.may_subscribe(topic);
-    let page = hub.table.list(&query.prefix, query.cursor.as_deref(), limit, is_visible).await;
-    let cursor = page.last().filter(|_| page.len() == limit).map(|topic| topic.name.to_string());
-    let topics = page.iter().map(|topic| describe(topic)).collect();
+    // What may not be subscribed to is not told of either, nor looked for.
+    let page = hub.table.list(&grant.names(&query.prefix), query.cursor.as_deref(), limit).await;
+    let mut topics = Vec::with_capacity(page.topics.len());
+    for some in page.topics.chunks(TOPICS_TURN) {
+        let described = some.iter().map(|t| TopicBody::new(t.name.as_str(), t.position(), t.subscriptions()));
+        topics.extend(described);
+        tokio::task::yield_now().await;
+    }
+    let cursor = page.cursor.map(|name| name.to_string());
     Ok(Json(TopicsBody { topics, cursor }).into_response())
 }

@@ -69,6 +69,11 @@ impl Duplicates {
         }
     }
 
+    /// When the oldest id was added, if any is remembered.
+    pub fn oldest(&self) -> Option<Uptime> {
+        self.order.front().map(|(_, added)| *added)
+    }
+
     /// How many ids are remembered.
     pub fn len(&self) -> usize {
         self.order.len()

@@ -1,101 +1,268 @@
-//! The topic table: shards of topics by name.
+//! The topic table: topics by name, in shards, and what is to be done with them when.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
-use fanfare_protocol::{TopicName, TopicRef};
+use fanfare_protocol::{Epoch, ErrorCode, Offset, Position, TopicName, TopicRef};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
-use super::Topic;
+use super::accounts::Accounts;
+use super::agenda::Agenda;
+use super::index::{Index, Names};
+use super::recency::Recency;
+use super::{LIVE, Topic};
 use crate::budget::Budget;
 use crate::clock::Uptime;
 use crate::namespaces::Namespaces;
 
-/// Shards of the table. Each is swept on its own, so a sweep never holds more than a slice.
-const SHARDS: usize = 16;
-/// Topics that one eviction passes over because a worker has yet to deliver what they keep.
-const EVICTION_TRIES: usize = 64;
+/// Shards of the table: so many that threads seldom meet, and that a shard which grows is soon done with it.
+const SHARDS: usize = 256;
+/// Counters of a shard that tell the epochs of topics forgotten and made anew from the ones before. The more there
+/// are, the less often a topic that is forgotten takes the epoch of another with it to which nothing was published.
+const GENERATIONS: usize = 256;
+/// Shards of the deadlines.
+const DEADLINES: usize = 16;
+/// Topics that are looked at because they are due before others have their turn.
+const DUE_SLICE: usize = 128;
+/// A topic that was due is not looked at again sooner: what could not go then is still on its way to somebody.
+const DUE_AGAIN_MIN: Duration = Duration::from_secs(1);
+/// Names of a listing after which others have their turn.
+const LIST_SLICE: usize = 64;
 
 /// All topics, by name.
 #[derive(Debug)]
 pub struct TopicTable {
     shards: Box<[Shard]>,
+    /// Hashes names for the table. Nothing that is made with its keys is ever told.
     hasher: RandomState,
+    /// Makes epochs.
+    epochs: RandomState,
+    /// The names in order. Invariant: holds the names of exactly the topics in `shards`, as it is changed under
+    /// their locks.
+    index: Index,
     namespaces: Namespaces,
     budget: Arc<Budget>,
     /// How many topics there may be.
     limit: usize,
     count: AtomicUsize,
     workers: usize,
-    /// Topics that keep something, least recently used first; an entry may lag behind its topic's use,
-    /// which is mended when it comes up. Holds a topic at most once.
-    recency: Mutex<BinaryHeap<Reverse<Used>>>,
+    accounts: Arc<Accounts>,
+    /// Topics by when something of them can outlive its time.
+    deadlines: [Agenda<Topic>; DEADLINES],
+    recency: Recency,
 }
 
-type Shard = DashMap<TopicName, Arc<Topic>>;
+/// Hashed once, a name leads to its place by the hash alone; only there it is compared.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard(RwLock<Topics>);
 
-/// There are as many topics as there may be.
+#[derive(Debug)]
+struct Topics {
+    by_name: HashTable<Slot>,
+    generations: [u32; GENERATIONS],
+}
+
+/// A topic with its name's hash, so that a table which grows does not have to look at every topic.
+#[derive(Debug)]
+struct Slot {
+    hash: u64,
+    topic: Arc<Topic>,
+}
+
+/// No topic of that name is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absent {
+    /// Where the topic will stand if it is the next one made: nothing was published to it.
+    pub position: Position,
+}
+
+/// Why a topic is not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the broker has as many topics as it may")]
-pub struct TooManyTopics;
+pub enum NoRoom {
+    /// There are as many topics as there may be.
+    #[error("the broker has as many topics as it may; try again a little later")]
+    Table,
+    /// The user's subscriptions hold as many topics as they may.
+    #[error("your subscriptions hold as many topics as they may to which nobody has published")]
+    User,
+}
+
+impl NoRoom {
+    /// The error code that says so.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::Table => ErrorCode::Unavailable,
+            Self::User => ErrorCode::LimitExceeded,
+        }
+    }
+}
+
+/// For whom a topic is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Maker<'a> {
+    Publisher,
+    /// Somebody who subscribes, by name if they have one.
+    Subscriber(Option<&'a Arc<str>>),
+}
+
+/// A page of a listing.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) topics: Vec<Arc<Topic>>,
+    /// The last name of the page, where there may be more behind it.
+    pub(crate) cursor: Option<TopicName>,
+}
+
+impl Shard {
+    fn read(&self) -> RwLockReadGuard<'_, Topics> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Topics> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Topics {
+    fn generation(&mut self, hash: u64) -> &mut u32 {
+        &mut self.generations[generation_of(hash)]
+    }
+}
+
+// The table in a shard takes the lowest and the highest bits, the index its own.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
+}
+
+fn generation_of(hash: u64) -> usize {
+    (hash >> 40) as usize % GENERATIONS
+}
+
+fn index_hash(hash: u64) -> u64 {
+    hash >> 48
+}
 
 impl TopicTable {
-    pub(crate) fn new(namespaces: Namespaces, budget: Arc<Budget>, limit: usize, workers: usize) -> Self {
+    pub(crate) fn new(
+        namespaces: Namespaces,
+        budget: Arc<Budget>,
+        limit: usize,
+        limit_per_user: usize,
+        workers: usize,
+    ) -> Self {
+        let shard =
+            || Shard(RwLock::new(Topics { by_name: HashTable::new(), generations: [0; GENERATIONS] }));
         Self {
-            shards: (0..SHARDS).map(|_| DashMap::with_shard_amount(2)).collect(),
+            shards: (0..SHARDS).map(|_| shard()).collect(),
             hasher: RandomState::new(),
+            epochs: RandomState::new(),
+            index: Index::default(),
             namespaces,
             budget,
             limit,
             count: AtomicUsize::new(0),
             workers,
-            recency: Mutex::default(),
+            // A quarter is left to those who publish.
+            accounts: Accounts::new(limit_per_user, limit - limit / 4),
+            deadlines: std::array::from_fn(|_| Agenda::new(|topic: &Topic| &topic.ledger.deadline)),
+            recency: Recency::new(),
         }
     }
 
-    fn shard(&self, name: &str) -> &Shard {
-        &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
+    fn shard(&self, hash: u64) -> &Shard {
+        &self.shards[shard_of(hash)]
     }
 
-    /// The topic of that name, if there is one.
-    pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
-        // The guard ends with this line: it is never held over a second look-up.
-        self.shard(name).get(name).map(|topic| Arc::clone(&topic))
+    fn epoch(&self, name: &str, generation: u32) -> Epoch {
+        Epoch::from_number(self.epochs.hash_one((name, generation)))
+    }
+
+    /// The topic of that name.
+    ///
+    /// # Errors
+    /// [`Absent`] where there is none; it is not made.
+    pub fn find(&self, name: &str) -> Result<Arc<Topic>, Absent> {
+        self.find_hashed(self.hasher.hash_one(name), name).map_err(|generation| Absent {
+            position: Position { epoch: self.epoch(name, generation), offset: Offset::ZERO },
+        })
+    }
+
+    fn find_hashed(&self, hash: u64, name: &str) -> Result<Arc<Topic>, u32> {
+        let topics = self.shard(hash).read();
+        match topics.by_name.find(hash, |slot| slot.is(hash, name)) {
+            Some(slot) => Ok(Arc::clone(&slot.topic)),
+            None => Err(topics.generations[generation_of(hash)]),
+        }
     }
 
     /// The topic of that name, made if there is none.
     ///
     /// # Errors
-    /// [`TooManyTopics`].
-    pub fn get_or_create(&self, name: &TopicRef<'_>) -> Result<Arc<Topic>, TooManyTopics> {
-        if let Some(topic) = self.get(name.as_str()) {
+    /// [`NoRoom`].
+    pub(crate) fn get_or_create(&self, name: &TopicRef<'_>, maker: Maker<'_>) -> Result<Arc<Topic>, NoRoom> {
+        let hash = self.hasher.hash_one(name.as_str());
+        if let Ok(topic) = self.find_hashed(hash, name.as_str()) {
             return Ok(topic);
         }
         if self.count.load(Ordering::Relaxed) >= self.limit {
-            return Err(TooManyTopics);
+            return Err(NoRoom::Table);
         }
+        let entry = match maker {
+            Maker::Publisher => None,
+            Maker::Subscriber(user) => Some(self.accounts.enter(user)?),
+        };
         let namespace = Arc::clone(self.namespaces.get(name.namespace()));
-        let topic = Topic::new(name.to_name(), namespace, self.workers, &self.budget);
-        match self.shard(name.as_str()).entry(topic.name.clone()) {
-            Entry::Occupied(there) => Ok(Arc::clone(there.get())),
-            Entry::Vacant(place) => {
-                self.count.fetch_add(1, Ordering::Relaxed);
-                Ok(Arc::clone(&place.insert(topic)))
-            }
+        let name = name.to_name();
+        let mut topics = self.shard(hash).write();
+        // Under the lock, or it could be the epoch of one that was made and forgotten meanwhile.
+        let epoch = self.epoch(name.as_str(), *topics.generation(hash));
+        let is_it = |slot: &Slot| slot.is(hash, name.as_str());
+        let place = match topics.by_name.entry(hash, is_it, |slot| slot.hash) {
+            Entry::Occupied(there) => return Ok(Arc::clone(&there.get().topic)),
+            Entry::Vacant(place) => place,
+        };
+        let topic = Topic::new(name.clone(), namespace, epoch, self.workers, &self.budget);
+        if let Some(entry) = entry {
+            topic.ledger.account.open(entry);
         }
+        place.insert(Slot { hash, topic: Arc::clone(&topic) });
+        self.index.insert(index_hash(hash), name);
+        drop(topics);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        topic.namespace.figures.topics_changed(1);
+        // Whatever becomes of it, it is looked at once.
+        self.file_by(&topic, Uptime::now().plus(LIVE));
+        Ok(topic)
     }
 
     /// Takes a retired topic out, so that the next look-up makes it anew.
     pub(crate) fn forget(&self, topic: &Arc<Topic>) {
-        let removed =
-            self.shard(topic.name.as_str()).remove_if(topic.name.as_str(), |_, t| Arc::ptr_eq(t, topic));
-        if removed.is_some() {
-            self.count.fetch_sub(1, Ordering::Relaxed);
+        let hash = self.hasher.hash_one(topic.name.as_str());
+        let was_used = topic.position().offset > Offset::ZERO;
+        let mut topics = self.shard(hash).write();
+        let Ok(there) = topics.by_name.find_entry(hash, |slot| Arc::ptr_eq(&slot.topic, topic)) else {
+            return;
+        };
+        there.remove();
+        if was_used {
+            // Its positions are never given again.
+            let generation = topics.generation(hash);
+            *generation = generation.wrapping_add(1);
         }
+        let Topics { by_name, .. } = &mut *topics;
+        if by_name.len() * 8 < by_name.capacity() {
+            by_name.shrink_to(by_name.len() * 2, |slot| slot.hash);
+        }
+        self.index.remove(index_hash(hash), &topic.name);
+        drop(topics);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        topic.namespace.figures.topics_changed(-1);
+        topic.ledger.account.close();
+        self.recency.leave(topic);
     }
 
     /// How many topics there are.
@@ -118,135 +285,120 @@ impl TopicTable {
         &self.budget
     }
 
-    /// The topics whose names come after `after`, begin with `prefix` and are visible, in order, at most
-    /// `limit`. Looks at every topic, and lets others have their turn after each shard.
+    /// The topics with these names, which are in order, that come after `after`: at most `limit`. It costs what it
+    /// gives, and lets others have their turn.
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
-    pub async fn list(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-        is_visible: impl Fn(&str) -> bool,
-    ) -> Vec<Arc<Topic>> {
-        // No more than a page is held at a time.
-        let mut smallest = BTreeMap::new();
-        for shard in &self.shards {
-            for entry in shard.iter() {
-                let name = entry.key().as_str();
-                if name.starts_with(prefix) && after.is_none_or(|after| name > after) && is_visible(name) {
-                    smallest.insert(entry.key().clone(), Arc::clone(entry.value()));
-                    if smallest.len() > limit {
-                        smallest.pop_last();
-                    }
+    pub(crate) async fn list(&self, names: &[Names], after: Option<&str>, limit: usize) -> Page {
+        let mut page = Page::default();
+        let mut looked_at = 0;
+        for names in names {
+            let mut scan = match names {
+                Names::Prefix(prefix) => Some(self.index.scan(prefix, after, limit - page.topics.len())),
+                Names::Exact(_) => None,
+            };
+            let mut exact = match names {
+                Names::Exact(name) if after.is_none_or(|after| name.as_str() > after) => Some(name.as_str()),
+                Names::Exact(_) | Names::Prefix(_) => None,
+            };
+            loop {
+                looked_at += 1;
+                if looked_at % LIST_SLICE == 0 {
+                    tokio::task::yield_now().await;
+                }
+                let found = match (exact.take(), scan.as_mut().and_then(Iterator::next)) {
+                    (Some(name), _) => self.find(name),
+                    (None, Some(name)) => self.find(name.as_str()),
+                    (None, None) => break,
+                };
+                // One that was forgotten meanwhile is left out.
+                page.topics.extend(found.ok());
+                if page.topics.len() >= limit {
+                    page.cursor = page.topics.last().map(|topic| topic.name.clone());
+                    return page;
                 }
             }
+        }
+        page
+    }
+
+    /// Something was published to the topic, and its subscribers were told. Costs a few loads where nothing is to
+    /// be noted and the budget is kept.
+    pub(crate) fn published(&self, topic: &Arc<Topic>) {
+        topic.ledger.account.close();
+        self.recency.enter(topic);
+        self.file_by(topic, topic.ledger.due());
+        self.enforce_budget();
+    }
+
+    /// A subscription of the topic has ended.
+    pub(crate) fn unsubscribed(&self, topic: &Arc<Topic>) {
+        if topic.subscriptions() == 0 {
+            // Whoever looks at the topic just now either sees that nobody subscribes, or is seen to have it out of
+            // the deadlines.
+            fence(Ordering::SeqCst);
+            self.file_by(topic, Uptime::now().plus(LIVE));
+        }
+    }
+
+    /// Has the topic looked at by then; nothing of a moment that never comes.
+    fn file_by(&self, topic: &Arc<Topic>, at: Uptime) {
+        if at < Uptime::from_ms(u64::MAX) {
+            // Topics are 128 bytes apart at least.
+            let shard = (Arc::as_ptr(topic).addr() >> 7) % DEADLINES;
+            self.deadlines[shard].file(topic, at);
+        }
+    }
+
+    /// Forgets what has outlived its time until now, topic by topic, and history where the budget is passed. What is
+    /// not due costs nothing, and others have their turn in between.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing is taken from the deadlines that is not done before others have their turn.
+    pub(crate) async fn tend(&self) {
+        let now = Uptime::now();
+        let mut due = Vec::new();
+        for deadlines in &self.deadlines {
+            loop {
+                deadlines.take_until(now, DUE_SLICE, &mut due);
+                if due.is_empty() {
+                    break;
+                }
+                for topic in due.drain(..) {
+                    self.visit(&topic, now);
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        while self.enforce_budget() {
             tokio::task::yield_now().await;
         }
-        smallest.into_values().collect()
     }
 
-    fn snapshot(&self, shard: &Shard) -> Vec<Arc<Topic>> {
-        shard.iter().map(|entry| Arc::clone(entry.value())).collect()
-    }
-
-    /// Sweeps one shard: what has outlived its time goes. Returns how many publications and bytes of it
-    /// are kept, by namespace, and how many topics.
-    pub(crate) fn sweep(&self, shard: usize) -> Vec<ShardFigures> {
-        let now = Uptime::now();
-        let is_crowded = self.len() > self.limit / 2;
-        let mut figures = vec![ShardFigures::default(); self.namespaces.count()];
-        for topic in self.snapshot(&self.shards[shard]) {
-            if topic.expire(now, is_crowded) {
-                self.forget(&topic);
-                continue;
-            }
-            let (publications, bytes) = topic.kept();
-            let of = &mut figures[topic.namespace.index];
-            of.topics += 1;
-            of.publications += publications;
-            of.bytes += bytes;
+    /// Forgets what the topic has outlived, and the topic itself where that has outlived its time.
+    fn visit(&self, topic: &Arc<Topic>, now: Uptime) {
+        fence(Ordering::SeqCst);
+        if topic.expire(now) {
+            self.forget(topic);
+            return;
         }
-        figures
+        self.recency.leave(topic);
+        self.file_by(topic, topic.ledger.due().max(now.plus(DUE_AGAIN_MIN)));
     }
 
-    /// How many shards there are to sweep.
-    pub(crate) const fn shards() -> usize {
-        SHARDS
-    }
-
-    /// Counts a topic that keeps something among those that eviction may choose from.
-    pub(crate) fn note_retained(&self, topic: &Arc<Topic>) {
-        if topic.enter_recency() {
-            self.recency().push(Reverse(Used { at: topic.used_at(), topic: Arc::clone(topic) }));
-        }
-    }
-
-    /// Evicts history of the least recently used topics until the budget is kept or nothing more may
-    /// go. Where even twice the budget is used, message ids go too: better a retry that is taken for new
-    /// than no publication at all. Costs nothing while the budget is kept.
-    pub(crate) fn enforce_budget(&self) {
-        let mut passed_over = Vec::new();
-        while self.budget.is_over() && passed_over.len() < EVICTION_TRIES {
-            let Some(Reverse(Used { at, topic })) = self.recency().pop() else { break };
-            let used_at = topic.used_at();
-            if used_at > at {
-                // Used since it was queued: not the least recently used after all.
-                self.recency().push(Reverse(Used { at: used_at, topic }));
-            } else if !topic.evict(self.budget.is_exhausted()) {
-                // Nothing may go of it now: others have their turn first.
-                passed_over.push(Reverse(Used { at: Uptime::now(), topic }));
-            } else if topic.stays_in_recency() {
-                self.recency().push(Reverse(Used { at, topic }));
-            }
-        }
-        if !passed_over.is_empty() {
-            self.recency().extend(passed_over);
-        }
-    }
-
-    /// Drops topics that keep nothing any more from those that eviction may choose from.
-    pub(crate) fn tidy_recency(&self) {
-        self.recency().retain(|Reverse(used)| used.topic.stays_in_recency());
-    }
-
-    fn recency(&self) -> MutexGuard<'_, BinaryHeap<Reverse<Used>>> {
-        self.recency.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Evicts history of the least recently used topics until the budget is kept, or as much as one call may. Costs
+    /// a load while the budget is kept. Returns whether there is more to do.
+    pub(crate) fn enforce_budget(&self) -> bool {
+        self.budget.is_over() && self.recency.evict(&self.budget).has_more
     }
 }
 
-/// A topic that keeps something, by when it was last known to be used.
-#[derive(Debug)]
-struct Used {
-    at: Uptime,
-    topic: Arc<Topic>,
-}
-
-impl Ord for Used {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.at.cmp(&other.at)
+impl Slot {
+    fn is(&self, hash: u64, name: &str) -> bool {
+        self.hash == hash && self.topic.name.as_str() == name
     }
 }
 
-impl PartialOrd for Used {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Used {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-
-impl Eq for Used {}
-
-/// What a shard keeps of one namespace.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ShardFigures {
-    pub(crate) topics: usize,
-    pub(crate) publications: usize,
-    pub(crate) bytes: usize,
-}
+#[cfg(test)]
+mod tests;

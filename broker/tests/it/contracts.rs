@@ -14,6 +14,7 @@ mod order;
 mod restart;
 mod resume;
 mod retry;
+mod topics;
 
 use fanfare::Config;
 use fanfare::config::NamespaceConfig;

@@ -161,23 +161,6 @@ async fn without_history_a_topic_still_delivers_and_resumes_from_its_head_alone(
 }
 
 #[tokio::test]
-async fn there_are_at_most_so_many_topics() {
-    let broker = start(|config| config.limits.topics = 10).await;
-    let mut client = Client::connect(&broker).await;
-    for n in 0..10 {
-        client.publish(&format!("t{n}"), json!(1)).await;
-    }
-    for kind_of_frame in ["subscribe", "publish", "history"] {
-        let frame = json!({"type": kind_of_frame, "id": 1, "topic": "more", "data": 1});
-        let error = client.request(frame).await;
-        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("limit_exceeded")), "{error}");
-    }
-    let response = http(broker.public_addr(), "POST", "/v1/topics/more/messages", &[], b"1").await;
-    assert_eq!((response.status, response.json()["code"].as_str()), (409, Some("limit_exceeded")));
-    client.publish("t3", json!("as before")).await;
-}
-
-#[tokio::test]
 async fn there_are_at_most_so_many_connections_and_one_that_ends_makes_room() {
     let broker = start(|config| config.limits.connections = 5).await;
     let mut clients = Vec::new();

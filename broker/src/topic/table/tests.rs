@@ -1,0 +1,266 @@
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use fanfare_protocol::Payload;
+use proptest::prelude::*;
+
+use super::*;
+use crate::bench::content;
+use crate::config::NamespaceConfig;
+use crate::worker::handle::Workers;
+
+fn table(limit: usize, budget: usize) -> TopicTable {
+    let retention = NamespaceConfig { history_count: Some(3), ..NamespaceConfig::default() };
+    let namespaces = Namespaces::new(&[("default".to_owned(), retention)].into());
+    TopicTable::new(namespaces, Budget::new(budget), limit, limit, 0)
+}
+
+fn topic_ref(name: &str) -> TopicRef<'_> {
+    TopicRef::new(name).expect("a name")
+}
+
+fn make(table: &TopicTable, name: &str) -> Arc<Topic> {
+    table.get_or_create(&topic_ref(name), Maker::Publisher).expect("room")
+}
+
+/// Publishes, but tells nobody: until it is [told](tell), nothing of it may be evicted.
+fn append(topic: &Topic, bytes: usize) {
+    topic.assign_and_append(content(Payload::text("x".repeat(bytes)), None)).expect("it is not retired");
+}
+
+fn publish(table: &TopicTable, name: &str) {
+    let topic = make(table, name);
+    append(&topic, 10);
+    tell(&topic);
+    table.published(&topic);
+}
+
+fn tell(topic: &Arc<Topic>) {
+    topic.wake(&Workers::new(0).0);
+}
+
+/// All names, by pages of so many.
+async fn pages(table: &TopicTable, names: &[Names], limit: usize) -> Vec<String> {
+    let (mut all, mut cursor) = (Vec::new(), None::<TopicName>);
+    loop {
+        let page = table.list(names, cursor.as_ref().map(TopicName::as_str), limit).await;
+        all.extend(page.topics.iter().map(|topic| topic.name.to_string()));
+        cursor = page.cursor;
+        if cursor.is_none() {
+            return all;
+        }
+    }
+}
+
+#[test]
+fn the_position_of_a_topic_that_is_not_there_is_the_one_it_is_made_with() {
+    let table = table(10, usize::MAX);
+    let before = table.find("t").unwrap_err().position;
+    assert_eq!((before.offset, table.len()), (Offset::ZERO, 0));
+    assert_ne!(before.epoch, table.find("u").unwrap_err().position.epoch);
+    let topic = make(&table, "t");
+    assert_eq!((topic.position(), table.len()), (before, 1));
+    table.forget(&topic);
+    assert_eq!(table.find("t").unwrap_err().position, before, "no position of it was given");
+
+    let topic = make(&table, "t");
+    append(&topic, 1);
+    assert_eq!(topic.position().epoch, before.epoch);
+    table.forget(&topic);
+    assert_ne!(table.find("t").unwrap_err().position.epoch, before.epoch, "positions are never given twice");
+    assert_ne!(make(&table, "t").position().epoch, before.epoch);
+}
+
+#[tokio::test]
+async fn pages_hold_the_names_that_are_asked_for_each_once_and_in_order() {
+    let table = table(10_000, usize::MAX);
+    let mut all = BTreeSet::new();
+    for n in 0..3000 {
+        let name = format!("{}:{n}", ["room", "rooms", "news", "z"][n % 4]);
+        make(&table, &name);
+        all.insert(name);
+    }
+    let prefix = |text: &str| Names::Prefix(text.to_owned());
+    let exact = |text: &str| Names::Exact(text.to_owned());
+    for limit in [1, 7, 1000, 5000] {
+        assert!(pages(&table, &[], limit).await.is_empty());
+        assert!(pages(&table, &[prefix("")], limit).await.iter().eq(&all));
+        let some = [exact("a"), exact("news:2"), prefix("room:"), prefix("s"), exact("z:3"), exact("z:4")];
+        let expected =
+            all.iter().filter(|name| name.starts_with("room:") || ["news:2", "z:3"].contains(&name.as_str()));
+        assert!(pages(&table, &some, limit).await.iter().eq(expected), "{limit}");
+    }
+    for n in 0..3000 {
+        table.forget(&make(&table, &format!("{}:{n}", ["room", "rooms", "news", "z"][n % 4])));
+    }
+    assert_eq!((table.len(), pages(&table, &[prefix("")], 10).await.len()), (0, 0));
+}
+
+#[test]
+fn new_topics_are_made_while_there_are_many_and_others_list_and_look_after_them() {
+    const OLD: usize = 100_000;
+    const NEW: usize = 5_000;
+    let table = table(OLD + 2 * NEW, usize::MAX);
+    for n in 0..OLD {
+        publish(&table, &format!("old:{n}"));
+    }
+    let is_done = AtomicBool::new(false);
+    let everything = [Names::Prefix(String::new())];
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                assert_eq!(runtime().block_on(table.list(&everything, None, 1000)).topics.len(), 1000);
+            }
+        });
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                runtime().block_on(table.tend());
+            }
+        });
+        let makers = [0, 1].map(|maker| {
+            let table = &table;
+            scope.spawn(move || {
+                for n in 0..NEW {
+                    publish(table, &format!("new:{maker}:{n}"));
+                }
+            })
+        });
+        let made = makers.map(|maker| maker.join());
+        is_done.store(true, Ordering::Relaxed);
+        assert!(made.iter().all(Result::is_ok));
+    });
+    assert_eq!(table.len(), OLD + 2 * NEW);
+    let new = runtime().block_on(pages(&table, &[Names::Prefix("new:".into())], 1000));
+    assert_eq!(new.len(), 2 * NEW);
+    assert_eq!(table.get_or_create(&topic_ref("one:more"), Maker::Publisher).unwrap_err(), NoRoom::Table);
+}
+
+#[test]
+fn topics_of_which_nothing_may_go_are_not_tried_again_for_each_publication() {
+    let table = table(1000, 20_000);
+    let topics: Vec<_> = (0..100).map(|n| make(&table, &format!("t{n}"))).collect();
+    for topic in &topics {
+        append(topic, 10);
+        table.recency.enter(topic);
+    }
+    assert!(table.budget.is_over() && !table.budget.is_exhausted());
+    let tries: usize = (0..20_000).map(|_| table.recency.evict(&table.budget).passed_over).sum();
+    assert!(tries <= 256 + 2 * 20_000, "{tries} tries");
+    assert!(topics.iter().all(|topic| topic.kept().0 == 1), "nothing went");
+
+    for topic in &topics {
+        tell(topic);
+    }
+    let until = Instant::now() + Duration::from_secs(20);
+    while table.budget.is_over() {
+        assert!(Instant::now() < until, "what was put aside comes up again");
+        table.enforce_budget();
+    }
+    let kept = topics.iter().filter(|topic| topic.kept().0 == 1).count();
+    assert!((60..80).contains(&kept), "no more goes than must: {kept}");
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Enforce,
+    Forget(usize),
+    Later(u64),
+    Publish { topic: usize, bytes: usize, id: Option<u8> },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (0..6usize, 0..2000usize, proptest::option::of(0..20u8))
+            .prop_map(|(topic, bytes, id)| Op::Publish { topic, bytes, id }),
+        1 => Just(Op::Enforce),
+        1 => (0..6usize).prop_map(Op::Forget),
+        1 => (0..8000u64).prop_map(Op::Later),
+    ]
+}
+
+proptest! {
+    /// Half of the topics are of a namespace that the configuration does not name.
+    #[test]
+    fn the_figures_are_what_is_kept(ops in proptest::collection::vec(op(), 0..100)) {
+        let table = table(100, 6000);
+        let names: Vec<_> = (0..6).map(|n| format!("{}{n}", ["t", "else:"][n % 2])).collect();
+        let mut now = Uptime::now();
+        for op in ops {
+            match op {
+                Op::Publish { topic, bytes, id } => {
+                    let topic = make(&table, &names[topic]);
+                    let mut content = content(Payload::text("x".repeat(bytes)), None);
+                    content.message_id = id.map(|id| id.to_string().into());
+                    let accepted = topic.assign_and_append(content).expect("it is not retired");
+                    if !accepted.is_duplicate {
+                        tell(&topic);
+                        table.published(&topic);
+                    }
+                }
+                Op::Enforce => drop(table.enforce_budget()),
+                Op::Later(ms) => {
+                    now = now.plus(Duration::from_millis(ms));
+                    for topic in names.iter().filter_map(|name| table.find(name).ok()) {
+                        table.visit(&topic, now);
+                    }
+                }
+                Op::Forget(topic) => {
+                    // As if its time was over: whatever is kept by then is gone.
+                    if let Ok(topic) = table.find(&names[topic]) {
+                        while topic.evict(true) {}
+                        table.forget(&topic);
+                    }
+                }
+            }
+            for (namespace, nth) in ["default", "else"].into_iter().zip(0..) {
+                let there = names.iter().skip(nth).step_by(2).filter_map(|name| table.find(name).ok());
+                let kept: Vec<_> = there.map(|topic| topic.kept()).collect();
+                let figures = &table.namespaces.get(namespace).figures;
+                prop_assert_eq!(figures.topics(), kept.len() as i64);
+                prop_assert_eq!(figures.publications(), kept.iter().map(|kept| kept.0 as i64).sum::<i64>());
+                prop_assert_eq!(figures.bytes(), kept.iter().map(|kept| kept.1 as i64).sum::<i64>());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_due_is_looked_at_and_nothing_else() {
+    let table = table(1000, usize::MAX);
+    let began = Uptime::now();
+    let (silent, kept) = (make(&table, "silent"), make(&table, "kept"));
+    for _ in 0..5 {
+        publish(&table, "kept");
+    }
+    let now = Uptime::now();
+    let due = |until: Uptime| {
+        let mut due = Vec::new();
+        for deadlines in &table.deadlines {
+            deadlines.take_until(until, usize::MAX, &mut due);
+        }
+        due
+    };
+    assert!(due(now).is_empty(), "nothing has outlived its time");
+    let later = now.plus(LIVE + Duration::from_secs(1));
+    let looked_at = due(later);
+    assert_eq!(looked_at.len(), 2);
+    for topic in &looked_at {
+        table.visit(topic, later);
+    }
+    assert_eq!(
+        (table.find("silent").is_err(), kept.kept().0),
+        (true, 3),
+        "what was kept for live readers went"
+    );
+    assert!(silent.ledger.deadline.at().is_none() && due(later).is_empty());
+    // The history goes as the topic filed it, though nobody has looked at it meanwhile.
+    let history_ttl = kept.namespace.retention.history_ttl;
+    assert!(
+        kept.ledger
+            .deadline
+            .at()
+            .is_some_and(|at| { at >= began.plus(history_ttl) && at <= later.plus(history_ttl) })
+    );
+}
