@@ -16,7 +16,7 @@ use crate::hub::Hub;
 use crate::worker::handle::Socket;
 
 /// What a socket above the limit is told.
-const FULL: &[u8] =
+pub(crate) const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
 const SHORT_REST: Duration = Duration::from_millis(50);

@@ -53,6 +53,8 @@ pub(crate) struct Worker {
     taken: Cell<(usize, usize)>,
     /// Connections that publish on after the next round. Each is in here at most once.
     held_up: RefCell<Vec<Rc<Connection>>>,
+    /// Lets its HTTP requests begin.
+    pub(crate) gate: Rc<crate::http::gate::Gate>,
     /// Ends when the worker has no more to do.
     pub(crate) tasks: TaskTracker,
     started: Instant,
@@ -79,6 +81,7 @@ impl Worker {
             scratch: Cell::default(),
             taken: Cell::default(),
             held_up: RefCell::default(),
+            gate: crate::http::gate::Gate::new(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
         })
