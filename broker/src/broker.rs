@@ -98,7 +98,8 @@ impl Broker {
         }
         let hub = &this.hub;
         let routes = http::public_routes(Arc::clone(hub));
-        this.tasks.spawn(acceptor::run(Arc::clone(hub), public, routes, this.drain.clone()));
+        let full = http::full::Full::new(this.tasks.clone());
+        this.tasks.spawn(acceptor::run(Arc::clone(hub), public, routes, this.drain.clone(), full));
         let (end, tasks) = (this.end.clone(), this.tasks.clone());
         this.tasks.spawn(http::admin::run(Arc::clone(hub), admin, end, tasks));
         this.tasks.spawn(sweep(Arc::clone(hub), this.end.clone()));

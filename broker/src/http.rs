@@ -5,6 +5,7 @@ mod api;
 mod body;
 mod bounded;
 mod credentials;
+pub(crate) mod full;
 pub(crate) mod gate;
 mod head;
 mod held;

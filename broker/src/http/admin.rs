@@ -19,22 +19,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::full::Full;
 use super::problem::Problem;
 use super::whole::Watched;
 use super::{head, talk};
-use crate::acceptor::FULL;
 use crate::hub::Hub;
 
 /// Connections that there may be: file descriptors are set aside for so many, whatever the public listener
 /// does.
-pub(crate) const CONNECTIONS_MAX: usize = 32;
+const CONNECTIONS_MAX: usize = 32;
 /// How long accepting rests after a failure: descriptors come back when others close.
 const SHORT_REST: Duration = Duration::from_millis(50);
 
 /// Serves the admin listener until `stop` is cancelled. Its connections are tasks of `tasks`.
 pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, stop: CancellationToken, tasks: TaskTracker) {
     let router = routes(Arc::clone(&hub));
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (room, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::new(tasks.clone()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -49,8 +49,7 @@ pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, stop: Cancellation
             }
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            // A fresh socket takes so little at once, or its peer does without the reason.
-            drop(stream.try_write(FULL));
+            full.turn_away(stream);
             continue;
         };
         let serving = serve(Arc::clone(&hub), router.clone(), stream, stop.clone());

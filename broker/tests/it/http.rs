@@ -7,3 +7,4 @@ mod bodies;
 mod credentials;
 mod heads;
 mod pages;
+mod turns;

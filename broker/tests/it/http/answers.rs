@@ -37,6 +37,23 @@ async fn an_answer_before_the_body_is_not_destroyed_by_a_reset() {
 }
 
 #[tokio::test]
+async fn whoever_is_turned_away_learns_why_although_it_asks_meanwhile() {
+    let broker = start(|config| config.limits.connections = 1).await;
+    let _one = RawSocket::connect(broker.public_addr()).await;
+    eventually("it to be in", || broker.connections() == 1).await;
+    for _ in 0..20 {
+        let mut refused = RawSocket::connect(broker.public_addr()).await;
+        assert_eq!(refused.head().await.status, 503);
+        for _ in 0..3 {
+            let sent = soon("room to send", refused.stream.write_all(&[b'x'; 10_000])).await;
+            sent.expect("it is not reset");
+        }
+        let end = soon("the end", refused.stream.read_to_end(&mut Vec::new())).await;
+        end.expect("it is not reset");
+    }
+}
+
+#[tokio::test]
 async fn whoever_has_its_answer_does_not_keep_the_connection_by_going_on() {
     let broker = start(|_| {}).await;
     let request = format!("{PUBLISH}Content-Length: 1000000000\r\n\r\n");
