@@ -186,7 +186,7 @@ pub(crate) struct PubArgs {
 
 impl PubArgs {
     /// Whether the data comes from standard input.
-    pub(crate) fn from_stdin(&self) -> bool {
+    pub(crate) fn is_from_stdin(&self) -> bool {
         self.data.as_deref().is_none_or(|data| data == "-")
     }
 
@@ -197,7 +197,7 @@ impl PubArgs {
 
     /// What clap cannot tell: lines are those of standard input.
     pub(crate) fn check(&self) -> Result<(), clap::Error> {
-        if self.lines && !self.from_stdin() {
+        if self.lines && !self.is_from_stdin() {
             let why = "the argument '--lines' cannot be used with DATA, unless that is -";
             return Err(Args::command().error(clap::error::ErrorKind::ArgumentConflict, why));
         }

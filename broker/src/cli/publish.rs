@@ -19,7 +19,7 @@ pub(crate) fn run(args: PubArgs) -> anyhow::Result<()> {
     if let Err(usage) = args.check() {
         usage.exit();
     }
-    let from_stdin = args.from_stdin();
+    let from_stdin = args.is_from_stdin();
     // The only way to name the kind of nothing typed.
     if from_stdin && !args.lines && args.data.is_none() && io::stdin().is_terminal() {
         anyhow::bail!("nothing to publish: give DATA, or - to type it");

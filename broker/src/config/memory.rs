@@ -25,8 +25,8 @@ impl Default for MemoryConfig {
 
 impl MemoryConfig {
     /// The same with what is 0 derived from the memory that the process may take, in bytes: a quarter of it
-    /// to retain, since twice as much is retained before publications are refused, and an eighth for what is on its
-    /// way. `message_size` is retained at least.
+    /// to retain, since twice as much is retained before publications are refused, and an eighth for what is
+    /// on its way. Each is a `message_size` at least.
     #[must_use]
     pub fn resolved(&self, memory: Option<u64>, message_size: ByteSize) -> Self {
         let share = |part: u64, most: ByteSize| memory.map_or(most, |bytes| most.min(ByteSize(bytes / part)));
@@ -37,13 +37,15 @@ impl MemoryConfig {
         }
     }
 
-    /// What to tell an operator who allows more than the process may take; `self` is [resolved](Self::resolved).
+    /// What to tell an operator who allows more than the process may take; `self` is
+    /// [resolved](Self::resolved).
     pub fn warning(&self, memory: Option<u64>) -> Option<String> {
         let memory = ByteSize(memory?);
         let most = ByteSize(self.retained.as_u64().saturating_mul(2).saturating_add(self.in_flight.as_u64()));
         (most > memory).then(|| {
             format!(
-                "memory.retained ({}, twice of which may be held) and memory.in_flight ({}) are more than the {memory} that this process may take: it may be killed before it refuses anything",
+                "memory.retained ({}, twice of which may be held) and memory.in_flight ({}) are more than the \
+                 {memory} that this process may take: it may be killed before it refuses anything",
                 self.retained, self.in_flight
             )
         })

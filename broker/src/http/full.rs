@@ -34,8 +34,8 @@ impl Full {
     /// Tells the peer to come again later, and closes its socket.
     pub(crate) fn turn_away(&self, stream: TcpStream) {
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
-            // A fresh socket takes so little at once. What its peer sends may destroy it, which is why the others
-            // are waited for.
+            // A fresh socket takes so little at once. What its peer sends may destroy it, which is why the
+            // others are waited for.
             drop(stream.try_write(FULL));
             return;
         };
