@@ -12,12 +12,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::full::Full;
 use crate::hub::Hub;
 use crate::worker::handle::Socket;
 
-/// What a socket above the limit is told.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
 const SHORT_REST: Duration = Duration::from_millis(50);
 /// Bytes that the kernel may hold unsent of a connection before it takes no more: what a reader's
@@ -85,14 +83,20 @@ pub(crate) fn take_over(listener: TcpListener) -> io::Result<Listener> {
 }
 
 /// Accepts until `stop` is cancelled.
-pub(crate) async fn run(hub: Arc<Hub>, listener: Listener, router: Router, stop: CancellationToken) {
+pub(crate) async fn run(
+    hub: Arc<Hub>,
+    listener: Listener,
+    router: Router,
+    stop: CancellationToken,
+    full: Full,
+) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.async_io(Interest::READABLE, std::net::TcpListener::accept) => accepted,
         };
         match accepted.and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream)) {
-            Ok(stream) => admit(&hub, &router, stream),
+            Ok(stream) => admit(&hub, &router, &full, stream),
             Err(error) if is_short(&error) => {
                 tracing::warn!(%error, "cannot accept: out of file descriptors or memory; raise the limit of open files, or lower limits.connections");
                 tokio::time::sleep(SHORT_REST).await;
@@ -108,19 +112,26 @@ fn is_short(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
 }
 
-fn admit(hub: &Arc<Hub>, router: &Router, stream: std::net::TcpStream) {
+fn admit(hub: &Arc<Hub>, router: &Router, full: &Full, stream: std::net::TcpStream) {
     let before = hub.connections.fetch_add(1, Ordering::Relaxed);
     if before >= hub.connections_max {
         hub.connections.fetch_sub(1, Ordering::Relaxed);
         hub.metrics.rejected("limit");
-        // A fresh socket takes so little at once, or its peer does without the reason.
-        drop(SockRef::from(&stream).send(FULL));
+        turn_away(full, stream);
         return;
     }
     let worker = hub.workers.least_loaded();
     let admitted = Admitted { hub: Arc::clone(hub), router: router.clone(), worker };
-    if hub.workers[worker].adopt(Socket { stream, admitted }).is_err() {
+    if let Err(socket) = hub.workers[worker].adopt(Socket { stream, admitted }) {
         hub.metrics.rejected("overload");
+        turn_away(full, socket.stream);
+    }
+}
+
+fn turn_away(full: &Full, stream: std::net::TcpStream) {
+    match tokio::net::TcpStream::from_std(stream) {
+        Ok(stream) => full.turn_away(stream),
+        Err(error) => tracing::debug!(%error, "a socket failed before it was turned away"),
     }
 }
 

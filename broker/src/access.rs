@@ -11,6 +11,8 @@ use crate::topic::index::Names;
 
 /// Shortest token that a configuration may hold, in bytes.
 const TOKEN_BYTES_MIN: usize = 16;
+/// Longest one, which a `connect` frame may still hold.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
 /// What the bearer of some credentials may do.
 #[derive(Debug, Default)]
@@ -40,6 +42,11 @@ impl Grant {
     /// The topics named so that may be subscribed to and begin with `prefix`, in order.
     pub(crate) fn names(&self, prefix: &str) -> Vec<Names> {
         Names::in_order(self.subscribe.0.iter().map(Pattern::to_names), prefix)
+    }
+
+    /// Whether there is no topic at all that may be published to.
+    pub(crate) fn may_publish_nothing(&self) -> bool {
+        self.publish.0.is_empty()
     }
 
     /// Why whoever has this grant may not do `what`, such as "publish to this topic".
@@ -180,17 +187,43 @@ fn read_token(config: &TokenConfig) -> Result<String, ConfigError> {
         ));
     }
     let text = match (&config.token, &config.token_file) {
-        (Some(token), None) => token.clone(),
-        (None, Some(path)) => match std::fs::read_to_string(path) {
-            Ok(text) => text.trim().to_owned(),
-            Err(e) => return wrong(format!("{} cannot be read: {e}", path.display())),
-        },
+        (Some(token), None) => {
+            token_of(token.as_bytes()).or_else(|why| wrong(format!("the token of user \"{user}\" {why}")))?
+        }
+        (None, Some(path)) => {
+            let bytes =
+                std::fs::read(path).or_else(|e| wrong(format!("{} cannot be read: {e}", path.display())))?;
+            token_of(&bytes).or_else(|why| wrong(format!("the token in {} {why}", path.display())))?
+        }
         _ => return wrong(format!("user \"{user}\" needs either token or token_file")),
     };
     if text.len() < TOKEN_BYTES_MIN {
         return wrong(format!("the token of user \"{user}\" is shorter than {TOKEN_BYTES_MIN} bytes"));
     }
     Ok(text)
+}
+
+/// The token that is written there: without the white space around it, and without the mark that some
+/// editors put at the begin of a file.
+///
+/// # Errors
+/// Says why no client could ever bring it, without quoting it.
+pub fn token_of(bytes: &[u8]) -> Result<String, String> {
+    let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes).trim_ascii();
+    if let Some(at) = text.iter().position(|byte| !byte.is_ascii_graphic()) {
+        let what = match text[at] {
+            0xfe | 0xff if at == 0 => "UTF-16",
+            0 => "a NUL",
+            byte if byte.is_ascii_whitespace() => "a blank or a line's end",
+            byte if byte.is_ascii() => "a control character",
+            _ => "something that is not ASCII",
+        };
+        return Err(format!("holds {what}, at byte {}: only visible ASCII can be sent", at + 1));
+    }
+    if text.len() > TOKEN_BYTES_MAX {
+        return Err(format!("is longer than {TOKEN_BYTES_MAX} bytes"));
+    }
+    Ok(String::from_utf8_lossy(text).into_owned())
 }
 
 #[cfg(test)]
@@ -238,5 +271,30 @@ mod tests {
             let error = access(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_token_is_mended_or_refused_never_kept_as_nobody_can_bring_it() {
+        const TOKEN: &str = "0123456789abcdef";
+        for good in ["0123456789abcdef", "  0123456789abcdef\r\n", "\u{feff}0123456789abcdef\n"] {
+            assert_eq!(token_of(good.as_bytes()).as_deref(), Ok(TOKEN));
+        }
+        let utf16: Vec<u8> =
+            [0xfeff].into_iter().chain(TOKEN.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        for (bad, said) in [
+            (&b"0123456789\0abcdef"[..], "a NUL, at byte 11"),
+            (b"0123456789 abcdef", "a blank"),
+            (b"0123456789abcdef\n0123456789abcdef", "a line's end"),
+            (b"0123456789\x07abcdef", "a control character"),
+            ("0123456789\u{e9}abcdef".as_bytes(), "not ASCII"),
+            (b"0123456789\xffabcdef", "not ASCII"),
+            (&utf16, "UTF-16"),
+            (&[b'x'; 9000], "longer than"),
+        ] {
+            let why = token_of(bad).expect_err(said);
+            assert!(why.contains(said) && !why.contains("0123"), "{why}");
+        }
+        let error = access("[[token]]\nuser = \"u\"\ntoken = \"0123456789 abcdef\"").unwrap_err().to_string();
+        assert!(error.contains("access.token") && error.contains("user \"u\" holds a blank"), "{error}");
     }
 }

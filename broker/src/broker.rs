@@ -1,6 +1,7 @@
 //! A running broker: listeners, workers, what looks after the topics, and how they stop.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -12,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::budget::Budget;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, MemoryConfig};
 use crate::engine::{Engine, MemoryEngine};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -20,7 +21,7 @@ use crate::namespaces::Namespaces;
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;
 use crate::worker::handle::{Sockets, Workers};
-use crate::{acceptor, http};
+use crate::{acceptor, http, machine};
 
 /// File descriptors that are not for connections: listeners, logs, runtimes, and some to spare.
 const FILES_RESERVED: u64 = 64;
@@ -72,8 +73,13 @@ impl Broker {
     ///
     /// # Errors
     /// [`StartError`]: nothing runs then.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config) -> Result<Self, StartError> {
         config.check()?;
+        let memory = machine::memory_bytes(Path::new("/"));
+        config.memory = config.memory.resolved(memory, config.limits.message_size);
+        if let Some(warning) = config.memory.warning(memory) {
+            tracing::warn!("{warning}");
+        }
         let access = Access::new(config.access.as_ref())?;
         let open_files_max = rlimit::increase_nofile_limit(u64::MAX).ok();
         let connections_max = connections_max(config.limits.connections, open_files_max)?;
@@ -92,14 +98,10 @@ impl Broker {
         }
         let hub = &this.hub;
         let routes = http::public_routes(Arc::clone(hub));
-        this.tasks.spawn(acceptor::run(Arc::clone(hub), public, routes, this.drain.clone()));
-        let routes = http::admin::routes(Arc::clone(hub));
-        let serving = axum::serve(admin, routes).with_graceful_shutdown(this.end.clone().cancelled_owned());
-        this.tasks.spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the admin listener failed");
-            }
-        });
+        let full = http::full::Full::new(this.tasks.clone());
+        this.tasks.spawn(acceptor::run(Arc::clone(hub), public, routes, this.drain.clone(), full));
+        let (end, tasks) = (this.end.clone(), this.tasks.clone());
+        this.tasks.spawn(http::admin::run(Arc::clone(hub), admin, end, tasks));
         this.tasks.spawn(tend(Arc::clone(hub), this.end.clone()));
         Ok(this)
     }
@@ -123,6 +125,11 @@ impl Broker {
     /// system does not say.
     pub fn open_files_max(&self) -> Option<u64> {
         self.open_files_max
+    }
+
+    /// The bounds of its memory, none of them 0.
+    pub fn memory(&self) -> &MemoryConfig {
+        &self.hub.config.memory
     }
 
     /// Whether anybody may do everything.

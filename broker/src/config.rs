@@ -1,7 +1,9 @@
 //! Configuration: the file, then the environment, then a few flags.
 
 mod env;
+mod memory;
 mod namespace;
+mod origin;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -10,10 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use fanfare_protocol::TopicRef;
 use serde::{Deserialize, Serialize};
 
 pub use env::{environment, overlay as overlay_environment};
+pub use memory::MemoryConfig;
 pub use namespace::{NamespaceConfig, Retention};
+pub use origin::{AllowedOrigin, InvalidOrigin, Origin};
 
 /// The default configuration as a commented file: what `fanfare config default` prints.
 pub const DEFAULT_FILE: &str = include_str!("config/default.toml");
@@ -49,7 +54,7 @@ pub struct ServerConfig {
     #[serde(with = "humantime_serde")]
     pub drain_window: Duration,
     /// Origins of web pages that may connect, beside the broker's own host and loopback.
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// Start on a public address although no access is configured.
     pub insecure_open: bool,
 }
@@ -116,22 +121,6 @@ impl Default for LimitsConfig {
             topics: 1_000_000,
             topics_per_user: 250_000,
         }
-    }
-}
-
-/// Bounds of the process as a whole.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MemoryConfig {
-    /// All publications kept for history together.
-    pub retained: ByteSize,
-    /// What is on its way in or out, over all connections.
-    pub in_flight: ByteSize,
-}
-
-impl Default for MemoryConfig {
-    fn default() -> Self {
-        Self { retained: ByteSize::mib(512), in_flight: ByteSize::mib(256) }
     }
 }
 
@@ -272,21 +261,48 @@ impl Config {
                 return wrong(key, "expected 10ms to 1day");
             }
         }
-        if self.memory.retained < limits.message_size {
-            return wrong("memory.retained", "expected at least limits.message_size");
+        let retained = self.memory.retained;
+        if retained.as_u64() > 0 && retained < limits.message_size {
+            return wrong("memory.retained", "expected at least limits.message_size, or 0B");
         }
-        if self.namespace.contains_key("other") {
-            return wrong("namespace.other", "metrics call the namespaces that are not named here \"other\"");
-        }
-        for origin in &self.server.allowed_origins {
-            if origin != "*" && !origin.contains("://") {
-                return wrong(
-                    "server.allowed_origins",
-                    &format!("\"{origin}\" is no origin, which looks like \"https://app.example.com\""),
-                );
+        self.check_namespaces()?;
+        self.check_listeners()?;
+        self.check_exposure()
+    }
+
+    fn check_namespaces(&self) -> Result<(), ConfigError> {
+        for name in self.namespace.keys() {
+            let wrong =
+                |message: String| Err(ConfigError::Value { key: format!("namespace.\"{name}\""), message });
+            if name == "other" {
+                return wrong("metrics call the namespaces that are not named here \"other\"".into());
+            }
+            // By what tells later which namespace a topic is in.
+            match TopicRef::new(format!("{name}:topic")) {
+                Ok(topic) if topic.namespace() == name => {}
+                Ok(_) => {
+                    return wrong(
+                        "no topic is in it: a namespace is what stands before the first ':'".into(),
+                    );
+                }
+                Err(e) => return wrong(format!("no topic is in it: {e}")),
             }
         }
-        self.check_exposure()
+        Ok(())
+    }
+
+    /// Two listeners cannot share an address, and the second to bind would be the one that says so.
+    fn check_listeners(&self) -> Result<(), ConfigError> {
+        let (public, admin) = (self.server.listen, self.server.admin_listen);
+        let is_same_host =
+            public.ip() == admin.ip() || public.ip().is_unspecified() || admin.ip().is_unspecified();
+        if public.port() == 0 || public.port() != admin.port() || !is_same_host {
+            return Ok(());
+        }
+        Err(ConfigError::Value {
+            key: "server.admin_listen".into(),
+            message: format!("{admin} is the address of server.listen too: it needs a port of its own"),
+        })
     }
 
     /// A default must not let strangers in from the network.

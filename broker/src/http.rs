@@ -2,32 +2,44 @@
 
 pub(crate) mod admin;
 mod api;
+mod body;
+mod bounded;
+mod credentials;
+pub(crate) mod full;
+pub(crate) mod gate;
+mod head;
+mod held;
 mod origin;
 mod patient;
 mod problem;
+mod publisher;
+mod query;
+mod talk;
 mod topic_path;
 mod upgrade;
+mod whole;
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::acceptor::Admitted;
 use crate::connection::Connection;
@@ -37,6 +49,14 @@ use crate::worker::handle::Socket;
 use patient::Patient;
 use problem::Problem;
 use upgrade::Upgrade;
+use whole::Watched;
+
+/// How long a browser may remember what a preflight said.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// The worker that serves the request.
+#[derive(Debug, Clone, Copy)]
+struct OnWorker(usize);
 
 /// The routes of the public listener.
 pub(crate) fn public_routes(hub: Arc<Hub>) -> Router {
@@ -44,7 +64,8 @@ pub(crate) fn public_routes(hub: Arc<Hub>) -> Router {
         .route("/", get(welcome))
         .route("/ws", get(upgrade::native))
         .route("/ws/{*topic}", get(upgrade::raw))
-        .route("/v1/messages", post(api::publish_batch))
+        .route("/v1/messages", post(api::publish_or_batch).get(api::history))
+        .route("/v1/topic", get(api::topic))
         .route("/v1/topics", get(api::list_topics))
         .route("/v1/topics/{topic}", get(api::topic))
         .route("/v1/topics/{topic}/messages", get(api::history).post(api::publish))
@@ -52,39 +73,34 @@ pub(crate) fn public_routes(hub: Arc<Hub>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method")
         })
+        .layer(cors())
         .layer(middleware::from_fn_with_state(Arc::clone(&hub), guard))
         .with_state(hub)
 }
 
-/// What every request goes through: the check of its origin, and counting.
+/// What pages are told. Those that may not ask are refused before.
+fn cors() -> CorsLayer {
+    let idempotency_key = HeaderName::from_static("idempotency-key");
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::mirror_request())
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, idempotency_key])
+        .expose_headers([header::ACCEPT_ENCODING, header::RETRY_AFTER, header::WWW_AUTHENTICATE])
+        .max_age(PREFLIGHT_MAX_AGE)
+}
+
+/// What every request goes through: the check of its head and its origin, and counting.
 async fn guard(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
-    let allowed = match origin::check(&hub, request.headers()) {
+    let response = match head::check(&request).and_then(|()| origin::check(&hub, request.headers())) {
+        Ok(()) => held::charge(&hub, next.run(request).await, method == Method::GET).await,
         Err(refused) => {
-            hub.metrics.rejected("origin");
-            return refused.into_response();
+            // Another page would be answered otherwise.
+            refused.with_header(header::VARY, "origin").into_response()
         }
-        Ok(origin) => origin,
     };
-    let mut response = match (&allowed, &method) {
-        (Some(_), &Method::OPTIONS) => StatusCode::NO_CONTENT.into_response(),
-        _ => next.run(request).await,
-    };
-    if let Some(origin) = allowed {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::VARY, header::HeaderValue::from_static("origin"));
-        if method == Method::OPTIONS {
-            let allow = |text| header::HeaderValue::from_static(text);
-            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow("GET, POST"));
-            headers.insert(
-                header::ACCESS_CONTROL_ALLOW_HEADERS,
-                allow("authorization, content-type, idempotency-key"),
-            );
-        }
-    }
     let method = if method == Method::GET || method == Method::POST { method.as_str() } else { "other" };
     hub.metrics.http(
         route.as_deref().unwrap_or("other"),
@@ -108,37 +124,21 @@ async fn welcome(State(hub): State<Arc<Hub>>) -> Response {
 /// when `stop` is cancelled.
 pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: CancellationToken) {
     let Socket { stream, admitted } = socket;
-    let limits = &worker.hub.config.limits;
     let stream = match TcpStream::from_std(stream) {
-        Ok(stream) => Patient::new(stream, limits.message_timeout),
+        Ok(stream) => stream,
         Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
     };
     let admitted = Rc::new(admitted);
     let has_asked = Cell::new(false);
+    // One request begins in each turn of the connection, however many it has sent.
+    let may_begin = Rc::new(Cell::new(false));
     let service = service_fn(|request| {
         has_asked.set(true);
-        answer(Rc::clone(&worker), Rc::clone(&admitted), request)
+        let asked = Asked { worker: Rc::clone(&worker), admitted: Rc::clone(&admitted), request };
+        answer(asked, Rc::clone(&may_begin), stop.clone())
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.handshake_timeout)
-        .max_buf_size(limits.header_size.as_u64() as usize)
-        .max_headers(limits.header_count)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            // The request at hand may still be answered.
-            match tokio::time::timeout(Duration::from_secs(2), connection).await {
-                Ok(result) => result,
-                Err(_) => return,
-            }
-        }
-    };
-    match result {
+    let limits = &worker.hub.config.limits;
+    match talk::talk(stream, limits, &stop, || may_begin.set(true), service).await {
         // One that was kept alive and has nothing more to ask.
         Err(error) if error.is_timeout() && has_asked.get() => {}
         Err(error) => {
@@ -149,17 +149,36 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
     }
 }
 
-/// Answers one request; one that asks for a WebSocket is taken over by its worker.
-async fn answer(
+/// A request that waits to be answered.
+struct Asked {
     worker: Rc<Worker>,
     admitted: Rc<Admitted>,
     request: hyper::Request<Incoming>,
+}
+
+/// Answers one request; one that asks for a WebSocket is taken over by its worker.
+async fn answer(
+    asked: Asked,
+    may_begin: Rc<Cell<bool>>,
+    stop: CancellationToken,
 ) -> Result<Response, std::convert::Infallible> {
-    let router = admitted.router().clone();
-    let mut response = router.oneshot(request.map(Body::new)).await?;
+    let Asked { worker, admitted, request } = asked;
+    while !may_begin.replace(false) {
+        tokio::task::yield_now().await;
+    }
+    worker.gate.enter(|refill| drop(worker.tasks.spawn_local(refill))).await;
+    let wants_to_stay = talk::wants_to_stay(&request);
+    let (head, body) = request.into_parts();
+    let (body, is_whole) = Watched::new(body);
+    let mut request = Request::from_parts(head, Body::new(body));
+    request.extensions_mut().insert(OnWorker(worker.index));
+    let mut response = admitted.router().clone().oneshot(request).await?;
     if let Some(upgrade) = response.extensions_mut().remove::<Upgrade>() {
         let task = adopt(Rc::clone(&worker), admitted, upgrade);
         worker.tasks.spawn_local(task);
+    } else {
+        let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !stop.is_cancelled();
+        talk::say_how_long(&mut response, is_kept, &worker.hub.config.limits);
     }
     Ok(response)
 }

@@ -20,6 +20,7 @@ mod connection;
 pub mod engine;
 mod http;
 pub mod hub;
+pub mod machine;
 pub mod metrics;
 pub mod namespaces;
 mod sync;

@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     pub(crate) turns: Turns,
     /// Connections whose sockets take no more, by when that began. Each is in here at most once.
     blocked: RefCell<VecDeque<Rc<Connection>>>,
+    /// Lets its HTTP requests begin.
+    pub(crate) gate: Rc<crate::http::gate::Gate>,
     /// Ends when the worker has no more to do.
     pub(crate) tasks: TaskTracker,
     started: Instant,
@@ -77,6 +79,7 @@ impl Worker {
             scratch: Cell::default(),
             turns: Turns::default(),
             blocked: RefCell::default(),
+            gate: crate::http::gate::Gate::new(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
         })

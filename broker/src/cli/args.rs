@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fanfare_client::{Client, Codec, ConnectOptions, ConnectionState, Position, TopicName};
 
@@ -146,9 +146,11 @@ impl ConnectArgs {
     fn token(&self) -> anyhow::Result<Option<String>> {
         match &self.token_file {
             Some(path) => {
-                let text = std::fs::read_to_string(path)
+                let bytes = std::fs::read(path)
                     .map_err(|e| anyhow::anyhow!("{} cannot be read: {e}", path.display()))?;
-                Ok(Some(text.trim().to_owned()))
+                let token = fanfare::access::token_of(&bytes)
+                    .map_err(|why| anyhow::anyhow!("the token in {} {why}", path.display()))?;
+                Ok(Some(token))
             }
             None => match std::env::var("FANFARE_TOKEN") {
                 Err(VarError::NotUnicode(_)) => {
@@ -167,16 +169,40 @@ pub(crate) struct PubArgs {
     /// What to publish; `-` (or nothing) reads it from standard input.
     pub(crate) data: Option<String>,
     /// Each line of standard input is a publication.
-    #[arg(long, conflicts_with = "data")]
+    #[arg(long)]
     pub(crate) lines: bool,
-    /// What the data is. By default text, or binary where standard input is not UTF-8.
+    /// What the data is. By default text, whatever it looks like, or binary where it is not UTF-8.
     #[arg(long, value_enum)]
-    pub(crate) kind: Option<KindArg>,
+    kind: Option<KindArg>,
+    /// The data is JSON: short for --kind json.
+    #[arg(long, conflicts_with = "kind")]
+    json: bool,
     /// Makes a retry safe: publishing again with the same id within the broker's window is a duplicate.
     #[arg(long, value_name = "ID", conflicts_with = "lines")]
     pub(crate) message_id: Option<String>,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
+}
+
+impl PubArgs {
+    /// Whether the data comes from standard input.
+    pub(crate) fn is_from_stdin(&self) -> bool {
+        self.data.as_deref().is_none_or(|data| data == "-")
+    }
+
+    /// What the data is said to be.
+    pub(crate) fn kind(&self) -> Option<KindArg> {
+        if self.json { Some(KindArg::Json) } else { self.kind }
+    }
+
+    /// What clap cannot tell: lines are those of standard input.
+    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+        if self.lines && !self.is_from_stdin() {
+            let why = "the argument '--lines' cannot be used with DATA, unless that is -";
+            return Err(Args::command().error(clap::error::ErrorKind::ArgumentConflict, why));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

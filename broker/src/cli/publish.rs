@@ -16,8 +16,11 @@ const LINES_AHEAD_MAX: usize = 256;
 
 /// Publishes, and prints each publication's position.
 pub(crate) fn run(args: PubArgs) -> anyhow::Result<()> {
+    if let Err(usage) = args.check() {
+        usage.exit();
+    }
+    let from_stdin = args.is_from_stdin();
     // The only way to name the kind of nothing typed.
-    let from_stdin = args.data.as_deref().is_none_or(|data| data == "-");
     if from_stdin && !args.lines && args.data.is_none() && io::stdin().is_terminal() {
         anyhow::bail!("nothing to publish: give DATA, or - to type it");
     }
@@ -34,7 +37,7 @@ pub(crate) fn run(args: PubArgs) -> anyhow::Result<()> {
                     bytes
                 }
             };
-            let request = client.publish(args.topic.clone(), payload(bytes, args.kind)?);
+            let request = client.publish(args.topic.clone(), payload(bytes, args.kind())?);
             let request = match &args.message_id {
                 Some(id) => request.message_id(id),
                 None => request,
@@ -74,7 +77,7 @@ async fn publish_lines(client: &Client, args: &PubArgs) -> anyhow::Result<()> {
         if line.ends_with(b"\r") {
             line.pop();
         }
-        let request = client.publish(args.topic.clone(), payload(line, args.kind)?);
+        let request = client.publish(args.topic.clone(), payload(line, args.kind())?);
         waiting.push_back(request.send().await?);
     }
     for ack in waiting {

@@ -87,6 +87,8 @@ fn announce(broker: &Broker) {
         workers = broker.worker_count(),
         connections_max = broker.connections_max(),
         open_files_max = broker.open_files_max(),
+        memory_retained = %broker.memory().retained,
+        memory_in_flight = %broker.memory().in_flight,
         "started"
     );
     if io::stderr().is_terminal() {

@@ -101,6 +101,9 @@ fn value_like(default: Option<&Value>, text: &str) -> Result<Value, String> {
         Some(Value::Boolean(_)) => {
             Value::Boolean(text.parse().map_err(|_| format!("\"{text}\" is neither true nor false"))?)
         }
+        Some(Value::Array(_)) if text.trim_start().starts_with('[') => {
+            return Err("is a list, whose items are separated by commas, without brackets and quotes".into());
+        }
         Some(Value::Array(_)) => {
             Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
         }

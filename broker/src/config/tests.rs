@@ -83,11 +83,12 @@ fn the_environment_goes_before_the_file() {
     )
     .expect("all of it is good");
     assert_eq!(config.server.workers, 4);
-    assert_eq!(config.server.allowed_origins, ["https://a.example", "https://b.example"]);
+    let origins: Vec<_> = config.server.allowed_origins.iter().map(ToString::to_string).collect();
+    assert_eq!(origins, ["https://a.example", "https://b.example"]);
     assert_eq!(config.limits.connections, 7);
     assert_eq!(config.limits.message_size, ByteSize::mib(1));
     assert_eq!(config.namespace["room"].history_count, Some(9));
-    assert_eq!(config.memory.retained, ByteSize::mib(512));
+    assert_eq!(config.memory.retained, ByteSize(0));
 }
 
 #[test]
@@ -169,4 +170,52 @@ fn a_public_address_needs_access_or_a_word() {
         .expect("well-formed")
         .check()
         .expect("access is configured");
+}
+
+#[test]
+fn what_can_never_match_is_refused() {
+    for (text, said) in [
+        (
+            "[server]\nallowed_origins = [\"https://app.example.com/\"]",
+            &["line 2", "write \"https://app.example.com\""][..],
+        ),
+        ("[server]\nallowed_origins = [\"https://*.example.com\"]", &["allowed_origins", "wildcard"]),
+        ("[server]\nallowed_origins = [\"wss://app.example.com\"]", &["allowed_origins", "https://"]),
+        ("[server]\nallowed_origins = [\" https://a.example\"]", &["allowed_origins", "blank"]),
+        ("[server]\nallowed_origins = [\"https://a.example,https://b.example\"]", &["comma"]),
+        ("[namespace.\"room:*\"]\nhistory_count = 1", &["namespace.\"room:*\"", "no topic"]),
+        ("[namespace.\"room:\"]", &["namespace.\"room:\"", "before the first ':'"]),
+        ("[namespace.\"two words\"]", &["namespace.\"two words\"", "white space"]),
+        ("[namespace.\"@system\"]", &["namespace.\"@system\""]),
+        ("[namespace.other]", &["namespace.\"other\"", "metrics"]),
+        ("[server]\nlisten = \"127.0.0.1:9\"\nadmin_listen = \"127.0.0.1:9\"", &["server.admin_listen"]),
+        (
+            "[server]\nlisten = \"0.0.0.0:9\"\nadmin_listen = \"127.0.0.1:9\"\ninsecure_open = true",
+            &["server.admin_listen"],
+        ),
+        ("[memory]\nretained = \"1KiB\"", &["memory.retained"]),
+    ] {
+        let checked = load(text, &[]).and_then(|config| config.check());
+        let error = checked.expect_err(text).to_string();
+        assert!(said.iter().all(|said| error.contains(said)), "{text}: {error}");
+    }
+    for text in [
+        "[server]\nallowed_origins = [\"https://app.example.com:443\", \"moz-extension://*\", \"*\"]",
+        "[namespace.room]\n[namespace.\"a/b\"]",
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"",
+        "[server]\nlisten = \"127.0.0.1:9\"\nadmin_listen = \"127.0.0.2:9\"",
+    ] {
+        load(text, &[]).and_then(|config| config.check()).expect(text);
+    }
+}
+
+#[test]
+fn a_list_in_the_environment_is_no_json() {
+    for name in ["FANFARE_SERVER__ALLOWED_ORIGINS", "FANFARE_ACCESS__ANONYMOUS__SUBSCRIBE"] {
+        let error = load("", &[(name, "[\"https://a.example\"]")]).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("separated by commas"), "{error}");
+    }
+    let bad = load("", &[("FANFARE_SERVER__ALLOWED_ORIGINS", "https://a.example,https://b.example/")]);
+    let error = bad.unwrap_err().to_string();
+    assert!(error.contains("FANFARE_SERVER__ALLOWED_ORIGINS") && error.contains("b.example/"), "{error}");
 }

@@ -1,18 +1,94 @@
 //! The admin listener: metrics and health.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
+use super::full::Full;
 use super::problem::Problem;
+use super::whole::Watched;
+use super::{head, talk};
 use crate::hub::Hub;
 
+/// Connections that there may be: file descriptors are set aside for so many, whatever the public listener
+/// does.
+const CONNECTIONS_MAX: usize = 32;
+/// How long accepting rests after a failure: descriptors come back when others close.
+const SHORT_REST: Duration = Duration::from_millis(50);
+
+/// Serves the admin listener until `stop` is cancelled. Its connections are tasks of `tasks`.
+pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, stop: CancellationToken, tasks: TaskTracker) {
+    let router = routes(Arc::clone(&hub));
+    let (room, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::new(tasks.clone()));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "the admin listener cannot accept");
+                tokio::time::sleep(SHORT_REST).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            full.turn_away(stream);
+            continue;
+        };
+        let serving = serve(Arc::clone(&hub), router.clone(), stream, stop.clone());
+        tasks.spawn(async move {
+            let _permit = permit;
+            serving.await;
+        });
+    }
+}
+
+async fn serve(hub: Arc<Hub>, router: Router, stream: TcpStream, stop: CancellationToken) {
+    let limits = &hub.config.limits;
+    let service = service_fn(|request| answer(&hub, router.clone(), request, &stop));
+    if let Err(error) = talk::talk(stream, limits, &stop, || {}, service).await {
+        tracing::debug!(%error, "a connection to the admin listener ended badly");
+    }
+}
+
+async fn answer(
+    hub: &Hub,
+    router: Router,
+    request: hyper::Request<Incoming>,
+    stop: &CancellationToken,
+) -> Result<Response, Infallible> {
+    let wants_to_stay = talk::wants_to_stay(&request);
+    let (head, body) = request.into_parts();
+    let (body, is_whole) = Watched::new(body);
+    let request = hyper::Request::from_parts(head, Body::new(body));
+    let mut response = match head::check(&request) {
+        Ok(()) => router.oneshot(request).await?,
+        Err(problem) => problem.into_response(),
+    };
+    let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !stop.is_cancelled();
+    talk::say_how_long(&mut response, is_kept, &hub.config.limits);
+    Ok(response)
+}
+
 /// The routes of the admin listener.
-pub(crate) fn routes(hub: Arc<Hub>) -> Router {
+fn routes(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(async || "ok\n"))

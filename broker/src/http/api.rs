@@ -2,24 +2,27 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use fanfare_protocol::limits::TOPIC_NAME_BYTES_MAX;
 use fanfare_protocol::{
     Codec, ErrorCode, Headers, Offset, Payload, PayloadKind, PayloadRef, Position, ServerFrame, TopicRef,
     check_message_id,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::time::Instant;
 
+use super::bounded::Bounded;
 use super::problem::Problem;
+use super::publisher::Publisher;
+use super::query::verbatim;
 use super::topic_path::TopicPath;
-use super::upgrade::bearer;
+use super::{OnWorker, body, credentials};
 use crate::access::Grant;
 use crate::connection::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
 use crate::hub::Hub;
@@ -30,9 +33,10 @@ use crate::topic::publication::Unpositioned;
 const BATCH_FACTOR: usize = 16;
 /// Publications of one batch: items times topics.
 const BATCH_COUNT_MAX: usize = 1000;
-/// Publications of a batch after which the worker's other connections have their turn, before the batch
-/// fills a ring.
-const BATCH_TURN: usize = 64;
+/// Publications of a batch after which the worker's other connections have their turn.
+const BATCH_TURN: usize = 16;
+/// What one result of a batch is charged, more or less what it takes.
+const RESULT_BYTES: usize = 512;
 /// Topics of one page of a listing.
 const TOPICS_PAGE_MAX: usize = 1000;
 const TOPICS_PAGE_DEFAULT: usize = 100;
@@ -48,7 +52,7 @@ fn topic_ref(name: &str) -> Result<TopicRef<'_>, Problem> {
 }
 
 fn grant(hub: &Hub, headers: &HeaderMap) -> Result<Arc<Grant>, Problem> {
-    hub.access.grant(bearer(headers)).map_err(|e| problem(ErrorCode::Unauthorized, e))
+    credentials::grant(hub, headers, None).map_err(|e| problem(ErrorCode::Unauthorized, e))
 }
 
 fn refuse(grant: &Grant, what: &str) -> Problem {
@@ -59,22 +63,6 @@ fn refuse(grant: &Grant, what: &str) -> Problem {
 fn may_subscribe(hub: &Hub, headers: &HeaderMap, topic: &str) -> Result<(), Problem> {
     let grant = grant(hub, headers)?;
     grant.may_subscribe(topic).then_some(()).ok_or_else(|| refuse(&grant, "subscribe to this topic"))
-}
-
-/// The whole body, if it is no larger than `limit` and comes in time.
-async fn read_body(hub: &Hub, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let timeout = hub.config.limits.message_timeout;
-    let whole = tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await;
-    match whole {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(e)) if e.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(problem(ErrorCode::TooLarge, format!("the body may have at most {limit} bytes")))
-        }
-        Ok(Err(e)) => Err(problem(ErrorCode::BadRequest, format!("the body could not be read: {e}"))),
-        Err(_) => {
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "bad_request", "the body was not whole in time"))
-        }
-    }
 }
 
 /// What a body's content type makes of it.
@@ -98,11 +86,11 @@ fn payload(headers: &HeaderMap, body: Bytes) -> Result<Payload, Problem> {
 /// `POST /v1/topics/{topic}/messages`: the body is the payload.
 pub(super) async fn publish(
     State(hub): State<Arc<Hub>>,
+    Extension(OnWorker(worker)): Extension<OnWorker>,
     TopicPath(topic): TopicPath,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let received = Instant::now();
     let topic = TopicRef::from(&topic);
     let grant = grant(&hub, &headers)?;
     if !grant.may_publish(topic.as_str()) {
@@ -118,14 +106,15 @@ pub(super) async fn publish(
             Some(key.into())
         }
     };
-    let body = read_body(&hub, body, hub.config.limits.message_size.as_u64() as usize).await?;
+    let body = body::read(&hub, &headers, body, hub.config.limits.message_size.as_u64() as usize).await?;
+    Publisher::new(&hub, worker).permitted(body.bytes.len()).await;
     let content = Unpositioned {
-        payload: payload(&headers, body)?,
+        payload: payload(&headers, body.bytes)?,
         message_id,
         headers: None,
         user: grant.user.clone(),
         origin: None,
-        received,
+        received: body.received,
     };
     let result = publish_one(&hub, &topic, content)?;
     Ok(Json(result).into_response())
@@ -156,14 +145,24 @@ fn publish_one(hub: &Hub, topic: &TopicRef<'_>, content: Unpositioned) -> Result
 #[serde(untagged)]
 enum BatchResult {
     Published(PublishedBody),
-    Refused(serde_json::Value),
+    Refused {
+        #[serde(flatten)]
+        problem: Problem,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        topic: Option<String>,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct BatchBody {
+    results: Vec<BatchResult>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch<'a> {
     #[serde(borrow)]
-    messages: Vec<&'a RawValue>,
+    messages: Bounded<&'a RawValue, BATCH_COUNT_MAX>,
 }
 
 /// One item of a batch: to one topic or to several.
@@ -171,7 +170,7 @@ struct Batch<'a> {
 #[serde(deny_unknown_fields)]
 struct Item<'a> {
     topic: Option<String>,
-    topics: Option<Vec<String>>,
+    topics: Option<Bounded<String, BATCH_COUNT_MAX>>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     kind: Option<String>,
@@ -184,66 +183,104 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// `POST /v1/messages`: many publications, each with its own result.
-pub(super) async fn publish_batch(
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PublishQuery {
+    #[serde(rename = "topic")]
+    _topic: Option<IgnoredAny>,
+}
+
+/// `POST /v1/messages`: a batch, or with `?topic=` the same as `POST /v1/topics/{topic}/messages`.
+pub(super) async fn publish_or_batch(
     State(hub): State<Arc<Hub>>,
+    worker: Extension<OnWorker>,
+    topic: Result<TopicPath, Problem>,
+    query: Result<Query<PublishQuery>, QueryRejection>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let received = Instant::now();
-    let grant = grant(&hub, &headers)?;
-    let limit = BATCH_FACTOR * hub.config.limits.message_size.as_u64() as usize;
-    let body = read_body(&hub, body, limit).await?;
-    let batch: Batch<'_> = serde_json::from_slice(&body)
+    query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
+    match verbatim(&uri, "topic")? {
+        Some(_) => publish(State(hub), worker, topic?, headers, body).await,
+        None => publish_batch(&hub, worker.0.0, headers, body).await,
+    }
+}
+
+/// Many publications, each with its own result.
+async fn publish_batch(
+    hub: &Hub,
+    worker: usize,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let grant = grant(hub, &headers)?;
+    if grant.may_publish_nothing() {
+        return Err(refuse(&grant, "publish"));
+    }
+    let message_size = hub.config.limits.message_size.as_u64() as usize;
+    let body = body::read(hub, &headers, body, BATCH_FACTOR * message_size).await?;
+    let batch: Batch<'_> = serde_json::from_slice(&body.bytes)
         .map_err(|e| problem(ErrorCode::BadRequest, format!("{{\"messages\":[...]}} is expected: {e}")))?;
+    let charge = hub.in_flight.charge(0);
+    let mut publisher = Publisher::new(hub, worker);
     let mut results = Vec::new();
-    for raw in batch.messages {
-        let item = read_item(raw, hub.config.limits.message_size.as_u64() as usize);
+    for raw in batch.messages.0 {
+        let item = read_item(raw, message_size);
         // An item that is refused counts as well: each has a result.
         let count = item.as_ref().map_or(1, |(topics, ..)| topics.len());
         if results.len() + count > BATCH_COUNT_MAX {
             let message = format!(
                 "a batch may hold at most {BATCH_COUNT_MAX} publications; those before are published"
             );
-            results.push(BatchResult::Refused(problem(ErrorCode::LimitExceeded, message).to_value()));
+            results.push(refused(problem(ErrorCode::LimitExceeded, message), None));
             break;
         }
         let (topics, payload, message_id, item_headers) = match item {
             Ok(item) => item,
             Err(problem) => {
-                results.push(BatchResult::Refused(problem.to_value()));
+                results.push(refused(problem, None));
                 continue;
             }
         };
         for name in topics {
-            let result = topic_ref(&name).and_then(|topic| {
-                if !grant.may_publish(topic.as_str()) {
-                    return Err(refuse(&grant, "publish to this topic"));
+            let result = match may_publish(&grant, &name) {
+                Err(problem) => Err(problem),
+                Ok(topic) => {
+                    publisher.permitted(payload.as_bytes().len()).await;
+                    let content = Unpositioned {
+                        payload: payload.clone(),
+                        message_id: message_id.as_deref().map(Into::into),
+                        headers: item_headers.clone(),
+                        user: grant.user.clone(),
+                        origin: None,
+                        received: body.received,
+                    };
+                    publish_one(hub, &topic, content)
                 }
-                let content = Unpositioned {
-                    payload: payload.clone(),
-                    message_id: message_id.as_deref().map(Into::into),
-                    headers: item_headers.clone(),
-                    user: grant.user.clone(),
-                    origin: None,
-                    received,
-                };
-                publish_one(&hub, &topic, content)
-            });
+            };
             results.push(match result {
                 Ok(published) => BatchResult::Published(published),
-                Err(problem) => {
-                    let mut value = problem.to_value();
-                    value["topic"] = name.into();
-                    BatchResult::Refused(value)
-                }
+                Err(problem) => refused(problem, Some(name)),
             });
             if results.len().is_multiple_of(BATCH_TURN) {
+                charge.set(results.len() * RESULT_BYTES);
                 tokio::task::yield_now().await;
             }
         }
     }
-    Ok(Json(serde_json::json!({ "results": results })).into_response())
+    Ok(Json(BatchBody { results }).into_response())
+}
+
+fn may_publish<'a>(grant: &Grant, name: &'a str) -> Result<TopicRef<'a>, Problem> {
+    let topic = topic_ref(name)?;
+    let may = grant.may_publish(topic.as_str());
+    may.then_some(topic).ok_or_else(|| refuse(grant, "publish to this topic"))
+}
+
+/// A result that says the topic as it was written, if it is not too long to repeat.
+fn refused(problem: Problem, topic: Option<String>) -> BatchResult {
+    BatchResult::Refused { problem, topic: topic.filter(|name| name.len() <= TOPIC_NAME_BYTES_MAX) }
 }
 
 type ReadItem = (Vec<String>, Payload, Option<String>, Option<Headers>);
@@ -254,7 +291,7 @@ fn read_item(raw: &RawValue, limit: usize) -> Result<ReadItem, Problem> {
         serde_json::from_str(raw.get()).map_err(|e| bad(format!("an item of messages: {e}")))?;
     let topics = match (item.topic, item.topics) {
         (Some(topic), None) => vec![topic],
-        (None, Some(topics)) if !topics.is_empty() => topics,
+        (None, Some(Bounded(topics))) if !topics.is_empty() => topics,
         _ => return Err(bad("an item needs either \"topic\" or \"topics\"".into())),
     };
     let kind = match item.kind.as_deref() {
@@ -278,6 +315,9 @@ fn read_item(raw: &RawValue, limit: usize) -> Result<ReadItem, Problem> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HistoryQuery {
+    /// Read with the path.
+    #[serde(rename = "topic")]
+    _topic: Option<IgnoredAny>,
     limit: Option<usize>,
     since_epoch: Option<String>,
     since_offset: Option<u64>,

@@ -6,13 +6,14 @@
 use std::net::IpAddr;
 
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 
 use super::problem::Problem;
+use crate::config::{AllowedOrigin, Origin};
 use crate::hub::Hub;
 
-/// The origin that was allowed, if the request comes from a page that says where it is from.
-pub(super) fn check(hub: &Hub, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
+/// Refuses a request from a page that may not ask.
+pub(super) fn check(hub: &Hub, headers: &HeaderMap) -> Result<(), Problem> {
     let config = &hub.config.server;
     let allowed = &config.allowed_origins;
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -22,19 +23,20 @@ pub(super) fn check(hub: &Hub, headers: &HeaderMap) -> Result<Option<HeaderValue
     let Some(header) = headers.get(ORIGIN) else {
         // A page's GET to its own host has no origin.
         if trust_any_host || !is_public_name(host) || allowed.iter().any(|entry| names_host(entry, host)) {
-            return Ok(None);
+            return Ok(());
         }
         return Err(refuse(hub, &format!("http://{host}")));
     };
     let origin = header.to_str().unwrap_or("(not ASCII)");
-    if is_allowed(origin, host, allowed, trust_any_host) {
-        return Ok(Some(header.clone()));
+    match is_allowed(origin, host, allowed, trust_any_host) {
+        true => Ok(()),
+        false => Err(refuse(hub, origin)),
     }
-    Err(refuse(hub, origin))
 }
 
 /// Says in the log and to the page who was refused, and how to allow it.
 fn refuse(hub: &Hub, origin: &str) -> Problem {
+    hub.metrics.rejected("origin");
     if let Some(unlogged) = hub.refused_origins.may_log() {
         tracing::warn!(
             origin,
@@ -58,25 +60,22 @@ fn is_public_name(host: &str) -> bool {
 }
 
 /// Whether an allowed origin is of that host.
-fn names_host(allowed: &str, host: &str) -> bool {
-    allowed == "*" || parse(allowed).is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+fn names_host(allowed: &AllowedOrigin, host: &str) -> bool {
+    match allowed {
+        AllowedOrigin::Any => true,
+        AllowedOrigin::Kind(_) => false,
+        AllowedOrigin::One(origin) => origin.is_of_host(host),
+    }
 }
 
-fn is_allowed(origin: &str, host: &str, allowed: &[String], trust_any_host: bool) -> bool {
-    if allowed.iter().any(|entry| entry == "*" || entry.eq_ignore_ascii_case(origin)) {
+fn is_allowed(origin: &str, host: &str, allowed: &[AllowedOrigin], trust_any_host: bool) -> bool {
+    if allowed.contains(&AllowedOrigin::Any) {
         return true;
     }
-    let Some((name, authority)) = parse(origin) else { return false };
-    is_loopback(&name) || (trust_any_host && authority.eq_ignore_ascii_case(host))
-}
-
-/// The host and the authority of an origin, which is a scheme, a host and maybe a port.
-fn parse(origin: &str) -> Option<(String, String)> {
-    let uri: Uri = origin.parse().ok()?;
-    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
-    let is_whole = origin.eq_ignore_ascii_case(&format!("{scheme}://{authority}"));
-    (is_whole && !authority.as_str().contains('@'))
-        .then(|| (authority.host().to_ascii_lowercase(), authority.as_str().to_owned()))
+    let Ok(origin) = origin.parse::<Origin>() else { return false };
+    allowed.iter().any(|entry| entry.allows(&origin))
+        || is_loopback(origin.host())
+        || (trust_any_host && origin.is_of_host(host))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -90,9 +89,13 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn app() -> AllowedOrigin {
+        "https://app.example.com".parse().expect("an origin")
+    }
+
     #[test]
     fn loopback_and_named_origins_are_allowed() {
-        let allowed = ["https://app.example.com".to_owned()];
+        let allowed = [app()];
         for origin in [
             "http://127.0.0.1:9000",
             "http://localhost",
@@ -108,7 +111,7 @@ mod tests {
 
     #[test]
     fn look_alikes_are_refused() {
-        let allowed = ["https://app.example.com".to_owned()];
+        let allowed = [app()];
         for origin in [
             "null",
             "",
@@ -136,8 +139,9 @@ mod tests {
         {
             assert!(!is_public_name(host), "{host}");
         }
-        assert!(names_host("https://app.example.com", "app.example.com"));
-        assert!(!names_host("https://app.example.com", "app.example.com:81"));
+        assert!(names_host(&app(), "app.example.com"));
+        assert!(names_host(&app(), "app.example.com:443"));
+        assert!(!names_host(&app(), "app.example.com:81"));
     }
 
     #[test]

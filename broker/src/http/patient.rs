@@ -1,4 +1,4 @@
-//! A socket whose peer must take what it asked for.
+//! A socket whose peer must take what it asked for, and gets the time for it.
 
 use std::io;
 use std::pin::Pin;
@@ -7,22 +7,41 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
+
+/// How long after the last answer a peer is still read from, ...
+const LINGER_MAX: Duration = Duration::from_secs(3);
+/// ... and how many bytes, which are thrown away.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// A socket on which writing fails when the peer has taken nothing for so long.
 ///
 /// Without it whoever asks for large answers and never reads them makes the broker keep them for ever.
+///
+/// Shut down soon after an answer it goes on reading for a while: a socket that is closed with something
+/// unread in it is reset, and a reset destroys the answer in the hands of a peer that is still writing its
+/// request.
 #[derive(Debug)]
 pub(super) struct Patient {
     stream: TcpStream,
     patience: Duration,
     /// Until when the peer must take something, while it takes nothing.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// When something was last written.
+    answered_at: Option<Instant>,
+    lingering: Option<Lingering>,
+}
+
+/// The writing side is shut down already.
+#[derive(Debug)]
+struct Lingering {
+    until: Pin<Box<Sleep>>,
+    bytes_left: usize,
 }
 
 impl Patient {
     pub(super) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None }
+        Self { stream, patience, waiting: None, answered_at: None, lingering: None }
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
@@ -36,12 +55,32 @@ impl Patient {
     ) -> Poll<io::Result<T>> {
         if let Poll::Ready(result) = write(Pin::new(&mut self.stream), cx) {
             self.waiting = None;
+            self.answered_at = Some(Instant::now());
             return Poll::Ready(result);
         }
         let patience = self.patience;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(waiting.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answer")))
+    }
+}
+
+impl Lingering {
+    /// Reads until the peer has closed its side too, or has had its time.
+    fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 8 * 1024];
+        while self.until.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut scratch);
+            if ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf)).is_err() {
+                break;
+            }
+            let count = buf.filled().len();
+            self.bytes_left = self.bytes_left.saturating_sub(count);
+            if count == 0 || self.bytes_left == 0 {
+                break;
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -77,6 +116,15 @@ impl AsyncWrite for Patient {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        }
+        let Some(answered_at) = this.answered_at else { return Poll::Ready(Ok(())) };
+        let lingering = this.lingering.get_or_insert_with(|| Lingering {
+            until: Box::pin(tokio::time::sleep_until(answered_at + LINGER_MAX)),
+            bytes_left: LINGER_BYTES_MAX,
+        });
+        lingering.poll(&mut this.stream, cx).map(Ok)
     }
 }

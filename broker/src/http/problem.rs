@@ -6,7 +6,8 @@ use fanfare_protocol::ErrorCode;
 use serde::Serialize;
 
 /// What went wrong with a request.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
 pub(super) struct Problem(Box<Details>);
 
 #[derive(Debug, Serialize)]
@@ -17,7 +18,7 @@ struct Details {
     code: &'static str,
     detail: String,
     #[serde(skip)]
-    header: Option<(HeaderName, HeaderValue)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 fn status_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
@@ -27,7 +28,7 @@ fn status_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Re
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self(Box::new(Details { title, status, code, detail: detail.into(), header: None }))
+        Self(Box::new(Details { title, status, code, detail: detail.into(), headers: Vec::new() }))
     }
 
     /// A problem that one of the protocol's codes names.
@@ -46,24 +47,17 @@ impl Problem {
         };
         let problem = Self::new(status, code.as_str(), detail);
         match status {
-            StatusCode::UNAUTHORIZED => {
-                problem.with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-            }
+            StatusCode::UNAUTHORIZED => problem.with_header(header::WWW_AUTHENTICATE, "Bearer"),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+                problem.with_header(header::RETRY_AFTER, "1")
             }
             _ => problem,
         }
     }
 
-    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.0.header = Some((name, value));
+    pub(super) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.0.headers.push((name, HeaderValue::from_static(value)));
         self
-    }
-
-    /// The problem inside a reply that has others beside it.
-    pub(super) fn to_value(&self) -> serde_json::Value {
-        serde_json::to_value(&self.0).expect("a problem is plain data")
     }
 }
 
@@ -72,9 +66,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self.0).expect("a problem is plain data");
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.0.status, content_type, body).into_response();
-        if let Some((name, value)) = self.0.header {
-            response.headers_mut().insert(name, value);
-        }
+        response.headers_mut().extend(self.0.headers);
         response
     }
 }

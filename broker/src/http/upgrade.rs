@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use fanfare_protocol::{Codec, ErrorCode, OnLag};
+use fanfare_protocol::{Codec, ErrorCode, OnLag, TopicName};
 use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 use tungstenite::handshake::server::create_response_with_body;
 
+use super::credentials;
 use super::problem::Problem;
+use super::query::verbatim;
 use super::topic_path::TopicPath;
 use crate::connection::{RawRequest, Request as Asked};
 use crate::hub::Hub;
@@ -27,29 +30,32 @@ pub(super) struct Upgrade {
     pub(super) request: Asked,
 }
 
-/// What the query of `/ws` and `/ws/{topic}` may say.
+/// What the query of a raw connection may say, beside its topic and a token.
 #[derive(Debug, Deserialize, Default)]
 #[serde(default)]
 pub(super) struct Asks {
-    token: Option<String>,
     history: Option<u64>,
     echo: Option<bool>,
     on_lag: Option<String>,
 }
 
-/// `GET /ws`: the native protocol, in the codec that the subprotocol names.
+/// `GET /ws`: the native protocol, in the codec that the subprotocol names; with a topic in the query the
+/// same as `/ws/{topic}`.
 pub(super) async fn native(
     State(hub): State<Arc<Hub>>,
-    query: Result<Query<Asks>, axum::extract::rejection::QueryRejection>,
+    topic: Result<TopicPath, Problem>,
+    query: Result<Query<Asks>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Query(asks) = query.map_err(|e| Problem::of(ErrorCode::BadRequest, e.body_text()))?;
+    if verbatim(request.uri(), "topic")?.is_some() {
+        return open_raw(&hub, topic?.0, query, request);
+    }
     let codec = offered_codec(request.headers());
     let encoding = match codec.unwrap_or_default() {
         Codec::Json => Encoding::Json,
         Codec::MessagePack => Encoding::MessagePack,
     };
-    let mut response = upgrade(&hub, request, &asks, |grant| Asked { encoding, grant, raw: None })?;
+    let mut response = upgrade(&hub, request, |grant| Asked { encoding, grant, raw: None })?;
     if let Some(codec) = codec {
         let name = HeaderValue::from_static(codec.subprotocol());
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
@@ -61,7 +67,16 @@ pub(super) async fn native(
 pub(super) async fn raw(
     State(hub): State<Arc<Hub>>,
     TopicPath(topic): TopicPath,
-    query: Result<Query<Asks>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<Asks>, QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    open_raw(&hub, topic, query, request)
+}
+
+fn open_raw(
+    hub: &Hub,
+    topic: TopicName,
+    query: Result<Query<Asks>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let Query(asks) = query.map_err(|e| Problem::of(ErrorCode::BadRequest, e.body_text()))?;
@@ -74,7 +89,7 @@ pub(super) async fn raw(
     };
     let raw =
         RawRequest { topic, history: asks.history.unwrap_or(0), echo: asks.echo.unwrap_or(true), on_lag };
-    upgrade(&hub, request, &asks, |grant| Asked { encoding: Encoding::Raw, grant, raw: Some(raw) })
+    upgrade(hub, request, |grant| Asked { encoding: Encoding::Raw, grant, raw: Some(raw) })
 }
 
 /// The first of the offered subprotocols that is known.
@@ -87,16 +102,15 @@ fn offered_codec(headers: &HeaderMap) -> Option<Codec> {
 fn upgrade(
     hub: &Hub,
     mut request: Request,
-    asks: &Asks,
     asked: impl FnOnce(Option<Arc<crate::access::Grant>>) -> Asked,
 ) -> Result<Response, Problem> {
     check_handshake(request.headers())?;
     if hub.is_draining() {
         return Err(Problem::of(ErrorCode::Unavailable, "the server is stopping"));
     }
-    let token = bearer(request.headers()).or(asks.token.as_deref());
+    let token = verbatim(request.uri(), "token")?;
     // A page cannot see why a handshake failed, so bad credentials are told by a close code instead.
-    let grant = hub.access.grant(token).ok();
+    let grant = credentials::grant(hub, request.headers(), token.as_deref()).ok();
     let on_upgrade = hyper::upgrade::on(&mut request);
     let response = create_response_with_body(&request, Body::empty)
         .map_err(|e| Problem::of(ErrorCode::BadRequest, format!("no WebSocket handshake: {e}")))?;
@@ -112,14 +126,18 @@ fn check_handshake(headers: &HeaderMap) -> Result<(), Problem> {
         let mut words = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
         words.any(|said| said.trim().eq_ignore_ascii_case(word))
     };
-    let upgrade_required = |detail: &str| Problem::new(StatusCode::UPGRADE_REQUIRED, "bad_request", detail);
+    // RFC 9110, section 15.5.22: it says to what, always.
+    let upgrade_required = |detail: &str| {
+        Problem::new(StatusCode::UPGRADE_REQUIRED, "bad_request", detail)
+            .with_header(UPGRADE, "websocket")
+            .with_header(CONNECTION, "Upgrade")
+            .with_header(SEC_WEBSOCKET_VERSION, "13")
+    };
     if !says(UPGRADE, "websocket") || !says(CONNECTION, "upgrade") {
-        return Err(upgrade_required("this is a WebSocket: connect with ws:// or wss://")
-            .with_header(UPGRADE, HeaderValue::from_static("websocket")));
+        return Err(upgrade_required("this is a WebSocket: connect with ws:// or wss://"));
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(upgrade_required("the WebSocket version is 13")
-            .with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+        return Err(upgrade_required("the WebSocket version is 13"));
     }
     // 16 bytes in base64 (RFC 6455, section 4.1).
     let is_key = |key: &HeaderValue| key.len() == 24 && key.as_bytes().ends_with(b"==");
@@ -127,11 +145,4 @@ fn check_handshake(headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::of(ErrorCode::BadRequest, "Sec-WebSocket-Key must be 16 bytes in base64"));
     }
     Ok(())
-}
-
-/// The token of an `Authorization: Bearer` header.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -347,7 +347,7 @@ async fn what_is_not_there_is_a_problem_too() {
     }
     is_problem(&get(admin, "/v1/topics").await, 404, "not_found");
     for (method, path) in [
-        ("GET", "/v1/messages"),
+        ("PUT", "/v1/messages"),
         ("DELETE", "/v1/topics/t"),
         ("PUT", "/v1/topics/t/messages"),
         ("POST", "/v1/topics"),

@@ -113,6 +113,8 @@ async fn standard_input_as_a_whole_is_one_publication() {
         (&["pub", "t"], b"", json!("text"), json!("")),
         (&["pub", "t"], b"\xff\xfe", json!("binary"), json!("//4=")),
         (&["pub", "t", "--kind", "json"], b" [1, 2] ", Value::Null, json!([1, 2])),
+        (&["pub", "t", "--json", "-"], b"{}", Value::Null, json!({})),
+        (&["pub", "t", "-", "--lines"], b"line\n", json!("text"), json!("line")),
     ] {
         let published = publish_stdin(&broker, args, stdin).await;
         assert_eq!(published.code, Some(0), "{published:?}");
@@ -187,6 +189,7 @@ async fn exit_codes_tell_success_failure_and_bad_usage_apart() {
         &["sub", "t", "--since", "nonsense"],
         &["sub", "t", "--history", "1", "--since", "a:1"],
         &["pub", "t", "x", "--lines"],
+        &["pub", "t", "x", "--json", "--kind", "text"],
         &["pub", "t", "x", "--codec", "xml"],
         &["serve", "--listen", "nowhere"],
     ] {
@@ -286,6 +289,8 @@ async fn completions_and_help_are_printed() {
     }
     let version = run(&["--version"]).await;
     assert_eq!(version.stdout, concat!("fanfare ", env!("CARGO_PKG_VERSION"), "\n"));
+    let help = run(&["pub", "--help"]).await;
+    assert!(help.stdout.contains("--json") && help.stdout.contains("By default text"), "{}", help.stdout);
     let help = run(&["--help"]).await;
     for command in ["serve", "pub", "sub", "config", "completions"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}: {}", help.stdout);

@@ -6,5 +6,6 @@ mod contracts;
 mod docs;
 mod harness;
 mod hostile;
+mod http;
 mod memory;
 mod operations;

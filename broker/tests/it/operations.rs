@@ -176,6 +176,22 @@ async fn a_start_that_fails_says_why_in_one_line() {
 }
 
 #[tokio::test]
+async fn memory_that_the_process_cannot_take_is_warned_of_and_the_start_says_what_there_is() {
+    let derived = Process::start(&[]).await;
+    assert!(!derived.log().contains("WARN"), "{}", derived.log());
+    for key in ["memory_retained", "memory_in_flight"] {
+        assert!(derived.log().contains(&format!("\"{key}\":\"")), "{}", derived.log());
+        assert!(!derived.log().contains(&format!("\"{key}\":\"0 B\"")), "{}", derived.log());
+    }
+    let too_much = [("FANFARE_MEMORY__RETAINED", "1PiB")];
+    let log = Process::start_on("127.0.0.1:0", &[], &too_much).await.log();
+    assert!(log.contains("WARN") && log.contains("memory.retained (1.0 PiB"), "{log}");
+    let check = fanfare(&["config", "check"]).envs(too_much).spawn();
+    let check = ended(check.expect("the program starts")).await;
+    assert!(check.code == Some(0) && check.stderr.contains("memory.retained"), "{check:?}");
+}
+
+#[tokio::test]
 async fn a_variable_that_is_no_text_matters_only_where_it_is_ours() {
     let no_text = || OsString::from_vec(vec![b'f', 0xff]);
     let check = async |name: OsString, value: OsString| {

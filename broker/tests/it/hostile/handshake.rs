@@ -74,7 +74,8 @@ async fn only_a_subprotocol_that_was_offered_is_chosen() {
 
 #[tokio::test]
 async fn pages_of_the_web_must_be_allowed_to_connect() {
-    let broker = start(|config| config.server.allowed_origins = vec!["https://app.example.com".into()]).await;
+    let app = "https://app.example.com".parse().expect("an origin");
+    let broker = start(|config| config.server.allowed_origins = vec![app]).await;
     let address = broker.public_addr();
     let bystander = Bystander::join(&broker).await;
 

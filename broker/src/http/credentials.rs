@@ -1,0 +1,32 @@
+//! Who asks, by the credentials of an HTTP request.
+
+use std::sync::Arc;
+
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
+
+use crate::access::{Grant, UnknownToken};
+use crate::hub::Hub;
+
+/// The grant of the `Authorization` header, or where there is none of the token in the query, or where
+/// there is neither what anybody may.
+///
+/// # Errors
+/// [`UnknownToken`], also where there is a header that holds no bearer's token: who brings credentials
+/// does not want to be taken for a stranger.
+pub(super) fn grant(hub: &Hub, headers: &HeaderMap, query: Option<&str>) -> Result<Arc<Grant>, UnknownToken> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let token = match (values.next(), values.next()) {
+        _ if hub.access.is_open() => None,
+        (None, _) => query.filter(|token| !token.is_empty()),
+        (Some(value), None) => Some(bearer(value).ok_or(UnknownToken)?),
+        (Some(_), Some(_)) => return Err(UnknownToken),
+    };
+    hub.access.grant(token)
+}
+
+/// The token of `Bearer TOKEN`.
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

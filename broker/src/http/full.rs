@@ -1,0 +1,50 @@
+//! What those are told for whom there is no room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::patient::Patient;
+
+/// What a socket above a limit is told.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+/// How many may be waited for until they have read it: each takes a file descriptor meanwhile.
+const TOLD_AT_ONCE_MAX: usize = 8;
+/// How long one may take to read it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Turns sockets away, so that they learn why.
+#[derive(Debug)]
+pub(crate) struct Full {
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Full {
+    /// Its tasks are among `tasks`.
+    pub(crate) fn new(tasks: TaskTracker) -> Self {
+        Self { room: Arc::new(Semaphore::new(TOLD_AT_ONCE_MAX)), tasks }
+    }
+
+    /// Tells the peer to come again later, and closes its socket.
+    pub(crate) fn turn_away(&self, stream: TcpStream) {
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            // A fresh socket takes so little at once. What its peer sends may destroy it, which is why the
+            // others are waited for.
+            drop(stream.try_write(FULL));
+            return;
+        };
+        let mut stream = Patient::new(stream, PATIENCE);
+        self.tasks.spawn(async move {
+            if stream.write_all(FULL).await.is_ok() {
+                drop(stream.shutdown().await);
+            }
+            drop(permit);
+        });
+    }
+}

@@ -1,0 +1,92 @@
+//! One HTTP/1.1 connection, whoever answers it.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use axum::http::{HeaderValue, Request, Version, header};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::patient::Patient;
+use crate::config::LimitsConfig;
+
+/// How long the request at hand may go on when the broker stops.
+const LAST_REQUEST_MAX: Duration = Duration::from_secs(2);
+/// How much sooner than the broker a client should give up a connection that it keeps: a request that it
+/// sends when the broker is about to close would be lost.
+const KEPT_LESS: Duration = Duration::from_secs(1);
+
+/// Answers requests until the connection is closed or becomes a WebSocket, or `stop` is cancelled and the
+/// request at hand is answered. `begin_turn` is called before each of its turns.
+///
+/// # Errors
+/// The peer's: what it sent is no HTTP, or did not come in time.
+pub(super) async fn talk<S>(
+    stream: TcpStream,
+    limits: &LimitsConfig,
+    stop: &CancellationToken,
+    mut begin_turn: impl FnMut(),
+    service: S,
+) -> Result<(), hyper::Error>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.handshake_timeout)
+        .max_buf_size(limits.header_size.as_u64() as usize)
+        .max_headers(limits.header_count)
+        // A peer that has no more to say may still be waiting for its answer. One that has gone is noticed
+        // by what is written to it, and a body that ends too early by its length.
+        .half_close(true)
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.message_timeout)), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    tokio::select! {
+        result = turns(connection.as_mut(), &mut begin_turn) => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let last = turns(connection, &mut begin_turn);
+            tokio::time::timeout(LAST_REQUEST_MAX, last).await.unwrap_or(Ok(()))
+        }
+    }
+}
+
+/// The future, with a call before each poll.
+fn turns<F: Future>(mut future: Pin<&mut F>, begin: &mut impl FnMut()) -> impl Future<Output = F::Output> {
+    poll_fn(move |cx| {
+        begin();
+        future.as_mut().poll(cx)
+    })
+}
+
+/// Whether the peer wants to ask again on the same connection.
+pub(super) fn wants_to_stay<B>(request: &Request<B>) -> bool {
+    let values = request.headers().get_all(header::CONNECTION).iter();
+    let mut words = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    request.version() == Version::HTTP_11 && !words.any(|word| word.trim().eq_ignore_ascii_case("close"))
+}
+
+/// Has the answer say how long its connection is kept for the next request, or that it is not kept.
+pub(super) fn say_how_long(response: &mut Response, is_kept: bool, limits: &LimitsConfig) {
+    let headers = response.headers_mut();
+    if !is_kept {
+        headers.append(header::CONNECTION, HeaderValue::from_static("close"));
+        return;
+    }
+    let seconds = limits.handshake_timeout.saturating_sub(KEPT_LESS).as_secs();
+    // A client takes 0 for "at once".
+    if seconds > 0
+        && let Ok(timeout) = HeaderValue::try_from(format!("timeout={seconds}"))
+    {
+        headers.append(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+        headers.insert("keep-alive", timeout);
+    }
+}

@@ -1,0 +1,65 @@
+//! Requests that come all at once leave others their turn.
+
+use serde_json::{Value, json};
+
+use crate::harness::{RawSocket, http, soon, start};
+
+/// Requests that one connection sends in one packet.
+const PIPELINED: usize = 8;
+
+async fn offsets(socket: &mut RawSocket) -> Vec<Value> {
+    let mut offsets = Vec::new();
+    for _ in 0..PIPELINED {
+        offsets.push(socket.response().await.json()["offset"].clone());
+    }
+    offsets
+}
+
+#[tokio::test]
+async fn two_connections_that_send_many_requests_at_once_are_answered_in_turns() {
+    let broker = start(|config| config.server.workers = 1).await;
+    let address = broker.public_addr();
+    let request = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1";
+    let requests = request.repeat(PIPELINED);
+    let body = json!({"messages": vec![json!({"topic": "busy", "data": 1}); 1000]}).to_string();
+    let (mut first, mut second) = (RawSocket::connect(address).await, RawSocket::connect(address).await);
+    // They meet where the worker has something else to do while they come in.
+    let in_turns = async {
+        loop {
+            let busy = http(address, "POST", "/v1/messages", &[], body.as_bytes());
+            let (_, one, other) = tokio::join!(
+                busy,
+                async {
+                    first.send(requests.as_bytes()).await;
+                    offsets(&mut first).await
+                },
+                async {
+                    second.send(requests.as_bytes()).await;
+                    offsets(&mut second).await
+                }
+            );
+            let follows = |offsets: &[Value]| {
+                offsets.windows(2).all(|pair| pair[0].as_u64().map(|n| n + 1) == pair[1].as_u64())
+            };
+            if !follows(&one) && !follows(&other) {
+                return;
+            }
+        }
+    };
+    soon("their requests to be answered in turns", in_turns).await;
+}
+
+#[tokio::test]
+async fn many_requests_of_many_connections_are_all_answered() {
+    let broker = start(|config| config.server.workers = 1).await;
+    let address = broker.public_addr();
+    let request = "GET /v1/topics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(PIPELINED);
+    let connections = (0..50).map(async |_| {
+        let mut socket = RawSocket::connect(address).await;
+        socket.send(request.as_bytes()).await;
+        for _ in 0..PIPELINED {
+            assert_eq!(socket.response().await.status, 200);
+        }
+    });
+    soon("all answers", futures_util::future::join_all(connections)).await;
+}
