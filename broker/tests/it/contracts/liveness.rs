@@ -111,9 +111,9 @@ async fn whoever_reads_slowly_is_alive() {
     }
     socket.send(&frame(0x81, br#"{"type":"ping","id":2}"#)).await;
     let replies = socket.messages(2).await;
-    let replies: Vec<_> =
-        replies.iter().map(|(first, reply)| (*first, &reply[..reply.len().min(22)])).collect();
-    assert_eq!(replies, [(0x81, &br#"{"type":"history","id""#[..]), (0x81, br#"{"type":"pong","id":2}"#)]);
+    let begins = |reply: &[u8]| String::from_utf8_lossy(&reply[..reply.len().min(22)]).into_owned();
+    let replies: Vec<_> = replies.iter().map(|(_, reply)| begins(reply)).collect();
+    assert_eq!(replies, [r#"{"type":"history","id""#, r#"{"type":"pong","id":2}"#]);
 }
 
 #[tokio::test]
