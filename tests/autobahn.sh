@@ -5,6 +5,7 @@
 #
 # FANFARE_BIN   the broker             (target/debug/fanfare)
 # PYTHON27      a Python 2.7           (python2.7, or pyenv's)
+# NON_STRICT    cases that may be right later than the suite would have it, with blanks between   (none)
 #
 # The suite is the PyPI package autobahntestsuite, which runs on Python 2.7 alone; it goes into a virtual environment
 # under the target directory. Groups 12 and 13 (permessage-deflate) are left out: the broker does not offer compression.
@@ -44,6 +45,7 @@ install_suite() {
 
 # Starts the broker on a free port and sets `address` and `broker_pid`.
 start_broker() {
+  : >"$work/broker.log" # there before it is first looked into
   FANFARE_BIN= FANFARE_LIMITS__MESSAGE_SIZE=32MiB FANFARE_LIMITS__MESSAGE_FRAGMENTS=1000000 \
     "$broker" serve --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 >"$work/broker.log" 2>&1 &
   broker_pid=$!
@@ -96,17 +98,17 @@ if ! kill -0 "$broker_pid" 2>/dev/null; then
   exit 1
 fi
 
-"$venv/bin/python" - "$work/report/index.json" "$CASE_COUNT" <<'REPORT'
+"$venv/bin/python" - "$work/report/index.json" "$CASE_COUNT" "${NON_STRICT:-}" <<'REPORT'
 from __future__ import print_function
 import collections, json, sys
 
-path, wanted = sys.argv[1], int(sys.argv[2])
+path, wanted, late = sys.argv[1], int(sys.argv[2]), sys.argv[3].split()
 cases = json.load(open(path))["fanfare"]
 order = sorted(cases, key=lambda case: [int(part) for part in case.split(".")])
 # NON-STRICT: right in the end, but later than the suite would have it.
 bad = [
     case for case in order
-    if cases[case]["behavior"] not in ("OK", "NON-STRICT", "INFORMATIONAL")
+    if cases[case]["behavior"] not in (("OK", "INFORMATIONAL") + (("NON-STRICT",) if case in late else ()))
     or cases[case]["behaviorClose"] not in ("OK", "INFORMATIONAL")
 ]
 for case in order:
