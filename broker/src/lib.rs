@@ -22,6 +22,7 @@ mod http;
 pub mod hub;
 pub mod metrics;
 pub mod namespaces;
+pub mod supervise;
 pub mod topic;
 pub mod websocket;
 mod worker;

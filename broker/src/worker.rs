@@ -5,6 +5,7 @@
 
 pub(crate) mod group;
 pub(crate) mod handle;
+pub(crate) mod heartbeat;
 mod round;
 mod sweep;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use fanfare_protocol::Offset;
 use slab::Slab;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +27,7 @@ use crate::connection::Connection;
 use crate::connection::subscription::Place;
 use crate::hub::Hub;
 use crate::metrics::WorkerStats;
+use crate::supervise::vital;
 use crate::topic::Topic;
 use group::{LocalTopic, Member};
 use handle::{Sockets, WorkerHandle};
@@ -90,28 +93,25 @@ impl Worker {
 
     /// Serves sockets until `stop` is cancelled, and then until every connection is closed.
     pub(crate) async fn run(self: Rc<Self>, mut sockets: Sockets, stop: CancellationToken) {
-        let mut rounds = self.tasks.spawn_local(Rc::clone(&self).rounds());
-        let sweeps = self.tasks.spawn_local(Rc::clone(&self).sweeps());
-        loop {
-            let socket = tokio::select! {
-                () = stop.cancelled() => break,
-                socket = sockets.recv() => socket,
-                ended = &mut rounds => {
-                    // A broker that accepts and no longer delivers would lose without a word.
-                    tracing::error!(?ended, worker = self.index, "a worker's rounds ended; the process cannot go on");
-                    std::process::abort();
-                }
-            };
-            let Some(socket) = socket else { break };
+        let mut never_ending = JoinSet::new();
+        let never = CancellationToken::new();
+        let (rounds, sweeps) = (Rc::clone(&self).rounds(), Rc::clone(&self).sweeps());
+        let until = never.clone();
+        never_ending.spawn_local(async move { vital("rounds", &until, rounds).await });
+        never_ending.spawn_local(async move { vital("sweeps", &never, sweeps).await });
+        while let Some(Some(socket)) = stop.run_until_cancelled(sockets.recv()).await {
             self.tasks.spawn_local(crate::http::serve(Rc::clone(&self), socket, stop.clone()));
         }
         sockets.close();
+        while let Ok(socket) = sockets.try_recv() {
+            crate::acceptor::turn_away(&socket.stream);
+        }
         self.drain().await;
-        rounds.abort();
-        sweeps.abort();
+        drop(never_ending);
         self.tasks.close();
         // What still runs then belongs to peers that had their time.
         drop(tokio::time::timeout(ENDING_MAX, self.tasks.wait()).await);
+        self.handle().heartbeat.rest();
     }
 
     /// Counts a publication that one of this worker's connections made.

@@ -30,6 +30,7 @@ impl Worker {
         let mut slice: Vec<Rc<Connection>> = Vec::new();
         for nth in (0..slices).cycle() {
             ticks.tick().await;
+            self.handle().heartbeat.beat();
             {
                 let connections = self.connections.borrow();
                 let count = connections.capacity().div_ceil(slices);
