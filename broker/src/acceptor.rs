@@ -1,6 +1,7 @@
 //! Accepts sockets and hands each to the least loaded worker.
 
-use std::io;
+use std::io::{self, Read};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::full::Full;
-use crate::hub::Hub;
+use crate::http::full::{FULL, Full};
+use crate::hub::{Hub, Throttle};
 use crate::worker::handle::Socket;
 
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
@@ -48,6 +49,10 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         self.hub.connections.fetch_sub(1, Ordering::Relaxed);
         self.hub.workers[self.worker].released();
+        // Dropped by the end of the connection's task, however it ends.
+        if std::thread::panicking() {
+            self.hub.metrics.task_panicked("connection");
+        }
     }
 }
 
@@ -82,28 +87,35 @@ pub(crate) fn take_over(listener: TcpListener) -> io::Result<Listener> {
     AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)
 }
 
-/// Accepts until `stop` is cancelled.
+/// Accepts until `stop` is cancelled; those who have knocked by then are turned away.
+///
+/// # Cancel safety
+/// Cancel safe.
 pub(crate) async fn run(
-    hub: Arc<Hub>,
-    listener: Listener,
-    router: Router,
-    stop: CancellationToken,
-    full: Full,
+    hub: &Arc<Hub>,
+    listener: &Listener,
+    router: &Router,
+    stop: &CancellationToken,
+    full: &Full,
 ) {
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.async_io(Interest::READABLE, std::net::TcpListener::accept) => accepted,
-        };
+    let short = Throttle::default();
+    let accept = || listener.async_io(Interest::READABLE, std::net::TcpListener::accept);
+    while let Some(accepted) = stop.run_until_cancelled(accept()).await {
         match accepted.and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream)) {
-            Ok(stream) => admit(&hub, &router, &full, stream),
+            Ok(stream) => admit(hub, router, full, stream),
             Err(error) if is_short(&error) => {
-                tracing::warn!(%error, "cannot accept: out of file descriptors or memory; raise the limit of open files, or lower limits.connections");
+                if let Some(unlogged) = short.may_log() {
+                    tracing::warn!(%error, unlogged, "cannot accept: out of file descriptors or memory; raise the limit of open files, or lower limits.connections");
+                }
                 tokio::time::sleep(SHORT_REST).await;
             }
             // The peer has gone already, or the like.
             Err(error) => tracing::debug!(%error, "accepting failed"),
         }
+    }
+    for _ in 0..BACKLOG {
+        let Ok((stream, _)) = listener.get_ref().accept() else { break };
+        turn_away(&stream);
     }
 }
 
@@ -117,22 +129,33 @@ fn admit(hub: &Arc<Hub>, router: &Router, full: &Full, stream: std::net::TcpStre
     if before >= hub.connections_max {
         hub.connections.fetch_sub(1, Ordering::Relaxed);
         hub.metrics.rejected("limit");
-        turn_away(full, stream);
-        return;
+        return tell(full, stream);
     }
     let worker = hub.workers.least_loaded();
     let admitted = Admitted { hub: Arc::clone(hub), router: router.clone(), worker };
     if let Err(socket) = hub.workers[worker].adopt(Socket { stream, admitted }) {
         hub.metrics.rejected("overload");
-        turn_away(full, socket.stream);
+        tell(full, socket.stream);
     }
 }
 
-fn turn_away(full: &Full, stream: std::net::TcpStream) {
+fn tell(full: &Full, stream: std::net::TcpStream) {
     match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => full.turn_away(stream),
         Err(error) => tracing::debug!(%error, "a socket failed before it was turned away"),
     }
+}
+
+/// Answers 503 without waiting for the request. The socket is to be dropped then.
+pub(crate) fn turn_away(stream: &std::net::TcpStream) {
+    if stream.set_nonblocking(true).is_err() {
+        return;
+    }
+    let socket = SockRef::from(stream);
+    // A fresh socket takes so little at once, or its peer does without the reason. What it has sent already is
+    // read, or the kernel would follow the answer up with a reset.
+    drop(socket.send(FULL).and_then(|_| socket.shutdown(Shutdown::Write)));
+    drop((&*stream).read(&mut [0; 4096]));
 }
 
 #[cfg(test)]

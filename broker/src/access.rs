@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fanfare_protocol::{ErrorCode, TopicName};
+use prometheus::IntCounterVec;
 use sha2::{Digest, Sha256};
 
 use crate::config::{AccessConfig, ConfigError, GrantConfig, TokenConfig};
+use crate::metrics::access_refused;
 use crate::topic::index::Names;
 
 /// Shortest token that a configuration may hold, in bytes.
@@ -21,6 +23,8 @@ pub struct Grant {
     pub user: Option<Arc<str>>,
     subscribe: Patterns,
     publish: Patterns,
+    /// All grants count in the same.
+    refused: Refused,
 }
 
 impl Grant {
@@ -49,12 +53,24 @@ impl Grant {
         self.publish.0.is_empty()
     }
 
-    /// Why whoever has this grant may not do `what`, such as "publish to this topic".
-    pub(crate) fn refusal(&self, what: &str) -> (ErrorCode, String) {
+    /// Why whoever has this grant may not do `what`, such as "publish to this topic". It is counted under the first
+    /// word.
+    pub(crate) fn refusal(&self, what: &'static str) -> (ErrorCode, String) {
+        self.refused.0.with_label_values(&[what.split(' ').next().unwrap_or(what)]).inc();
         match &self.user {
             None => (ErrorCode::Unauthorized, format!("without credentials you may not {what}")),
             Some(_) => (ErrorCode::Forbidden, format!("your credentials do not let you {what}")),
         }
+    }
+}
+
+/// Counts what was refused, by operation.
+#[derive(Debug, Clone)]
+struct Refused(IntCounterVec);
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self(access_refused())
     }
 }
 
@@ -118,6 +134,7 @@ pub struct Access {
     /// By the SHA-256 of the token, so that looking one up tells nothing by its time.
     by_token: HashMap<[u8; 32], Arc<Grant>>,
     is_open: bool,
+    refused: Refused,
 }
 
 impl Access {
@@ -126,16 +143,19 @@ impl Access {
     /// # Errors
     /// Names the key that is wrong. Reads token files.
     pub fn new(config: Option<&AccessConfig>) -> Result<Self, ConfigError> {
+        let refused = Refused::default();
         let Some(config) = config else {
             let everything = || Patterns(vec![Pattern::All]);
-            let anonymous = Arc::new(Grant { user: None, subscribe: everything(), publish: everything() });
-            return Ok(Self { anonymous, by_token: HashMap::new(), is_open: true });
+            let (subscribe, publish) = (everything(), everything());
+            let anonymous = Arc::new(Grant { user: None, subscribe, publish, refused: refused.clone() });
+            return Ok(Self { anonymous, by_token: HashMap::new(), is_open: true, refused });
         };
         let GrantConfig { subscribe, publish } = &config.anonymous;
         let anonymous = Arc::new(Grant {
             user: None,
             subscribe: Patterns::parse("access.anonymous.subscribe", subscribe)?,
             publish: Patterns::parse("access.anonymous.publish", publish)?,
+            refused: refused.clone(),
         });
         let mut by_token = HashMap::new();
         for token in &config.token {
@@ -144,17 +164,23 @@ impl Access {
                 user: Some(token.user.as_str().into()),
                 subscribe: Patterns::parse("access.token.subscribe", &token.subscribe)?,
                 publish: Patterns::parse("access.token.publish", &token.publish)?,
+                refused: refused.clone(),
             };
             if by_token.insert(digest(&text), Arc::new(grant)).is_some() {
                 return wrong(format!("two tokens are the same, one of them for user \"{}\"", token.user));
             }
         }
-        Ok(Self { anonymous, by_token, is_open: false })
+        Ok(Self { anonymous, by_token, is_open: false, refused })
     }
 
     /// Whether anybody may do everything.
     pub fn is_open(&self) -> bool {
         self.is_open
+    }
+
+    /// What was refused, by operation.
+    pub(crate) fn refused(&self) -> &IntCounterVec {
+        &self.refused.0
     }
 
     /// What the bearer of `token` may do; without one, what anybody may.
@@ -164,7 +190,10 @@ impl Access {
     pub fn grant(&self, token: Option<&str>) -> Result<Arc<Grant>, UnknownToken> {
         match token {
             Some(token) if !self.is_open => {
-                self.by_token.get(&digest(token)).map(Arc::clone).ok_or(UnknownToken)
+                self.by_token.get(&digest(token)).map(Arc::clone).ok_or_else(|| {
+                    self.refused.0.with_label_values(&["token"]).inc();
+                    UnknownToken
+                })
             }
             _ => Ok(Arc::clone(&self.anonymous)),
         }

@@ -1,4 +1,6 @@
 //! A running broker: listeners, workers, what looks after the topics, and how they stop.
+//!
+//! All threads and descriptors that a stop needs are there from the start: it may come because there are no more.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,6 +9,8 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,15 +20,18 @@ use crate::budget::Budget;
 use crate::config::{Config, ConfigError, MemoryConfig};
 use crate::engine::{Engine, MemoryEngine};
 use crate::hub::Hub;
-use crate::metrics::Metrics;
 use crate::namespaces::Namespaces;
+use crate::supervise::{restarted, vital, vital_thread};
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;
 use crate::worker::handle::{Sockets, Workers};
+use crate::worker::heartbeat;
 use crate::{acceptor, http, machine};
 
-/// File descriptors that are not for connections: listeners, logs, runtimes, and some to spare.
+/// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.
 const FILES_RESERVED: u64 = 64;
+/// A broker that has room for fewer connections than this does not start, where nobody asked for so few.
+const CONNECTIONS_MIN: u64 = 16;
 /// Connections on a system that does not say how many files it allows.
 const CONNECTIONS_DEFAULT: usize = 10_000;
 /// How often the topic table is asked for what is due.
@@ -36,6 +43,16 @@ pub enum StartError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Too few files may be open.
+    #[error(
+        "only {allowed} files may be open, and at least {needed} are needed, of which {FILES_RESERVED} are for the broker itself; raise the limit (ulimit -n, LimitNOFILE)"
+    )]
+    Files {
+        /// How many may be.
+        allowed: u64,
+        /// How many are needed.
+        needed: u64,
+    },
     /// An address cannot be listened on, or a thread not started.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -65,7 +82,15 @@ pub struct Broker {
     /// Ends everything else.
     end: CancellationToken,
     tasks: TaskTracker,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<WorkerThread>,
+}
+
+/// A worker's thread.
+#[derive(Debug)]
+struct WorkerThread {
+    thread: JoinHandle<()>,
+    /// Dropped at the thread's end, so that waiting for it takes no thread.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Broker {
@@ -96,14 +121,34 @@ impl Broker {
         for (index, sockets) in sockets.into_iter().enumerate() {
             this.workers.push(start_worker(index, Arc::clone(&this.hub), sockets, this.drain.clone())?);
         }
-        let hub = &this.hub;
-        let routes = http::public_routes(Arc::clone(hub));
-        let full = http::full::Full::new(this.tasks.clone());
-        this.tasks.spawn(acceptor::run(Arc::clone(hub), public, routes, this.drain.clone(), full));
-        let (end, tasks) = (this.end.clone(), this.tasks.clone());
-        this.tasks.spawn(http::admin::run(Arc::clone(hub), admin, end, tasks));
-        this.tasks.spawn(tend(Arc::clone(hub), this.end.clone()));
+        this.start_tasks(public, admin);
         Ok(this)
+    }
+
+    /// Starts what runs beside the workers, each [supervised](crate::supervise).
+    fn start_tasks(&self, public: acceptor::Listener, admin: TcpListener) {
+        let (hub, end) = (Arc::clone(&self.hub), self.drain.clone());
+        let routes = http::public_routes(Arc::clone(&hub));
+        let full = http::full::Full::new(self.tasks.clone());
+        self.tasks.spawn(async move {
+            let accept = || acceptor::run(&hub, &public, &routes, &end, &full);
+            restarted("acceptor", &hub.metrics, &end, accept).await;
+        });
+        let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
+        let tasks = self.tasks.clone();
+        self.tasks.spawn(async move {
+            let serve = || http::admin::run(&hub, &admin, &end, &tasks);
+            restarted("admin", &hub.metrics, &end, serve).await;
+        });
+        let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
+        self.tasks.spawn(async move { vital("topics", &end, tend(hub, end.clone())).await });
+        let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
+        self.tasks.spawn(async move {
+            vital("heartbeats", &end, async {
+                end.run_until_cancelled(watch_heartbeats(&hub.workers)).await;
+            })
+            .await;
+        });
     }
 
     /// Where the public listener really listens.
@@ -161,16 +206,11 @@ impl Broker {
         self.hub.start_draining();
         self.hub.metrics.draining();
         self.drain.cancel();
-        let workers = std::mem::take(&mut self.workers);
-        let joined = tokio::task::spawn_blocking(move || {
-            for worker in workers {
-                if worker.join().is_err() {
-                    tracing::error!("a worker had panicked");
-                }
-            }
-        });
-        if joined.await.is_err() {
-            tracing::error!("waiting for the workers failed");
+        for WorkerThread { thread, ended } in std::mem::take(&mut self.workers) {
+            // Nothing is sent: the other end is dropped with the thread's last breath, which it does not outlive
+            // by more than a moment.
+            drop(ended.await);
+            drop(thread.join());
         }
         self.end.cancel();
         self.tasks.close();
@@ -196,7 +236,6 @@ fn build_hub(config: Config, access: Access, connections_max: usize) -> (Arc<Hub
     let (workers, sockets) = Workers::new(worker_count);
     let budget = Budget::new(config.memory.retained.as_u64() as usize);
     let namespaces = Namespaces::new(&config.namespace);
-    let metrics = Metrics::new(&namespaces, worker_count, &budget);
     let table = TopicTable::new(
         namespaces,
         budget,
@@ -205,20 +244,24 @@ fn build_hub(config: Config, access: Access, connections_max: usize) -> (Arc<Hub
         worker_count,
     );
     let engine = Engine::Memory(MemoryEngine);
-    (Arc::new(Hub::new(config, access, table, workers, metrics, connections_max, engine)), sockets)
+    (Arc::new(Hub::new(config, access, table, workers, connections_max, engine)), sockets)
 }
 
 /// How many connections there may be, where so many files may be open.
-fn connections_max(configured: usize, open_files_max: Option<u64>) -> Result<usize, ConfigError> {
+fn connections_max(configured: usize, open_files_max: Option<u64>) -> Result<usize, StartError> {
+    let needed = FILES_RESERVED + CONNECTIONS_MIN;
+    if let Some(allowed) = open_files_max.filter(|&files| configured == 0 && files < needed) {
+        return Err(StartError::Files { allowed, needed });
+    }
     let allowed = open_files_max.map(|files| files.saturating_sub(FILES_RESERVED) as usize);
     match (configured, allowed) {
         (0, allowed) => Ok(allowed.unwrap_or(CONNECTIONS_DEFAULT)),
-        (configured, Some(allowed)) if configured > allowed => Err(ConfigError::Value {
+        (configured, Some(allowed)) if configured > allowed => Err(StartError::Config(ConfigError::Value {
             key: "limits.connections".into(),
             message: format!(
                 "{configured} connections do not fit the limit of open files, which allows {allowed}; raise it (ulimit -n, LimitNOFILE)"
             ),
-        }),
+        })),
         (configured, _) => Ok(configured),
     }
 }
@@ -228,12 +271,28 @@ fn start_worker(
     hub: Arc<Hub>,
     sockets: Sockets,
     drain: CancellationToken,
-) -> std::io::Result<JoinHandle<()>> {
+) -> std::io::Result<WorkerThread> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(format!("fanfare-worker-{index}")).spawn(move || {
-        let local = LocalSet::new();
-        local.block_on(&runtime, async move { Worker::new(index, hub).run(sockets, drain).await });
-    })
+    let (ending, ended) = oneshot::channel();
+    // The kernel keeps 15 bytes of a name.
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        vital_thread("worker", &drain.clone(), || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, async move { Worker::new(index, hub).run(sockets, drain).await });
+        });
+        drop(ending);
+    })?;
+    Ok(WorkerThread { thread, ended })
+}
+
+/// Looks at the workers' heartbeats, for ever.
+async fn watch_heartbeats(workers: &Workers) {
+    let mut looks = tokio::time::interval(heartbeat::LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        workers.iter().for_each(|worker| worker.heartbeat.look());
+    }
 }
 
 /// Forgets what has outlived its time in the topic table, when it is due.

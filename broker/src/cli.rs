@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 pub(crate) mod config;
+pub(crate) mod logging;
 pub(crate) mod output;
 pub(crate) mod publish;
 pub(crate) mod serve;

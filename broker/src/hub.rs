@@ -75,13 +75,13 @@ impl Hub {
         access: Access,
         table: TopicTable,
         workers: Workers,
-        metrics: Arc<Metrics>,
         connections_max: usize,
         engine: Engine,
     ) -> Self {
         let in_flight = Budget::new(config.memory.in_flight.as_u64() as usize);
         let of_strangers =
             Budget::new((config.memory.in_flight.as_u64() as usize / 8).min(STRANGERS_BYTES_MAX));
+        let metrics = Metrics::new(table.namespaces(), &access, &workers, table.budget(), &in_flight);
         Self {
             in_flight,
             of_strangers,

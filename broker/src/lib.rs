@@ -23,6 +23,7 @@ pub mod hub;
 pub mod machine;
 pub mod metrics;
 pub mod namespaces;
+pub mod supervise;
 mod sync;
 pub mod topic;
 pub mod websocket;

@@ -9,6 +9,7 @@ mod kept;
 mod worker_stats;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use fanfare_protocol::ErrorCode;
@@ -17,14 +18,20 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::access::Access;
 use crate::budget::Budget;
 use crate::namespaces::Namespaces;
 use crate::topic::publication::Encoding;
+use crate::worker::handle::Workers;
 pub use worker_stats::WorkerStats;
 
 /// Buckets of durations, in seconds.
 const SECONDS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Lines that the log of this process dropped because it could not write them, or not as fast as they came: counted
+/// by whoever writes the log.
+pub static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// How a publication came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +72,7 @@ pub struct Metrics {
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
     draining: IntGauge,
+    task_panics: IntCounterVec,
     /// From accepting a publication to having written it to the sockets of one worker.
     pub fanout: Histogram,
     workers: Vec<Arc<WorkerStats>>,
@@ -93,8 +101,20 @@ impl Register<'_> {
     }
 }
 
+/// Counts what was refused for want of a right, by what it was.
+pub(crate) fn access_refused() -> IntCounterVec {
+    let opts = Opts::new("fanfare_access_refused_total", "Operations refused for want of a right.");
+    IntCounterVec::new(opts, &["operation"]).expect("the name and the labels are literals")
+}
+
 impl Metrics {
-    pub(crate) fn new(namespaces: &Namespaces, workers: usize, budget: &Arc<Budget>) -> Arc<Self> {
+    pub(crate) fn new(
+        namespaces: &Namespaces,
+        access: &Access,
+        workers: &Workers,
+        retained: &Arc<Budget>,
+        in_flight: &Arc<Budget>,
+    ) -> Arc<Self> {
         let registry = Registry::new();
         let register = Register(&registry);
         let build = register.gauges("fanfare_build_info", "The version that runs; always 1.", &["version"]);
@@ -120,7 +140,7 @@ impl Metrics {
             "Publications that a subscriber missed and was told of.",
             &["namespace", "reason"],
         );
-        let workers: Vec<_> = (0..workers).map(|_| Arc::new(WorkerStats::new(names.len()))).collect();
+        let stats: Vec<_> = (0..workers.len()).map(|_| Arc::new(WorkerStats::new(names.len()))).collect();
         let this = Self {
             published: names
                 .iter()
@@ -163,6 +183,11 @@ impl Metrics {
                 "From the head of an HTTP request to the head of its answer.",
                 &["route"],
             ),
+            task_panics: register.counters(
+                "fanfare_task_panics_total",
+                "Tasks that ended by a panic: a fault in the broker.",
+                &["task"],
+            ),
             draining: register.add(IntGauge::new("fanfare_draining", "1 while the broker stops, else 0.")),
             fanout: register.add(Histogram::with_opts(
                 HistogramOpts::new(
@@ -171,13 +196,20 @@ impl Metrics {
                 )
                 .buckets(SECONDS.to_vec()),
             )),
-            workers: workers.clone(),
+            workers: stats.clone(),
             registry: registry.clone(),
         };
-        let collector = collector::WorkersCollector::new(workers, names, Arc::clone(budget));
+        let collector = collector::WorkersCollector {
+            stats,
+            workers: workers.clone(),
+            namespaces: names,
+            retained: Arc::clone(retained),
+            in_flight: Arc::clone(in_flight),
+        };
         registry.register(Box::new(collector)).expect("each name is registered once");
         let kept = kept::KeptCollector::new(namespaces.iter().cloned().collect());
         registry.register(Box::new(kept)).expect("each name is registered once");
+        registry.register(Box::new(access.refused().clone())).expect("each name is registered once");
         #[cfg(target_os = "linux")]
         registry
             .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
@@ -226,6 +258,11 @@ impl Metrics {
         self.http_duration.with_label_values(&[route]).observe(took.as_secs_f64());
     }
 
+    /// `task` is one of a few names.
+    pub(crate) fn task_panicked(&self, task: &'static str) {
+        self.task_panics.with_label_values(&[task]).inc();
+    }
+
     pub(crate) fn draining(&self) {
         self.draining.set(1);
     }
@@ -237,5 +274,18 @@ impl Metrics {
             .encode(&self.registry.gather(), &mut text)
             .expect("a Vec takes all, and every family has a metric");
         String::from_utf8(text).expect("the text format is UTF-8")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Metrics of a broker without workers.
+    pub(crate) fn some() -> Arc<Metrics> {
+        let namespaces = Namespaces::new(&Default::default());
+        let access = Access::new(None).expect("no configuration is a good one");
+        let budget = || Budget::new(usize::MAX);
+        Metrics::new(&namespaces, &access, &Workers::new(0).0, &budget(), &budget())
     }
 }

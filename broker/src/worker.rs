@@ -6,6 +6,7 @@
 pub(crate) mod credit;
 pub(crate) mod group;
 pub(crate) mod handle;
+pub(crate) mod heartbeat;
 mod round;
 mod sweep;
 mod turns;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +28,7 @@ use crate::connection::Connection;
 use crate::connection::subscription::Place;
 use crate::hub::Hub;
 use crate::metrics::WorkerStats;
+use crate::supervise::vital;
 use crate::topic::Topic;
 use crate::topic::publication::Encoding;
 use crate::topic::ring::Cursor;
@@ -91,30 +94,27 @@ impl Worker {
 
     /// Serves sockets until `stop` is cancelled, and then until every connection is closed.
     pub(crate) async fn run(self: Rc<Self>, mut sockets: Sockets, stop: CancellationToken) {
-        let mut rounds = self.tasks.spawn_local(Rc::clone(&self).rounds());
-        let turns = self.tasks.spawn_local(Rc::clone(&self).turns());
-        let sweeps = self.tasks.spawn_local(Rc::clone(&self).sweeps());
-        loop {
-            let socket = tokio::select! {
-                () = stop.cancelled() => break,
-                socket = sockets.recv() => socket,
-                ended = &mut rounds => {
-                    // A broker that accepts and no longer delivers would lose without a word.
-                    tracing::error!(?ended, worker = self.index, "a worker's rounds ended; the process cannot go on");
-                    std::process::abort();
-                }
-            };
-            let Some(socket) = socket else { break };
+        let mut never_ending = JoinSet::new();
+        let never = CancellationToken::new();
+        let (rounds, turns, sweeps) =
+            (Rc::clone(&self).rounds(), Rc::clone(&self).turns(), Rc::clone(&self).sweeps());
+        let (for_rounds, for_turns) = (never.clone(), never.clone());
+        never_ending.spawn_local(async move { vital("rounds", &for_rounds, rounds).await });
+        never_ending.spawn_local(async move { vital("turns", &for_turns, turns).await });
+        never_ending.spawn_local(async move { vital("sweeps", &never, sweeps).await });
+        while let Some(Some(socket)) = stop.run_until_cancelled(sockets.recv()).await {
             self.tasks.spawn_local(crate::http::serve(Rc::clone(&self), socket, stop.clone()));
         }
         sockets.close();
+        while let Ok(socket) = sockets.try_recv() {
+            crate::acceptor::turn_away(&socket.stream);
+        }
         self.drain().await;
-        rounds.abort();
-        turns.abort();
-        sweeps.abort();
+        drop(never_ending);
         self.tasks.close();
         // What still runs then belongs to peers that had their time.
         drop(tokio::time::timeout(ENDING_MAX, self.tasks.wait()).await);
+        self.handle().heartbeat.rest();
     }
 
     /// Counts a subscription of one of this worker's connections.

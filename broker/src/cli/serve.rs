@@ -7,39 +7,84 @@ use fanfare::{Broker, Config, config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::ServeArgs;
+use super::logging::{self, Log};
 use super::output;
 
 /// Runs the broker until it is told to stop.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
-    start_logging(args.log_level);
-    let runtime = super::runtime()?;
-    let result = runtime.block_on(serve(args));
+    let log = logging::start(args.log_level)?;
+    let result = in_runtime(args, &log);
+    log.flush();
+    result
+}
+
+fn in_runtime(args: ServeArgs, log: &Log) -> anyhow::Result<()> {
+    let started = super::runtime().and_then(|runtime| {
+        let signals = runtime.block_on(async { Signals::listen() })?;
+        Ok((runtime, signals))
+    });
+    let (runtime, signals) = started.map_err(|error| not_started(&error.into()))?;
+    let result = runtime.block_on(serve(args, signals, log));
     // A second signal does not wait for what the first one began.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    // From here on a signal is a request, not a sudden end.
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let broker = match start(args).await {
-        Ok(broker) => broker,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "not started");
-            return Err(output::AlreadySaid.into());
-        }
-    };
-    announce(&broker);
-    let signal = either(&mut terminate, &mut interrupt).await;
+async fn serve(args: ServeArgs, mut signals: Signals, log: &Log) -> anyhow::Result<()> {
+    let broker = start(args).await.map_err(|error| not_started(&error))?;
+    announce(&broker, log);
+    let signal = signals.stop().await;
     tracing::info!(signal, connections = broker.connections(), "stopping");
     tokio::select! {
         () = broker.stop() => {
             tracing::info!("stopped");
             Ok(())
         }
-        signal = either(&mut terminate, &mut interrupt) => {
+        signal = signals.stop() => {
             tracing::warn!(signal, "stopped at once by a second signal");
             Err(output::AlreadySaid.into())
+        }
+    }
+}
+
+fn not_started(error: &anyhow::Error) -> anyhow::Error {
+    tracing::error!(error = format!("{error:#}"), "not started");
+    output::AlreadySaid.into()
+}
+
+/// What the process is asked for from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From here on no signal that can be heard is a sudden end.
+    fn listen() -> io::Result<Self> {
+        // They mean nothing here. Once listened to, a signal does nothing for as long as the process lives.
+        drop((signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?));
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for a signal that asks for a stop: its name.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.quit.recv() => return "SIGQUIT",
+                _ = self.hang_up.recv() => {
+                    // Sent by those who want a reload, and by a terminal that is closed.
+                    tracing::info!("SIGHUP is ignored: there is no reload; restart to change something");
+                }
+            }
         }
     }
 }
@@ -61,24 +106,8 @@ async fn start(args: ServeArgs) -> anyhow::Result<Broker> {
     Ok(broker)
 }
 
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
-}
-
-fn start_logging(level: tracing::Level) {
-    let logging = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr);
-    if io::stderr().is_terminal() {
-        logging.with_target(false).init();
-    } else {
-        logging.json().init();
-    }
-}
-
 /// One line for the log, and for people what to try next.
-fn announce(broker: &Broker) {
+fn announce(broker: &Broker, log: &Log) {
     let (public, admin) = (broker.public_addr(), broker.admin_addr());
     tracing::info!(
         %public,
@@ -92,7 +121,7 @@ fn announce(broker: &Broker) {
         "started"
     );
     if io::stderr().is_terminal() {
-        output::notice(&what_to_try(public, admin, broker.is_open()));
+        log.notice(&what_to_try(public, admin, broker.is_open()));
     }
 }
 

@@ -64,7 +64,7 @@ impl Session {
         self.allowed(self.grant.may_publish(topic), "publish to this topic")
     }
 
-    fn allowed(&self, is_allowed: bool, what: &str) -> Result<(), Denied> {
+    fn allowed(&self, is_allowed: bool, what: &'static str) -> Result<(), Denied> {
         let refused = || {
             let (code, message) = self.grant.refusal(what);
             denied(code, message)
@@ -85,6 +85,7 @@ impl Session {
     pub(crate) fn refresh(&mut self, access: &Access, token: &str) -> Result<(), Denied> {
         let grant = access.grant(Some(token)).map_err(|e| denied(ErrorCode::Unauthorized, e.to_string()))?;
         if grant.user != self.grant.user {
+            access.refused().with_label_values(&["refresh"]).inc();
             return Err(denied(ErrorCode::Forbidden, "a refresh may not change the user"));
         }
         self.grant = grant;

@@ -32,8 +32,13 @@ const CONNECTIONS_MAX: usize = 32;
 const SHORT_REST: Duration = Duration::from_millis(50);
 
 /// Serves the admin listener until `stop` is cancelled. Its connections are tasks of `tasks`.
-pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, stop: CancellationToken, tasks: TaskTracker) {
-    let router = routes(Arc::clone(&hub));
+pub(crate) async fn run(
+    hub: &Arc<Hub>,
+    listener: &TcpListener,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) {
+    let router = routes(Arc::clone(hub));
     let (room, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::new(tasks.clone()));
     loop {
         let accepted = tokio::select! {
@@ -52,7 +57,7 @@ pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, stop: Cancellation
             full.turn_away(stream);
             continue;
         };
-        let serving = serve(Arc::clone(&hub), router.clone(), stream, stop.clone());
+        let serving = serve(Arc::clone(hub), router.clone(), stream, stop.clone());
         tasks.spawn(async move {
             let _permit = permit;
             serving.await;
@@ -91,7 +96,7 @@ async fn answer(
 fn routes(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
-        .route("/livez", get(async || "ok\n"))
+        .route("/livez", get(live))
         .route("/readyz", get(ready))
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "not_found", "there are /metrics, /livez and /readyz here")
@@ -101,6 +106,18 @@ fn routes(hub: Arc<Hub>) -> Router {
 
 async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], hub.metrics.text()).into_response()
+}
+
+/// Whether everything runs that should: a worker that hangs is helped by a restart alone.
+async fn live(State(hub): State<Arc<Hub>>) -> Response {
+    match hub.workers.iter().position(|worker| worker.heartbeat.is_hung()) {
+        Some(worker) => {
+            let age = hub.workers[worker].heartbeat.age().as_secs();
+            let why = format!("worker {worker} has not run for {age} s\n");
+            (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+        }
+        None => "ok\n".into_response(),
+    }
 }
 
 /// Whether new connections should be sent here. Liveness says nothing of it: restarting a broker that

@@ -55,7 +55,7 @@ fn grant(hub: &Hub, headers: &HeaderMap) -> Result<Arc<Grant>, Problem> {
     credentials::grant(hub, headers, None).map_err(|e| problem(ErrorCode::Unauthorized, e))
 }
 
-fn refuse(grant: &Grant, what: &str) -> Problem {
+fn refuse(grant: &Grant, what: &'static str) -> Problem {
     let (code, detail) = grant.refusal(what);
     problem(code, detail)
 }

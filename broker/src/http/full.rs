@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::patient::Patient;
 
 /// What a socket above a limit is told.
-const FULL: &[u8] =
+pub(crate) const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 /// How many may be waited for until they have read it: each takes a file descriptor meanwhile.
 const TOLD_AT_ONCE_MAX: usize = 8;

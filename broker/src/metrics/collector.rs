@@ -5,17 +5,20 @@ use std::sync::atomic::Ordering;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{CounterVec, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 
-use super::WorkerStats;
+use super::{LOG_LINES_DROPPED, WorkerStats};
 use crate::budget::Budget;
 use crate::topic::publication::Encoding;
+use crate::worker::handle::Workers;
 
 /// Reads every worker's counters.
 pub(super) struct WorkersCollector {
-    workers: Vec<Arc<WorkerStats>>,
-    namespaces: Vec<String>,
-    budget: Arc<Budget>,
+    pub(super) stats: Vec<Arc<WorkerStats>>,
+    pub(super) workers: Workers,
+    pub(super) namespaces: Vec<String>,
+    pub(super) retained: Arc<Budget>,
+    pub(super) in_flight: Arc<Budget>,
 }
 
 /// A fresh vector for each scrape: it is filled, read and dropped.
@@ -27,7 +30,10 @@ struct Fresh {
     sent: IntCounterVec,
     queued: IntGaugeVec,
     retained: IntGaugeVec,
+    in_flight: IntGaugeVec,
     rounds: CounterVec,
+    heartbeat_age: GaugeVec,
+    log_dropped: IntCounterVec,
 }
 
 impl Fresh {
@@ -50,14 +56,31 @@ impl Fresh {
                 "Bytes of publications alive, as the budget memory.retained counts them.",
                 &[],
             )?,
+            in_flight: gauges(
+                "fanfare_in_flight_bytes",
+                "Bytes on their way in or out, as the budget memory.in_flight counts them.",
+                &[],
+            )?,
             rounds: CounterVec::new(
                 Opts::new("fanfare_worker_round_seconds_total", "Time that a worker spent delivering."),
                 &["worker"],
             )?,
+            heartbeat_age: GaugeVec::new(
+                Opts::new(
+                    "fanfare_worker_heartbeat_age_seconds",
+                    "How long ago a worker last said that it runs.",
+                ),
+                &["worker"],
+            )?,
+            log_dropped: counters(
+                "fanfare_log_lines_dropped_total",
+                "Log lines that could not be written, or not as fast as they came.",
+                &[],
+            )?,
         })
     }
 
-    fn collectors(&self) -> [&dyn Collector; 8] {
+    fn collectors(&self) -> [&dyn Collector; 11] {
         [
             &self.delivered,
             &self.subscriptions,
@@ -66,18 +89,17 @@ impl Fresh {
             &self.sent,
             &self.queued,
             &self.retained,
+            &self.in_flight,
             &self.rounds,
+            &self.heartbeat_age,
+            &self.log_dropped,
         ]
     }
 }
 
 impl WorkersCollector {
-    pub(super) fn new(workers: Vec<Arc<WorkerStats>>, namespaces: Vec<String>, budget: Arc<Budget>) -> Self {
-        Self { workers, namespaces, budget }
-    }
-
     fn read(&self, into: &Fresh) {
-        for (worker, stats) in self.workers.iter().enumerate() {
+        for (worker, stats) in self.stats.iter().enumerate() {
             for (index, namespace) in self.namespaces.iter().enumerate() {
                 into.subscriptions.with_label_values(&[namespace]).add(stats.subscriptions_now(index));
                 for encoding in Encoding::ALL {
@@ -97,10 +119,15 @@ impl WorkersCollector {
             let none: &[&str] = &[];
             into.queued.with_label_values(none).add(stats.write_queue_bytes.load(Ordering::Relaxed));
             let seconds = load(&stats.round_ns) as f64 / 1e9;
-            into.rounds.with_label_values(&[worker.to_string().as_str()]).inc_by(seconds);
+            let name = worker.to_string();
+            into.rounds.with_label_values(&[name.as_str()]).inc_by(seconds);
+            let age = self.workers[worker].heartbeat.age();
+            into.heartbeat_age.with_label_values(&[name.as_str()]).set(age.as_secs_f64());
         }
         let none: &[&str] = &[];
-        into.retained.with_label_values(none).set(self.budget.used() as i64);
+        into.retained.with_label_values(none).set(self.retained.used() as i64);
+        into.in_flight.with_label_values(none).set(self.in_flight.used() as i64);
+        into.log_dropped.with_label_values(none).inc_by(LOG_LINES_DROPPED.load(Ordering::Relaxed));
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Poll, Waker};
 use tokio::sync::{Notify, mpsc};
 
 use super::credit::{Credit, Lane};
+use super::heartbeat::Heartbeat;
 use crate::topic::Topic;
 
 /// Sockets that may wait for one worker to take them.
@@ -32,6 +33,8 @@ pub struct WorkerHandle {
     sockets: mpsc::Sender<Socket>,
     /// Sockets that it owns, for choosing the least loaded worker.
     load: AtomicUsize,
+    /// Whether it runs.
+    pub(crate) heartbeat: Heartbeat,
 }
 
 impl WorkerHandle {
@@ -114,6 +117,7 @@ impl Workers {
                     credit: Credit::default(),
                     sockets: sender,
                     load: AtomicUsize::new(0),
+                    heartbeat: Heartbeat::default(),
                 };
                 (handle, receiver)
             })
@@ -121,10 +125,14 @@ impl Workers {
         (Self(handles.into()), sockets)
     }
 
-    /// The index of the worker with the fewest sockets.
+    /// The index of the worker with the fewest sockets, of those that take any: a worker that has ended has the
+    /// fewest of all.
     pub(crate) fn least_loaded(&self) -> usize {
-        let by_load = (0..self.len()).min_by_key(|&worker| self[worker].load.load(Ordering::Relaxed));
-        by_load.expect("there is a worker")
+        let load = |&worker: &usize| {
+            let handle = &self[worker];
+            (handle.sockets.is_closed(), handle.load.load(Ordering::Relaxed))
+        };
+        (0..self.len()).min_by_key(load).expect("there is a worker")
     }
 }
 
@@ -133,5 +141,21 @@ impl Deref for Workers {
 
     fn deref(&self) -> &[WorkerHandle] {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_has_ended_gets_no_socket() {
+        let (workers, mut sockets) = Workers::new(3);
+        workers[1].load.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(workers.least_loaded(), 0);
+        drop(sockets.remove(0));
+        assert_eq!(workers.least_loaded(), 2);
+        drop(sockets.remove(1));
+        assert_eq!(workers.least_loaded(), 1, "the last one, whatever its load");
     }
 }

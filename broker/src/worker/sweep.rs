@@ -39,6 +39,7 @@ impl Worker {
         let mut before = self.now_ms();
         for nth in (0..slices).cycle() {
             ticks.tick().await;
+            self.handle().heartbeat.beat();
             let now = self.now_ms();
             let late = now.wrapping_sub(before).saturating_sub(tick.as_millis() as u32);
             before = now;

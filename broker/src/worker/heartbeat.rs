@@ -1,0 +1,94 @@
+//! Whether a worker runs.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::Uptime;
+
+/// How often somebody looks at the workers' heartbeats.
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
+/// Looks in a row that find no new beat before a worker counts as hung: 10 s.
+const MISSED_MAX: u32 = 20;
+/// The beat of a worker that has ended in peace.
+const AT_REST: u64 = u64::MAX;
+
+/// Written by a worker now and then while it runs.
+///
+/// It is judged by looks, not by the clock: where the whole process did not run (it was stopped, the machine was
+/// asleep or overloaded) nobody looked either, and a worker that could not run is not called hung.
+#[derive(Debug, Default)]
+pub(crate) struct Heartbeat {
+    /// When it last beat, in milliseconds of [`Uptime`].
+    at: AtomicU64,
+    /// That moment as the last look saw it.
+    seen: AtomicU64,
+    /// Looks in a row that saw no new beat.
+    missed: AtomicU32,
+}
+
+impl Heartbeat {
+    /// The worker runs.
+    pub(crate) fn beat(&self) {
+        self.at.store(Uptime::now().as_ms(), Ordering::Relaxed);
+    }
+
+    /// The worker has nothing more to do, and is not judged any more.
+    pub(crate) fn rest(&self) {
+        self.at.store(AT_REST, Ordering::Relaxed);
+    }
+
+    /// Looks whether it has beaten since the last look. For one thread.
+    pub(crate) fn look(&self) {
+        let at = self.at.load(Ordering::Relaxed);
+        let has_beaten = self.seen.swap(at, Ordering::Relaxed) != at;
+        let missed = if has_beaten || at == AT_REST { 0 } else { self.missed.load(Ordering::Relaxed) + 1 };
+        self.missed.store(missed, Ordering::Relaxed);
+    }
+
+    /// How long ago the last beat was; nothing where the worker is at rest.
+    pub(crate) fn age(&self) -> Duration {
+        Uptime::from_ms(self.at.load(Ordering::Relaxed)).elapsed()
+    }
+
+    /// Whether the worker does not run although others do.
+    pub(crate) fn is_hung(&self) -> bool {
+        self.missed.load(Ordering::Relaxed) >= MISSED_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hung_after(looks: u32, heartbeat: &Heartbeat) -> bool {
+        (0..looks).for_each(|_| heartbeat.look());
+        heartbeat.is_hung()
+    }
+
+    #[test]
+    fn a_worker_hangs_that_does_not_beat_while_others_look() {
+        let heartbeat = Heartbeat::default();
+        heartbeat.at.store(1, Ordering::Relaxed);
+        assert!(!hung_after(MISSED_MAX, &heartbeat), "the first look sees something new");
+        assert!(hung_after(1, &heartbeat));
+        heartbeat.at.store(2, Ordering::Relaxed);
+        assert!(!hung_after(1, &heartbeat), "it runs again");
+    }
+
+    #[test]
+    fn time_in_which_nobody_looked_is_held_against_no_worker() {
+        let heartbeat = Heartbeat::default();
+        heartbeat.at.store(1, Ordering::Relaxed);
+        heartbeat.look();
+        // The process stood still for long, whatever the clock says by now.
+        assert!(!hung_after(1, &heartbeat));
+    }
+
+    #[test]
+    fn a_worker_that_ended_in_peace_is_not_hung() {
+        let heartbeat = Heartbeat::default();
+        heartbeat.rest();
+        assert!(!hung_after(10 * MISSED_MAX, &heartbeat));
+        assert_eq!(heartbeat.age(), Duration::ZERO);
+    }
+}
