@@ -2,9 +2,13 @@
 
 mod api;
 mod cli;
+mod clock;
 mod contracts;
 mod docs;
 mod harness;
 mod hostile;
+mod logs;
 mod memory;
 mod operations;
+mod signals;
+mod supervision;
