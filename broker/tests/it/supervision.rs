@@ -64,13 +64,13 @@ async fn a_process_that_stood_still_calls_none_of_its_workers_hung() {
 #[tokio::test]
 async fn workers_that_are_done_before_others_are_not_hung() {
     let broker = Process::start_on("127.0.0.1:0", &[], &[("FANFARE_SERVER__DRAIN_WINDOW", "1h")]).await;
-    // Two connections of one worker: it takes its time, and the other has nothing to do.
-    let first = Client::connect_to(broker.public, "/ws", Codec::Json).await;
-    let second = Client::connect_to(broker.public, "/ws", Codec::Json).await;
-    let _third = Client::connect_to(broker.public, "/ws", Codec::Json).await;
-    drop(second);
+    // The first worker takes its time between its two connections; the other has none, and is done.
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(Client::connect_to(broker.public, "/ws", Codec::Json).await);
+    }
+    drop(clients.remove(1));
     broker.signal("TERM").await;
-    drop(first);
     tokio::time::sleep(HUNG).await;
     let answer = live(&broker).await;
     assert_eq!(answer.status, 200, "{answer:?}");
