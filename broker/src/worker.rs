@@ -102,7 +102,13 @@ impl Worker {
         never_ending.spawn_local(async move { vital("rounds", &for_rounds, rounds).await });
         never_ending.spawn_local(async move { vital("turns", &for_turns, turns).await });
         never_ending.spawn_local(async move { vital("sweeps", &never, sweeps).await });
-        while let Some(Some(socket)) = stop.run_until_cancelled(sockets.recv()).await {
+        loop {
+            let socket = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                socket = sockets.recv() => socket,
+            };
+            let Some(socket) = socket else { break };
             self.tasks.spawn_local(crate::http::serve(Rc::clone(&self), socket, stop.clone()));
         }
         sockets.close();

@@ -6,6 +6,7 @@ mod http;
 mod process;
 mod proxy;
 mod raw;
+mod shim;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,9 +17,10 @@ use fanfare::{Broker, Config};
 pub(crate) use client::Client;
 pub(crate) use flood::Flood;
 pub(crate) use http::{Response, http};
-pub(crate) use process::{Ended, Process, TempFile, ended, fanfare, run};
+pub(crate) use process::{Ended, Process, TempFile, ended, fanfare, fanfare_serve, run};
 pub(crate) use proxy::Proxy;
 pub(crate) use raw::{End, RawSocket, frame, frame_header, handshake};
+pub(crate) use shim::Shim;
 
 /// How long anything may take that is expected to happen: long enough for a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

@@ -2,10 +2,14 @@
 
 mod api;
 mod cli;
+mod clock;
 mod contracts;
 mod docs;
 mod harness;
 mod hostile;
 mod http;
+mod logs;
 mod memory;
 mod operations;
+mod signals;
+mod supervision;

@@ -1,9 +1,12 @@
-//! What idle connections cost.
+//! What idle connections cost, and an idle broker.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
-use crate::harness::{Process, frame};
+use serde_json::json;
+
+use crate::harness::{Process, frame, http};
 
 const CONNECTIONS: usize = 5000;
 const BYTES_EACH_MAX: u64 = 4 * 1024;
@@ -44,4 +47,35 @@ async fn five_thousand_idle_subscribers_cost_at_most_4_kib_each() {
     assert!(each > 0, "5,000 connections are not for free");
     assert!(each <= BYTES_EACH_MAX, "{each} bytes each");
     eprintln!("{each} bytes for each of {} idle subscribed connections", subscribers.len());
+}
+
+#[cfg(not(target_env = "msvc"))]
+#[tokio::test]
+async fn a_broker_that_is_idle_after_a_flood_gives_the_memory_back() {
+    const LEAST: u64 = 32 << 20;
+    let environment = [
+        ("FANFARE_NAMESPACE__DEFAULT__HISTORY_TTL", "2s"),
+        ("FANFARE_NAMESPACE__DEFAULT__POSITION_TTL", "2s"),
+        ("FANFARE_NAMESPACE__DEFAULT__HISTORY_COUNT", "100000"),
+        ("FANFARE_NAMESPACE__DEFAULT__HISTORY_SIZE", "1GiB"),
+    ];
+    let broker = Process::start_on("127.0.0.1:0", &[], &environment).await;
+    let before = broker.rss_bytes();
+    let mut high = before;
+    let payload = "x".repeat(900);
+    let publication = |n: usize| json!({"topic": format!("t{n}"), "data": payload});
+    let batch = json!({"messages": (0..500).map(publication).collect::<Vec<_>>()}).to_string();
+    while high < before + LEAST {
+        let kind = "Content-Type: application/json";
+        assert_eq!(http(broker.public, "POST", "/v1/messages", &[kind], batch.as_bytes()).await.status, 200);
+        high = broker.rss_bytes();
+    }
+    // The history goes after 2 s, what was kept for live readers after 5 s, and its memory within 10 s more: nobody
+    // allocates meanwhile, which is when an allocator gives back what it has.
+    let until = Instant::now() + Duration::from_secs(40);
+    while broker.rss_bytes() > before + (high - before) / 2 {
+        let now = broker.rss_bytes();
+        assert!(Instant::now() < until, "{now} bytes of {high}, which were {before} before");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::soon;
 
@@ -22,6 +23,11 @@ pub(crate) fn fanfare(args: &[&str]) -> Command {
     command.args(args).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// `fanfare serve` on that address and a free port for the operator.
+pub(crate) fn fanfare_serve(listen: &str) -> Command {
+    fanfare(&["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0"])
 }
 
 /// What a program that has ended said.
@@ -82,8 +88,9 @@ pub(crate) struct Process {
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
     log: Arc<Mutex<String>>,
-    /// Reads the log.
-    reading: JoinSet<()>,
+    /// Reads the log, until it ends or it is told not to; then it gives it back.
+    reading: JoinSet<Lines<BufReader<ChildStderr>>>,
+    read_no_more: CancellationToken,
 }
 
 impl Process {
@@ -94,8 +101,13 @@ impl Process {
 
     /// The same on that address and with that environment.
     pub(crate) async fn start_on(listen: &str, args: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = fanfare(&["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0"]);
+        let mut command = fanfare_serve(listen);
         command.args(args).envs(environment.iter().copied());
+        Self::started(command).await
+    }
+
+    /// The same with that command.
+    pub(crate) async fn started(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
         let log = Arc::new(Mutex::new(String::new()));
@@ -113,20 +125,36 @@ impl Process {
             address.unwrap_or_else(|| panic!("no address: {started}"))
         };
         let (public, admin) = (address("public"), address("admin"));
-        let mut reading = JoinSet::new();
-        let to = Arc::clone(&log);
-        reading.spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
+        let read_no_more = CancellationToken::new();
+        let mut this = Self { child, public, admin, log, reading: JoinSet::new(), read_no_more };
+        this.read_log(lines);
+        this
+    }
+
+    fn read_log(&mut self, mut lines: Lines<BufReader<ChildStderr>>) {
+        let (to, read_no_more) = (Arc::clone(&self.log), self.read_no_more.clone());
+        self.reading.spawn(async move {
+            while let Some(Ok(Some(line))) = read_no_more.run_until_cancelled(lines.next_line()).await {
                 *to.lock().expect("sound") += &format!("{line}\n");
             }
+            lines
         });
-        Self { child, public, admin, log, reading }
+    }
+
+    /// Reads the log no more: it stands still as long as the result is kept, and then has no reader.
+    pub(crate) async fn leave_log(&mut self) -> impl Sized + use<> {
+        self.read_no_more.cancel();
+        self.reading.join_next().await.expect("it is read").expect("reading does not panic")
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it has not ended")
     }
 
     /// What it holds in memory, in bytes.
     pub(crate) fn rss_bytes(&self) -> u64 {
-        let id = self.child.id().expect("it has not ended");
-        super::rss_bytes(&format!("/proc/{id}/status"))
+        super::rss_bytes(&format!("/proc/{}/status", self.id()))
     }
 
     /// How many files it has open, sockets among them; 0 where that cannot be told.
@@ -137,7 +165,7 @@ impl Process {
 
     /// Sends it a signal: `TERM`, `INT`.
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it has not ended").to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await;
         assert!(sent.is_ok_and(|status| status.success()), "the signal is sent");
     }
