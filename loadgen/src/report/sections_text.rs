@@ -84,7 +84,7 @@ impl Section for Strangers {
     fn rows(&self) -> Vec<Row> {
         let row = |attack: &super::Attack| {
             let acks = match &attack.acknowledged_seconds {
-                None => "nothing acknowledged".to_owned(),
+                None => format!("{}: nothing acknowledged", attack.name),
                 Some(Quantiles { p50, p99, max, .. }) => {
                     let [p50, p99, max] = [p50, p99, max].map(|value| seconds(*value));
                     format!("{}: ack p50 {p50}, p99 {p99}, max {max}", attack.name)

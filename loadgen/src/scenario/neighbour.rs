@@ -18,7 +18,7 @@ use crate::closed_loop::{self, Outcome, Worker};
 use crate::connection::{Buffer, Connection, Ended};
 use crate::outgoing::{Opcode, Outgoing};
 use crate::payload::{PUBLISHERS_MAX, SIZE_MIN};
-use crate::report::{Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
+use crate::report::{Config, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::tally::{Troubles, histogram};
 use crate::target::{Event, Role, Target};
 use crate::websocket::Incoming;
@@ -139,7 +139,7 @@ pub(crate) async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
         server: usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0)),
         troubles: troubles.to_report(),
         warnings,
-        ..Report::new(load.scenario, steady::config(&load, &server, &plan))
+        ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })
     })
 }
 
@@ -316,7 +316,8 @@ async fn ask(mut connection: Connection, shared: &Shared, answers: &mut Histogra
             answered = answer => answered?,
             () = worker.over_for(GRACE) => {}
         }
-        if worker.counts() || !is_answered {
+        // The last one counts, however late it is answered.
+        if worker.counts() || worker.is_over() {
             answers.saturating_record(now_ns().saturating_sub(asked));
         }
         sleep(ASK_EVERY).await;

@@ -19,7 +19,7 @@ use crate::outgoing::{Opcode, Outgoing};
 use crate::payload::SIZE_MIN;
 use crate::plan::Plan;
 use crate::process::Usage;
-use crate::report::{Attack, OwnUsage, Quantiles, Report, Strangers};
+use crate::report::{Attack, Config, OwnUsage, Quantiles, Report, Strangers};
 use crate::tally::{Troubles, histogram};
 use crate::target::{Event, Role, Target};
 
@@ -201,7 +201,7 @@ pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
         loadgen: OwnUsage { cpu_seconds, busiest_thread },
         troubles: troubles.to_report(),
         warnings,
-        ..Report::new(load.scenario, steady::config(&load, &server, &plan))
+        ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })
     })
 }
 
@@ -269,7 +269,8 @@ async fn publish(
             result = acknowledged => result?,
             () = worker.over_for(GRACE) => {}
         }
-        if worker.counts() || !is_acknowledged {
+        // The last one counts, however late it is acknowledged.
+        if worker.counts() || worker.is_over() {
             acks.saturating_record(now_ns().saturating_sub(sent));
             worker.done.add(1);
         }
