@@ -60,6 +60,12 @@ const METRICS: &[Metric] = &[
     ("caught_up_max", Unit::Seconds, |report| Some(report.resume.as_ref()?.caught_up_seconds.as_ref()?.max)),
     ("recovered", Unit::Count, |report| Some(report.resume.as_ref()?.recovered as f64)),
     ("reloads", Unit::Count, |report| Some(report.resume.as_ref()?.reloads as f64)),
+    ("answer_p99", Unit::Seconds, |report| Some(report.neighbour.as_ref()?.answer_seconds.as_ref()?.p99)),
+    ("answer_max", Unit::Seconds, |report| Some(report.neighbour.as_ref()?.answer_seconds.as_ref()?.max)),
+    ("share_ratio", Unit::Count, |report| Some(report.neighbour.as_ref()?.share_ratio)),
+    ("listeners_closed", Unit::Count, |report| Some(report.neighbour.as_ref()?.listeners_closed as f64)),
+    ("strangers_memory", Unit::Bytes, |report| Some(report.strangers.as_ref()?.grown_bytes() as f64)),
+    ("strangers_ack_p99", Unit::Seconds, |report| report.strangers.as_ref()?.acknowledged_p99()),
     ("max_rate", Unit::Count, |report| report.find_max.as_ref()?.rate),
 ];
 

@@ -17,8 +17,10 @@ use crate::scenario::idle::IdleArgs;
 use crate::scenario::ingest::IngestArgs;
 use crate::scenario::measure;
 use crate::scenario::mesh::MeshArgs;
+use crate::scenario::neighbour::NeighbourArgs;
 use crate::scenario::resume::ResumeArgs;
 use crate::scenario::rooms::RoomsArgs;
+use crate::scenario::strangers::StrangersArgs;
 use crate::scenario::stuck::StuckArgs;
 use crate::target::Target;
 use crate::{floor, server};
@@ -59,6 +61,12 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Publishers that send as fast as the broker acknowledges: how many publications a second that are.
     Ingest(IngestArgs),
+    /// Publishers without pause on one worker: how soon a quiet connection is answered there, who is closed, and how
+    /// the publishers share.
+    Neighbour(NeighbourArgs),
+    /// Many connections that may do nothing do the worst they can: the server's memory, and how soon one is answered
+    /// who may publish.
+    Strangers(StrangersArgs),
     /// Measures several brokers in turns and writes one report about all of them.
     Compare(CompareArgs),
     /// Runs a broker until standard input ends: what a scenario starts where there is none.
@@ -112,8 +120,10 @@ impl Command {
             Self::Idle(args) => &args.common,
             Self::Ingest(args) => &args.common,
             Self::Mesh(args) => &args.common,
+            Self::Neighbour(args) => &args.common,
             Self::Resume(args) => &args.common,
             Self::Rooms(args) => &args.common,
+            Self::Strangers(args) => &args.common,
             Self::Stuck(args) => &args.common,
             Self::Broker(_) | Self::Compare(_) | Self::Floor(_) => panic!("this is no scenario"),
         }

@@ -15,6 +15,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::clock::now_ns;
+use crate::handshake::Upgrade;
 use crate::outgoing::{Opcode, Outgoing};
 use crate::plan::Plan;
 use crate::target::{Dialect, Event, Role};
@@ -83,9 +84,21 @@ impl Connection {
         n: u64,
         buffer: &Buffer,
     ) -> anyhow::Result<Self> {
+        Self::open_with(plan, &plan.upgrade(role, topic), role, topic, n, buffer).await
+    }
+
+    /// The same by a request that says more.
+    pub(crate) async fn open_with(
+        plan: &Plan,
+        upgrade: &Upgrade,
+        role: Role,
+        topic: u32,
+        n: u64,
+        buffer: &Buffer,
+    ) -> anyhow::Result<Self> {
         let opened = async {
             let mut stream = connect(plan, n).await?;
-            let early = plan.upgrade(role, topic).perform(&mut stream).await?;
+            let early = upgrade.perform(&mut stream).await?;
             let dialect = Dialect::new(plan.target, &plan.context(role, topic));
             let mut connection = Self::new(dialect, stream, &early, n);
             connection.greet(buffer).await?;
@@ -187,7 +200,8 @@ impl Connection {
         self.writer.half.as_ref().set_zero_linger()
     }
 
-    async fn flush(&mut self) -> Result<(), Ended> {
+    /// Writes all that waits to be said.
+    pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
         while !self.talk.out.is_empty() {
             let written = self.writer.try_write(self.talk.out.bytes())?;
             self.talk.out.written(written);
@@ -313,7 +327,7 @@ impl Reader {
 pub(crate) struct Writer {
     half: OwnedWriteHalf,
     /// Nothing more is to be said.
-    silent: bool,
+    pub(crate) silent: bool,
 }
 
 impl Writer {

@@ -44,8 +44,8 @@ pub use cli::{Cli, Command, CommonArgs, main};
 pub use compare::CompareArgs;
 pub use floor::FloorArgs;
 pub use report::{
-    Config, Connects, FindMax, Idle, Ingest, MemoryOverTime, OwnUsage, Published, Quantiles, Report, Resume,
-    ServerUsage, Step, Stuck, Trouble,
+    Attack, Config, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, OwnUsage, Published,
+    Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
 };
 pub use scenario::connect::ConnectArgs;
 pub use scenario::fanout::FanoutArgs;
@@ -53,8 +53,10 @@ pub use scenario::find_max::FindMaxArgs;
 pub use scenario::idle::IdleArgs;
 pub use scenario::ingest::{IngestArgs, Via};
 pub use scenario::mesh::MeshArgs;
+pub use scenario::neighbour::NeighbourArgs;
 pub use scenario::resume::ResumeArgs;
 pub use scenario::rooms::RoomsArgs;
+pub use scenario::strangers::StrangersArgs;
 pub use scenario::stuck::StuckArgs;
 pub use scenario::{ScheduleArgs, measure};
 pub use server::BrokerArgs;

@@ -7,7 +7,9 @@ mod text;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-pub use self::sections::{Connects, FindMax, Idle, Ingest, MemoryOverTime, Resume, Step, Stuck};
+pub use self::sections::{
+    Attack, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, Resume, Step, Strangers, Stuck,
+};
 use crate::process::Usage;
 
 /// What came of a run. All in base units: seconds, bytes, counts.
@@ -63,6 +65,12 @@ pub struct Report {
     /// Subscribers that were cut off and came back: scenario `resume`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
+    /// A quiet connection beside publishers without pause: scenario `neighbour`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbour: Option<Neighbour>,
+    /// Connections that may do nothing: scenario `strangers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strangers: Option<Strangers>,
     /// The rates that were tried: `--find-max`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub find_max: Option<FindMax>,
@@ -251,6 +259,8 @@ impl Report {
             stuck: None,
             ingest: None,
             resume: None,
+            neighbour: None,
+            strangers: None,
             find_max: None,
             troubles: Vec::new(),
             warnings: Vec::new(),
@@ -321,6 +331,8 @@ pub(crate) mod tests {
             stuck: None,
             ingest: None,
             resume: None,
+            neighbour: None,
+            strangers: None,
             find_max: None,
             troubles: vec![Trouble { what: "subscriber closed by the broker with 4508".into(), count: 7 }],
             warnings: vec!["the load generator was busy".into()],

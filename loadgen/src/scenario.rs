@@ -6,9 +6,11 @@ pub(crate) mod find_max;
 pub(crate) mod idle;
 pub(crate) mod ingest;
 pub(crate) mod mesh;
+pub(crate) mod neighbour;
 pub(crate) mod resume;
 pub(crate) mod rooms;
 pub(crate) mod steady;
+pub(crate) mod strangers;
 pub(crate) mod stuck;
 
 use std::time::Duration;
@@ -72,6 +74,8 @@ pub async fn measure(command: &Command) -> anyhow::Result<Report> {
         Command::Ingest(args) => ingest::run(args).await,
         Command::Rooms(args) => find_max::run(&args.load()?, &args.find_max).await,
         Command::Mesh(args) => find_max::run(&args.load()?, &args.find_max).await,
+        Command::Neighbour(args) => neighbour::run(args).await,
+        Command::Strangers(args) => strangers::run(args).await,
         Command::Stuck(args) => stuck::run(args).await,
         Command::Broker(_) | Command::Compare(_) | Command::Floor(_) => panic!("this is no scenario"),
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use bytesize::ByteSize;
 use clap::Args;
+use fanfare::config::{AccessConfig, TokenConfig};
 use fanfare::{Broker, Config};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -35,12 +36,18 @@ pub struct BrokerArgs {
     /// Largest message that it takes, in bytes.
     #[arg(long)]
     message_size: u64,
+    /// How many workers it has [default: one per core].
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+    /// Nobody may do anything but for who brings this token.
+    #[arg(long)]
+    token: Option<String>,
 }
 
 impl Server {
     /// Finds or starts the broker that the arguments ask for; it will take payloads of `size` bytes if
-    /// it was started here.
-    pub(crate) async fn find(args: &CommonArgs, size: usize) -> anyhow::Result<Self> {
+    /// it was started here, and then gets `further` [arguments](BrokerArgs).
+    pub(crate) async fn find(args: &CommonArgs, size: usize, further: &[&str]) -> anyhow::Result<Self> {
         if let Some(url) = &args.url {
             let pids = args.server_pid.clone();
             return Ok(Self { url: url.clone(), pids, how: "given".into(), _own: None });
@@ -64,8 +71,9 @@ impl Server {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
         let message_size = message_size(size).to_string();
-        let own = OwnBroker::start(&["__broker", "--message-size", &message_size])
-            .context("cannot start a broker; start one and give its --url")?;
+        let arguments = [&["__broker", "--message-size", &message_size], further].concat();
+        let own =
+            OwnBroker::start(&arguments).context("cannot start a broker; start one and give its --url")?;
         Ok(Self::own(own, "/ws", &format!(", because nothing listens on {USUAL_ADDRESS}")))
     }
 
@@ -117,7 +125,20 @@ pub(crate) async fn run_broker(args: &BrokerArgs) -> anyhow::Result<()> {
     let mut config = Config::default();
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.admin_listen = ([127, 0, 0, 1], 0).into();
+    config.server.workers = args.workers;
     config.limits.message_size = ByteSize::b(args.message_size);
+    config.access = args.token.as_ref().map(|token| {
+        let all = vec!["*".to_owned()];
+        let user = "the one who may".to_owned();
+        let may = TokenConfig {
+            user,
+            token: Some(token.clone()),
+            subscribe: all.clone(),
+            publish: all,
+            ..TokenConfig::default()
+        };
+        AccessConfig { token: vec![may], ..AccessConfig::default() }
+    });
     let broker = Broker::start(config).await?;
     say_address(broker.public_addr())?;
     until_let_go().await

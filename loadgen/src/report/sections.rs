@@ -42,6 +42,62 @@ pub struct Connects {
     pub server_user_seconds_each: Option<f64>,
 }
 
+/// A quiet connection, and listeners, beside publishers without pause.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// How many of its questions were answered while it was measured; one without an answer counts once, too.
+    pub answers: u64,
+    /// From a question to its answer.
+    pub answer_seconds: Option<Quantiles>,
+    /// How many publications of each publisher were acknowledged meanwhile.
+    pub shares: Vec<u64>,
+    /// How many times as much as the least of them the most was.
+    pub share_ratio: f64,
+    /// How many connections listened to a quiet topic.
+    pub listeners: u32,
+    /// How many of them did not stay connected.
+    pub listeners_closed: u64,
+    /// How many of the slow subscribers did not.
+    pub subscribers_closed: u64,
+}
+
+/// What connections did that may do nothing, one thing after the other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Strangers {
+    /// How many they were.
+    pub strangers: u32,
+    /// The server's resident memory before.
+    pub before_bytes: u64,
+    /// What they did, in the order in which they did it.
+    pub attacks: Vec<Attack>,
+}
+
+/// One thing that they did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attack {
+    /// What, in words.
+    pub name: String,
+    /// How many publications were acknowledged meanwhile to one who may publish; one without counts once, too.
+    pub acknowledged: u64,
+    /// From sending to the acknowledgement.
+    pub acknowledged_seconds: Option<Quantiles>,
+    /// How much more resident memory the server had than before all of them.
+    pub grown_bytes: u64,
+}
+
+impl Strangers {
+    /// The most that the server's memory had grown.
+    pub(crate) fn grown_bytes(&self) -> u64 {
+        self.attacks.iter().map(|attack| attack.grown_bytes).max().unwrap_or(0)
+    }
+
+    /// The worst p99 of the acknowledgements, if there was any.
+    pub(crate) fn acknowledged_p99(&self) -> Option<f64> {
+        let of = |attack: &Attack| Some(attack.acknowledged_seconds.as_ref()?.p99);
+        self.attacks.iter().map(of).try_fold(0.0_f64, |worst, p99| Some(worst.max(p99?)))
+    }
+}
+
 /// Subscribers that read nothing until all was over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stuck {

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::text::{Row, bytes, count, rate, seconds};
-use super::{Connects, FindMax, Idle, Ingest, MemoryOverTime, Quantiles, Resume, Step, Stuck};
+use super::{
+    Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, Quantiles, Resume, Step, Strangers, Stuck,
+};
 use crate::unit::Unit;
 
 /// A part of the table.
@@ -56,6 +58,41 @@ impl Section for Ingest {
         rows.extend(times(["ack p50", "ack p99", "ack max"], self.acknowledged_seconds.as_ref()));
         rows.extend(server_each(self.server_cpu_seconds_each, self.server_user_seconds_each));
         rows
+    }
+}
+
+impl Section for Neighbour {
+    fn rows(&self) -> Vec<Row> {
+        let shares: Vec<_> = self.shares.iter().map(|share| count(*share)).collect();
+        let mut rows = vec![Row("answers", count(self.answers), String::new())];
+        rows.extend(times(["answer p50", "answer p99", "answer max"], self.answer_seconds.as_ref()));
+        rows.push(Row(
+            "share ratio",
+            format!("{:.2}", self.share_ratio),
+            format!("of {}", shares.join(", ")),
+        ));
+        rows.push(Row(
+            "listeners closed",
+            count(self.listeners_closed),
+            format!("of {}; {} slow subscribers", self.listeners, count(self.subscribers_closed)),
+        ));
+        rows
+    }
+}
+
+impl Section for Strangers {
+    fn rows(&self) -> Vec<Row> {
+        let row = |attack: &super::Attack| {
+            let acks = match &attack.acknowledged_seconds {
+                None => format!("{}: nothing acknowledged", attack.name),
+                Some(Quantiles { p50, p99, max, .. }) => {
+                    let [p50, p99, max] = [p50, p99, max].map(|value| seconds(*value));
+                    format!("{}: ack p50 {p50}, p99 {p99}, max {max}", attack.name)
+                }
+            };
+            Row("more memory", bytes(attack.grown_bytes as f64), acks)
+        };
+        self.attacks.iter().map(row).collect()
     }
 }
 

@@ -47,6 +47,8 @@ impl fmt::Display for Report {
             self.ingest.as_ref().map_or_else(Vec::new, Section::rows),
             self.stuck.as_ref().map_or_else(Vec::new, Section::rows),
             self.resume.as_ref().map_or_else(Vec::new, Section::rows),
+            self.neighbour.as_ref().map_or_else(Vec::new, Section::rows),
+            self.strangers.as_ref().map_or_else(Vec::new, Section::rows),
             self.usage(),
         ] {
             if apart && !rows.is_empty() {

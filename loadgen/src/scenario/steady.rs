@@ -33,15 +33,24 @@ pub(crate) async fn run_at(load: &Load<'_>, server: &Server) -> anyhow::Result<R
 
 /// Finds or starts the broker and plans what to ask of it.
 pub(crate) async fn prepare(load: &Load<'_>) -> anyhow::Result<(Server, Arc<Plan>)> {
-    let server = find_server(load).await?;
+    prepare_own(load, &[]).await
+}
+
+/// The same; a broker that is started for it gets these further arguments.
+pub(crate) async fn prepare_own(load: &Load<'_>, own: &[&str]) -> anyhow::Result<(Server, Arc<Plan>)> {
+    let server = find_own_server(load, own).await?;
     let plan = plan(load, &server).await?;
     Ok((server, plan))
 }
 
 /// Finds or starts the broker.
 pub(crate) async fn find_server(load: &Load<'_>) -> anyhow::Result<Server> {
+    find_own_server(load, &[]).await
+}
+
+async fn find_own_server(load: &Load<'_>, own: &[&str]) -> anyhow::Result<Server> {
     limits::raise_file_limit();
-    let server = Server::find(load.common, load.schedule.size).await?;
+    let server = Server::find(load.common, load.schedule.size, own).await?;
     if !load.common.quiet {
         eprintln!("broker at {}: {}", server.url, server.how);
     }

@@ -1,5 +1,6 @@
 //! The scenarios that measure more than deliveries, against the real broker and brokers that lie.
 
+use fanfare::config::{AccessConfig, TokenConfig};
 use fanfare::{Broker, Config};
 use fanfare_loadgen::{Report, Stuck};
 
@@ -226,4 +227,59 @@ async fn a_rate_at_which_there_is_no_run_does_not_end_the_search() {
     for step in &found.steps[1..] {
         assert!(step.failure.as_ref().is_some_and(|why| why.starts_with("cannot subscribe")), "{report}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_neighbour_of_publishers_without_pause_is_asked_and_their_shares_are_counted() {
+    let pid = std::process::id();
+    let args = format!(
+        "neighbour --subscribers 3 --publishers 2 --array 10 --listeners 2 --duration 300ms --warmup 50ms --server-pid {pid}"
+    );
+    let report = with_broker(&args).await;
+    let neighbour = report.neighbour.as_ref().expect("it is about that");
+    assert!(neighbour.answers > 0 && neighbour.answer_seconds.is_some(), "{report}");
+    assert_eq!(neighbour.shares.len(), 2, "{report}");
+    assert!(neighbour.shares.iter().all(|share| share % 10 == 0), "whole messages: {report}");
+    assert_eq!((neighbour.listeners, neighbour.listeners_closed), (2, 0), "{report}");
+    assert!(neighbour.share_ratio >= 1.0, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_do_one_thing_after_the_other() {
+    let mut config = Config::for_tests();
+    let all = vec!["*".to_owned()];
+    let may = TokenConfig {
+        user: "publisher".into(),
+        token: Some("a-token-for-tests".into()),
+        subscribe: all.clone(),
+        publish: all,
+        ..TokenConfig::default()
+    };
+    config.access = Some(AccessConfig { token: vec![may], ..AccessConfig::default() });
+    let broker = Broker::start(config).await.expect("it starts");
+    let line = format!(
+        "strangers --strangers 4 --token a-token-for-tests --duration 200ms --warmup 50ms --quiet --server-pid {} \
+         --url ws://{}/ws",
+        std::process::id(),
+        broker.public_addr()
+    );
+    let report = measure(&line).await.expect("a report");
+    broker.stop().await;
+    let strangers = report.strangers.as_ref().expect("it is about that");
+    assert!(strangers.attacks.len() >= 8 && strangers.before_bytes > 0, "{report}");
+    for attack in &strangers.attacks {
+        assert!(
+            attack.acknowledged > 0 && attack.acknowledged_seconds.is_some(),
+            "{}: {report}",
+            attack.name
+        );
+    }
+    assert_eq!(report.troubles.len(), 0, "{report}");
+}
+
+#[tokio::test]
+async fn strangers_are_for_those_who_may_do_nothing() {
+    let error =
+        measure("strangers --target nats --url ws://127.0.0.1:1/ --quiet").await.expect_err("not Fanfare");
+    assert!(error.to_string().contains("Fanfare alone"), "{error}");
 }

@@ -1,0 +1,327 @@
+//! The scenario `strangers`: what many who may do nothing at all cost the broker, and one who may publish.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use hdrhistogram::Histogram;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::{Load, ScheduleArgs, steady};
+use crate::cli::CommonArgs;
+use crate::clock::now_ns;
+use crate::closed_loop::{self, Worker};
+use crate::connection::{self, Buffer, Connection, Ended};
+use crate::outgoing::{Opcode, Outgoing};
+use crate::payload::SIZE_MIN;
+use crate::plan::Plan;
+use crate::process::Usage;
+use crate::report::{Attack, Config, OwnUsage, Quantiles, Report, Strangers};
+use crate::tally::{Troubles, histogram};
+use crate::target::{Event, Role, Target};
+
+/// What the one who may publish says of itself at a broker that is started for this.
+const TOKEN: &str = "the-one-who-may-publish";
+/// From an acknowledgement to the next publication.
+const PUBLISH_EVERY: Duration = Duration::from_millis(2);
+/// How long the last acknowledgement is waited for.
+const GRACE: Duration = Duration::from_secs(2);
+/// Before a stranger who was turned away comes back.
+const BACK_AFTER: Duration = Duration::from_millis(100);
+/// Most that a message may have by default, and a body.
+const MESSAGE_BYTES: usize = 64 * 1024;
+const BODY_BYTES: usize = 16 * MESSAGE_BYTES;
+
+/// The arguments of `strangers`.
+#[derive(Debug, Clone, Args)]
+pub struct StrangersArgs {
+    /// How many connections there are that may do nothing.
+    #[arg(long, default_value_t = 800)]
+    pub strangers: u32,
+    /// The token of the one who may publish, at a broker that is given.
+    #[arg(long, env = "FANFARE_TOKEN", default_value = TOKEN, hide_env_values = true)]
+    pub token: String,
+    /// How long each thing that they do is measured, such as 500ms, 10s or 2m.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+    /// How long they do it before that, not counted.
+    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub warmup: Duration,
+    /// What all scenarios take. A broker that is given must let nobody do anything without that token.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl StrangersArgs {
+    fn load(&self) -> anyhow::Result<Load<'_>> {
+        ensure!(self.common.target == Target::Fanfare, "strangers is for Fanfare alone, with JSON");
+        let strangers = self.strangers.max(1);
+        Ok(Load {
+            scenario: "strangers",
+            subscribers: strangers,
+            topics: 1,
+            topics_each: 1,
+            publishers: 1,
+            // The kernel keeps little for them, so that it is the broker that has to.
+            stuck: strangers,
+            cut_after: None,
+            rate: None,
+            schedule: ScheduleArgs {
+                size: SIZE_MIN,
+                duration: self.duration,
+                warmup: self.warmup,
+                grace: GRACE,
+            },
+            common: &self.common,
+        })
+    }
+}
+
+/// Something that one can do without any right.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    name: &'static str,
+    /// On a WebSocket; else as the bytes of a connection.
+    upgrades: bool,
+    bytes: fn(&Plan) -> Vec<u8>,
+    /// Over and over.
+    repeats: bool,
+    /// Reads what is answered.
+    reads: bool,
+}
+
+const WAYS: &[Way] = &[
+    Way { name: "half a head", upgrades: false, bytes: half_a_head, repeats: false, reads: true },
+    Way { name: "half a body", upgrades: false, bytes: half_a_body, repeats: false, reads: true },
+    Way { name: "half a message", upgrades: true, bytes: half_a_message, repeats: false, reads: true },
+    Way { name: "unread refusals", upgrades: true, bytes: histories, repeats: true, reads: false },
+    Way { name: "unread pages", upgrades: false, bytes: listing, repeats: true, reads: false },
+    Way { name: "listings", upgrades: false, bytes: listing, repeats: true, reads: true },
+    Way { name: "refusals", upgrades: true, bytes: histories, repeats: true, reads: true },
+    Way { name: "ping frames", upgrades: true, bytes: pings, repeats: true, reads: true },
+    Way { name: "WebSocket pings", upgrades: true, bytes: control_pings, repeats: true, reads: true },
+];
+
+fn half_a_head(plan: &Plan) -> Vec<u8> {
+    let filling = "x".repeat(8 * 1024);
+    format!("GET /v1/topics HTTP/1.1\r\nHost: {}\r\nX-Filling: {filling}", plan.server.host).into_bytes()
+}
+
+fn half_a_body(plan: &Plan) -> Vec<u8> {
+    let host = &plan.server.host;
+    let head = format!("POST /v1/messages HTTP/1.1\r\nHost: {host}\r\nContent-Length: {BODY_BYTES}\r\n\r\n");
+    [head.into_bytes(), vec![b' '; BODY_BYTES - 1]].concat()
+}
+
+fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut out = Outgoing::new(1);
+    out.frame(opcode, &[payload]);
+    out.bytes().to_vec()
+}
+
+fn half_a_message(_: &Plan) -> Vec<u8> {
+    let mut whole = frame(Opcode::Text, &[b' '; MESSAGE_BYTES - 1]);
+    whole.pop();
+    whole
+}
+
+fn array(one: &str, count: usize) -> Vec<u8> {
+    frame(Opcode::Text, format!("[{}]", vec![one; count].join(",")).as_bytes())
+}
+
+fn histories(plan: &Plan) -> Vec<u8> {
+    array(&format!(r#"{{"type":"history","id":1,"topic":"{}"}}"#, plan.topics[0]), 500)
+}
+
+fn pings(_: &Plan) -> Vec<u8> {
+    array(r#"{"type":"ping","id":1}"#, 1000)
+}
+
+fn control_pings(_: &Plan) -> Vec<u8> {
+    // No mask: four zeros.
+    [0x89, 0x80, 0, 0, 0, 0].repeat(1000)
+}
+
+fn listing(plan: &Plan) -> Vec<u8> {
+    format!("GET /v1/topics?limit=1000 HTTP/1.1\r\nHost: {}\r\n\r\n", plan.server.host).into_bytes()
+}
+
+/// What one thread has seen.
+struct Seen {
+    /// From a publication to its acknowledgement, or to the end where there was none.
+    acks: Histogram<u64>,
+    troubles: Troubles,
+}
+
+/// Lets the strangers do one thing after the other, and publishes meanwhile.
+pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
+    let load = args.load()?;
+    let (server, plan) = steady::prepare_own(&load, &["--token", &args.token]).await?;
+    ensure!(
+        !server.pids.is_empty(),
+        "this is about the server's memory, and its process is not known: give its --server-pid"
+    );
+    let memory = || anyhow::Ok(Usage::of(&server.pids)?.rss_bytes);
+    let before_bytes = memory()?;
+    let (mut attacks, mut troubles, mut warnings) = (Vec::new(), Troubles::default(), Vec::new());
+    let (mut cpu_seconds, mut busiest_thread) = (0.0, 0.0_f64);
+    for way in WAYS {
+        let token = args.token.clone();
+        let work = move |worker| work(worker, *way, token);
+        let times = (args.warmup, args.duration);
+        let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
+        let mut acks = histogram();
+        for seen in &outcome.results {
+            acks.add(&seen.acks).expect("all histograms have the same bounds");
+            troubles.add(&seen.troubles);
+        }
+        let rss_bytes =
+            outcome.server.as_ref().map_or(0, |(before, after)| before.rss_bytes.max(after.rss_bytes));
+        attacks.push(Attack {
+            name: way.name.to_owned(),
+            acknowledged: acks.len(),
+            acknowledged_seconds: Quantiles::of(&acks),
+            grown_bytes: rss_bytes.saturating_sub(before_bytes),
+        });
+        cpu_seconds += outcome.own_cpu.as_secs_f64();
+        busiest_thread = busiest_thread.max(outcome.busiest_thread);
+        let more = steady::warnings(
+            outcome.busiest_thread,
+            outcome.own_cpu,
+            outcome.server.as_ref(),
+            outcome.measured,
+        );
+        warnings.extend(more.into_iter().map(|warning| format!("{}: {warning}", way.name)));
+    }
+    Ok(Report {
+        strangers: Some(Strangers { strangers: load.subscribers, before_bytes, attacks }),
+        loadgen: OwnUsage { cpu_seconds, busiest_thread },
+        troubles: troubles.to_report(),
+        warnings,
+        ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })
+    })
+}
+
+/// One thread's share. Who publishes has the first one, so that it never waits for the strangers of this program.
+async fn work(worker: Worker, way: Way, token: String) -> anyhow::Result<Seen> {
+    let worker = Rc::new(worker);
+    let plan = &worker.plan;
+    let (is_first, others) = (worker.thread == 0, plan.threads.saturating_sub(1).max(1));
+    let is_mine = |n: &u32| plan.threads == 1 || (!is_first && n % others == worker.thread - 1);
+    let buffer = Buffer::new();
+    let mut seen = Seen { acks: histogram(), troubles: Troubles::default() };
+    let publisher = match is_first {
+        true => {
+            let mut upgrade = plan.upgrade(Role::Publisher, 0);
+            upgrade.path = format!("{}?token={token}", upgrade.path);
+            let n = u64::from(plan.subscribers);
+            Some(Connection::open_with(plan, &upgrade, Role::Publisher, 0, n, &buffer).await?)
+        }
+        false => None,
+    };
+    worker.begin().await;
+    let mut strangers = JoinSet::new();
+    let bytes: Rc<[u8]> = (way.bytes)(plan).into();
+    for n in (0..plan.subscribers).filter(is_mine) {
+        strangers.spawn_local(come_again(worker.clone(), way, bytes.clone(), n.into()));
+    }
+    if let Some(publisher) = publisher
+        && let Err(e) = publish(publisher, &worker, &buffer, &mut seen.acks).await
+    {
+        seen.troubles.count(&format!("{}: publisher {e}", way.name));
+    }
+    while let Some(ended) = strangers.join_next().await {
+        ended.context("a stranger panicked")?;
+    }
+    Ok(seen)
+}
+
+/// Publishes again and again, and waits for each acknowledgement.
+async fn publish(
+    mut connection: Connection,
+    worker: &Worker,
+    buffer: &Buffer,
+    acks: &mut Histogram<u64>,
+) -> Result<(), Ended> {
+    let publish = format!(r#"{{"type":"publish","id":1,"topic":"{}","data":1}}"#, worker.plan.topics[0]);
+    while !worker.is_over() {
+        let sent = now_ns();
+        connection.talk.out.frame(Opcode::Text, &[publish.as_bytes()]);
+        connection.flush().await?;
+        let mut is_acknowledged = false;
+        let acknowledged = async {
+            while !is_acknowledged {
+                let read = connection.read(buffer, |_, event| match event {
+                    Event::Error { why, .. } => Err(Ended::Refused(why)),
+                    event => {
+                        is_acknowledged |= matches!(event, Event::Published(_));
+                        Ok(())
+                    }
+                });
+                read.await?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            result = acknowledged => result?,
+            () = worker.over_for(GRACE) => {}
+        }
+        // The last one counts, however late it is acknowledged.
+        if worker.counts() || worker.is_over() {
+            acks.saturating_record(now_ns().saturating_sub(sent));
+            worker.done.add(1);
+        }
+        sleep(PUBLISH_EVERY).await;
+    }
+    Ok(())
+}
+
+/// Comes, does it until it is turned away, and comes back, until it is over.
+async fn come_again(worker: Rc<Worker>, way: Way, bytes: Rc<[u8]>, n: u64) {
+    let come = async {
+        loop {
+            if let Ok(mut stream) = connection::connect(&worker.plan, n).await {
+                let is_in = !way.upgrades
+                    || worker.plan.upgrade(Role::Subscriber, 0).perform(&mut stream).await.is_ok();
+                if is_in {
+                    pour(&stream, way, &bytes).await;
+                }
+            }
+            sleep(BACK_AFTER).await;
+        }
+    };
+    tokio::select! {
+        () = come => {}
+        () = worker.over_for(Duration::ZERO) => {}
+    }
+}
+
+/// Sends the bytes until the broker hangs up. Who does not read does not see that.
+async fn pour(stream: &TcpStream, way: Way, bytes: &[u8]) {
+    let mut scratch = vec![0; 16 * 1024];
+    let mut at = 0;
+    loop {
+        tokio::select! {
+            _ = stream.readable(), if way.reads => match stream.try_read(&mut scratch) {
+                Ok(0) => return,
+                Err(e) if e.kind() != std::io::ErrorKind::WouldBlock => return,
+                _ => {}
+            },
+            _ = stream.writable(), if at < bytes.len() => match stream.try_write(&bytes[at..]) {
+                Err(e) if e.kind() != std::io::ErrorKind::WouldBlock => return,
+                Err(_) => {}
+                Ok(count) => {
+                    at += count;
+                    if at == bytes.len() && way.repeats {
+                        at = 0;
+                    }
+                }
+            },
+            else => std::future::pending().await,
+        }
+        tokio::task::yield_now().await;
+    }
+}
