@@ -187,7 +187,8 @@ impl Metrics {
             workers: workers.clone(),
             registry: registry.clone(),
         };
-        let collector = collector::WorkersCollector::new(workers, names, Arc::clone(budget));
+        let namespaces = namespaces.iter().cloned().collect();
+        let collector = collector::WorkersCollector::new(workers, namespaces, Arc::clone(budget));
         registry.register(Box::new(collector)).expect("each name is registered once");
         #[cfg(target_os = "linux")]
         registry

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::{NamespaceConfig, Retention};
 
 /// One configured namespace.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Namespace {
     /// Its name: a label in metrics, so it comes from the configuration alone.
     pub name: String,
@@ -14,6 +15,25 @@ pub struct Namespace {
     pub index: usize,
     /// What its topics keep.
     pub retention: Retention,
+    ids_evicted: AtomicU64,
+}
+
+impl Namespace {
+    fn new(name: &str, index: usize, retention: Retention) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), index, retention, ids_evicted: AtomicU64::new(0) })
+    }
+
+    /// Counts message ids of its topics that were evicted before their time.
+    pub fn note_ids_evicted(&self, count: u64) {
+        if count > 0 {
+            self.ids_evicted.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// How many message ids were evicted before their time.
+    pub fn ids_evicted(&self) -> u64 {
+        self.ids_evicted.load(Ordering::Relaxed)
+    }
 }
 
 /// All namespaces of the configuration.
@@ -34,10 +54,10 @@ impl Namespaces {
         for name in names.collect::<std::collections::BTreeSet<_>>() {
             let retention = config.get(name).map_or(default, |namespace| namespace.resolve(default));
             let index = by_name.len();
-            by_name.insert(name.to_owned(), Arc::new(Namespace { name: name.to_owned(), index, retention }));
+            by_name.insert(name.to_owned(), Namespace::new(name, index, retention));
         }
         let count = by_name.len() + 1;
-        let other = Arc::new(Namespace { name: "other".into(), index: count - 1, retention: default });
+        let other = Namespace::new("other", count - 1, default);
         Self { by_name, other, count }
     }
 

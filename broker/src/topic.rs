@@ -16,7 +16,7 @@ use crate::budget::{Budget, Charge};
 use crate::clock::{Uptime, unix_ms};
 use crate::namespaces::Namespace;
 use crate::worker::handle::{WorkerHandle, Workers};
-use duplicates::Duplicates;
+use duplicates::{Duplicates, IdHash};
 use publication::{Publication, Unpositioned};
 use ring::{Lagged, Ring};
 
@@ -136,7 +136,8 @@ impl Topic {
         content: Unpositioned,
     ) -> Result<Accepted, (Retired, Box<Unpositioned>)> {
         let now = Uptime::now();
-        let retention = &self.namespace.retention;
+        let keep = self.namespace.retention.message_ids();
+        let id = content.message_id.as_deref().map(IdHash::of);
         // What leaves the ring is freed after the lock is released.
         let evicted;
         let accepted = {
@@ -144,16 +145,16 @@ impl Topic {
             if state.is_retired {
                 return Err((Retired, Box::new(content)));
             }
-            if let Some(id) = &content.message_id {
-                state.expire_duplicates(now, retention.duplicate_window);
-                if let Some(offset) = state.duplicates.find(id) {
+            if let Some(id) = id {
+                state.expire_duplicates(now, keep);
+                if let Some(offset) = state.duplicates.find(id, now, keep) {
                     let position = Position { epoch: state.epoch, offset };
                     return Ok(Accepted { position, is_duplicate: true });
                 }
             }
             let offset = state.ring.head().next();
-            if let Some(id) = &content.message_id {
-                state.remember(id, offset, now, retention.duplicate_count);
+            if let Some(id) = id {
+                self.namespace.note_ids_evicted(state.remember(id, offset, now, keep));
             }
             self.unwoken.fetch_add(1, Ordering::SeqCst);
             self.keeps.store(true, Ordering::SeqCst);
@@ -348,7 +349,7 @@ impl Topic {
                 evicted.extend(state.ring.pop_oldest());
             }
         }
-        state.expire_duplicates(now, retention.duplicate_window);
+        state.expire_duplicates(now, retention.message_ids());
         let unused = now.since(self.used_at().max(state.published_at));
         let outlived = is_idle
             && state.ring.is_empty()
@@ -371,11 +372,12 @@ impl Topic {
             return false;
         }
         if state.ring.is_empty() && urgent {
-            let before = state.duplicates.len();
-            state.duplicates.forget(before.div_ceil(2));
-            state.recharge(before);
+            let had_some = !state.duplicates.is_empty();
+            let evicted = state.duplicates.evict_half(Uptime::now(), self.namespace.retention.message_ids());
+            self.namespace.note_ids_evicted(evicted);
+            state.recharge();
             self.note_kept(&state);
-            return before > 0;
+            return had_some;
         }
         for _ in 0..state.ring.len().div_ceil(2) {
             evicted.extend(state.ring.pop_oldest());
@@ -444,24 +446,22 @@ impl State {
         )
     }
 
-    fn remember(&mut self, id: &str, offset: Offset, now: Uptime, count: usize) {
-        let before = self.duplicates.len();
-        self.duplicates.insert(id, offset, now, count);
-        self.recharge(before);
+    /// Returns how many other ids went for this one before their time.
+    fn remember(&mut self, id: IdHash, offset: Offset, now: Uptime, keep: duplicates::Keep) -> u64 {
+        let evicted = self.duplicates.insert(id, offset, now, keep);
+        self.recharge();
+        evicted
     }
 
-    fn expire_duplicates(&mut self, now: Uptime, window: Duration) {
-        let before = self.duplicates.len();
-        self.duplicates.expire(now, window);
-        self.recharge(before);
+    fn expire_duplicates(&mut self, now: Uptime, keep: duplicates::Keep) {
+        self.duplicates.expire(now, keep);
+        self.recharge();
     }
 
-    fn recharge(&self, before: usize) {
-        let after = self.duplicates.len();
-        if after > before {
-            self.duplicates_charge.grow((after - before) * duplicates::ENTRY_BYTES);
-        } else {
-            self.duplicates_charge.shrink((before - after) * duplicates::ENTRY_BYTES);
+    fn recharge(&self) {
+        let bytes = self.duplicates.heap_bytes();
+        if self.duplicates_charge.bytes() != bytes {
+            self.duplicates_charge.set(bytes);
         }
     }
 }

@@ -9,12 +9,13 @@ use prometheus::{CounterVec, IntCounterVec, IntGaugeVec, Opts};
 
 use super::WorkerStats;
 use crate::budget::Budget;
+use crate::namespaces::Namespace;
 use crate::topic::publication::Encoding;
 
 /// Reads every worker's counters.
 pub(super) struct WorkersCollector {
     workers: Vec<Arc<WorkerStats>>,
-    namespaces: Vec<String>,
+    namespaces: Vec<Arc<Namespace>>,
     budget: Arc<Budget>,
 }
 
@@ -27,6 +28,7 @@ struct Fresh {
     sent: IntCounterVec,
     queued: IntGaugeVec,
     retained: IntGaugeVec,
+    ids_evicted: IntCounterVec,
     rounds: CounterVec,
 }
 
@@ -50,6 +52,11 @@ impl Fresh {
                 "Bytes of publications alive, as the budget memory.retained counts them.",
                 &[],
             )?,
+            ids_evicted: counters(
+                "fanfare_message_ids_evicted_total",
+                "Message ids forgotten before duplicate_window was over.",
+                &["namespace"],
+            )?,
             rounds: CounterVec::new(
                 Opts::new("fanfare_worker_round_seconds_total", "Time that a worker spent delivering."),
                 &["worker"],
@@ -57,7 +64,7 @@ impl Fresh {
         })
     }
 
-    fn collectors(&self) -> [&dyn Collector; 8] {
+    fn collectors(&self) -> [&dyn Collector; 9] {
         [
             &self.delivered,
             &self.subscriptions,
@@ -66,23 +73,29 @@ impl Fresh {
             &self.sent,
             &self.queued,
             &self.retained,
+            &self.ids_evicted,
             &self.rounds,
         ]
     }
 }
 
 impl WorkersCollector {
-    pub(super) fn new(workers: Vec<Arc<WorkerStats>>, namespaces: Vec<String>, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(
+        workers: Vec<Arc<WorkerStats>>,
+        namespaces: Vec<Arc<Namespace>>,
+        budget: Arc<Budget>,
+    ) -> Self {
         Self { workers, namespaces, budget }
     }
 
     fn read(&self, into: &Fresh) {
         for (worker, stats) in self.workers.iter().enumerate() {
             for (index, namespace) in self.namespaces.iter().enumerate() {
+                let namespace = namespace.name.as_str();
                 into.subscriptions.with_label_values(&[namespace]).add(stats.subscriptions_now(index));
                 for encoding in Encoding::ALL {
                     into.delivered
-                        .with_label_values(&[namespace.as_str(), encoding.name()])
+                        .with_label_values(&[namespace, encoding.name()])
                         .inc_by(stats.delivered_now(index, encoding));
                 }
             }
@@ -98,6 +111,10 @@ impl WorkersCollector {
             into.queued.with_label_values(none).add(stats.write_queue_bytes.load(Ordering::Relaxed));
             let seconds = load(&stats.round_ns) as f64 / 1e9;
             into.rounds.with_label_values(&[worker.to_string().as_str()]).inc_by(seconds);
+        }
+        for namespace in &self.namespaces {
+            let evicted = into.ids_evicted.with_label_values(&[namespace.name.as_str()]);
+            evicted.inc_by(namespace.ids_evicted());
         }
         let none: &[&str] = &[];
         into.retained.with_label_values(none).set(self.budget.used() as i64);
