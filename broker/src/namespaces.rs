@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::{NamespaceConfig, Retention};
 use crate::topic::figures::Figures;
@@ -17,11 +18,30 @@ pub struct Namespace {
     pub retention: Retention,
     /// What its topics keep now.
     pub figures: Figures,
+    ids_evicted: AtomicU64,
 }
 
 impl Namespace {
     fn new(name: &str, index: usize, retention: Retention) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), index, retention, figures: Figures::default() })
+        Arc::new(Self {
+            name: name.to_owned(),
+            index,
+            retention,
+            figures: Figures::default(),
+            ids_evicted: AtomicU64::new(0),
+        })
+    }
+
+    /// Counts message ids of its topics that were evicted before their time.
+    pub fn note_ids_evicted(&self, count: u64) {
+        if count > 0 {
+            self.ids_evicted.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// How many message ids were evicted before their time.
+    pub fn ids_evicted(&self) -> u64 {
+        self.ids_evicted.load(Ordering::Relaxed)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::budget::{Budget, Charge};
 use crate::clock::{Uptime, unix_ms};
 use crate::namespaces::Namespace;
 use crate::worker::handle::{WorkerHandle, Workers};
-use duplicates::Duplicates;
+use duplicates::{Duplicates, IdHash};
 use interest::Interest;
 use ledger::Ledger;
 use publication::{Publication, Unpositioned};
@@ -177,7 +177,8 @@ impl Topic {
         content: Unpositioned,
     ) -> Result<Accepted, (Retired, Box<Unpositioned>)> {
         let now = Uptime::now();
-        let retention = &self.namespace.retention;
+        let keep = self.namespace.retention.message_ids();
+        let id = content.message_id.as_deref().map(IdHash::of);
         // Made before the lock is taken, and what leaves the ring is freed after it is released.
         let mut publication =
             Arc::new(Publication::new(self.name.clone(), Offset::ZERO, unix_ms(), content, &self.budget));
@@ -189,17 +190,17 @@ impl Topic {
                 let publication = Arc::into_inner(publication).expect("nobody else has seen it");
                 return Err((Retired, Box::new(publication.content)));
             }
-            if let Some(id) = &publication.content.message_id {
-                state.expire_duplicates(now, retention.duplicate_window);
-                if let Some(offset) = state.duplicates.find(id) {
+            if let Some(id) = id {
+                state.expire_duplicates(now, keep);
+                if let Some(offset) = state.duplicates.find(id, now, keep) {
                     let position = Position { epoch: state.epoch, offset };
                     return Ok(Accepted { position, is_duplicate: true });
                 }
             }
             let offset = state.ring.head_offset().next();
             Arc::get_mut(&mut publication).expect("nobody else has seen it").offset = offset;
-            if let Some(id) = &publication.content.message_id {
-                state.remember(id, offset, now, retention.duplicate_count);
+            if let Some(id) = id {
+                self.namespace.note_ids_evicted(state.remember(id, offset, now, keep));
             }
             evicted = state.append(publication, now, self);
             self.note_kept(&mut state);
@@ -421,7 +422,7 @@ impl Topic {
         let head = state.ring.head();
         let evicted = state.ring.trim(now, &self.bounds(), EVICTED_MAX, || self.unread(head));
         state.recharge_ring();
-        state.expire_duplicates(now, retention.duplicate_window);
+        state.expire_duplicates(now, retention.message_ids());
         self.note_kept(&mut state);
         let is_retired = self.retire_in_time(&mut state, now);
         drop(state);
@@ -463,11 +464,12 @@ impl Topic {
     pub(crate) fn evict(&self, urgent: bool) -> bool {
         let mut state = self.lock();
         if state.ring.is_empty() && urgent {
-            let before = state.duplicates.len();
-            state.duplicates.forget(before.div_ceil(2));
-            state.recharge(before);
+            let had_some = !state.duplicates.is_empty();
+            let evicted = state.duplicates.evict_half(Uptime::now(), self.namespace.retention.message_ids());
+            self.namespace.note_ids_evicted(evicted);
+            state.recharge();
             self.note_kept(&mut state);
-            return before > 0;
+            return had_some;
         }
         if self.is_awaited() && !urgent {
             // Somebody was promised it.
@@ -575,24 +577,22 @@ impl State {
         }
     }
 
-    fn remember(&mut self, id: &str, offset: Offset, now: Uptime, count: usize) {
-        let before = self.duplicates.len();
-        self.duplicates.insert(id, offset, now, count);
-        self.recharge(before);
+    /// Returns how many other ids went for this one before their time.
+    fn remember(&mut self, id: IdHash, offset: Offset, now: Uptime, keep: duplicates::Keep) -> u64 {
+        let evicted = self.duplicates.insert(id, offset, now, keep);
+        self.recharge();
+        evicted
     }
 
-    fn expire_duplicates(&mut self, now: Uptime, window: Duration) {
-        let before = self.duplicates.len();
-        self.duplicates.expire(now, window);
-        self.recharge(before);
+    fn expire_duplicates(&mut self, now: Uptime, keep: duplicates::Keep) {
+        self.duplicates.expire(now, keep);
+        self.recharge();
     }
 
-    fn recharge(&self, before: usize) {
-        let after = self.duplicates.len();
-        if after > before {
-            self.duplicates_charge.grow((after - before) * duplicates::ENTRY_BYTES);
-        } else {
-            self.duplicates_charge.shrink((before - after) * duplicates::ENTRY_BYTES);
+    fn recharge(&self) {
+        let bytes = self.duplicates.heap_bytes();
+        if self.duplicates_charge.bytes() != bytes {
+            self.duplicates_charge.set(bytes);
         }
     }
 }

@@ -127,8 +127,8 @@ impl ConnectOptions {
     /// [`PublishRequest::send`](crate::PublishRequest::send) waits and
     /// [`try_send`](crate::PublishRequest::try_send) fails.
     ///
-    /// All of them may have to be sent again, so more than the broker's `duplicate_count` (1,024 message ids
-    /// a topic by default) risks that some are stored twice.
+    /// All of them may have to be sent again: within the broker's `duplicate_window` (2 minutes by default)
+    /// none is stored twice.
     pub fn publish_buffer(mut self, count: usize) -> Self {
         self.publish_buffer = count;
         self

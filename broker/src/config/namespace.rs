@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::topic::duplicates::Keep;
+
 /// What the topics of one namespace keep; what is absent is as in `default`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
@@ -24,9 +26,9 @@ pub struct NamespaceConfig {
     /// A retry is recognised so long.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub duplicate_window: Option<Duration>,
-    /// A retry is recognised among the newest so many message ids.
+    /// A topic's message ids take so much memory at most; 0 recognises none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub duplicate_count: Option<usize>,
+    pub duplicate_size: Option<ByteSize>,
 }
 
 /// What the topics of one namespace keep, every value known.
@@ -42,8 +44,8 @@ pub struct Retention {
     pub position_ttl: Duration,
     /// How long a retry is recognised.
     pub duplicate_window: Duration,
-    /// Among how many message ids a retry is recognised.
-    pub duplicate_count: usize,
+    /// How much memory a topic's message ids may take.
+    pub duplicate_bytes: usize,
 }
 
 impl Default for Retention {
@@ -54,8 +56,15 @@ impl Default for Retention {
             history_ttl: Duration::from_secs(5 * 60),
             position_ttl: Duration::from_secs(60 * 60),
             duplicate_window: Duration::from_secs(2 * 60),
-            duplicate_count: 1024,
+            duplicate_bytes: 64 * 1024 * 1024,
         }
+    }
+}
+
+impl Retention {
+    /// What its topics remember of message ids.
+    pub fn message_ids(&self) -> Keep {
+        Keep { window: self.duplicate_window, bytes: self.duplicate_bytes }
     }
 }
 
@@ -68,7 +77,9 @@ impl NamespaceConfig {
             history_ttl: self.history_ttl.unwrap_or(default.history_ttl),
             position_ttl: self.position_ttl.unwrap_or(default.position_ttl),
             duplicate_window: self.duplicate_window.unwrap_or(default.duplicate_window),
-            duplicate_count: self.duplicate_count.unwrap_or(default.duplicate_count),
+            duplicate_bytes: self
+                .duplicate_size
+                .map_or(default.duplicate_bytes, |size| size.as_u64() as usize),
         }
     }
 }

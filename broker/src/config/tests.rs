@@ -33,7 +33,7 @@ fn the_default_file_says_what_the_code_does() {
         history_ttl: Duration::ZERO,
         position_ttl: Duration::ZERO,
         duplicate_window: Duration::ZERO,
-        duplicate_count: 1,
+        duplicate_bytes: 1,
     };
     assert_eq!(default.resolve(all_absent), Retention::default());
 }

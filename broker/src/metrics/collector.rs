@@ -104,7 +104,7 @@ impl WorkersCollector {
                 into.subscriptions.with_label_values(&[namespace]).add(stats.subscriptions_now(index));
                 for encoding in Encoding::ALL {
                     into.delivered
-                        .with_label_values(&[namespace.as_str(), encoding.name()])
+                        .with_label_values(&[namespace, encoding.name()])
                         .inc_by(stats.delivered_now(index, encoding));
                 }
             }

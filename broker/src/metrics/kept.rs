@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGaugeVec, Opts};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
 use crate::namespaces::Namespace;
 use crate::topic::figures::Figures;
@@ -23,6 +23,7 @@ const GAUGES: [(&str, &str, Figure); 3] = [
 pub(super) struct KeptCollector {
     namespaces: Vec<Arc<Namespace>>,
     gauges: Vec<(IntGaugeVec, Figure)>,
+    ids_evicted: IntCounterVec,
 }
 
 impl KeptCollector {
@@ -31,13 +32,18 @@ impl KeptCollector {
             let gauge = IntGaugeVec::new(Opts::new(name, help), &["namespace"]);
             (gauge.expect("the names and the label are literals"), figure)
         });
-        Self { namespaces, gauges: gauges.into() }
+        let ids_evicted = Opts::new(
+            "fanfare_message_ids_evicted_total",
+            "Message ids forgotten before duplicate_window was over.",
+        );
+        let ids_evicted = IntCounterVec::new(ids_evicted, &["namespace"]).expect("the same");
+        Self { namespaces, gauges: gauges.into(), ids_evicted }
     }
 }
 
 impl Collector for KeptCollector {
     fn desc(&self) -> Vec<&Desc> {
-        self.gauges.iter().flat_map(|(gauge, _)| gauge.desc()).collect()
+        self.gauges.iter().flat_map(|(gauge, _)| gauge.desc()).chain(self.ids_evicted.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -47,6 +53,12 @@ impl Collector for KeptCollector {
             }
             gauge.collect()
         });
-        families.collect()
+        let mut families: Vec<_> = families.collect();
+        for namespace in &self.namespaces {
+            let counter = self.ids_evicted.with_label_values(&[namespace.name.as_str()]);
+            counter.inc_by(namespace.ids_evicted().saturating_sub(counter.get()));
+        }
+        families.extend(self.ids_evicted.collect());
+        families
     }
 }

@@ -281,6 +281,31 @@ fn ping() {
     server(r#"{"type":"pong","id":6}"#, ServerFrame::Pong { id: id(6) });
 }
 
+/// What the document says that a client must be able to receive.
+#[test]
+fn the_largest_message() {
+    const MESSAGE_SIZE: usize = limits::MESSAGE_BYTES_DEFAULT;
+    let headers = (0..limits::HEADERS_COUNT_MAX).map(|n| (format!("\u{1}{n:02}"), "\u{1}".repeat(29)));
+    let headers = Headers::new(headers).expect("at the limits");
+    assert_eq!(headers.size_bytes(), limits::HEADERS_BYTES_MAX);
+    let message = Message {
+        topic: TopicRef::new("\"".repeat(limits::TOPIC_NAME_BYTES_MAX)).expect("a topic name"),
+        offset: Offset::new(u64::MAX),
+        time: u64::MAX,
+        payload: PayloadRef::Text("\u{1}".repeat(MESSAGE_SIZE).into()),
+        message_id: Some("\u{1}".repeat(limits::MESSAGE_ID_BYTES_MAX).into()),
+        headers: Some(Cow::Owned(headers)),
+        from: Some(Author { user: "u".repeat(64).into() }),
+    };
+    let length = |codec: Codec| {
+        let mut out = Vec::new();
+        codec.encode_server(&ServerFrame::Message(message.clone()), &mut out);
+        out.len()
+    };
+    assert!(length(Codec::Json) <= 6 * MESSAGE_SIZE + 8 * 1024, "{}", length(Codec::Json));
+    assert!(length(Codec::MessagePack) <= MESSAGE_SIZE + 2 * 1024, "{}", length(Codec::MessagePack));
+}
+
 #[test]
 fn message() {
     server(

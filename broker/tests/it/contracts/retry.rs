@@ -117,27 +117,57 @@ async fn a_message_id_is_forgotten_after_its_window() {
     eventually("what is remembered to be free", || broker.retained_bytes() < 2000).await;
 }
 
+/// Publishes to the topic under `id0`, `id1` and so on, in arrays.
+async fn publish_many(client: &mut Client, topic: &str, count: usize) {
+    let ids: Vec<String> = (0..count).map(|n| format!("id{n}")).collect();
+    for ids in ids.chunks(500) {
+        client.send(Value::Array(ids.iter().map(|id| publish(topic, id)).collect())).await;
+        for id in ids {
+            assert_eq!(client.expect("published").await["duplicate"], false, "{id}");
+        }
+    }
+}
+
 #[tokio::test]
-async fn the_newest_message_ids_of_a_topic_are_remembered_up_to_their_count() {
+async fn a_retry_after_thousands_of_other_publications_is_still_recognised() {
+    let broker = start(|_| {}).await;
+    let mut client = Client::connect(&broker).await;
+    assert_eq!(client.request(publish("t", "first")).await["duplicate"], false);
+    publish_many(&mut client, "t", 5000).await;
+    let ack = client.request(publish("t", "first")).await;
+    assert_eq!((&ack["duplicate"], offset_of(&ack)), (&json!(true), 1));
+}
+
+#[tokio::test]
+async fn the_newest_message_ids_of_a_topic_are_remembered_in_the_memory_they_may_have() {
     let broker = start(|config| {
-        namespace(config, "default").duplicate_count = Some(3);
-        namespace(config, "none").duplicate_count = Some(0);
+        namespace(config, "small").duplicate_size = Some("8KiB".parse().expect("a size"));
+        namespace(config, "none").duplicate_size = Some("0B".parse().expect("a size"));
+        namespace(config, "never").duplicate_window = Some(Duration::ZERO);
     })
     .await;
     let mut client = Client::connect(&broker).await;
-    for id in ["a", "b", "c", "d"] {
-        assert_eq!(client.request(publish("t", id)).await["duplicate"], false);
-    }
-    for (id, offset) in [("b", 2), ("c", 3), ("d", 4), ("b", 2)] {
-        let ack = client.request(publish("t", id)).await;
+    publish_many(&mut client, "small:t", 1000).await;
+    for (id, offset) in [("id999", 1000), ("id950", 951)] {
+        let ack = client.request(publish("small:t", id)).await;
         assert_eq!((&ack["duplicate"], offset_of(&ack)), (&json!(true), offset), "{id}");
     }
-    let ack = client.request(publish("t", "a")).await;
-    assert_eq!((&ack["duplicate"], offset_of(&ack)), (&json!(false), 5), "it was the oldest of four");
-    assert_eq!(client.request(publish("t", "b")).await["duplicate"], false, "a made room for itself");
-    for _ in 0..2 {
-        assert_eq!(client.request(publish("none:t", "a")).await["duplicate"], false);
+    let ack = client.request(publish("small:t", "id0")).await;
+    assert_eq!((&ack["duplicate"], offset_of(&ack)), (&json!(false), 1001), "it was among the oldest");
+    for topic in ["none:t", "never:t"] {
+        for _ in 0..2 {
+            assert_eq!(client.request(publish(topic, "a")).await["duplicate"], false);
+        }
     }
+    // What was forgotten too early is counted.
+    let metrics = http(broker.admin_addr(), "GET", "/metrics", &[], b"").await.body;
+    let evicted = |namespace: &str| {
+        let series = format!("fanfare_message_ids_evicted_total{{namespace=\"{namespace}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&series)).expect("a series");
+        count.parse::<u64>().expect("a number")
+    };
+    assert!((700..950).contains(&evicted("small")), "{}", evicted("small"));
+    assert_eq!((evicted("none"), evicted("never"), evicted("default")), (0, 0, 0));
 }
 
 #[tokio::test]
@@ -153,7 +183,7 @@ async fn message_ids_are_each_topics_own_and_outlive_its_history() {
         assert_eq!(client.request(publish(topic, "id")).await["duplicate"], false);
     }
     // What is left are the two ids.
-    eventually("the publications to go", || broker.retained_bytes() < 250).await;
+    eventually("the publications to go", || broker.retained_bytes() < 500).await;
     for topic in ["a", "b"] {
         let ack = client.request(publish(topic, "id")).await;
         assert_eq!((&ack["duplicate"], offset_of(&ack)), (&json!(true), 1));
