@@ -5,6 +5,7 @@ mod accounts;
 mod agenda;
 pub mod duplicates;
 pub mod figures;
+mod hashed;
 pub(crate) mod index;
 mod interest;
 mod ledger;

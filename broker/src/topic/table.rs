@@ -1,16 +1,17 @@
 //! The topic table: topics by name, in shards, and what is to be done with them when.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 use fanfare_protocol::{Epoch, ErrorCode, Offset, Position, TopicName, TopicRef};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use super::accounts::Accounts;
 use super::agenda::Agenda;
+use super::hashed::{Hashed, Named, Passed};
 use super::index::{Index, Names};
 use super::recency::Recency;
 use super::{LIVE, Topic};
@@ -20,9 +21,11 @@ use crate::namespaces::Namespaces;
 
 /// Shards of the table: so many that threads seldom meet, and that a shard which grows is soon done with it.
 const SHARDS: usize = 256;
-/// Counters of a shard that tell the epochs of topics forgotten and made anew from the ones before. The more there
+/// Counters that tell the epochs of topics forgotten and made anew from the ones before. The more there
 /// are, the less often a topic that is forgotten takes the epoch of another with it to which nothing was published.
-const GENERATIONS: usize = 256;
+const GENERATIONS: usize = 64 * 1024;
+/// The map gives back what it does not need when more topics than this were forgotten, and many for each that is left.
+const FORGOTTEN_MIN: usize = 1024;
 /// Shards of the deadlines.
 const DEADLINES: usize = 16;
 /// Topics that are looked at because they are due before others have their turn.
@@ -35,13 +38,17 @@ const LIST_SLICE: usize = 64;
 /// All topics, by name.
 #[derive(Debug)]
 pub struct TopicTable {
-    shards: Box<[Shard]>,
+    topics: DashMap<Hashed, Arc<Topic>, Passed>,
+    /// By the topics' hashes; changed and used for epochs under the lock of a topic's shard.
+    generations: Box<[AtomicU32]>,
+    /// Topics forgotten since the map last gave back what it did not need.
+    forgotten: AtomicUsize,
     /// Hashes names for the table. Nothing that is made with its keys is ever told.
     hasher: RandomState,
     /// Makes epochs.
     epochs: RandomState,
-    /// The names in order. Invariant: holds the names of exactly the topics in `shards`, as it is changed under
-    /// their locks.
+    /// The names in order. Invariant: holds the names of exactly the topics in `topics`, as it is changed under
+    /// its shards' locks.
     index: Index,
     namespaces: Namespaces,
     budget: Arc<Budget>,
@@ -53,24 +60,6 @@ pub struct TopicTable {
     /// Topics by when something of them can outlive its time.
     deadlines: [Agenda<Topic>; DEADLINES],
     recency: Recency,
-}
-
-/// Hashed once, a name leads to its place by the hash alone; only there it is compared.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Shard(RwLock<Topics>);
-
-#[derive(Debug)]
-struct Topics {
-    by_name: HashTable<Slot>,
-    generations: [u32; GENERATIONS],
-}
-
-/// A topic with its name's hash, so that a table which grows does not have to look at every topic.
-#[derive(Debug)]
-struct Slot {
-    hash: u64,
-    topic: Arc<Topic>,
 }
 
 /// No topic of that name is there.
@@ -117,29 +106,8 @@ pub(crate) struct Page {
     pub(crate) cursor: Option<TopicName>,
 }
 
-impl Shard {
-    fn read(&self) -> RwLockReadGuard<'_, Topics> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Topics> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Topics {
-    fn generation(&mut self, hash: u64) -> &mut u32 {
-        &mut self.generations[generation_of(hash)]
-    }
-}
-
-// The table in a shard takes the lowest and the highest bits, the index its own.
-fn shard_of(hash: u64) -> usize {
-    (hash >> 32) as usize % SHARDS
-}
-
 fn generation_of(hash: u64) -> usize {
-    (hash >> 40) as usize % GENERATIONS
+    (hash >> 32) as usize % GENERATIONS
 }
 
 fn index_hash(hash: u64) -> u64 {
@@ -154,10 +122,10 @@ impl TopicTable {
         limit_per_user: usize,
         workers: usize,
     ) -> Self {
-        let shard =
-            || Shard(RwLock::new(Topics { by_name: HashTable::new(), generations: [0; GENERATIONS] }));
         Self {
-            shards: (0..SHARDS).map(|_| shard()).collect(),
+            topics: DashMap::with_capacity_and_hasher_and_shard_amount(0, Passed::default(), SHARDS),
+            generations: (0..GENERATIONS).map(|_| AtomicU32::new(0)).collect(),
+            forgotten: AtomicUsize::new(0),
             hasher: RandomState::new(),
             epochs: RandomState::new(),
             index: Index::default(),
@@ -173,8 +141,8 @@ impl TopicTable {
         }
     }
 
-    fn shard(&self, hash: u64) -> &Shard {
-        &self.shards[shard_of(hash)]
+    fn generation(&self, hash: u64) -> &AtomicU32 {
+        &self.generations[generation_of(hash)]
     }
 
     fn epoch(&self, name: &str, generation: u32) -> Epoch {
@@ -192,11 +160,10 @@ impl TopicTable {
     }
 
     fn find_hashed(&self, hash: u64, name: &str) -> Result<Arc<Topic>, u32> {
-        let topics = self.shard(hash).read();
-        match topics.by_name.find(hash, |slot| slot.is(hash, name)) {
-            Some(slot) => Ok(Arc::clone(&slot.topic)),
-            None => Err(topics.generations[generation_of(hash)]),
-        }
+        let asked: &dyn Named = &(hash, name);
+        // The guard ends with this line: it is never held over a second look-up.
+        let found = self.topics.get(asked).map(|topic| Arc::clone(&topic));
+        found.ok_or_else(|| self.generation(hash).load(Ordering::Acquire))
     }
 
     /// The topic of that name, made if there is none.
@@ -217,21 +184,19 @@ impl TopicTable {
         };
         let namespace = Arc::clone(self.namespaces.get(name.namespace()));
         let name = name.to_name();
-        let mut topics = self.shard(hash).write();
-        // Under the lock, or it could be the epoch of one that was made and forgotten meanwhile.
-        let epoch = self.epoch(name.as_str(), *topics.generation(hash));
-        let is_it = |slot: &Slot| slot.is(hash, name.as_str());
-        let place = match topics.by_name.entry(hash, is_it, |slot| slot.hash) {
-            Entry::Occupied(there) => return Ok(Arc::clone(&there.get().topic)),
+        let place = match self.topics.entry(Hashed { hash, name: name.clone() }) {
+            Entry::Occupied(there) => return Ok(Arc::clone(there.get())),
             Entry::Vacant(place) => place,
         };
+        // Under the lock, or it could be the epoch of one that was made and forgotten meanwhile.
+        let epoch = self.epoch(name.as_str(), self.generation(hash).load(Ordering::Acquire));
         let topic = Topic::new(name.clone(), namespace, epoch, self.workers, &self.budget);
         if let Some(entry) = entry {
             topic.ledger.account.open(entry);
         }
-        place.insert(Slot { hash, topic: Arc::clone(&topic) });
+        let guard = place.insert(Arc::clone(&topic));
         self.index.insert(index_hash(hash), name);
-        drop(topics);
+        drop(guard);
         self.count.fetch_add(1, Ordering::Relaxed);
         topic.namespace.figures.topics_changed(1);
         // Whatever becomes of it, it is looked at once.
@@ -243,26 +208,30 @@ impl TopicTable {
     pub(crate) fn forget(&self, topic: &Arc<Topic>) {
         let hash = self.hasher.hash_one(topic.name.as_str());
         let was_used = topic.position().offset > Offset::ZERO;
-        let mut topics = self.shard(hash).write();
-        let Ok(there) = topics.by_name.find_entry(hash, |slot| Arc::ptr_eq(&slot.topic, topic)) else {
+        let asked: &dyn Named = &(hash, topic.name.as_str());
+        let forgotten = self.topics.remove_if(asked, |_, there| {
+            let is_it = Arc::ptr_eq(there, topic);
+            if is_it {
+                if was_used {
+                    // Its positions are never given again.
+                    self.generation(hash).fetch_add(1, Ordering::AcqRel);
+                }
+                self.index.remove(index_hash(hash), &topic.name);
+            }
+            is_it
+        });
+        if forgotten.is_none() {
             return;
-        };
-        there.remove();
-        if was_used {
-            // Its positions are never given again.
-            let generation = topics.generation(hash);
-            *generation = generation.wrapping_add(1);
         }
-        let Topics { by_name, .. } = &mut *topics;
-        if by_name.len() * 8 < by_name.capacity() {
-            by_name.shrink_to(by_name.len() * 2, |slot| slot.hash);
-        }
-        self.index.remove(index_hash(hash), &topic.name);
-        drop(topics);
         self.count.fetch_sub(1, Ordering::Relaxed);
         topic.namespace.figures.topics_changed(-1);
         topic.ledger.account.close();
         self.recency.leave(topic);
+        // Shard by shard, and no more often than there is much to give back.
+        if self.forgotten.fetch_add(1, Ordering::Relaxed) > FORGOTTEN_MIN.max(4 * self.len()) {
+            self.forgotten.store(0, Ordering::Relaxed);
+            self.topics.shrink_to_fit();
+        }
     }
 
     /// How many topics there are.
@@ -391,12 +360,6 @@ impl TopicTable {
     /// a load while the budget is kept. Returns whether there is more to do.
     pub(crate) fn enforce_budget(&self) -> bool {
         self.budget.is_over() && self.recency.evict(&self.budget).has_more
-    }
-}
-
-impl Slot {
-    fn is(&self, hash: u64, name: &str) -> bool {
-        self.hash == hash && self.topic.name.as_str() == name
     }
 }
 
