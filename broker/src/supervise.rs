@@ -1,7 +1,7 @@
 //! Watches what must not end while the broker runs. What ends here is never silent.
 //!
 //! There are three kinds. A connection's task may end, also by a panic: that costs its own peer alone, and
-//! [`Admitted`](crate::acceptor::Admitted) counts it. A task that only carries something (it accepts sockets, it
+//! `Admitted` counts it. A task that only carries something (it accepts sockets, it
 //! answers an operator) begins anew. Any other holds what all rely on (a round's batches, the topics, the
 //! deadlines), and after a panic in its midst nobody knows what of it still holds: the process ends, and
 //! whoever started it starts it again. Clients come back to a new epoch, which they are told of; a broker that
