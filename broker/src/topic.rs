@@ -381,10 +381,10 @@ impl Topic {
 
     /// What the ring keeps, as the namespace bounds it. While somebody is behind it is as much as may be, as
     /// long as it is not too old: a reader whose socket was full for a moment in a burst finds all of it.
-    fn bounds(&self) -> Bounds {
+    fn bounds(&self, is_awaited: bool) -> Bounds {
         let retention = &self.namespace.retention;
         let (live_count, live_bytes) =
-            if self.is_awaited() { (CAP_COUNT, CAP_BYTES) } else { (LIVE_COUNT_MIN, LIVE_BYTES_MIN) };
+            if is_awaited { (CAP_COUNT, CAP_BYTES) } else { (LIVE_COUNT_MIN, LIVE_BYTES_MIN) };
         Bounds {
             history_count: retention.history_count,
             history_bytes: retention.history_bytes,
@@ -406,9 +406,12 @@ impl Topic {
         self.interests[worker].await_more(is_awaited);
     }
 
-    /// The first index that some worker has yet to read.
-    fn unread(&self, head: Seq) -> Seq {
-        self.interests.iter().filter_map(Interest::unread).min().unwrap_or_else(|| head.next())
+    /// The first index that some worker has yet to read; 0 where somebody has fallen behind since nobody
+    /// `was_awaited`, which the bounds do not know.
+    fn unread(&self, head: Seq, was_awaited: bool) -> Seq {
+        let unread = self.interests.iter().filter_map(Interest::unread).min().unwrap_or_else(|| head.next());
+        // In this order: who falls behind is counted before the worker says how far it has read.
+        if !was_awaited && self.is_awaited() { Seq::ZERO } else { unread }
     }
 
     /// Forgets what has outlived its time, and says whether the topic itself has. A topic to which nothing was ever
@@ -421,7 +424,9 @@ impl Topic {
         }
         self.end_history_in_time(&mut state, now);
         let head = state.ring.head();
-        let evicted = state.ring.trim(now, &self.bounds(), EVICTED_MAX, || self.unread(head));
+        let is_awaited = self.is_awaited();
+        let bounds = self.bounds(is_awaited);
+        let evicted = state.ring.trim(now, &bounds, EVICTED_MAX, || self.unread(head, is_awaited));
         state.recharge_ring();
         state.expire_duplicates(now, retention.message_ids());
         self.note_kept(&mut state);
@@ -477,7 +482,7 @@ impl Topic {
             return false;
         }
         let head = state.ring.head();
-        let read = self.unread(head).since(state.ring.oldest().next) as usize;
+        let read = self.unread(head, urgent).since(state.ring.oldest().next) as usize;
         let most = state.ring.len().div_ceil(2).min(read).min(EVICTED_MAX);
         let evicted = state.ring.evict(most);
         state.recharge_ring();
@@ -493,9 +498,9 @@ impl Topic {
             return;
         }
         let mut state = self.lock();
-        let bounds = Bounds { live_count: 0, live_bytes: 0, ..self.bounds() };
+        let bounds = Bounds { live_count: 0, live_bytes: 0, ..self.bounds(false) };
         let head = state.ring.head();
-        let evicted = state.ring.trim(Uptime::now(), &bounds, EVICTED_MAX, || self.unread(head));
+        let evicted = state.ring.trim(Uptime::now(), &bounds, EVICTED_MAX, || self.unread(head, false));
         state.recharge_ring();
         self.note_kept(&mut state);
         drop(state);
@@ -565,8 +570,10 @@ impl State {
         let (offset, head) = (publication.offset, self.ring.head().next());
         topic.end_history_in_time(self, now);
         self.published_at = now;
-        let evicted =
-            self.ring.push((publication, offset, size), now, &topic.bounds(), || topic.unread(head));
+        let is_awaited = topic.is_awaited();
+        let evicted = self.ring.push((publication, offset, size), now, &topic.bounds(is_awaited), || {
+            topic.unread(head, is_awaited)
+        });
         self.recharge_ring();
         evicted
     }

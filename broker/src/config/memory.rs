@@ -11,7 +11,7 @@ const IN_FLIGHT_MAX: ByteSize = ByteSize::mib(256);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryConfig {
-    /// All publications kept for history together.
+    /// All publications kept, and the message ids that make retries safe, together.
     pub retained: ByteSize,
     /// What is on its way in or out, over all connections.
     pub in_flight: ByteSize,

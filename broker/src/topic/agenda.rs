@@ -1,10 +1,10 @@
 //! Things in the order of a moment that each has: what is due next, what was used longest ago.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::clock::Uptime;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence};
 
 /// Under which moment a thing stands in an [`Agenda`]. It is kept in the thing itself, so that whoever finds it
 /// filed early enough needs no lock.
@@ -90,7 +90,8 @@ impl<T> Agenda<T> {
         Some((at, thing))
     }
 
-    /// Moves what is due until that moment into `into`, the earliest first, but no more than `most`.
+    /// Moves what is due until that moment into `into`, the earliest first, but no more than `most`. Whoever changes
+    /// a thing, has a fence and finds it filed still is seen to have changed it by whoever looks at it now.
     pub(crate) fn take_until(&self, until: Uptime, most: usize, into: &mut Vec<Arc<T>>) {
         let mut things = self.lock();
         for _ in 0..most {
@@ -99,6 +100,8 @@ impl<T> Agenda<T> {
             (self.filed)(&thing).set(None);
             into.push(thing);
         }
+        drop(things);
+        fence(Ordering::SeqCst);
     }
 }
 

@@ -5,7 +5,7 @@
 //! was appended without telling the worker anew, it finds: the flag that the publisher saw set was taken down only
 //! later, and the lock taken later still.
 
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use super::ring::Seq;
 
@@ -32,10 +32,12 @@ impl Interest {
         self.subscriptions.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Ends a subscription.
+    /// Ends a subscription. Of two workers that end the last ones of a topic at once, one finds no more; and whoever
+    /// looks at the topic just then finds none either, or had it taken out of the deadlines before.
     pub(crate) fn unsubscribe(&self) {
         let before = self.subscriptions.fetch_sub(1, Ordering::AcqRel);
         debug_assert!(before > 0, "every subscription ends once");
+        fence(Ordering::SeqCst);
     }
 
     /// Subscriptions of the worker's connections.
@@ -65,9 +67,12 @@ impl Interest {
         self.dirty.load(Ordering::SeqCst)
     }
 
-    /// The worker has read everything up to that index.
+    /// The worker has read everything up to that index. It never goes back: who came while the worker read, as the
+    /// first subscriber then, may have begun further on.
     pub(crate) fn has_read(&self, to: Seq) {
-        self.read_to.store(to.get(), Ordering::Release);
+        if to.get() > self.read_to.load(Ordering::Relaxed) {
+            self.read_to.store(to.get(), Ordering::Release);
+        }
     }
 
     /// Some of the worker's subscribers are behind from now on, or none is.

@@ -367,4 +367,6 @@ impl<T> Ring<T> {
 }
 
 #[cfg(test)]
+// Where it is, also for whoever takes in this file alone.
+#[path = "ring/tests.rs"]
 mod tests;

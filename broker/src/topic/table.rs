@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -304,9 +304,6 @@ impl TopicTable {
     /// A subscription of the topic has ended.
     pub(crate) fn unsubscribed(&self, topic: &Arc<Topic>) {
         if topic.subscriptions() == 0 {
-            // Whoever looks at the topic just now either sees that nobody subscribes, or is seen to have it out of
-            // the deadlines.
-            fence(Ordering::SeqCst);
             self.file_by(topic, Uptime::now().plus(LIVE));
         }
     }
@@ -347,7 +344,6 @@ impl TopicTable {
 
     /// Forgets what the topic has outlived, and the topic itself where that has outlived its time.
     fn visit(&self, topic: &Arc<Topic>, now: Uptime) {
-        fence(Ordering::SeqCst);
         if topic.expire(now) {
             self.forget(topic);
             return;

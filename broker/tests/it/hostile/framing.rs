@@ -1,5 +1,7 @@
 //! Broken WebSocket frames.
 
+use serde_json::Value;
+
 use crate::harness::{End, RawSocket, frame, frame_header, start};
 use crate::hostile::Bystander;
 
@@ -168,4 +170,63 @@ async fn a_peer_that_hangs_up_anywhere_harms_nobody() {
         socket.send(&message[..length]).await;
     }
     bystander.still_works(&broker).await;
+}
+
+/// What breaks the WebSocket protocol, and how that is closed.
+fn violations() -> [(&'static str, Vec<u8>, u16); 4] {
+    [
+        ("a reserved bit", frame(0xc1, b"x"), 1002),
+        ("an unmasked text", vec![0x81, 1, b'x'], 1002),
+        ("text that is not UTF-8", frame(0x81, b"\xff"), 1007),
+        ("a message above the limit", frame_header(0x82, 65_537), 1009),
+    ]
+}
+
+#[tokio::test]
+async fn what_was_published_before_a_violation_comes_back_before_the_close() {
+    let broker = start(|_| {}).await;
+    for (what, violation, code) in violations() {
+        // More than a turn takes in, and more than a worker's credit, are carried out all the same.
+        for count in [1, 3, 1500] {
+            let mut socket = RawSocket::upgrade(broker.public_addr(), "/ws/violated").await;
+            let before: Vec<_> = (0..count).map(|n| (0x81, format!("{what} {n}").into_bytes())).collect();
+            let mut bytes: Vec<u8> = before.iter().flat_map(|(first, text)| frame(*first, text)).collect();
+            bytes.extend(violation.iter().chain(&frame(0x81, b"too late")));
+            socket.send(&bytes).await;
+            assert_eq!(socket.messages(count).await, before, "{what} after {count}");
+            let (first, payload) = socket.receive().await.expect("a close");
+            assert_eq!((first, &payload[..2]), (0x88, &code.to_be_bytes()[..]), "{what} after {count}");
+            assert_eq!(socket.receive().await, None, "nothing follows a close");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_before_a_violation_is_said_before_the_close() {
+    let broker = start(|_| {}).await;
+    let of_the_protocol =
+        [("no frame", frame(0x81, b"nonsense"), 4400), ("another codec", frame(0x82, b"\x80"), 1003)];
+    for (what, violation, code) in violations().into_iter().chain(of_the_protocol) {
+        for count in [1, 3, 1500] {
+            let mut socket = RawSocket::upgrade(broker.public_addr(), "/ws").await;
+            let publish = |n| format!(r#"{{"type":"publish","id":{n},"topic":"violated","data":{n}}}"#);
+            let mut bytes: Vec<u8> = (1..=count).flat_map(|n| frame(0x81, publish(n).as_bytes())).collect();
+            bytes.extend(violation.iter().chain(&frame(0x81, publish(count + 1).as_bytes())));
+            socket.send(&bytes).await;
+            let mut acknowledged = Vec::new();
+            let end = loop {
+                let (first, payload) = socket.receive().await.expect("a close");
+                if first == 0x88 {
+                    break payload;
+                }
+                let frame: Value = serde_json::from_slice(&payload).expect("JSON");
+                if frame["type"] == "published" {
+                    acknowledged.push(frame["id"].as_u64().expect("an id"));
+                }
+            };
+            assert!(acknowledged.iter().copied().eq(1..=count), "{what} after {count}");
+            assert_eq!(end[..2], code.to_be_bytes(), "{what} after {count}");
+            assert_eq!(socket.receive().await, None, "nothing follows a close");
+        }
+    }
 }
