@@ -21,6 +21,11 @@ impl Uptime {
         Self(START.elapsed().as_millis() as u64)
     }
 
+    /// That moment, which another clock reading has told already.
+    pub fn of(moment: Instant) -> Self {
+        Self(moment.saturating_duration_since(*START).as_millis() as u64)
+    }
+
     /// The moment so many milliseconds after the start.
     pub const fn from_ms(ms: u64) -> Self {
         Self(ms)

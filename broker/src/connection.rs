@@ -479,7 +479,8 @@ impl Connection {
             Phase::Open => {}
         }
         // While we do not read it is not the peer that is late.
-        let is_unread = self.is_kept_waiting() || state.is_paused || state.outbox.len() > UNREAD_REPLIES_MAX;
+        let takes_nothing = state.outbox.len() > UNREAD_REPLIES_MAX;
+        let is_unread = self.is_kept_waiting() || state.is_paused || takes_nothing;
         if hole || self.is_kept_waiting() {
             state.liveness.ask_anew(now);
         }
@@ -494,7 +495,8 @@ impl Connection {
         let is_ping_due = state.liveness.is_ping_due(now, ms(limits.ping_interval));
         let is_stuck = self.is_blocked.get() && state.behind > 0;
         drop(state);
-        if (is_silent || is_late) && self.has_unread_input() {
+        // Whoever does not take its replies is silent whatever it has sent: that is why it is not read.
+        if (is_late || (is_silent && !takes_nothing)) && self.has_unread_input() {
             // It has spoken; it was not heard yet.
             self.wake();
         } else if is_silent {

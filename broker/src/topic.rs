@@ -177,7 +177,8 @@ impl Topic {
         &self,
         content: Unpositioned,
     ) -> Result<Accepted, (Retired, Box<Unpositioned>)> {
-        let now = Uptime::now();
+        // For a request it is when it was whole, a moment ago: that spares the hot path a look at the clock.
+        let now = Uptime::of(content.received.into_std());
         let keep = self.namespace.retention.message_ids();
         let id = content.message_id.as_deref().map(IdHash::of);
         // Made before the lock is taken, and what leaves the ring is freed after it is released.

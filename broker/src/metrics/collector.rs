@@ -29,6 +29,7 @@ struct Fresh {
     received: IntCounterVec,
     sent: IntCounterVec,
     queued: IntGaugeVec,
+    behind: IntGaugeVec,
     retained: IntGaugeVec,
     in_flight: IntGaugeVec,
     rounds: CounterVec,
@@ -50,10 +51,15 @@ impl Fresh {
             connections: gauges("fanfare_connections", "WebSockets open now.", &["transport", "protocol"])?,
             received: counters("fanfare_received_bytes_total", "Bytes read from sockets.", &["transport"])?,
             sent: counters("fanfare_sent_bytes_total", "Bytes written to sockets.", &["transport"])?,
+            behind: gauges(
+                "fanfare_subscriptions_behind",
+                "Subscriptions that catch up by themselves now, out of step with their topics.",
+                &[],
+            )?,
             queued: gauges("fanfare_write_queue_bytes", "Bytes that wait for sockets to take them.", &[])?,
             retained: gauges(
                 "fanfare_retained_bytes",
-                "Bytes of publications alive, as the budget memory.retained counts them.",
+                "Bytes of publications and message ids alive, as the budget memory.retained counts them.",
                 &[],
             )?,
             in_flight: gauges(
@@ -80,7 +86,7 @@ impl Fresh {
         })
     }
 
-    fn collectors(&self) -> [&dyn Collector; 11] {
+    fn collectors(&self) -> [&dyn Collector; 12] {
         [
             &self.delivered,
             &self.subscriptions,
@@ -88,6 +94,7 @@ impl Fresh {
             &self.received,
             &self.sent,
             &self.queued,
+            &self.behind,
             &self.retained,
             &self.in_flight,
             &self.rounds,
@@ -117,6 +124,7 @@ impl WorkersCollector {
             into.received.with_label_values(&["websocket"]).inc_by(load(&stats.received_bytes));
             into.sent.with_label_values(&["websocket"]).inc_by(load(&stats.sent_bytes));
             let none: &[&str] = &[];
+            into.behind.with_label_values(none).add(stats.behind.load(Ordering::Relaxed));
             into.queued.with_label_values(none).add(stats.write_queue_bytes.load(Ordering::Relaxed));
             let seconds = load(&stats.round_ns) as f64 / 1e9;
             let name = worker.to_string();

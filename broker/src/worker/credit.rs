@@ -17,7 +17,7 @@ const SHARE: Allowance = Allowance { count: 32, bytes: 64 * 1024 };
 /// So much of what a large publication took beyond its share is paid back with the next ones.
 const DEBT_MAX: i64 = 4 * SHARE.bytes;
 /// Rounds after which a share that was not used goes back.
-const UNUSED_ROUNDS: u64 = 2;
+const UNUSED_ROUNDS: u64 = 8;
 
 /// Whoever publishes: a connection or a request, by a number that no other has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

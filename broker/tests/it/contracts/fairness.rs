@@ -113,6 +113,10 @@ async fn shares(broker: &Broker, topics: &[&str], time: Duration) -> Vec<u64> {
     heads().await.iter().zip(before).map(|(after, before)| after - before).collect()
 }
 
+/// By how much publishers may differ that send in different forms: a turn is bounded in time, and unoptimised some
+/// forms cost several times as much as others.
+const FORMS_FACTOR: u64 = if cfg!(debug_assertions) { 8 } else { 2 };
+
 #[track_caller]
 fn assert_alike(shares: &[u64], factor: u64) {
     let (least, most) = (shares.iter().min().expect("one"), shares.iter().max().expect("one"));
@@ -149,9 +153,9 @@ async fn it_does_not_matter_in_which_form_one_publishes_without_pause() {
         Flood::post(address, "/v1/messages", &batch).await,
     ];
     let shares = shares(&broker, &["array", "single", "raw", "http"], LONG_HASTE).await;
-    assert_alike(&shares[..3], 2);
+    assert_alike(&shares[..3], FORMS_FACTOR);
     // By HTTP there is a pause from each answer to the next request.
-    assert_alike(&shares, 4);
+    assert_alike(&shares, 2 * FORMS_FACTOR);
     assert!(floods.iter_mut().all(Flood::goes_on));
 }
 
