@@ -194,7 +194,7 @@ fn message_of(kind: Kind, first: u64) -> (Vec<u8>, u64) {
 async fn resident_for_each_counted(kind: Kind, has_readers: bool) -> f64 {
     let broker = broker(
         "[memory]\nretained = \"1GiB\"\n[namespace.default]\n\
-         history_count = 10000000\nhistory_size = \"1GiB\"\nduplicate_count = 1000000\n",
+         history_count = 10000000\nhistory_size = \"1GiB\"\nduplicate_size = \"1GiB\"\n",
     )
     .await;
     let mut readers = JoinSet::new();
