@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::bench::content;
 use crate::config::NamespaceConfig;
-use crate::topic::Start;
+use crate::topic::{EVICTED_MAX, Start};
 
 fn table(limit: usize, budget: usize) -> TopicTable {
     let retention = NamespaceConfig { history_count: Some(3), ..NamespaceConfig::default() };
@@ -259,4 +259,38 @@ fn what_is_due_is_looked_at_and_nothing_else() {
             .at()
             .is_some_and(|at| { at >= began.plus(history_ttl) && at <= later.plus(history_ttl) })
     );
+}
+
+#[test]
+fn the_budget_gets_back_what_a_burst_took_tables_and_all() {
+    const BURST: usize = 10_000;
+    let table = table(1, usize::MAX);
+    let topic = make(&table, "t");
+    topic.subscribe(0, Start::History(0)).expect("it is not retired");
+    let unused = table.budget.used();
+    for n in 0..BURST {
+        let mut content = content(Payload::text("x"), None);
+        content.message_id = Some(n.to_string().into());
+        topic.assign_and_append(content).expect("it is not retired");
+    }
+    let most = table.budget.used() - unused;
+    let ids_alone = BURST * 24;
+    assert!(topic.kept().0 == BURST && most > ids_alone, "{most} bytes");
+
+    topic.has_read(0, topic.head().seq);
+    let now = Uptime::now();
+    let expire_until_it_keeps = |kept: usize, at: Uptime| {
+        // A slice at a time.
+        for _ in 0..=BURST.div_ceil(EVICTED_MAX) {
+            topic.expire(at);
+        }
+        assert_eq!(topic.kept().0, kept);
+        table.budget.used() - unused
+    };
+    let retention = &topic.namespace.retention;
+    let with_ids = expire_until_it_keeps(3, now.plus(LIVE));
+    assert!(with_ids > ids_alone && with_ids < most / 2, "{with_ids} of {most} bytes");
+    let without_ids = expire_until_it_keeps(3, now.plus(LIVE.max(retention.duplicate_window)));
+    assert!(without_ids < most / 100, "{without_ids} of {most} bytes for the history");
+    assert_eq!(expire_until_it_keeps(0, now.plus(2 * retention.history_ttl)), 0);
 }
