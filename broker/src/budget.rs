@@ -33,6 +33,11 @@ impl Budget {
         self.used() > self.limit
     }
 
+    /// Bytes beyond the limit.
+    pub fn over(&self) -> usize {
+        self.used().saturating_sub(self.limit)
+    }
+
     /// Whether nothing more may be taken in.
     pub fn is_exhausted(&self) -> bool {
         self.used() > self.limit.saturating_mul(HARD_FACTOR)

@@ -19,6 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU64;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -44,6 +45,8 @@ use subscription::{Place, Subscriptions};
 const UNREAD_REPLIES_MAX: usize = 256 * 1024;
 /// And it is taken in again when no more than so many wait.
 const UNREAD_REPLIES_RESUME: usize = UNREAD_REPLIES_MAX / 2;
+/// Whoever is closed for want of memory and holds more than this all the same is dropped.
+const HELD_AFTER_CLOSE_MAX: usize = 16 * 1024;
 /// What a connection holds is charged in steps of so many bytes.
 const CHARGE_STEP: usize = 4096;
 
@@ -255,7 +258,7 @@ impl Connection {
             worker.turns.begin();
             connection.receive(early);
         }
-        std::future::poll_fn(move |cx| ending.0.poll(cx))
+        std::future::poll_fn(move |cx| ending.0.poll(cx, false))
     }
 
     /// Wakes the connection's own task.
@@ -271,8 +274,9 @@ impl Connection {
         self.is_blocked.get()
     }
 
-    /// Reads and writes as far as the socket and its turn let it; ready when the connection is gone.
-    fn poll(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads and writes as far as the socket and its turn let it; ready when the connection is gone. A stranger
+    /// only has the turns for which it stood in line.
+    fn poll(self: &Rc<Self>, cx: &mut Context<'_>, stood_in_line: bool) -> Poll<()> {
         if self.state.borrow().phase == Phase::Gone {
             return Poll::Ready(());
         }
@@ -285,6 +289,10 @@ impl Connection {
         }
         if self.is_in_line.get() {
             // It has had its turn, and goes on when it is its turn again.
+            return Poll::Pending;
+        }
+        if !stood_in_line && self.is_stranger() {
+            self.worker.turns.line_up(self);
             return Poll::Pending;
         }
         self.worker.turns.begin();
@@ -322,7 +330,9 @@ impl Connection {
             if self.state.borrow().phase == Phase::Gone {
                 return Poll::Ready(());
             }
-            let has_more = took_in || is_writable || pumped == PumpEnd::Yield;
+            // What was answered goes out before anything is waited for.
+            let is_unwritten = !self.is_blocked.get() && !self.state.borrow().outbox.is_empty();
+            let has_more = took_in || is_writable || is_unwritten || pumped == PumpEnd::Yield;
             if !has_more {
                 return Poll::Pending;
             }
@@ -364,13 +374,21 @@ impl Connection {
     pub(crate) fn take_turn(self: &Rc<Self>) {
         let Some(waker) = self.waker.take() else { return };
         let mut cx = Context::from_waker(&waker);
-        let is_gone = {
-            self.waker.set(Some(waker.clone()));
-            self.poll(&mut cx).is_ready()
-        };
-        if is_gone {
+        self.waker.set(Some(waker.clone()));
+        // This is not its own task: a panic must not cost anybody but its own peer.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut cx, true).is_ready()));
+        if polled.is_err() {
+            self.worker.hub.metrics.task_panicked("connection");
+            self.abandon();
+        }
+        if polled.unwrap_or(true) {
             waker.wake();
         }
+    }
+
+    /// Whether it may do nothing (yet).
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.state.borrow().session.is_stranger()
     }
 
     /// Whether what the peer sends still counts.
@@ -413,8 +431,13 @@ impl Connection {
         self.charged.get() as usize * CHARGE_STEP
     }
 
+    /// Closes it for want of memory. What it holds is given back at once: whoever does not even take the frame that
+    /// was begun, or is closing already and still holds much, is dropped.
     pub(crate) fn close_short_of_memory(&self) {
         self.close(CloseCode::TRY_AGAIN_LATER, "the broker is short of memory");
+        if self.state.borrow().outbox.held_bytes() >= HELD_AFTER_CLOSE_MAX {
+            self.abandon();
+        }
     }
 
     /// The socket takes no more for now.
@@ -495,8 +518,8 @@ impl Connection {
         let is_ping_due = state.liveness.is_ping_due(now, ms(limits.ping_interval));
         let is_stuck = self.is_blocked.get() && state.behind > 0;
         drop(state);
-        // Whoever does not take its replies is silent whatever it has sent: that is why it is not read.
-        if (is_late || (is_silent && !takes_nothing)) && self.has_unread_input() {
+        // Whoever takes nothing is silent, whatever it has sent: what lies in its socket may have lain there before.
+        if (is_late || (is_silent && !self.is_blocked.get())) && self.has_unread_input() {
             // It has spoken; it was not heard yet.
             self.wake();
         } else if is_silent {

@@ -38,6 +38,8 @@ use turns::Turns;
 
 /// How long a worker waits for its last tasks when every connection is closed.
 const ENDING_MAX: Duration = Duration::from_secs(3);
+/// Sockets that a worker takes in before its other tasks have had their turn.
+const SOCKETS_A_CYCLE: usize = 8;
 /// Bytes that one read takes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
@@ -102,6 +104,7 @@ impl Worker {
         never_ending.spawn_local(async move { vital("rounds", &for_rounds, rounds).await });
         never_ending.spawn_local(async move { vital("turns", &for_turns, turns).await });
         never_ending.spawn_local(async move { vital("sweeps", &never, sweeps).await });
+        let mut taken = 0;
         loop {
             let socket = tokio::select! {
                 biased;
@@ -109,6 +112,11 @@ impl Worker {
                 socket = sockets.recv() => socket,
             };
             let Some(socket) = socket else { break };
+            taken += 1;
+            if taken % SOCKETS_A_CYCLE == 0 {
+                // A crowd that comes at once is taken in beside everything else.
+                tokio::task::yield_now().await;
+            }
             self.tasks.spawn_local(crate::http::serve(Rc::clone(&self), socket, stop.clone()));
         }
         sockets.close();
@@ -141,6 +149,10 @@ impl Worker {
         if local.subscriptions == 0 {
             debug_assert_eq!(local.awaited, 0, "nobody is behind where nobody is");
             topics.remove(&key(topic));
+            if topics.len() < topics.capacity() / 8 {
+                let room = 2 * topics.len();
+                topics.shrink_to(room);
+            }
         }
     }
 
@@ -248,6 +260,10 @@ impl group::Group {
     /// Takes a member out of step; it goes on from its own cursor.
     fn fall_behind(&mut self, slot: usize) -> Member {
         let member = self.members.swap_remove(slot);
+        let (len, capacity) = (self.members.len(), self.members.capacity());
+        if capacity > 64 && len < capacity / 4 {
+            self.members.shrink_to(2 * len);
+        }
         {
             let mut state = member.connection.state.borrow_mut();
             state.subscriptions[member.key].place = Place::Behind(member.from);

@@ -134,6 +134,10 @@ impl Outbox {
         }
         let mut bytes = Vec::new();
         write(&mut bytes);
+        if bytes.capacity() > 2 * OWN_BYTES_MAX {
+            // A large reply may wait for long.
+            bytes.shrink_to_fit();
+        }
         self.len += bytes.len();
         let end = bytes.len();
         self.push(Chunk::new(Bytes::Own(bytes), 0, end));

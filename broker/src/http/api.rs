@@ -220,10 +220,12 @@ async fn publish_batch(
     }
     let message_size = hub.config.limits.message_size.as_u64() as usize;
     let body = body::read(hub, &headers, body, BATCH_FACTOR * message_size).await?;
+    // Reading it is work in one piece, however many batches are whole at the same moment: they take turns.
+    let mut publisher = Publisher::new(hub, worker);
+    publisher.permitted(body.bytes.len()).await;
     let batch: Batch<'_> = serde_json::from_slice(&body.bytes)
         .map_err(|e| problem(ErrorCode::BadRequest, format!("{{\"messages\":[...]}} is expected: {e}")))?;
     let charge = hub.in_flight.charge(0);
-    let mut publisher = Publisher::new(hub, worker);
     let mut results = Vec::new();
     for raw in batch.messages.0 {
         let item = read_item(raw, message_size);

@@ -28,6 +28,8 @@ const ROUND_COUNT_MAX: usize = 256;
 const ROUND_BYTES_MAX: usize = 256 * 1024;
 /// Writes after which a round lets reads, accepts and pings have their turn.
 const WRITES_PER_TURN: usize = 64;
+/// Bytes after which it does, though the writes were few.
+const BYTES_PER_TURN: usize = 1024 * 1024;
 /// Subscribers looked at after which it does, though little was written.
 const VISITS_PER_TURN: usize = 1024;
 /// Connections that a round may have touched before it writes.
@@ -65,8 +67,12 @@ struct Round {
     refilled: Instant,
     /// Writes since others had their turn.
     writes: usize,
+    /// Bytes of these writes, about.
+    written_bytes: usize,
     /// Subscribers looked at since then.
     visits: usize,
+    /// Somebody of the topic at hand was moved to a place that the walk had passed.
+    has_missed: bool,
     /// When they last had it.
     turn_began: Instant,
     /// Publications on their way from the ring into a batch.
@@ -84,14 +90,18 @@ impl Round {
             touched: VecDeque::new(),
             refilled: Instant::now(),
             writes: 0,
+            written_bytes: 0,
             visits: 0,
+            has_missed: false,
             turn_began: Instant::now(),
             publications: Vec::new(),
         }
     }
 
     fn is_turn_over(&self) -> bool {
-        self.writes >= WRITES_PER_TURN || self.visits >= VISITS_PER_TURN
+        self.writes >= WRITES_PER_TURN
+            || self.visits >= VISITS_PER_TURN
+            || self.written_bytes >= BYTES_PER_TURN
     }
 
     fn is_full(&self) -> bool {
@@ -195,7 +205,9 @@ impl Worker {
             }
         }
         // Only now: who fell behind on the way is counted as such, and what it wants is kept for that.
-        topic.has_read(self.index, read_to);
+        if !std::mem::take(&mut round.has_missed) {
+            topic.has_read(self.index, read_to);
+        }
         if has_queued {
             round.queued.push(Arc::clone(topic));
         }
@@ -313,7 +325,10 @@ impl Worker {
                         round.touched.push_back(Rc::clone(connection));
                     }
                 }
-                Taken::Written => round.writes += 1,
+                Taken::Written => {
+                    round.writes += 1;
+                    round.written_bytes += batch.bytes.len();
+                }
             }
             if member.from.next < end.next {
                 member.from = end;
@@ -324,6 +339,7 @@ impl Worker {
         let is_over = *slot >= group.members.len();
         if is_over && group.first_wanted().is_some_and(|first| first.next < end.next) {
             // Somebody was moved to a place that the walk had passed.
+            round.has_missed = true;
             topic.mark_dirty(self.index, self.handle());
         }
         self.stats.delivered(topic.namespace.index, encoding, *delivered - before);
@@ -357,7 +373,7 @@ impl Worker {
 
     /// Lets everybody else who has something to do on this worker have a turn.
     async fn give_way(&self, round: &mut Round) {
-        (round.writes, round.visits) = (0, 0);
+        (round.writes, round.written_bytes, round.visits) = (0, 0, 0);
         self.stats.round(round.turn_began.elapsed());
         tokio::task::yield_now().await;
         round.turn_began = Instant::now();

@@ -76,18 +76,25 @@ impl Worker {
         self.blocked.borrow_mut().shrink_to(2 * waiting + 16);
     }
 
-    /// Where more is on its way than there may be, closes whoever of this worker holds most.
+    /// Where more is on its way than there may be, closes those of this worker who hold most.
     fn relieve(&self) {
         let budget = self.hub.in_flight(false);
         if !budget.is_over() {
             return;
         }
-        let most = {
+        let mut holders: Vec<_> = {
             let connections = self.connections.borrow();
             let holders = connections.iter().map(|(_, connection)| connection);
-            holders.max_by_key(|connection| connection.held_bytes()).map(Rc::clone)
+            holders.filter(|connection| connection.held_bytes() >= HELD_MIN).map(Rc::clone).collect()
         };
-        if let Some(connection) = most.filter(|connection| connection.held_bytes() >= HELD_MIN) {
+        holders.sort_by_key(|connection| std::cmp::Reverse(connection.held_bytes()));
+        // What is closed is charged no longer when its task has run; as much as is over goes at once.
+        let mut over = budget.over();
+        for connection in holders {
+            if over == 0 {
+                break;
+            }
+            over = over.saturating_sub(connection.held_bytes());
             connection.close_short_of_memory();
         }
     }

@@ -3,7 +3,8 @@
 //! A worker's tasks run one after the other. One that reacts to its socket gets one turn; whoever has more to do
 //! then, because it sends or reads without a pause, stands in line, and those in line share one allowance in each
 //! cycle of the worker, as the rounds have theirs. So a cycle is about as long with a thousand of them as with
-//! one, and whoever asks for little never waits for those who ask for much.
+//! one, and whoever asks for little never waits for those who ask for much. Strangers, who may do nothing (yet),
+//! have no turns but those in a line of their own.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -25,6 +26,11 @@ const TURN_BYTES: usize = 64 * 1024;
 const FRAMES_PER_LOOK: u32 = 8;
 /// What all that stand in line have of each cycle.
 const CYCLE: Duration = Duration::from_micros(500);
+/// What all strangers have of it.
+const STRANGERS_CYCLE: Duration = Duration::from_micros(250);
+
+/// Those who have more to do, first come first served. Each connection stands in one of these at most once.
+type Line = RefCell<VecDeque<Rc<Connection>>>;
 
 /// The turn that is under way: there is one at a time on a worker.
 #[derive(Debug, Clone, Copy)]
@@ -39,15 +45,20 @@ struct Turn {
 #[derive(Debug)]
 pub(crate) struct Turns {
     turn: Cell<Turn>,
-    /// Each connection stands in it at most once.
-    line: RefCell<VecDeque<Rc<Connection>>>,
+    line: Line,
+    strangers: Line,
     notify: Notify,
 }
 
 impl Default for Turns {
     fn default() -> Self {
         let turn = Turn { began: Instant::now(), frames: 0, bytes: 0, is_over: false };
-        Self { turn: Cell::new(turn), line: RefCell::default(), notify: Notify::new() }
+        Self {
+            turn: Cell::new(turn),
+            line: Line::default(),
+            strangers: Line::default(),
+            notify: Notify::new(),
+        }
     }
 }
 
@@ -83,7 +94,8 @@ impl Turns {
     /// The connection goes on when it is its turn again.
     pub(crate) fn line_up(&self, connection: &Rc<Connection>) {
         if !connection.is_in_line.replace(true) {
-            self.line.borrow_mut().push_back(Rc::clone(connection));
+            let line = if connection.is_stranger() { &self.strangers } else { &self.line };
+            line.borrow_mut().push_back(Rc::clone(connection));
             self.notify.notify_one();
         }
     }
@@ -95,20 +107,8 @@ impl Worker {
         loop {
             self.turns.notify.notified().await;
             loop {
-                let began = Instant::now();
-                let waiting = self.turns.line.borrow().len();
-                for _ in 0..waiting {
-                    let next = self.turns.line.borrow_mut().pop_front();
-                    let Some(connection) = next else { break };
-                    connection.is_in_line.set(false);
-                    connection.take_turn();
-                    if began.elapsed() >= CYCLE {
-                        break;
-                    }
-                }
-                if self.turns.line.borrow().is_empty() {
-                    // A crowd that stood here leaves nothing behind.
-                    self.turns.line.borrow_mut().shrink_to(64);
+                let has_more = serve(&self.turns.line, CYCLE) | serve(&self.turns.strangers, STRANGERS_CYCLE);
+                if !has_more {
                     break;
                 }
                 // Everybody else who has something to do has their turn.
@@ -116,4 +116,25 @@ impl Worker {
             }
         }
     }
+}
+
+/// Gives those in the line their turns for so long; says whether somebody still stands there.
+fn serve(line: &Line, time: Duration) -> bool {
+    let began = Instant::now();
+    let waiting = line.borrow().len();
+    for _ in 0..waiting {
+        let next = line.borrow_mut().pop_front();
+        let Some(connection) = next else { break };
+        connection.is_in_line.set(false);
+        connection.take_turn();
+        if began.elapsed() >= time {
+            break;
+        }
+    }
+    let mut line = line.borrow_mut();
+    if line.is_empty() {
+        // A crowd that stood here leaves nothing behind.
+        line.shrink_to(64);
+    }
+    !line.is_empty()
 }
