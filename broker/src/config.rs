@@ -265,6 +265,10 @@ impl Config {
         if retained.as_u64() > 0 && retained < limits.message_size {
             return wrong("memory.retained", "expected at least limits.message_size, or 0B");
         }
+        let in_flight = self.memory.in_flight;
+        if in_flight.as_u64() > 0 && in_flight < limits.message_size {
+            return wrong("memory.in_flight", "expected at least limits.message_size, or 0B");
+        }
         self.check_namespaces()?;
         self.check_listeners()?;
         self.check_exposure()

@@ -40,6 +40,16 @@ pub(crate) struct Driver {
     unauthorized: bool,
 }
 
+/// However its task ends, also with the runtime it ran in: a client that nobody drives is not connected.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let is_closed = matches!(*self.state.borrow(), ConnectionState::Closed(_));
+        if !is_closed {
+            self.state.send_replace(ConnectionState::Closed(CloseReason::Stopped));
+        }
+    }
+}
+
 impl Driver {
     pub(crate) fn new(
         endpoint: Endpoint,

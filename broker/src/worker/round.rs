@@ -121,16 +121,16 @@ impl Worker {
             }
             loop {
                 self.gather(&mut round);
-                let has_work = !round.dirty.is_empty();
-                if has_work {
+                if !round.dirty.is_empty() {
                     self.deliver(&mut round).await;
                 }
-                let is_awaited = self.refill(&mut round);
-                if !has_work && !is_awaited {
+                if !self.refill(&mut round) {
                     break;
                 }
                 self.give_way(&mut round).await;
             }
+            // Rounds that write nothing await nothing: others have their turn all the same.
+            tokio::task::coop::consume_budget().await;
         }
     }
 
@@ -386,5 +386,20 @@ impl Worker {
                 self.fall_behind(local, encoding, slot).connection.wake();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_long_walks_are_followed_by_a_rest_shorter_than_themselves() {
+        let after = |us| rest_after(Duration::from_micros(us)).map(|rest| rest.as_micros());
+        assert_eq!(after(0), None);
+        assert_eq!(after(499), None);
+        assert_eq!(after(500), Some(250));
+        assert_eq!(after(4_000), Some(2_000));
+        assert_eq!(after(1_000_000), Some(5_000));
     }
 }

@@ -172,3 +172,15 @@ fn a_subscription_ends_when_its_runtime_does() {
     let event = other.block_on(async { soon(subscription.next()).await });
     assert_eq!(event, Some(Event::Closed(CloseReason::Stopped)));
 }
+
+#[test]
+fn a_client_whose_runtime_is_gone_is_closed() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (client, _peer) = runtime.block_on(async {
+        let listener = Listener::bind().await;
+        listener.connected(listener.client()).await
+    });
+    assert!(matches!(client.state(), ConnectionState::Connected(_)));
+    drop(runtime);
+    assert_eq!(client.state(), ConnectionState::Closed(CloseReason::Stopped));
+}
