@@ -34,18 +34,29 @@ pub(crate) struct Driver {
     options: Arc<ConnectOptions>,
     session: Session,
     inbox: Inbox,
-    state: watch::Sender<ConnectionState>,
+    state: StateSender,
     backoff: Backoff,
     /// Whether the last credentials were refused, and there is a source of others.
     unauthorized: bool,
 }
 
-/// However its task ends, also with the runtime it ran in: a client that nobody drives is not connected.
-impl Drop for Driver {
+/// What the client's handles are told of its state.
+struct StateSender(watch::Sender<ConnectionState>);
+
+impl std::ops::Deref for StateSender {
+    type Target = watch::Sender<ConnectionState>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// However the driver ends, also with the runtime it ran in: a client that nobody drives is not connected.
+impl Drop for StateSender {
     fn drop(&mut self) {
-        let is_closed = matches!(*self.state.borrow(), ConnectionState::Closed(_));
+        let is_closed = matches!(*self.0.borrow(), ConnectionState::Closed(_));
         if !is_closed {
-            self.state.send_replace(ConnectionState::Closed(CloseReason::Stopped));
+            self.0.send_replace(ConnectionState::Closed(CloseReason::Stopped));
         }
     }
 }
@@ -64,7 +75,7 @@ impl Driver {
             options: Arc::new(options),
             session: Session::new(own),
             inbox,
-            state,
+            state: StateSender(state),
             unauthorized: false,
         }
     }
