@@ -36,7 +36,8 @@ install_debian() {
 }
 
 as_root() {
-  if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
+  # The program of that name, not a function of this script.
+  if ((EUID == 0)); then command "$@"; else sudo -n "$@"; fi
 }
 
 have() {
