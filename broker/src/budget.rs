@@ -53,12 +53,6 @@ impl Budget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Charges `bytes` if the limit lets it, until the charge is dropped.
-    pub fn try_charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
-        let charge = self.charge(bytes);
-        (!self.is_over()).then_some(charge)
-    }
-
     /// Charges `bytes` until the charge is dropped.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         self.used.fetch_add(bytes, Ordering::Relaxed);
@@ -93,12 +87,6 @@ impl Charge {
     /// Bytes that it charges.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Gives so many bytes back.
-    pub fn shrink(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::{Command, CommonArgs};
+use crate::payload::SIZE_MIN;
 use crate::report::Report;
 
 /// The arguments of all scenarios that publish by a schedule.
@@ -35,6 +36,13 @@ pub struct ScheduleArgs {
     /// How long the last deliveries may take after that; what comes later is lost.
     #[arg(long, default_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub grace: Duration,
+}
+
+impl ScheduleArgs {
+    /// The schedule of a scenario that has no say in the size of payloads: they are as small as may be.
+    fn of_smallest(duration: Duration, warmup: Duration, grace: Duration) -> Self {
+        Self { size: SIZE_MIN, duration, warmup, grace }
+    }
 }
 
 /// What a scenario asks for: subscribers on topics, and publications by a schedule.

@@ -86,7 +86,7 @@ impl Connection {
     ) -> Option<ClientFrame<'a>> {
         let admitted = self.state.borrow().session.admit(&op);
         if let Err(denied) = admitted {
-            self.refuse_op(codec, id, &op, denied);
+            self.refuse(codec, id, topic_of(&op).map(TopicRef::as_str), denied);
             return None;
         }
         // Nothing but a publication that is admitted ever waits.
@@ -123,10 +123,6 @@ impl Connection {
             self.refuse(codec, id, topic.as_ref().map(TopicRef::as_str), denied);
         }
         None
-    }
-
-    fn refuse_op(&self, codec: Codec, id: Option<RequestId>, op: &ClientOp<'_>, denied: Denied) {
-        self.refuse(codec, id, topic_of(op).map(TopicRef::as_str), denied);
     }
 
     /// Queues a frame.

@@ -15,7 +15,6 @@ use crate::cli::CommonArgs;
 use crate::clock::now_ns;
 use crate::closed_loop::{self, Outcome, Worker};
 use crate::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
-use crate::payload::SIZE_MIN;
 use crate::plan::Plan;
 use crate::report::{Connects, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::tally::{Troubles, histogram};
@@ -57,12 +56,7 @@ impl ConnectArgs {
             stuck: 0,
             cut_after: None,
             rate: None,
-            schedule: ScheduleArgs {
-                size: SIZE_MIN,
-                duration: self.duration,
-                warmup: self.warmup,
-                grace: CONNECT_TIMEOUT,
-            },
+            schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, CONNECT_TIMEOUT),
             common: &self.common,
         })
     }

@@ -17,7 +17,7 @@ use crate::clock::now_ns;
 use crate::closed_loop::{self, Outcome, Worker};
 use crate::connection::{Buffer, Connection, Ended};
 use crate::outgoing::{Opcode, Outgoing};
-use crate::payload::{PUBLISHERS_MAX, SIZE_MIN};
+use crate::payload::PUBLISHERS_MAX;
 use crate::report::{Config, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::tally::{Troubles, histogram};
 use crate::target::{Event, Role, Target};
@@ -78,12 +78,7 @@ impl NeighbourArgs {
             stuck: 0,
             cut_after: None,
             rate: None,
-            schedule: ScheduleArgs {
-                size: SIZE_MIN,
-                duration: self.duration,
-                warmup: self.warmup,
-                grace: GRACE,
-            },
+            schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE),
             common: &self.common,
         })
     }

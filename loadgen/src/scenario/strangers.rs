@@ -16,7 +16,6 @@ use crate::clock::now_ns;
 use crate::closed_loop::{self, Worker};
 use crate::connection::{self, Buffer, Connection, Ended};
 use crate::outgoing::{Opcode, Outgoing};
-use crate::payload::SIZE_MIN;
 use crate::plan::Plan;
 use crate::process::Usage;
 use crate::report::{Attack, Config, OwnUsage, Quantiles, Report, Strangers};
@@ -69,12 +68,7 @@ impl StrangersArgs {
             stuck: strangers,
             cut_after: None,
             rate: None,
-            schedule: ScheduleArgs {
-                size: SIZE_MIN,
-                duration: self.duration,
-                warmup: self.warmup,
-                grace: GRACE,
-            },
+            schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE),
             common: &self.common,
         })
     }
