@@ -76,7 +76,28 @@ impl Peer {
             }
         };
         timeout(START_TIMEOUT, listens).await.unwrap_or_else(|_| panic!("{name} does not listen"));
+        if name == "nchan" {
+            let master = process.id().expect("it runs");
+            let ready = timeout(START_TIMEOUT, nginx_workers_are_up(master)).await;
+            ready.unwrap_or_else(|_| panic!("{name} has no workers"));
+        }
         Ok(Self { url: format!("ws://127.0.0.1:{port}"), process })
+    }
+}
+
+/// Waits until both workers are what they shall be. The socket is the master's and takes connections before: whoever
+/// subscribes while one worker does not know of the other waits at one of them for what is published at the other.
+async fn nginx_workers_are_up(master: u32) {
+    // It is called so by nginx once its modules have begun.
+    const TITLE: &[u8] = b"nginx: worker process";
+    loop {
+        let children =
+            std::fs::read_to_string(format!("/proc/{master}/task/{master}/children")).expect("it runs");
+        let title = |id: &str| std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        if children.split_whitespace().filter(|id| title(id).starts_with(TITLE)).count() == 2 {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
