@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Router;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::Public;
 use crate::http::full::{FULL, Full};
 use crate::hub::{Hub, Throttle};
 use crate::worker::handle::Socket;
@@ -33,15 +33,15 @@ pub(crate) type Listener = AsyncFd<std::net::TcpListener>;
 #[derive(Debug)]
 pub(crate) struct Admitted {
     hub: Arc<Hub>,
-    router: Router,
+    public: Arc<Public>,
     /// Which worker it counts for.
     worker: usize,
 }
 
 impl Admitted {
-    /// The routes of the listener that accepted it.
-    pub(crate) fn router(&self) -> &Router {
-        &self.router
+    /// What its requests are answered with.
+    pub(crate) fn public(&self) -> &Public {
+        &self.public
     }
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn take_over(listener: TcpListener) -> io::Result<Listener> {
 pub(crate) async fn run(
     hub: &Arc<Hub>,
     listener: &Listener,
-    router: &Router,
+    public: &Arc<Public>,
     stop: &CancellationToken,
     full: &Full,
 ) {
@@ -102,7 +102,7 @@ pub(crate) async fn run(
     let accept = || listener.async_io(Interest::READABLE, std::net::TcpListener::accept);
     while let Some(accepted) = stop.run_until_cancelled(accept()).await {
         match accepted.and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream)) {
-            Ok(stream) => admit(hub, router, full, stream),
+            Ok(stream) => admit(hub, public, full, stream),
             Err(error) if is_short(&error) => {
                 if let Some(unlogged) = short.may_log() {
                     tracing::warn!(%error, unlogged, "cannot accept: out of file descriptors or memory; raise the limit of open files, or lower limits.connections");
@@ -124,7 +124,7 @@ fn is_short(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
 }
 
-fn admit(hub: &Arc<Hub>, router: &Router, full: &Full, stream: std::net::TcpStream) {
+fn admit(hub: &Arc<Hub>, public: &Arc<Public>, full: &Full, stream: std::net::TcpStream) {
     let before = hub.connections.fetch_add(1, Ordering::Relaxed);
     if before >= hub.connections_max {
         hub.connections.fetch_sub(1, Ordering::Relaxed);
@@ -132,7 +132,7 @@ fn admit(hub: &Arc<Hub>, router: &Router, full: &Full, stream: std::net::TcpStre
         return tell(full, stream);
     }
     let worker = hub.workers.least_loaded();
-    let admitted = Admitted { hub: Arc::clone(hub), router: router.clone(), worker };
+    let admitted = Admitted { hub: Arc::clone(hub), public: Arc::clone(public), worker };
     if let Err(socket) = hub.workers[worker].adopt(Socket { stream, admitted }) {
         hub.metrics.rejected("overload");
         tell(full, socket.stream);

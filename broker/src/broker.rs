@@ -128,10 +128,10 @@ impl Broker {
     /// Starts what runs beside the workers, each [supervised](crate::supervise).
     fn start_tasks(&self, public: acceptor::Listener, admin: TcpListener) {
         let (hub, end) = (Arc::clone(&self.hub), self.drain.clone());
-        let routes = http::public_routes(Arc::clone(&hub));
+        let answers = http::Public::new(&hub);
         let full = http::full::Full::new(self.tasks.clone());
         self.tasks.spawn(async move {
-            let accept = || acceptor::run(&hub, &public, &routes, &end, &full);
+            let accept = || acceptor::run(&hub, &public, &answers, &end, &full);
             restarted("acceptor", &hub.metrics, &end, accept).await;
         });
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());

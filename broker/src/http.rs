@@ -28,7 +28,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -48,6 +48,7 @@ use crate::worker::Worker;
 use crate::worker::handle::Socket;
 use patient::Patient;
 use problem::Problem;
+use talk::KeepAlive;
 use upgrade::Upgrade;
 use whole::Watched;
 
@@ -58,8 +59,34 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Clone, Copy)]
 struct OnWorker(usize);
 
+/// What the public listener answers with.
+#[derive(Debug)]
+pub(crate) struct Public {
+    /// For requests that are no page's.
+    plain: Router,
+    /// For those that have an `Origin`: what a page is told as well takes longer to write than many an answer.
+    for_pages: Router,
+    keep_alive: KeepAlive,
+}
+
+impl Public {
+    pub(crate) fn new(hub: &Arc<Hub>) -> Arc<Self> {
+        let routes = public_routes(Arc::clone(hub));
+        let guarded = |routes: Router| routes.layer(middleware::from_fn_with_state(Arc::clone(hub), guard));
+        Arc::new(Self {
+            plain: guarded(routes.clone()),
+            for_pages: guarded(routes.layer(cors())),
+            keep_alive: KeepAlive::new(&hub.config.limits),
+        })
+    }
+
+    fn routes_for(&self, headers: &HeaderMap) -> Router {
+        if headers.contains_key(header::ORIGIN) { self.for_pages.clone() } else { self.plain.clone() }
+    }
+}
+
 /// The routes of the public listener.
-pub(crate) fn public_routes(hub: Arc<Hub>) -> Router {
+fn public_routes(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/", get(welcome))
         .route("/ws", get(upgrade::native))
@@ -73,8 +100,6 @@ pub(crate) fn public_routes(hub: Arc<Hub>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method")
         })
-        .layer(cors())
-        .layer(middleware::from_fn_with_state(Arc::clone(&hub), guard))
         .with_state(hub)
 }
 
@@ -94,13 +119,14 @@ async fn guard(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Res
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
-    let response = match head::check(&request).and_then(|()| origin::check(&hub, request.headers())) {
+    let mut response = match head::check(&request).and_then(|()| origin::check(&hub, request.headers())) {
         Ok(()) => held::charge(&hub, next.run(request).await, method == Method::GET).await,
-        Err(refused) => {
-            // Another page would be answered otherwise.
-            refused.with_header(header::VARY, "origin").into_response()
-        }
+        Err(refused) => refused.into_response(),
     };
+    if !response.headers().contains_key(header::VARY) {
+        // Another page would be answered otherwise.
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+    }
     let method = if method == Method::GET || method == Method::POST { method.as_str() } else { "other" };
     hub.metrics.http(
         route.as_deref().unwrap_or("other"),
@@ -172,13 +198,14 @@ async fn answer(
     let (body, is_whole) = Watched::new(body);
     let mut request = Request::from_parts(head, Body::new(body));
     request.extensions_mut().insert(OnWorker(worker.index));
-    let mut response = admitted.router().clone().oneshot(request).await?;
+    let public = admitted.public();
+    let mut response = public.routes_for(request.headers()).oneshot(request).await?;
     if let Some(upgrade) = response.extensions_mut().remove::<Upgrade>() {
-        let task = adopt(Rc::clone(&worker), admitted, upgrade);
+        let task = adopt(Rc::clone(&worker), Rc::clone(&admitted), upgrade);
         worker.tasks.spawn_local(task);
     } else {
         let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !stop.is_cancelled();
-        talk::say_how_long(&mut response, is_kept, &worker.hub.config.limits);
+        public.keep_alive.tell(&mut response, is_kept);
     }
     Ok(response)
 }

@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use super::{Connection, State, UNREAD_REPLIES_MAX};
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
-use crate::worker::credit::Lane;
+use crate::worker::credit::{Lane, Wants};
 
 /// Something that a peer asked for and that is yet to be carried out.
 #[derive(Debug)]
@@ -193,8 +193,8 @@ impl Connection {
     /// Takes a publication of so many bytes from the worker's credit; where there is none it stands in line.
     pub(super) fn may_publish(&self, bytes: usize) -> bool {
         let waker = self.waker.take();
-        let taken =
-            self.worker.handle().poll_publish(self.lane(), bytes, waker.as_ref().unwrap_or(Waker::noop()));
+        let or_noop = waker.as_ref().unwrap_or(Waker::noop());
+        let taken = self.worker.handle().poll_publish(self.lane(), bytes, Wants::Many, or_noop);
         self.waker.set(waker);
         self.awaits_credit.set(taken.is_pending());
         taken.is_ready()

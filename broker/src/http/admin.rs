@@ -20,9 +20,10 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::full::Full;
+use super::head;
 use super::problem::Problem;
+use super::talk::{self, KeepAlive};
 use super::whole::Watched;
-use super::{head, talk};
 use crate::hub::Hub;
 
 /// Connections that there may be: file descriptors are set aside for so many, whatever the public listener
@@ -67,16 +68,17 @@ pub(crate) async fn run(
 
 async fn serve(hub: Arc<Hub>, router: Router, stream: TcpStream, stop: CancellationToken) {
     let limits = &hub.config.limits;
-    let service = service_fn(|request| answer(&hub, router.clone(), request, &stop));
+    let keep_alive = KeepAlive::new(limits);
+    let service = service_fn(|request| answer(router.clone(), request, &keep_alive, &stop));
     if let Err(error) = talk::talk(stream, limits, &stop, || {}, service).await {
         tracing::debug!(%error, "a connection to the admin listener ended badly");
     }
 }
 
 async fn answer(
-    hub: &Hub,
     router: Router,
     request: hyper::Request<Incoming>,
+    keep_alive: &KeepAlive,
     stop: &CancellationToken,
 ) -> Result<Response, Infallible> {
     let wants_to_stay = talk::wants_to_stay(&request);
@@ -88,7 +90,7 @@ async fn answer(
         Err(problem) => problem.into_response(),
     };
     let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !stop.is_cancelled();
-    talk::say_how_long(&mut response, is_kept, &hub.config.limits);
+    keep_alive.tell(&mut response, is_kept);
     Ok(response)
 }
 

@@ -28,6 +28,7 @@ use crate::connection::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
 use crate::hub::Hub;
 use crate::metrics::Source;
 use crate::topic::publication::Unpositioned;
+use crate::worker::credit::Wants;
 
 /// A batch may be so many times as large as one message.
 const BATCH_FACTOR: usize = 16;
@@ -107,7 +108,7 @@ pub(super) async fn publish(
         }
     };
     let body = body::read(&hub, &headers, body, hub.config.limits.message_size.as_u64() as usize).await?;
-    Publisher::new(&hub, worker).permitted(body.bytes.len()).await;
+    Publisher::new(&hub, worker, Wants::One).permitted(body.bytes.len()).await;
     let content = Unpositioned {
         payload: payload(&headers, body.bytes)?,
         message_id,
@@ -221,7 +222,7 @@ async fn publish_batch(
     let message_size = hub.config.limits.message_size.as_u64() as usize;
     let body = body::read(hub, &headers, body, BATCH_FACTOR * message_size).await?;
     // Reading it is work in one piece, however many batches are whole at the same moment: they take turns.
-    let mut publisher = Publisher::new(hub, worker);
+    let mut publisher = Publisher::new(hub, worker, Wants::Many);
     publisher.permitted(body.bytes.len()).await;
     let batch: Batch<'_> = serde_json::from_slice(&body.bytes)
         .map_err(|e| problem(ErrorCode::BadRequest, format!("{{\"messages\":[...]}} is expected: {e}")))?;

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 
 use crate::hub::Hub;
-use crate::worker::credit::Lane;
+use crate::worker::credit::{Lane, Wants};
 use crate::worker::handle::WorkerHandle;
 
 /// A request that publishes. Dropped, it no longer stands in line.
@@ -11,14 +11,15 @@ use crate::worker::handle::WorkerHandle;
 pub(super) struct Publisher<'h> {
     worker: &'h WorkerHandle,
     lane: Lane,
+    wants: Wants,
     has_waited: bool,
 }
 
 impl<'h> Publisher<'h> {
     /// One on that worker, whose thread must be the one that polls it.
-    pub(super) fn new(hub: &'h Hub, worker: usize) -> Self {
+    pub(super) fn new(hub: &'h Hub, worker: usize, wants: Wants) -> Self {
         let lane = Lane(hub.next_connection_id().get());
-        Self { worker: &hub.workers[worker], lane, has_waited: false }
+        Self { worker: &hub.workers[worker], lane, wants, has_waited: false }
     }
 
     /// Waits until a publication of so many bytes may be made.
@@ -27,7 +28,7 @@ impl<'h> Publisher<'h> {
     /// Cancel safe; the place in the line is lost when the publisher is dropped.
     pub(super) async fn permitted(&mut self, bytes: usize) {
         poll_fn(|cx| {
-            let taken = self.worker.poll_publish(self.lane, bytes, cx.waker());
+            let taken = self.worker.poll_publish(self.lane, bytes, self.wants, cx.waker());
             self.has_waited |= taken.is_pending();
             taken
         })

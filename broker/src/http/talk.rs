@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use axum::http::{HeaderValue, Request, Version, header};
+use axum::http::{HeaderName, HeaderValue, Request, Version, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,6 +22,8 @@ const LAST_REQUEST_MAX: Duration = Duration::from_secs(2);
 /// How much sooner than the broker a client should give up a connection that it keeps: a request that it
 /// sends when the broker is about to close would be lost.
 const KEPT_LESS: Duration = Duration::from_secs(1);
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Answers requests until the connection is closed or becomes a WebSocket, or `stop` is cancelled and the
 /// request at hand is answered. `begin_turn` is called before each of its turns.
@@ -74,19 +76,29 @@ pub(super) fn wants_to_stay<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_11 && !words.any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
-/// Has the answer say how long its connection is kept for the next request, or that it is not kept.
-pub(super) fn say_how_long(response: &mut Response, is_kept: bool, limits: &LimitsConfig) {
-    let headers = response.headers_mut();
-    if !is_kept {
-        headers.append(header::CONNECTION, HeaderValue::from_static("close"));
-        return;
+/// What an answer says of how long its connection is kept for the next request.
+#[derive(Debug)]
+pub(super) struct KeepAlive(Option<HeaderValue>);
+
+impl KeepAlive {
+    pub(super) fn new(limits: &LimitsConfig) -> Self {
+        let seconds = limits.handshake_timeout.saturating_sub(KEPT_LESS).as_secs();
+        // A client takes 0 for "at once".
+        Self((seconds > 0).then(|| HeaderValue::try_from(format!("timeout={seconds}")).expect("digits")))
     }
-    let seconds = limits.handshake_timeout.saturating_sub(KEPT_LESS).as_secs();
-    // A client takes 0 for "at once".
-    if seconds > 0
-        && let Ok(timeout) = HeaderValue::try_from(format!("timeout={seconds}"))
-    {
-        headers.append(header::CONNECTION, HeaderValue::from_static("keep-alive"));
-        headers.insert("keep-alive", timeout);
+
+    /// Has the answer say it, or that its connection is not kept.
+    pub(super) fn tell(&self, response: &mut Response, is_kept: bool) {
+        let headers = response.headers_mut();
+        match &self.0 {
+            _ if !is_kept => {
+                headers.append(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Some(timeout) => {
+                headers.append(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+                headers.insert(KEEP_ALIVE, timeout.clone());
+            }
+            None => {}
+        }
     }
 }

@@ -3,8 +3,8 @@
 //! A worker delivers what its own connections publish on the same thread, so publishing and delivering must take
 //! turns: between two rounds it takes in so many publications and no more. Whoever wants to publish beyond that
 //! waits in line, and after each round those in front get a share each (deficit round robin): who has used up its
-//! share lines up again, behind all who got theirs earlier. WebSockets, native and raw, and HTTP requests draw from the same credit,
-//! and nothing but a publication is ever asked for it.
+//! share lines up again, behind all who got theirs earlier. WebSockets, native and raw, and HTTP requests draw from the
+//! same credit, and nothing but a publication is ever asked for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,15 @@ const UNUSED_ROUNDS: u64 = 8;
 /// Whoever publishes: a connection or a request, by a number that no other has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Lane(pub(crate) u64);
+
+/// How much a lane is known to want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// One publication, and it leaves: its share is just that.
+    One,
+    /// Perhaps more.
+    Many,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Allowance {
@@ -57,6 +66,8 @@ struct Waiting {
     ticket: u64,
     /// Bytes that it still owes.
     debt: i64,
+    /// What it gets, if that is known.
+    share: Option<Allowance>,
 }
 
 #[derive(Debug)]
@@ -104,7 +115,7 @@ impl Credit {
 
     /// Takes a publication of so many bytes from the credit. Where there is none the lane stands in line, and is
     /// woken when it is its turn: the worker needs a [round](Self::refill) for that.
-    pub(crate) fn poll_take(&self, lane: Lane, bytes: usize, waker: &Waker) -> Poll<()> {
+    pub(crate) fn poll_take(&self, lane: Lane, bytes: usize, wants: Wants, waker: &Waker) -> Poll<()> {
         let mut state = self.lock();
         let (mut debt, mut ticket) = (0, None);
         if let Some(nth) = state.shares.iter().position(|share| share.lane == lane) {
@@ -124,7 +135,8 @@ impl Credit {
             return Poll::Ready(());
         }
         let ticket = ticket.unwrap_or_else(|| state.new_ticket());
-        state.waiting.insert(lane, Waiting { waker: waker.clone(), ticket, debt });
+        let share = (wants == Wants::One).then(|| Allowance { count: 1, bytes: bytes.max(1) as i64 });
+        state.waiting.insert(lane, Waiting { waker: waker.clone(), ticket, debt, share });
         state.line.insert(ticket, lane);
         Poll::Pending
     }
@@ -132,7 +144,13 @@ impl Credit {
     /// The lane publishes no more.
     pub(crate) fn leave(&self, lane: Lane) {
         let mut state = self.lock();
-        state.shares.retain(|share| share.lane != lane);
+        if let Some(nth) = state.shares.iter().position(|share| share.lane == lane) {
+            let rest = state.shares.swap_remove(nth).left;
+            if rest.is_left() {
+                state.left.count += rest.count;
+                state.left.bytes += rest.bytes;
+            }
+        }
         if let Some(waiting) = state.waiting.remove(&lane) {
             state.line.remove(&waiting.ticket);
         }
@@ -161,6 +179,7 @@ impl Credit {
             }
             let Some((_, lane)) = state.line.pop_first() else { break };
             let Some(mut waiting) = state.waiting.remove(&lane) else { continue };
+            let share = waiting.share.unwrap_or(share);
             waiting.debt -= share.bytes;
             let ticket = state.new_ticket();
             if waiting.debt >= 0 {
@@ -192,7 +211,7 @@ mod tests {
     use super::*;
 
     fn takes(credit: &Credit, lane: u64, bytes: usize) -> bool {
-        credit.poll_take(Lane(lane), bytes, Waker::noop()).is_ready()
+        credit.poll_take(Lane(lane), bytes, Wants::Many, Waker::noop()).is_ready()
     }
 
     /// How many publications of that size each lane gets in so many rounds, when all want more without end.
@@ -246,6 +265,40 @@ mod tests {
         while takes(&credit, 1, 1) {}
         credit.refill();
         assert!(!credit.is_awaited(), "both have shares again");
+    }
+
+    #[test]
+    fn as_many_who_want_one_publication_each_get_it_as_a_round_has_publications() {
+        let credit = Credit::default();
+        while takes(&credit, 0, 1) {}
+        credit.leave(Lane(0));
+        let takes_one = |lane| credit.poll_take(Lane(lane), 100, Wants::One, Waker::noop()).is_ready();
+        let mut waiting: Vec<_> = (1..=2 * ROUND.count as u64).collect();
+        assert!(waiting.iter().all(|lane| !takes_one(*lane)));
+        for _ in 0..2 {
+            credit.refill();
+            let before = waiting.len();
+            waiting.retain(|lane| {
+                let has_taken = takes_one(*lane);
+                if has_taken {
+                    credit.leave(Lane(*lane));
+                }
+                !has_taken
+            });
+            assert_eq!((before - waiting.len()) as i64, ROUND.count);
+        }
+        assert!(!credit.is_awaited());
+    }
+
+    #[test]
+    fn what_is_left_of_the_share_of_one_who_leaves_is_for_others() {
+        let credit = Credit::default();
+        while takes(&credit, 1, 100) {}
+        credit.refill();
+        assert!(takes(&credit, 1, 100));
+        credit.leave(Lane(1));
+        let taken = (0..10_000).take_while(|_| takes(&credit, 2, 100)).count();
+        assert_eq!(taken as i64, ROUND.count - 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::credit::{Credit, Lane};
+use super::credit::{Credit, Lane, Wants};
 use super::heartbeat::Heartbeat;
 use crate::topic::Topic;
 
@@ -51,8 +51,8 @@ impl WorkerHandle {
 
     /// Takes a publication of so many bytes from the worker's credit; where there is none, `waker` is woken when
     /// it is the lane's turn. To be asked on the worker's own thread.
-    pub(crate) fn poll_publish(&self, lane: Lane, bytes: usize, waker: &Waker) -> Poll<()> {
-        let taken = self.credit.poll_take(lane, bytes, waker);
+    pub(crate) fn poll_publish(&self, lane: Lane, bytes: usize, wants: Wants, waker: &Waker) -> Poll<()> {
+        let taken = self.credit.poll_take(lane, bytes, wants, waker);
         if taken.is_pending() {
             // Nothing may be dirty, and there must be a round all the same.
             self.notify.notify_one();
