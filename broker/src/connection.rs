@@ -115,6 +115,8 @@ pub(crate) struct Connection {
     pub(crate) is_in_line: Cell<bool>,
     /// It stands in line for its worker's credit.
     awaits_credit: Cell<bool>,
+    /// It has stood there, and got a share that it may not have used up.
+    has_share: Cell<bool>,
     /// Steps of bytes that it holds, as charged.
     charged: Cell<u32>,
     /// To which budget.
@@ -223,6 +225,7 @@ impl Connection {
                 has_published: Cell::new(false),
                 is_in_line: Cell::new(false),
                 awaits_credit: Cell::new(false),
+                has_share: Cell::new(false),
                 charged: Cell::new(0),
                 is_charged_as_stranger: Cell::new(false),
                 reported_queue: Cell::new(0),
@@ -334,6 +337,7 @@ impl Connection {
             let is_unwritten = !self.is_blocked.get() && !self.state.borrow().outbox.is_empty();
             let has_more = took_in || is_writable || is_unwritten || pumped == PumpEnd::Yield;
             if !has_more {
+                self.give_share_back();
                 return Poll::Pending;
             }
             if pumped == PumpEnd::Yield || self.worker.turns.is_over() {

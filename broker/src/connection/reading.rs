@@ -196,8 +196,16 @@ impl Connection {
         let or_noop = waker.as_ref().unwrap_or(Waker::noop());
         let taken = self.worker.handle().poll_publish(self.lane(), bytes, Wants::Many, or_noop);
         self.waker.set(waker);
-        self.awaits_credit.set(taken.is_pending());
+        let has_waited = self.awaits_credit.replace(taken.is_pending());
+        self.has_share.set(taken.is_ready() && (has_waited || self.has_share.get()));
         taken.is_ready()
+    }
+
+    /// Has nothing more to publish for now: what is left of its share is for others.
+    pub(super) fn give_share_back(&self) {
+        if !self.awaits_credit.get() && self.has_share.replace(false) {
+            self.worker.handle().leave(self.lane());
+        }
     }
 
     fn lane(&self) -> Lane {
@@ -206,7 +214,7 @@ impl Connection {
 
     /// Stands in line for credit no longer.
     pub(super) fn leave_lane(&self) {
-        if self.awaits_credit.replace(false) || self.has_published.get() {
+        if self.awaits_credit.replace(false) | self.has_share.replace(false) {
             self.worker.handle().leave(self.lane());
         }
     }

@@ -16,8 +16,9 @@ const ROUND: Allowance = Allowance { count: 256, bytes: 512 * 1024 };
 const SHARE: Allowance = Allowance { count: 32, bytes: 64 * 1024 };
 /// So much of what a large publication took beyond its share is paid back with the next ones.
 const DEBT_MAX: i64 = 4 * SHARE.bytes;
-/// Rounds after which a share that was not used goes back.
-const UNUSED_ROUNDS: u64 = 8;
+/// Rounds after which a share goes back that is neither used up nor given back: whoever has one may stand in another
+/// line first.
+const UNUSED_ROUNDS: u64 = 256;
 
 /// Whoever publishes: a connection or a request, by a number that no other has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +89,36 @@ impl State {
         self.next_ticket += 1;
         self.next_ticket
     }
+
+    /// Gives those in front of the line a share each, as long as there is something left.
+    fn hand_out(&mut self) {
+        let waiting = self.line.len().max(1) as i64;
+        let share = Allowance {
+            count: SHARE.count.max(ROUND.count / waiting),
+            bytes: SHARE.bytes.max(ROUND.bytes / waiting),
+        };
+        for _ in 0..self.line.len() {
+            if !self.left.is_left() {
+                break;
+            }
+            let Some((_, lane)) = self.line.pop_first() else { break };
+            let Some(mut waiting) = self.waiting.remove(&lane) else { continue };
+            let share = waiting.share.unwrap_or(share);
+            waiting.debt -= share.bytes;
+            let ticket = self.new_ticket();
+            if waiting.debt >= 0 {
+                waiting.ticket = ticket;
+                self.line.insert(ticket, lane);
+                self.waiting.insert(lane, waiting);
+                continue;
+            }
+            let left = Allowance { bytes: -waiting.debt, ..share };
+            self.left.count -= left.count;
+            self.left.bytes -= left.bytes;
+            self.shares.push(Share { lane, left, ticket, round: self.round });
+            waiting.waker.wake();
+        }
+    }
 }
 
 /// A worker's credit. Only its own thread asks, so the lock is never waited for; it lets requests be asked from
@@ -141,18 +172,18 @@ impl Credit {
         Poll::Pending
     }
 
-    /// The lane publishes no more.
+    /// The lane publishes no more for now: what is left of its share is for those who wait.
     pub(crate) fn leave(&self, lane: Lane) {
         let mut state = self.lock();
-        if let Some(nth) = state.shares.iter().position(|share| share.lane == lane) {
-            let rest = state.shares.swap_remove(nth).left;
-            if rest.is_left() {
-                state.left.count += rest.count;
-                state.left.bytes += rest.bytes;
-            }
-        }
         if let Some(waiting) = state.waiting.remove(&lane) {
             state.line.remove(&waiting.ticket);
+        }
+        let Some(nth) = state.shares.iter().position(|share| share.lane == lane) else { return };
+        let rest = state.shares.swap_remove(nth).left;
+        if rest.is_left() {
+            state.left.count += rest.count;
+            state.left.bytes += rest.bytes;
+            state.hand_out();
         }
     }
 
@@ -168,32 +199,7 @@ impl Credit {
             state.left.count -= share.left.count;
             state.left.bytes -= share.left.bytes;
         }
-        let waiting = state.line.len().max(1) as i64;
-        let share = Allowance {
-            count: SHARE.count.max(ROUND.count / waiting),
-            bytes: SHARE.bytes.max(ROUND.bytes / waiting),
-        };
-        for _ in 0..state.line.len() {
-            if !state.left.is_left() {
-                break;
-            }
-            let Some((_, lane)) = state.line.pop_first() else { break };
-            let Some(mut waiting) = state.waiting.remove(&lane) else { continue };
-            let share = waiting.share.unwrap_or(share);
-            waiting.debt -= share.bytes;
-            let ticket = state.new_ticket();
-            if waiting.debt >= 0 {
-                waiting.ticket = ticket;
-                state.line.insert(ticket, lane);
-                state.waiting.insert(lane, waiting);
-                continue;
-            }
-            let left = Allowance { bytes: -waiting.debt, ..share };
-            state.left.count -= left.count;
-            state.left.bytes -= left.bytes;
-            state.shares.push(Share { lane, left, ticket, round });
-            waiting.waker.wake();
-        }
+        state.hand_out();
         if state.waiting.is_empty() && state.waiting.capacity() > 64 {
             // A crowd that stood here leaves nothing behind.
             state.waiting = HashMap::new();
@@ -286,6 +292,21 @@ mod tests {
                 !has_taken
             });
             assert_eq!((before - waiting.len()) as i64, ROUND.count);
+        }
+        assert!(!credit.is_awaited());
+    }
+
+    #[test]
+    fn what_one_who_leaves_has_left_is_for_those_who_wait_at_once() {
+        let credit = Credit::default();
+        while takes(&credit, 0, 1) {}
+        let lanes = 1..=100;
+        assert!(lanes.clone().all(|lane| !takes(&credit, lane, 100)));
+        credit.leave(Lane(0));
+        credit.refill();
+        for lane in lanes {
+            assert!(takes(&credit, lane, 100), "{lane}");
+            credit.leave(Lane(lane));
         }
         assert!(!credit.is_awaited());
     }
