@@ -6,17 +6,19 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use fanfare_protocol::{ClientOp, Epoch, Offset, Payload, TopicName};
+use fanfare_protocol::{ClientOp, Epoch, Offset, Payload, TopicName, TopicRef};
 use tokio::time::Instant;
 
 use crate::access::Grant;
 use crate::budget::Budget;
 use crate::connection::ConnectionId;
 use crate::connection::session::Session;
+use crate::engine::MemoryEngine;
 use crate::namespaces::Namespaces;
 use crate::topic::Topic;
 use crate::topic::publication::{Encoding, Publication, Unpositioned};
 use crate::topic::ring::{Cursor, Seq};
+use crate::topic::table::TopicTable;
 use crate::worker::group::Batch;
 use crate::worker::handle::Workers;
 
@@ -72,6 +74,32 @@ impl LoneTopic {
     pub fn read_newest(&self, count: usize, out: &mut Vec<Arc<Publication>>) {
         let from = Seq::new(self.topic.head().seq.get() + 1 - count as u64);
         self.topic.read(from, count, usize::MAX, out).expect("so many are kept");
+    }
+}
+
+/// A table of topics to which nobody subscribes, with the default retention, and the engine that publishes to them.
+#[derive(Debug)]
+pub struct Table {
+    table: TopicTable,
+    names: Vec<TopicName>,
+    nobody: Workers,
+}
+
+impl Table {
+    /// One of so many topics, which may retain so many bytes.
+    pub fn with(topics: usize, bytes: usize) -> Self {
+        let namespaces = Namespaces::new(&Default::default());
+        Self {
+            table: TopicTable::new(namespaces, Budget::new(bytes), topics + 1, 1, 2),
+            names: (0..topics).map(|nth| format!("room:{nth}").parse().expect("a topic name")).collect(),
+            nobody: Workers::new(2).0,
+        }
+    }
+
+    /// Publishes to the topic of that number.
+    pub fn publish(&self, nth: usize, content: Unpositioned) {
+        let topic = TopicRef::from(&self.names[nth]);
+        MemoryEngine.publish(&self.table, &self.nobody, &topic, content).expect("there is room");
     }
 }
 

@@ -117,7 +117,7 @@ fn cors() -> CorsLayer {
 /// What every request goes through: the check of its head and its origin, and counting.
 async fn guard(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
     let mut response = match head::check(&request).and_then(|()| origin::check(&hub, request.headers())) {
         Ok(()) => held::charge(&hub, next.run(request).await, method == Method::GET).await,
@@ -129,7 +129,7 @@ async fn guard(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Res
     }
     let method = if method == Method::GET || method == Method::POST { method.as_str() } else { "other" };
     hub.metrics.http(
-        route.as_deref().unwrap_or("other"),
+        route.as_ref().map_or("other", MatchedPath::as_str),
         method,
         response.status().as_u16(),
         started.elapsed(),

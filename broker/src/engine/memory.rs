@@ -13,7 +13,7 @@ use crate::worker::handle::Workers;
 pub struct MemoryEngine;
 
 impl MemoryEngine {
-    pub(super) fn publish(
+    pub(crate) fn publish(
         &self,
         table: &TopicTable,
         workers: &Workers,

@@ -217,10 +217,11 @@ impl Worker {
         }
     }
 
-    /// Has the topic rest after a walk of that length.
+    /// Has the topic rest after a walk of that length, if the next would follow without a pause.
     fn rest(&self, topic: &Arc<Topic>, walk: Duration) {
         if let Some(local) = self.topics.borrow_mut().get_mut(&key(topic)) {
-            local.not_before = rest_after(walk).map(|rest| Instant::now() + rest);
+            let rest = rest_after(walk).filter(|_| topic.is_dirty(self.index));
+            local.not_before = rest.map(|rest| Instant::now() + rest);
         }
     }
 
