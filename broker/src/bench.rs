@@ -81,7 +81,6 @@ impl LoneTopic {
 #[derive(Debug)]
 pub struct Table {
     table: TopicTable,
-    names: Vec<TopicName>,
     nobody: Workers,
 }
 
@@ -91,14 +90,15 @@ impl Table {
         let namespaces = Namespaces::new(&Default::default());
         Self {
             table: TopicTable::new(namespaces, Budget::new(bytes), topics + 1, 1, 2),
-            names: (0..topics).map(|nth| format!("room:{nth}").parse().expect("a topic name")).collect(),
             nobody: Workers::new(2).0,
         }
     }
 
     /// Publishes to the topic of that number.
     pub fn publish(&self, nth: usize, content: Unpositioned) {
-        let topic = TopicRef::from(&self.names[nth]);
+        // Made anew each time: names come with the frames that name them, and lie in the cache then.
+        let name = format!("room:{nth}");
+        let topic = TopicRef::new(&name).expect("a topic name");
         MemoryEngine.publish(&self.table, &self.nobody, &topic, content).expect("there is room");
     }
 }
