@@ -29,6 +29,7 @@ use fanfare_protocol::{CloseCode, OnLag};
 use tokio::net::TcpStream;
 
 use crate::access::Grant;
+use crate::metrics::Wait;
 use crate::topic::publication::Encoding;
 use crate::websocket::{Decoder, Outgoing};
 use crate::worker::Worker;
@@ -112,9 +113,13 @@ pub(crate) struct Connection {
     /// There may be publications of its own.
     has_published: Cell<bool>,
     /// It has more to do, and stands in line for its next turn.
-    pub(crate) is_in_line: Cell<bool>,
+    is_in_line: Cell<bool>,
+    /// Since when, by the worker's clock in milliseconds.
+    in_line_since: Cell<u32>,
     /// It stands in line for its worker's credit.
     awaits_credit: Cell<bool>,
+    /// Since when, by the worker's clock in milliseconds.
+    awaits_credit_since: Cell<u32>,
     /// It has stood there, and got a share that it may not have used up.
     has_share: Cell<bool>,
     /// Steps of bytes that it holds, as charged.
@@ -225,6 +230,8 @@ impl Connection {
                 has_published: Cell::new(false),
                 is_in_line: Cell::new(false),
                 awaits_credit: Cell::new(false),
+                awaits_credit_since: Cell::new(0),
+                in_line_since: Cell::new(0),
                 has_share: Cell::new(false),
                 charged: Cell::new(0),
                 is_charged_as_stranger: Cell::new(false),
@@ -390,6 +397,21 @@ impl Connection {
         }
     }
 
+    /// Stands in line for its turn from now on; says whether it did not before.
+    pub(crate) fn enter_line(&self) -> bool {
+        let is_new = !self.is_in_line.replace(true);
+        if is_new {
+            self.in_line_since.set(self.worker.now_ms());
+        }
+        is_new
+    }
+
+    /// Stands there no longer.
+    pub(crate) fn leave_line(&self) {
+        self.is_in_line.set(false);
+        self.worker.stats.held_up(Wait::Turn, self.worker.now_ms().wrapping_sub(self.in_line_since.get()));
+    }
+
     /// Whether it may do nothing (yet).
     pub(crate) fn is_stranger(&self) -> bool {
         self.state.borrow().session.is_stranger()
@@ -521,6 +543,9 @@ impl Connection {
         );
         let is_ping_due = state.liveness.is_ping_due(now, ms(limits.ping_interval));
         let is_stuck = self.is_blocked.get() && state.behind > 0;
+        if self.is_blocked.get() {
+            self.worker.note_blocked(now.wrapping_sub(self.blocked_at.get()));
+        }
         drop(state);
         // Whoever takes nothing is silent, whatever it has sent: what lies in its socket may have lain there before.
         if (is_late || (is_silent && !self.is_blocked.get())) && self.has_unread_input() {

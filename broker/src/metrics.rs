@@ -23,6 +23,7 @@ use crate::budget::Budget;
 use crate::namespaces::Namespaces;
 use crate::topic::publication::Encoding;
 use crate::worker::handle::Workers;
+pub(crate) use worker_stats::Wait;
 pub use worker_stats::WorkerStats;
 
 /// Buckets of durations, in seconds.

@@ -54,6 +54,9 @@ pub(crate) struct Worker {
     /// Where every connection's bytes are read into.
     pub(crate) scratch: Cell<Vec<u8>>,
     pub(crate) turns: Turns,
+    /// For how long, in milliseconds, the socket has taken nothing that has done so for the longest time, of those
+    /// that were looked at since this was last told.
+    blocked_max_ms: Cell<u32>,
     /// Connections whose sockets take no more, by when that began. Each is in here at most once.
     blocked: RefCell<VecDeque<Rc<Connection>>>,
     /// Lets its HTTP requests begin.
@@ -83,6 +86,7 @@ impl Worker {
             connections: RefCell::default(),
             scratch: Cell::default(),
             turns: Turns::default(),
+            blocked_max_ms: Cell::new(0),
             blocked: RefCell::default(),
             gate: crate::http::gate::Gate::new(),
             tasks: TaskTracker::new(),
@@ -169,6 +173,11 @@ impl Worker {
         let mut topics = self.topics.borrow_mut();
         let local = topics.get_mut(&key(topic)).expect("a subscription keeps its topic here");
         local.count_awaited(self.index, is_awaited);
+    }
+
+    /// A socket has taken nothing for so long.
+    pub(crate) fn note_blocked(&self, ms: u32) {
+        self.blocked_max_ms.set(self.blocked_max_ms.get().max(ms));
     }
 
     /// Looks after a connection whose socket takes no more.

@@ -15,6 +15,7 @@ use socket2::SockRef;
 use tokio::io::Interest;
 
 use super::{Connection, State, UNREAD_REPLIES_MAX};
+use crate::metrics::Wait;
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
 use crate::worker::credit::{Lane, Wants};
@@ -197,6 +198,12 @@ impl Connection {
         let taken = self.worker.handle().poll_publish(self.lane(), bytes, Wants::Many, or_noop);
         self.waker.set(waker);
         let has_waited = self.awaits_credit.replace(taken.is_pending());
+        if taken.is_pending() && !has_waited {
+            self.awaits_credit_since.set(self.worker.now_ms());
+        } else if taken.is_ready() && has_waited {
+            let ms = self.worker.now_ms().wrapping_sub(self.awaits_credit_since.get());
+            self.worker.stats.held_up(Wait::Credit, ms);
+        }
         self.has_share.set(taken.is_ready() && (has_waited || self.has_share.get()));
         taken.is_ready()
     }

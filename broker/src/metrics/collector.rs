@@ -7,6 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 
+use super::worker_stats::Wait;
 use super::{LOG_LINES_DROPPED, WorkerStats};
 use crate::budget::Budget;
 use crate::topic::publication::Encoding;
@@ -33,6 +34,8 @@ struct Fresh {
     retained: IntGaugeVec,
     in_flight: IntGaugeVec,
     rounds: CounterVec,
+    held_up: CounterVec,
+    blocked_max: GaugeVec,
     heartbeat_age: GaugeVec,
     log_dropped: IntCounterVec,
 }
@@ -71,6 +74,20 @@ impl Fresh {
                 Opts::new("fanfare_worker_round_seconds_total", "Time that a worker spent delivering."),
                 &["worker"],
             )?,
+            held_up: CounterVec::new(
+                Opts::new(
+                    "fanfare_held_up_seconds_total",
+                    "Time that connections waited for their turn, or for credit to publish.",
+                ),
+                &["wait"],
+            )?,
+            blocked_max: GaugeVec::new(
+                Opts::new(
+                    "fanfare_blocked_max_seconds",
+                    "For how long the socket has taken nothing that has done so for the longest time.",
+                ),
+                &["worker"],
+            )?,
             heartbeat_age: GaugeVec::new(
                 Opts::new(
                     "fanfare_worker_heartbeat_age_seconds",
@@ -86,7 +103,7 @@ impl Fresh {
         })
     }
 
-    fn collectors(&self) -> [&dyn Collector; 12] {
+    fn collectors(&self) -> [&dyn Collector; 14] {
         [
             &self.delivered,
             &self.subscriptions,
@@ -98,6 +115,8 @@ impl Fresh {
             &self.retained,
             &self.in_flight,
             &self.rounds,
+            &self.held_up,
+            &self.blocked_max,
             &self.heartbeat_age,
             &self.log_dropped,
         ]
@@ -129,6 +148,12 @@ impl WorkersCollector {
             let seconds = load(&stats.round_ns) as f64 / 1e9;
             let name = worker.to_string();
             into.rounds.with_label_values(&[name.as_str()]).inc_by(seconds);
+            for wait in Wait::ALL {
+                let seconds = load(&stats.held_up_ms[wait as usize]) as f64 / 1e3;
+                into.held_up.with_label_values(&[wait.name()]).inc_by(seconds);
+            }
+            let blocked = load(&stats.blocked_max_ms) as f64 / 1e3;
+            into.blocked_max.with_label_values(&[name.as_str()]).set(blocked);
             let age = self.workers[worker].heartbeat.age();
             into.heartbeat_age.with_label_values(&[name.as_str()]).set(age.as_secs_f64());
         }

@@ -19,6 +19,31 @@ pub struct WorkerStats {
     pub(super) write_queue_bytes: AtomicI64,
     pub(super) round_ns: AtomicU64,
     pub(super) behind: AtomicI64,
+    /// By [`Wait`].
+    pub(super) held_up_ms: [AtomicU64; Wait::ALL.len()],
+    /// As of the last time that all connections were looked at.
+    pub(super) blocked_max_ms: AtomicU64,
+}
+
+/// What the broker has a connection wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Its turn.
+    Turn,
+    /// Credit to publish.
+    Credit,
+}
+
+impl Wait {
+    pub(super) const ALL: [Self; 2] = [Self::Turn, Self::Credit];
+
+    /// Its name in metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Turn => "turn",
+            Self::Credit => "credit",
+        }
+    }
 }
 
 impl WorkerStats {
@@ -32,6 +57,8 @@ impl WorkerStats {
             write_queue_bytes: AtomicI64::default(),
             round_ns: AtomicU64::default(),
             behind: AtomicI64::default(),
+            held_up_ms: Default::default(),
+            blocked_max_ms: AtomicU64::default(),
         }
     }
 
@@ -64,6 +91,16 @@ impl WorkerStats {
     /// Subscriptions that are behind, more or fewer.
     pub(crate) fn behind(&self, change: i64) {
         self.behind.fetch_add(change, Ordering::Relaxed);
+    }
+
+    /// A connection waited for so long.
+    pub(crate) fn held_up(&self, wait: Wait, ms: u32) {
+        self.held_up_ms[wait as usize].fetch_add(ms.into(), Ordering::Relaxed);
+    }
+
+    /// Of all sockets that take nothing, the one of longest standing has taken nothing for so long.
+    pub(crate) fn blocked_max(&self, ms: u32) {
+        self.blocked_max_ms.store(ms.into(), Ordering::Relaxed);
     }
 
     pub(crate) fn round(&self, took: std::time::Duration) {

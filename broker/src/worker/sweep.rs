@@ -59,6 +59,9 @@ impl Worker {
             for connection in slice.drain(..) {
                 connection.sweep(now, false);
             }
+            if nth + 1 == slices {
+                self.stats.blocked_max(self.blocked_max_ms.take());
+            }
             self.relieve();
             self.look_at_blocked(now);
         }

@@ -93,7 +93,7 @@ impl Turns {
 
     /// The connection goes on when it is its turn again.
     pub(crate) fn line_up(&self, connection: &Rc<Connection>) {
-        if !connection.is_in_line.replace(true) {
+        if connection.enter_line() {
             let line = if connection.is_stranger() { &self.strangers } else { &self.line };
             line.borrow_mut().push_back(Rc::clone(connection));
             self.notify.notify_one();
@@ -125,7 +125,7 @@ fn serve(line: &Line, time: Duration) -> bool {
     for _ in 0..waiting {
         let next = line.borrow_mut().pop_front();
         let Some(connection) = next else { break };
-        connection.is_in_line.set(false);
+        connection.leave_line();
         connection.take_turn();
         if began.elapsed() >= time {
             break;

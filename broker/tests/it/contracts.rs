@@ -38,7 +38,7 @@ fn keep_everything(config: &mut Config) {
 }
 
 /// A message of publications to that topic, one for each of the numbers, as a client sends it.
-fn array_of_publishes(topic: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+pub(crate) fn array_of_publishes(topic: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
     let publish = |n| format!(r#"{{"type":"publish","topic":"{topic}","data":{{"n":{n}}}}}"#);
     let frames: Vec<_> = numbers.into_iter().map(publish).collect();
     frame(0x81, format!("[{}]", frames.join(",")).as_bytes())

@@ -10,9 +10,10 @@ use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::contracts::array_of_publishes;
 use crate::harness::{
-    Client, Ended, Process, RawSocket, TempFile, ended, eventually, fanfare, handshake, http, run, soon,
-    start,
+    Client, Ended, Flood, Process, RawSocket, TempFile, ended, eventually, fanfare, handshake, http, metric,
+    run, soon, start,
 };
 
 /// Something that must not be found in any log.
@@ -362,4 +363,65 @@ async fn a_page_that_is_refused_is_logged_with_how_to_allow_it() {
     let allowed = Process::start_on("127.0.0.1:0", &[], &[("FANFARE_SERVER__ALLOWED_ORIGINS", origin)]).await;
     let response = http(allowed.public, "GET", "/v1/topics", &[&header], b"").await;
     assert_eq!((response.status, response.header("access-control-allow-origin")), (200, Some(origin)));
+}
+
+#[tokio::test]
+async fn an_operator_sees_for_how_long_a_socket_takes_nothing() {
+    let broker = start(|config| {
+        config.limits.send_buffer = "8KiB".parse().expect("a size");
+        config.limits.ping_interval = Duration::from_secs(60);
+    })
+    .await;
+    let blocked = async || metric(broker.admin_addr(), "fanfare_blocked_max_seconds").await;
+    assert_eq!(blocked().await, 0.0);
+    let mut stuck = Client::connect_with_little_buffer(&broker, "/ws", Codec::Json).await;
+    stuck.subscribe("much").await;
+    let payload = json!("x".repeat(50_000));
+    let mut publisher = Client::connect(&broker).await;
+    for _ in 0..20 {
+        publisher.publish("much", payload.clone()).await;
+    }
+    soon("a second and more of taking nothing", async {
+        while blocked().await < 1.0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    for _ in 0..20 {
+        stuck.expect("message").await;
+    }
+    soon("that it is over", async {
+        while blocked().await > 0.0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_sees_for_how_long_connections_are_held_up() {
+    let broker = start(|config| config.server.workers = 1).await;
+    let held_up = async || metric(broker.admin_addr(), "fanfare_held_up_seconds_total").await;
+    let mut quiet = Client::connect(&broker).await;
+    quiet.publish("quiet", json!(1)).await;
+    assert_eq!(held_up().await, 0.0, "nobody waits where one publishes once");
+    let message = array_of_publishes("haste", 1..=1000);
+    let mut floods = Vec::new();
+    for _ in 0..3 {
+        floods.push(Flood::start(broker.public_addr(), "/ws", message.clone()).await);
+    }
+    soon("time that they waited", async {
+        while held_up().await == 0.0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let text = http(broker.admin_addr(), "GET", "/metrics", &[], b"").await.body;
+    for wait in ["turn", "credit"] {
+        assert!(
+            text.contains(&format!("fanfare_held_up_seconds_total{{wait=\"{wait}\"}}")),
+            "{wait}: {text}"
+        );
+    }
+    assert!(floods.iter_mut().all(Flood::goes_on));
 }
