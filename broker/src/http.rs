@@ -23,6 +23,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -164,7 +165,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
         answer(asked, Rc::clone(&may_begin), stop.clone())
     });
     let limits = &worker.hub.config.limits;
-    match talk::talk(stream, limits, &stop, || may_begin.set(true), service).await {
+    let place = Rc::default();
+    let poll_turn = |cx: &Context<'_>| {
+        let spawn = |refill| drop(worker.tasks.spawn_local(refill));
+        ready!(worker.gate.poll_turn(&place, cx, spawn));
+        may_begin.set(true);
+        Poll::Ready(())
+    };
+    match talk::talk(stream, limits, &stop, poll_turn, service).await {
         // One that was kept alive and has nothing more to ask.
         Err(error) if error.is_timeout() && has_asked.get() => {}
         Err(error) => {
@@ -192,7 +200,6 @@ async fn answer(
     while !may_begin.replace(false) {
         tokio::task::yield_now().await;
     }
-    worker.gate.enter(|refill| drop(worker.tasks.spawn_local(refill))).await;
     let wants_to_stay = talk::wants_to_stay(&request);
     let (head, body) = request.into_parts();
     let (body, is_whole) = Watched::new(body);

@@ -59,7 +59,7 @@ pub(crate) struct Worker {
     blocked_max_ms: Cell<u32>,
     /// Connections whose sockets take no more, by when that began. Each is in here at most once.
     blocked: RefCell<VecDeque<Rc<Connection>>>,
-    /// Lets its HTTP requests begin.
+    /// Gives its HTTP connections their turns.
     pub(crate) gate: Rc<crate::http::gate::Gate>,
     /// Ends when the worker has no more to do.
     pub(crate) tasks: TaskTracker,

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -70,7 +71,7 @@ async fn serve(hub: Arc<Hub>, router: Router, stream: TcpStream, stop: Cancellat
     let limits = &hub.config.limits;
     let keep_alive = KeepAlive::new(limits);
     let service = service_fn(|request| answer(router.clone(), request, &keep_alive, &stop));
-    if let Err(error) = talk::talk(stream, limits, &stop, || {}, service).await {
+    if let Err(error) = talk::talk(stream, limits, &stop, |_| Poll::Ready(()), service).await {
         tracing::debug!(%error, "a connection to the admin listener ended badly");
     }
 }

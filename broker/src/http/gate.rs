@@ -1,76 +1,113 @@
-//! How many requests a worker begins before its other tasks have had their turn.
+//! How many turns HTTP connections have before a worker's other tasks have had theirs.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
 
-use tokio::sync::Semaphore;
+/// Turns that a worker's HTTP connections have together in one cycle of its tasks.
+const TURNS_A_CYCLE: usize = 16;
 
-/// Requests that may begin in one cycle of a worker's tasks.
-const REQUESTS_A_CYCLE: usize = 16;
-
-/// Lets so many requests of one worker begin, then all others wait, first come first served, until the
-/// worker's other tasks have run.
+/// Lets so many HTTP connections of one worker have a turn, then all others wait, first come first served, until the
+/// worker's other tasks have run. Reading a head, making an answer and writing it are turns alike: hundreds of
+/// connections that come, ask and go would otherwise all have one before a WebSocket has its next.
 ///
-/// Its queue is bounded by the connections: each has one request at hand.
+/// Its line is bounded by the connections: each stands in it at most once.
 pub(crate) struct Gate {
-    /// What is left of this cycle. The semaphore is fair: who waits is served before who comes.
-    left: Semaphore,
-    waiting: Cell<usize>,
+    /// What is left of this cycle.
+    left: Cell<usize>,
+    line: RefCell<VecDeque<Weak<Place>>>,
     /// Whether a task refills it; there is one only while somebody waits.
     is_refilled: Cell<bool>,
 }
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("waiting", &self.waiting.get()).finish_non_exhaustive()
+        f.debug_struct("Gate").field("waiting", &self.line.borrow().len()).finish_non_exhaustive()
     }
 }
 
-/// Counts one that waits, also when it gives up.
-struct Waiting<'a>(&'a Cell<usize>);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
+/// A connection's place in the line; dropped, it is left.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    stands: Cell<Stands>,
+    waker: RefCell<Option<Waker>>,
 }
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stands {
+    #[default]
+    Outside,
+    InLine,
+    /// It is its turn.
+    InFront,
 }
 
 impl Gate {
     pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
-            left: Semaphore::new(REQUESTS_A_CYCLE),
-            waiting: Cell::new(0),
+            left: Cell::new(TURNS_A_CYCLE),
+            line: RefCell::default(),
             is_refilled: Cell::new(false),
         })
     }
 
-    /// Returns when the request may begin. Must be called within a `LocalSet`; `spawn` starts a task of it.
-    ///
-    /// # Cancel safety
-    /// Cancel safe; the place in the queue is lost.
-    pub(crate) async fn enter(self: &Rc<Self>, spawn: impl FnOnce(Refill)) {
-        if let Ok(permit) = self.left.try_acquire() {
-            return permit.forget();
+    /// Ready when the connection may have a turn, which is then taken; until then its task is woken when it may.
+    /// `spawn` starts a task of the worker.
+    pub(crate) fn poll_turn(
+        self: &Rc<Self>,
+        place: &Rc<Place>,
+        cx: &Context<'_>,
+        spawn: impl FnOnce(Refill),
+    ) -> Poll<()> {
+        match place.stands.get() {
+            Stands::InFront => {
+                place.stands.set(Stands::Outside);
+                return Poll::Ready(());
+            }
+            Stands::InLine => {
+                place.waker.replace(Some(cx.waker().clone()));
+                return Poll::Pending;
+            }
+            Stands::Outside => {}
         }
-        let _waiting = Waiting::new(&self.waiting);
+        let left = self.left.get();
+        if left > 0 && self.line.borrow().is_empty() {
+            self.left.set(left - 1);
+            return Poll::Ready(());
+        }
+        place.stands.set(Stands::InLine);
+        place.waker.replace(Some(cx.waker().clone()));
+        self.line.borrow_mut().push_back(Rc::downgrade(place));
         if !self.is_refilled.replace(true) {
             spawn(Box::pin(Rc::clone(self).refill()));
         }
-        self.left.acquire().await.expect("it is never closed").forget();
+        Poll::Pending
     }
 
     async fn refill(self: Rc<Self>) {
-        while self.waiting.get() > 0 {
+        while !self.line.borrow().is_empty() {
             tokio::task::yield_now().await;
-            self.left.add_permits(REQUESTS_A_CYCLE - self.left.available_permits());
+            let mut left = TURNS_A_CYCLE;
+            let mut line = self.line.borrow_mut();
+            while left > 0
+                && let Some(place) = line.pop_front()
+            {
+                // Whoever has gone meanwhile takes no turn with it.
+                if let Some(place) = place.upgrade() {
+                    left -= 1;
+                    place.stands.set(Stands::InFront);
+                    if let Some(waker) = place.waker.take() {
+                        waker.wake();
+                    }
+                }
+            }
+            self.left.set(left);
+            if line.is_empty() {
+                // A crowd that stood here leaves nothing behind.
+                line.shrink_to(64);
+            }
         }
         self.is_refilled.set(false);
     }
@@ -81,21 +118,25 @@ pub(crate) type Refill = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::future::poll_fn;
 
     use tokio::task::LocalSet;
 
     use super::*;
 
+    async fn turn(gate: &Rc<Gate>, place: &Rc<Place>) {
+        poll_fn(|cx| gate.poll_turn(place, cx, |refill| drop(tokio::task::spawn_local(refill)))).await;
+    }
+
     #[tokio::test]
-    async fn whoever_waits_begins_in_order_a_few_a_cycle() {
-        const COUNT: usize = 10 * REQUESTS_A_CYCLE;
+    async fn whoever_waits_has_turns_in_order_a_few_a_cycle() {
+        const COUNT: usize = 10 * TURNS_A_CYCLE;
         let (gate, begun) = (Gate::new(), Rc::new(RefCell::new(Vec::new())));
         let local = LocalSet::new();
         for nth in 0..COUNT {
             let (gate, begun) = (Rc::clone(&gate), Rc::clone(&begun));
             local.spawn_local(async move {
-                gate.enter(|refill| drop(tokio::task::spawn_local(refill))).await;
+                turn(&gate, &Rc::default()).await;
                 begun.borrow_mut().push(nth);
             });
         }
@@ -112,8 +153,30 @@ mod tests {
         });
         local.await;
         assert_eq!(*begun.borrow(), (0..COUNT).collect::<Vec<_>>());
-        assert!(most_at_once.get() <= 2 * REQUESTS_A_CYCLE, "{} began at once", most_at_once.get());
+        assert!(most_at_once.get() <= 2 * TURNS_A_CYCLE, "{} at once", most_at_once.get());
         assert!(!gate.is_refilled.get(), "nothing runs while nobody waits");
+    }
+
+    #[tokio::test]
+    async fn one_that_wants_turn_after_turn_does_not_overtake_those_who_wait() {
+        let gate = Gate::new();
+        let taken = Rc::new(RefCell::new(Vec::new()));
+        let local = LocalSet::new();
+        for nth in 0..2 * TURNS_A_CYCLE {
+            let (gate, taken, place) = (Rc::clone(&gate), Rc::clone(&taken), Rc::default());
+            local.spawn_local(async move {
+                for _ in 0..10 {
+                    turn(&gate, &place).await;
+                    taken.borrow_mut().push(nth);
+                }
+            });
+        }
+        local.await;
+        // Those who came first had all of the first cycle; from then on everybody has as many as the others.
+        let taken = &taken.borrow()[..10 * TURNS_A_CYCLE];
+        let counts =
+            (TURNS_A_CYCLE..2 * TURNS_A_CYCLE).map(|n| taken.iter().filter(|&&nth| nth == n).count());
+        assert!(counts.min() >= Some(3), "{taken:?}");
     }
 
     #[tokio::test]
@@ -121,17 +184,17 @@ mod tests {
         let gate = Gate::new();
         LocalSet::new()
             .run_until(async {
-                let spawn = |refill| drop(tokio::task::spawn_local(refill));
-                for _ in 0..REQUESTS_A_CYCLE {
-                    gate.enter(spawn).await;
+                for _ in 0..TURNS_A_CYCLE {
+                    turn(&gate, &Rc::default()).await;
                 }
                 {
-                    let mut gone = std::pin::pin!(gate.enter(spawn));
+                    let place = Rc::default();
+                    let mut gone = std::pin::pin!(turn(&gate, &place));
                     assert!(futures_util::poll!(gone.as_mut()).is_pending());
                 }
-                gate.enter(spawn).await;
+                turn(&gate, &Rc::default()).await;
             })
             .await;
-        assert_eq!(gate.waiting.get(), 0);
+        assert!(gate.line.borrow().is_empty());
     }
 }

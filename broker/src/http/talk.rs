@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Request, Version, header};
@@ -26,7 +27,8 @@ const KEPT_LESS: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Answers requests until the connection is closed or becomes a WebSocket, or `stop` is cancelled and the
-/// request at hand is answered. `begin_turn` is called before each of its turns.
+/// request at hand is answered. `poll_turn` is asked before each of its turns, and wakes the task where it is not
+/// ready.
 ///
 /// # Errors
 /// The peer's: what it sent is no HTTP, or did not come in time.
@@ -34,7 +36,7 @@ pub(super) async fn talk<S>(
     stream: TcpStream,
     limits: &LimitsConfig,
     stop: &CancellationToken,
-    mut begin_turn: impl FnMut(),
+    mut poll_turn: impl FnMut(&Context<'_>) -> Poll<()>,
     service: S,
 ) -> Result<(), hyper::Error>
 where
@@ -52,19 +54,22 @@ where
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {
-        result = turns(connection.as_mut(), &mut begin_turn) => result,
+        result = turns(connection.as_mut(), &mut poll_turn) => result,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let last = turns(connection, &mut begin_turn);
+            let last = turns(connection, &mut poll_turn);
             tokio::time::timeout(LAST_REQUEST_MAX, last).await.unwrap_or(Ok(()))
         }
     }
 }
 
-/// The future, with a call before each poll.
-fn turns<F: Future>(mut future: Pin<&mut F>, begin: &mut impl FnMut()) -> impl Future<Output = F::Output> {
+/// The future, polled when it is its turn.
+fn turns<F: Future>(
+    mut future: Pin<&mut F>,
+    poll_turn: &mut impl FnMut(&Context<'_>) -> Poll<()>,
+) -> impl Future<Output = F::Output> {
     poll_fn(move |cx| {
-        begin();
+        ready!(poll_turn(cx));
         future.as_mut().poll(cx)
     })
 }
