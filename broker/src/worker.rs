@@ -276,3 +276,6 @@ impl group::Group {
         member
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
