@@ -78,17 +78,17 @@ async fn strangers_are_refused_before_the_body_of_a_batch_is_taken_in() {
     }
 }
 
-/// Strangers who each hold so many bytes of a message of `size`.
-async fn half_messages(broker: &Process, size: usize) -> u64 {
+/// How much more the process holds for so many strangers who each send a message of `size` but for its last byte.
+async fn half_messages(broker: &Process, strangers: usize, size: usize) -> u64 {
     is_served(broker).await;
     let before = broker.rss_bytes();
     let message = frame(0x81, &vec![b' '; size]);
     let half = &message[..message.len() - 1];
-    let mut strangers = Vec::new();
-    for _ in 0..200 {
+    let mut sockets = Vec::new();
+    for _ in 0..strangers {
         let mut socket = RawSocket::upgrade(broker.public, "/ws").await;
         drop(tokio::time::timeout(Duration::from_millis(100), socket.send(half)).await);
-        strangers.push(socket);
+        sockets.push(socket);
     }
     let grown = grown(broker, before).await;
     is_served(broker).await;
@@ -98,7 +98,7 @@ async fn half_messages(broker: &Process, size: usize) -> u64 {
 #[tokio::test]
 async fn half_messages_of_strangers_take_little() {
     let broker = broker(ONE_MAY).await;
-    let grown = half_messages(&broker, 60_000).await;
+    let grown = half_messages(&broker, 1000, 60_000).await;
     assert!(grown < 32 * MIB, "{grown} bytes");
 }
 
@@ -106,7 +106,7 @@ async fn half_messages_of_strangers_take_little() {
 async fn half_messages_stay_within_the_budget_for_what_is_on_its_way() {
     let large = "[limits]\nmessage_size = \"1MiB\"\n[memory]\nin_flight = \"16MiB\"\n";
     let broker = broker(&format!("{large}{ONE_MAY}")).await;
-    let grown = half_messages(&broker, MIB as usize).await;
+    let grown = half_messages(&broker, 200, MIB as usize).await;
     assert!(grown < 48 * MIB, "{grown} bytes");
 }
 
