@@ -227,7 +227,8 @@ impl Drop for Broker {
     }
 }
 
-fn build_hub(config: Config, access: Access, connections_max: usize) -> (Arc<Hub>, Vec<Sockets>) {
+/// What all workers share, and the sockets' way to each of them. Nothing runs yet.
+pub(crate) fn build_hub(config: Config, access: Access, connections_max: usize) -> (Arc<Hub>, Vec<Sockets>) {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let worker_count = match config.server.workers {
         0 => cores(),

@@ -285,3 +285,6 @@ impl group::Group {
         member
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

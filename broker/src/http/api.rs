@@ -433,3 +433,22 @@ pub(super) async fn list_topics(
     let cursor = page.cursor.map(|name| name.to_string());
     Ok(Json(TopicsBody { topics, cursor }).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::worker::tests::{use_up_credit, worker};
+
+    #[tokio::test]
+    async fn a_batch_is_not_even_read_before_it_is_its_turn() {
+        let worker = worker();
+        let publish = || publish_batch(&worker.hub, 0, HeaderMap::new(), Body::from("no batch at all"));
+        let refused = publish().await.expect_err("it is no batch").into_response();
+        assert_eq!(refused.status(), 400);
+        use_up_credit(worker.handle());
+        let waiting = tokio::time::timeout(Duration::from_millis(100), publish()).await;
+        assert!(waiting.is_err(), "what is wrong with it is not known yet: {waiting:?}");
+    }
+}

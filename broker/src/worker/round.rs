@@ -393,6 +393,8 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::group::Member;
+    use crate::worker::tests::{connect, publish, subscribe, worker};
 
     #[test]
     fn only_long_walks_are_followed_by_a_rest_shorter_than_themselves() {
@@ -402,5 +404,62 @@ mod tests {
         assert_eq!(after(500), Some(250));
         assert_eq!(after(4_000), Some(2_000));
         assert_eq!(after(1_000_000), Some(5_000));
+    }
+
+    #[test]
+    fn a_topic_rests_only_where_something_new_waits_and_no_other_topic_rests_with_it() {
+        let worker = worker();
+        let (busy, quiet) = (subscribe(&worker, "busy").0, subscribe(&worker, "quiet").0);
+        let not_before = |topic| worker.topics.borrow()[&key(topic)].not_before;
+        publish(&worker, &busy);
+        for topic in [&busy, &quiet] {
+            worker.rest(topic, 100 * LONG_WALK);
+        }
+        assert!(not_before(&busy).is_some());
+        assert!(not_before(&quiet).is_none(), "what is published after silence finds no rest");
+
+        let hour = Duration::from_secs(3600);
+        let until = Instant::now() + hour;
+        worker.topics.borrow_mut().get_mut(&key(&busy)).expect("it is there").not_before = Some(until);
+        publish(&worker, &quiet);
+        let mut round = Round::new();
+        worker.gather(&mut round);
+        assert!(matches!(&round.dirty[..], [topic] if Arc::ptr_eq(topic, &quiet)), "{:?}", round.dirty);
+        assert!(matches!(&round.resting[..], [(at, topic)] if *at == until && Arc::ptr_eq(topic, &busy)));
+
+        round.dirty.clear();
+        round.resting[0].0 = Instant::now();
+        worker.gather(&mut round);
+        assert!(matches!(&round.dirty[..], [topic] if Arc::ptr_eq(topic, &busy)), "its rest is over");
+        assert!(round.resting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_walk_over_many_whose_deliveries_are_queued_gives_way() {
+        const TURNS: usize = 3;
+        const MEMBERS: usize = TURNS * VISITS_PER_TURN - 1;
+        let worker = worker();
+        let (topic, from) = subscribe(&worker, "t");
+        // With none or several subscriptions of its own what it gets is queued.
+        let (_peer, _life) = connect(&worker, Encoding::Raw).await;
+        let connection = worker.all_connections().remove(0);
+        {
+            let mut topics = worker.topics.borrow_mut();
+            let group =
+                &mut topics.get_mut(&key(&topic)).expect("it is there").groups[Encoding::Raw as usize];
+            let member = |_| Member { connection: Rc::clone(&connection), key: 0, from, echo: true };
+            group.members.extend((0..MEMBERS).map(member));
+        }
+        publish(&worker, &topic);
+        let mut round = Round::new();
+        let mut walk = std::pin::pin!(worker.serve(&topic, &mut round));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut turns = 1;
+        while walk.as_mut().poll(&mut cx).is_pending() {
+            turns += 1;
+        }
+        assert_eq!(turns, TURNS);
+        let frame = 3;
+        assert_eq!(connection.state.borrow().outbox.len(), frame * MEMBERS, "all of it waits to be written");
     }
 }

@@ -10,6 +10,7 @@ mod hostile;
 mod http;
 mod logs;
 mod memory;
+mod metrics;
 mod operations;
 mod signals;
 mod supervision;

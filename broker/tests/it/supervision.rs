@@ -112,6 +112,31 @@ async fn a_panic_in_one_connection_costs_that_one_and_is_counted() {
 }
 
 #[tokio::test]
+async fn a_panic_in_the_turn_of_one_who_stood_in_line_costs_that_one_and_is_counted() {
+    let Some(shim) = Shim::build() else { return };
+    // Who may do nothing has no turns but in line.
+    let config = TempFile::new(
+        "[access.anonymous]\nsubscribe = []\npublish = []\n\
+         [[access.token]]\nuser = \"a\"\ntoken = \"0123456789abcdef\"\nsubscribe = [\"*\"]\npublish = [\"*\"]\n",
+    );
+    let broker = shim.start(&["--config", config.path()], &[]).await;
+    let mut other = Client::connect_to(broker.public, "/ws", Codec::Json).await;
+    other.request(json!({"type": "connect", "id": 1, "token": "0123456789abcdef"})).await;
+    other.subscribe("t").await;
+    let mut stranger = Client::connect_to(broker.public, "/ws", Codec::Json).await;
+    let mut victim = RawSocket::upgrade(broker.public, "/ws").await;
+    shim.fail_clock_of_reader();
+    victim.send(&frame(0x81, br#"{"type":"ping","id":1}"#)).await;
+    assert_eq!(victim.end().await, End::Dropped);
+    // The lines go on.
+    assert_eq!(stranger.request(json!({"type": "ping", "id": 2})).await["type"], "pong");
+    other.publish("t", json!(2)).await;
+    assert_eq!(other.expect("message").await["data"], 2);
+    assert_eq!(metric(&broker, "fanfare_task_panics_total{task=\"connection\"}").await, 1.0);
+    assert_eq!(live(&broker).await.status, 200);
+}
+
+#[tokio::test]
 async fn who_waits_for_a_worker_at_a_stop_is_answered() {
     let Some(shim) = Shim::build() else { return };
     let broker = shim.start(&[], &[("FANFARE_SERVER__DRAIN_WINDOW", "100ms")]).await;

@@ -9,9 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
 use super::CODECS;
-use crate::harness::{
-    Client, Process, RawSocket, TempFile, eventually, frame, frame_header, http, metric, soon,
-};
+use crate::harness::{Client, End, Process, RawSocket, TempFile, eventually, frame, http, metric, soon};
 
 const MIB: u64 = 1 << 20;
 
@@ -80,16 +78,17 @@ async fn strangers_are_refused_before_the_body_of_a_batch_is_taken_in() {
     }
 }
 
-/// Strangers who each hold so many bytes of a message of `size`.
-async fn half_messages(broker: &Process, size: usize) -> u64 {
+/// How much more the process holds for so many strangers who each send a message of `size` but for its last byte.
+async fn half_messages(broker: &Process, strangers: usize, size: usize) -> u64 {
     is_served(broker).await;
     let before = broker.rss_bytes();
-    let half = [frame_header(0x81, size as u64), vec![b' '; size - 1]].concat();
-    let mut strangers = Vec::new();
-    for _ in 0..200 {
+    let message = frame(0x81, &vec![b' '; size]);
+    let half = &message[..message.len() - 1];
+    let mut sockets = Vec::new();
+    for _ in 0..strangers {
         let mut socket = RawSocket::upgrade(broker.public, "/ws").await;
-        drop(tokio::time::timeout(Duration::from_millis(100), socket.send(&half)).await);
-        strangers.push(socket);
+        drop(tokio::time::timeout(Duration::from_millis(100), socket.send(half)).await);
+        sockets.push(socket);
     }
     let grown = grown(broker, before).await;
     is_served(broker).await;
@@ -99,7 +98,7 @@ async fn half_messages(broker: &Process, size: usize) -> u64 {
 #[tokio::test]
 async fn half_messages_of_strangers_take_little() {
     let broker = broker(ONE_MAY).await;
-    let grown = half_messages(&broker, 60_000).await;
+    let grown = half_messages(&broker, 1000, 60_000).await;
     assert!(grown < 32 * MIB, "{grown} bytes");
 }
 
@@ -107,8 +106,35 @@ async fn half_messages_of_strangers_take_little() {
 async fn half_messages_stay_within_the_budget_for_what_is_on_its_way() {
     let large = "[limits]\nmessage_size = \"1MiB\"\n[memory]\nin_flight = \"16MiB\"\n";
     let broker = broker(&format!("{large}{ONE_MAY}")).await;
-    let grown = half_messages(&broker, MIB as usize).await;
+    let grown = half_messages(&broker, 200, MIB as usize).await;
     assert!(grown < 48 * MIB, "{grown} bytes");
+}
+
+#[tokio::test]
+async fn where_too_much_is_on_its_way_who_holds_most_is_closed_and_others_go_on() {
+    let broker = broker("[limits]\nmessage_size = \"1MiB\"\n[memory]\nin_flight = \"1280KiB\"\n").await;
+    let held = async || metric(broker.admin, "fanfare_in_flight_bytes").await;
+    let holds = async |bytes: f64| soon("it to be held", async { while held().await < bytes {} }).await;
+    let mut most = RawSocket::upgrade(broker.public, "/ws").await;
+    most.send(&frame(0x81, &vec![b' '; MIB as usize])[..900_000]).await;
+    holds(9e5).await;
+    // Together they are too much, but less than twice that: nobody is closed for asking.
+    let message = format!("{}{}", " ".repeat(120_000), json!({"type": "ping", "id": 1}));
+    let message = frame(0x81, message.as_bytes());
+    let (begun, rest) = message.split_at(100_000);
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        let mut socket = RawSocket::upgrade(broker.public, "/ws").await;
+        socket.send(begun).await;
+        others.push(socket);
+    }
+    assert_eq!(most.end().await, End::Closed(1013));
+    soon("it to be given back", async { while held().await > 1e6 {} }).await;
+    for socket in &mut others {
+        socket.send(rest).await;
+        let (_, pong) = socket.receive().await.expect("it is not closed");
+        assert_eq!(String::from_utf8_lossy(&pong), r#"{"type":"pong","id":1}"#);
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Requests that come all at once leave others their turn.
 
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
-use crate::harness::{RawSocket, http, soon, start};
+use crate::harness::{Flood, RawSocket, frame, http, soon, start};
 
 /// Requests that one connection sends in one packet.
 const PIPELINED: usize = 8;
@@ -61,5 +62,43 @@ async fn many_requests_of_many_connections_are_all_answered() {
             assert_eq!(socket.response().await.status, 200);
         }
     });
-    soon("all answers", futures_util::future::join_all(connections)).await;
+    soon("all answers", join_all(connections)).await;
+}
+
+#[tokio::test]
+async fn many_requests_that_publish_are_all_answered_beside_those_who_publish_without_pause() {
+    const PUBLISHERS: usize = 40;
+    const BATCHES: usize = 8;
+    let broker = start(|config| config.server.workers = 1).await;
+    let address = broker.public_addr();
+    // More than have a share in one round.
+    let message = frame(
+        0x81,
+        json!(vec![json!({"type": "publish", "topic": "haste", "data": 1}); 1000]).to_string().as_bytes(),
+    );
+    let mut floods = Vec::new();
+    for _ in 0..16 {
+        floods.push(Flood::start(address, "/ws", message.clone()).await);
+    }
+    let one = (0..PUBLISHERS).map(async |_| {
+        let mut socket = RawSocket::connect(address).await;
+        for _ in 0..3 {
+            socket
+                .send(b"POST /v1/topics/one/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1")
+                .await;
+            assert_eq!(socket.response().await.status, 200);
+        }
+    });
+    let body = json!({"messages": vec![json!({"topic": "batch", "data": 1}); 100]}).to_string();
+    let batches = (0..BATCHES).map(async |_| {
+        let answer = http(address, "POST", "/v1/messages", &[], body.as_bytes()).await;
+        assert_eq!(answer.json()["results"].as_array().map(Vec::len), Some(100));
+    });
+    soon("all answers", join(join_all(one), join_all(batches))).await;
+    let offset = async |topic: &str| {
+        http(address, "GET", &format!("/v1/topics/{topic}"), &[], b"").await.json()["offset"].clone()
+    };
+    assert_eq!(offset("one").await, 3 * PUBLISHERS);
+    assert_eq!(offset("batch").await, 100 * BATCHES);
+    assert!(floods.iter_mut().all(Flood::goes_on));
 }

@@ -1,0 +1,116 @@
+use std::task::Waker;
+
+use fanfare_protocol::TopicRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
+
+use super::credit::{Lane, Wants};
+use super::*;
+use crate::access::Access;
+use crate::broker::build_hub;
+use crate::config::Config;
+use crate::connection::Request;
+use crate::metrics::Source;
+use crate::topic::Start;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A worker of which nothing runs but what a test has run.
+pub(crate) fn worker() -> Rc<Worker> {
+    let mut config = Config::for_tests();
+    config.server.workers = 1;
+    config.memory = config.memory.resolved(None, config.limits.message_size);
+    let access = Access::new(None).expect("no configuration is a good one");
+    let (hub, _) = build_hub(config, access, 100);
+    Worker::new(0, hub)
+}
+
+/// Nobody may publish on this worker before there is credit again.
+pub(crate) fn use_up_credit(handle: &WorkerHandle) {
+    let takes = || handle.poll_publish(Lane(u64::MAX), 1, Wants::Many, Waker::noop()).is_ready();
+    while takes() {}
+}
+
+/// A subscription of the worker to a topic that it may make, by nobody: where it begins.
+pub(crate) fn subscribe(worker: &Worker, name: &str) -> (Arc<Topic>, Cursor) {
+    let name = TopicRef::new(name).expect("a name");
+    let (topic, began) = worker.hub.subscribe(&name, 0, None, Start::History(0)).expect("there is room");
+    worker.add_subscription(&topic);
+    (topic, began.from)
+}
+
+pub(crate) fn publish(worker: &Worker, topic: &Topic) {
+    let content = crate::bench::content(fanfare_protocol::Payload::text("x"), None);
+    worker.hub.publish(&TopicRef::from(&topic.name), content, Source::WebSocket).expect("there is room");
+}
+
+/// A connection that may do everything: its peer, and its life.
+pub(crate) async fn connect(
+    worker: &Rc<Worker>,
+    encoding: Encoding,
+) -> (TcpStream, impl Future<Output = ()> + use<>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let grant = worker.hub.access.grant(None).ok();
+    let request = Request { encoding, grant, raw: None };
+    let (stream, _) = accepted.expect("a socket");
+    (peer.expect("a socket"), Connection::open(Rc::clone(worker), stream, &mut [], request))
+}
+
+/// A text message of a peer, in one frame.
+fn masked(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("less than 64 KiB");
+    // Masked with zeros.
+    [&[0x81, 0x80 | 126][..], &length.to_be_bytes(), &[0; 4], text.as_bytes()].concat()
+}
+
+#[tokio::test]
+async fn what_is_answered_is_written_before_a_publication_waits_for_credit() {
+    const PUBLICATIONS: usize = 300;
+    let pongs = (1..=3).map(|id| format!(r#"{{"type":"pong","id":{id}}}"#));
+    let pongs: Vec<u8> =
+        pongs.flat_map(|pong| [&[0x81, pong.len() as u8], pong.as_bytes()].concat()).collect();
+    let pings = (1..=3).map(|id| format!(r#"{{"type":"ping","id":{id}}}"#));
+    let publishes =
+        std::iter::repeat_n(r#"{"type":"publish","topic":"t","data":1}"#.to_owned(), PUBLICATIONS);
+    let message = masked(&format!("[{}]", pings.chain(publishes).collect::<Vec<_>>().join(",")));
+    let test = async {
+        let worker = worker();
+        let (mut peer, life) = connect(&worker, Encoding::Json).await;
+        use_up_credit(worker.handle());
+        tokio::task::spawn_local(life);
+        tokio::task::spawn_local(Rc::clone(&worker).turns());
+        peer.write_all(&message).await.expect("room");
+        // No round gives out new credit, and so no publication is made.
+        let mut answers = vec![0; pongs.len()];
+        peer.read_exact(&mut answers).await.expect("the connection is open");
+        assert_eq!(answers, pongs);
+        assert!(worker.hub.table.find("t").is_err(), "nothing is published yet");
+        worker.handle().leave(Lane(u64::MAX));
+        tokio::task::spawn_local(Rc::clone(&worker).rounds());
+        let published =
+            || worker.hub.table.find("t").map_or(0, |topic| topic.position().offset.get() as usize);
+        while published() < PUBLICATIONS {
+            tokio::task::yield_now().await;
+        }
+    };
+    let test = LocalSet::new().run_until(tokio::time::timeout(DEADLINE, test)).await;
+    test.expect("what is answered is written, and what waits is published");
+}
+
+#[tokio::test]
+async fn a_crowd_of_topics_that_have_no_subscriber_any_more_leaves_no_room_behind() {
+    const TOPICS: usize = 5_000;
+    let worker = worker();
+    let (kept, _) = subscribe(&worker, "kept");
+    let topics: Vec<_> = (0..TOPICS).map(|nth| subscribe(&worker, &format!("t{nth}")).0).collect();
+    assert!(worker.topics.borrow().capacity() > TOPICS);
+    for topic in &topics {
+        worker.remove_subscription(topic);
+    }
+    let topics = worker.topics.borrow();
+    assert!(topics.len() == 1 && topics.contains_key(&key(&kept)));
+    assert!(topics.capacity() < 64, "room for {} topics", topics.capacity());
+}
