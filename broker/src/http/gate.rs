@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// Turns that a worker's HTTP connections have together in one cycle of its tasks.
-const TURNS_A_CYCLE: usize = 16;
+const TURNS_A_CYCLE: usize = 8;
 
 /// Lets so many HTTP connections of one worker have a turn, then all others wait, first come first served, until the
 /// worker's other tasks have run. Reading a head, making an answer and writing it are turns alike: hundreds of
