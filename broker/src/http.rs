@@ -159,16 +159,26 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
     let has_asked = Cell::new(false);
     // One request begins in each turn of the connection, however many it has sent.
     let may_begin = Rc::new(Cell::new(false));
+    // Whoever has begun goes on without the gate: it may hold credit, for which others wait.
+    let is_answering = Rc::new(Cell::new(false));
     let service = service_fn(|request| {
         has_asked.set(true);
         let asked = Asked { worker: Rc::clone(&worker), admitted: Rc::clone(&admitted), request };
-        answer(asked, Rc::clone(&may_begin), stop.clone())
+        let answering = answer(asked, Rc::clone(&may_begin), Rc::clone(&is_answering), stop.clone());
+        let is_answering = Rc::clone(&is_answering);
+        async move {
+            let response = answering.await;
+            is_answering.set(false);
+            response
+        }
     });
     let limits = &worker.hub.config.limits;
     let place = Rc::default();
     let poll_turn = |cx: &Context<'_>| {
         let spawn = |refill| drop(worker.tasks.spawn_local(refill));
-        ready!(worker.gate.poll_turn(&place, cx, spawn));
+        if !is_answering.get() {
+            ready!(worker.gate.poll_turn(&place, cx, spawn));
+        }
         may_begin.set(true);
         Poll::Ready(())
     };
@@ -194,12 +204,14 @@ struct Asked {
 async fn answer(
     asked: Asked,
     may_begin: Rc<Cell<bool>>,
+    is_answering: Rc<Cell<bool>>,
     stop: CancellationToken,
 ) -> Result<Response, std::convert::Infallible> {
     let Asked { worker, admitted, request } = asked;
     while !may_begin.replace(false) {
         tokio::task::yield_now().await;
     }
+    is_answering.set(true);
     let wants_to_stay = talk::wants_to_stay(&request);
     let (head, body) = request.into_parts();
     let (body, is_whole) = Watched::new(body);

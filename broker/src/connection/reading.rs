@@ -201,11 +201,15 @@ impl Connection {
         if taken.is_pending() && !has_waited {
             self.awaits_credit_since.set(self.worker.now_ms());
         } else if taken.is_ready() && has_waited {
-            let ms = self.worker.now_ms().wrapping_sub(self.awaits_credit_since.get());
-            self.worker.stats.held_up(Wait::Credit, ms);
+            self.count_wait_for_credit();
         }
         self.has_share.set(taken.is_ready() && (has_waited || self.has_share.get()));
         taken.is_ready()
+    }
+
+    fn count_wait_for_credit(&self) {
+        let ms = self.worker.now_ms().wrapping_sub(self.awaits_credit_since.get());
+        self.worker.stats.held_up(Wait::Credit, ms);
     }
 
     /// Has nothing more to publish for now: what is left of its share is for others.
@@ -221,7 +225,11 @@ impl Connection {
 
     /// Stands in line for credit no longer.
     pub(super) fn leave_lane(&self) {
-        if self.awaits_credit.replace(false) | self.has_share.replace(false) {
+        let has_waited = self.awaits_credit.replace(false);
+        if has_waited {
+            self.count_wait_for_credit();
+        }
+        if has_waited | self.has_share.replace(false) {
             self.worker.handle().leave(self.lane());
         }
     }

@@ -1,4 +1,4 @@
-//! How many turns HTTP connections have before a worker's other tasks have had theirs.
+//! How many turns HTTP connections that read have before a worker's other tasks have had theirs.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -166,7 +166,8 @@ impl Credit {
             return Poll::Ready(());
         }
         let ticket = ticket.unwrap_or_else(|| state.new_ticket());
-        let share = (wants == Wants::One).then(|| Allowance { count: 1, bytes: bytes.max(1) as i64 });
+        let share = (wants == Wants::One)
+            .then(|| Allowance { count: 1, bytes: (bytes as i64).clamp(1, ROUND.bytes / 2) });
         state.waiting.insert(lane, Waiting { waker: waker.clone(), ticket, debt, share });
         state.line.insert(ticket, lane);
         Poll::Pending
