@@ -117,12 +117,12 @@ async fn what_the_log_could_not_take_it_tells_of_when_there_is_room() {
         }
     })
     .await;
-    let missed = dropped(admin).await;
     let mut told = 0;
-    while told < missed {
+    // Some may be missed yet until there is room.
+    while told < dropped(admin).await {
         told += next().await["fields"]["dropped"].as_u64().unwrap_or(0);
     }
-    assert_eq!(told, missed);
+    assert_eq!(told, dropped(admin).await);
 }
 
 #[tokio::test]
