@@ -164,13 +164,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
     let service = service_fn(|request| {
         has_asked.set(true);
         let asked = Asked { worker: Rc::clone(&worker), admitted: Rc::clone(&admitted), request };
-        let answering = answer(asked, Rc::clone(&may_begin), Rc::clone(&is_answering), stop.clone());
-        let is_answering = Rc::clone(&is_answering);
-        async move {
-            let response = answering.await;
-            is_answering.set(false);
-            response
-        }
+        answer(asked, Rc::clone(&may_begin), Rc::clone(&is_answering), stop.clone())
     });
     let limits = &worker.hub.config.limits;
     let place = Rc::default();
@@ -226,6 +220,7 @@ async fn answer(
         let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !stop.is_cancelled();
         public.keep_alive.tell(&mut response, is_kept);
     }
+    is_answering.set(false);
     Ok(response)
 }
 

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 const TURNS_A_CYCLE: usize = 8;
 
 /// Lets so many HTTP connections of one worker have a turn, then all others wait, first come first served, until the
-/// worker's other tasks have run. Reading a head, making an answer and writing it are turns alike: hundreds of
-/// connections that come, ask and go would otherwise all have one before a WebSocket has its next.
+/// worker's other tasks have run: hundreds that come, ask and go would otherwise all have one before a WebSocket has its
+/// next. Whoever has begun to answer does not ask for a turn: it may hold credit for which others wait.
 ///
 /// Its line is bounded by the connections: each stands in it at most once.
 pub(crate) struct Gate {

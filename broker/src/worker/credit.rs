@@ -166,6 +166,7 @@ impl Credit {
             return Poll::Ready(());
         }
         let ticket = ticket.unwrap_or_else(|| state.new_ticket());
+        // No more than half a round for the largest: until it is used nobody else could get anything.
         let share = (wants == Wants::One)
             .then(|| Allowance { count: 1, bytes: (bytes as i64).clamp(1, ROUND.bytes / 2) });
         state.waiting.insert(lane, Waiting { waker: waker.clone(), ticket, debt, share });

@@ -4,8 +4,8 @@
 //! it at once, for those who have not had their turn; the others get it in the next round. So a publication
 //! reaches everybody within the time of one walk, however fast it follows the one before.
 //!
-//! After a long walk its topic rests for a moment, in which publications gather: walks that follow each other without
-//! a pause take the processor from those who read, and each has less to write. A publication that comes after
+//! After a long walk at whose end something new waits its topic rests for a moment, in which publications gather: walks
+//! that follow each other without a pause take the processor from those who read, and each has less to write. A publication that comes after
 //! silence finds no rest, and no other topic waits for it.
 
 use std::collections::VecDeque;
