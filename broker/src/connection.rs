@@ -112,14 +112,10 @@ pub(crate) struct Connection {
     pub(crate) touched: Cell<bool>,
     /// There may be publications of its own.
     has_published: Cell<bool>,
-    /// It has more to do, and stands in line for its next turn.
-    is_in_line: Cell<bool>,
-    /// Since when, by the worker's clock in milliseconds.
-    in_line_since: Cell<u32>,
-    /// It stands in line for its worker's credit.
-    awaits_credit: Cell<bool>,
-    /// Since when, by the worker's clock in milliseconds.
-    awaits_credit_since: Cell<u32>,
+    /// Since when, in the worker's milliseconds, it has had more to do and stood in line for its next turn.
+    in_line_since: Cell<Option<u32>>,
+    /// Since when it has stood in line for its worker's credit.
+    awaits_credit_since: Cell<Option<u32>>,
     /// It has stood there, and got a share that it may not have used up.
     has_share: Cell<bool>,
     /// Steps of bytes that it holds, as charged.
@@ -228,10 +224,8 @@ impl Connection {
                 is_watched: Cell::new(false),
                 touched: Cell::new(false),
                 has_published: Cell::new(false),
-                is_in_line: Cell::new(false),
-                awaits_credit: Cell::new(false),
-                awaits_credit_since: Cell::new(0),
-                in_line_since: Cell::new(0),
+                in_line_since: Cell::new(None),
+                awaits_credit_since: Cell::new(None),
                 has_share: Cell::new(false),
                 charged: Cell::new(0),
                 is_charged_as_stranger: Cell::new(false),
@@ -297,7 +291,7 @@ impl Connection {
         }) {
             self.waker.set(Some(cx.waker().clone()));
         }
-        if self.is_in_line.get() {
+        if self.is_in_line() {
             // It has had its turn, and goes on when it is its turn again.
             return Poll::Pending;
         }
@@ -367,18 +361,18 @@ impl Connection {
         }
         if has_backlog {
             self.carry_on();
-            return !self.awaits_credit.get();
+            return !self.awaits_credit();
         }
         if is_paused {
             self.receive(&mut []);
-            return !self.awaits_credit.get();
+            return !self.awaits_credit();
         }
         match self.stream.poll_read_ready(cx) {
             Poll::Pending => return false,
             Poll::Ready(Err(_)) => self.lose(),
             Poll::Ready(Ok(())) => self.read(),
         }
-        !self.awaits_credit.get()
+        !self.awaits_credit()
     }
 
     /// The connection's next turn, outside its own task.
@@ -399,17 +393,31 @@ impl Connection {
 
     /// Stands in line for its turn from now on; says whether it did not before.
     pub(crate) fn enter_line(&self) -> bool {
-        let is_new = !self.is_in_line.replace(true);
+        let is_new = !self.is_in_line();
         if is_new {
-            self.in_line_since.set(self.worker.now_ms());
+            self.in_line_since.set(Some(self.worker.now_ms()));
         }
         is_new
     }
 
     /// Stands there no longer.
     pub(crate) fn leave_line(&self) {
-        self.is_in_line.set(false);
-        self.worker.stats.held_up(Wait::Turn, self.worker.now_ms().wrapping_sub(self.in_line_since.get()));
+        self.waited(Wait::Turn, self.in_line_since.take());
+    }
+
+    fn is_in_line(&self) -> bool {
+        self.in_line_since.get().is_some()
+    }
+
+    fn awaits_credit(&self) -> bool {
+        self.awaits_credit_since.get().is_some()
+    }
+
+    /// Counts how long it has waited, if it has.
+    fn waited(&self, wait: Wait, since: Option<u32>) {
+        if let Some(since) = since {
+            self.worker.stats.held_up(wait, self.worker.now_ms().wrapping_sub(since));
+        }
     }
 
     /// Whether it may do nothing (yet).
@@ -424,7 +432,7 @@ impl Connection {
 
     /// Whether it is the broker that does not read: the connection stands in line for a turn or for credit.
     fn is_kept_waiting(&self) -> bool {
-        self.is_in_line.get() || self.awaits_credit.get()
+        self.is_in_line() || self.awaits_credit()
     }
 
     /// Charges what it holds of messages on their way in and out. Whoever asks for more when all is used up is

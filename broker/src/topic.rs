@@ -70,14 +70,15 @@ pub struct Topic {
 struct State {
     epoch: Epoch,
     ring: Ring<Arc<Publication>>,
-    /// For the ring's own table.
-    ring_charge: Charge,
     duplicates: Duplicates,
-    duplicates_charge: Charge,
+    /// For the ring's own table and the message ids.
+    charge: Charge,
     /// When something was last published.
     published_at: Uptime,
-    /// Publications and bytes that the namespace's figures count of it.
-    counted: (usize, usize),
+    /// Publications that the namespace's figures count of it.
+    counted: u32,
+    /// And their bytes.
+    counted_bytes: usize,
     /// The table has dropped the topic: whoever still holds it must look it up anew.
     is_retired: bool,
 }
@@ -153,11 +154,11 @@ impl Topic {
             state: Mutex::new(State {
                 epoch,
                 ring: Ring::default(),
-                ring_charge: budget.charge(0),
                 duplicates: Duplicates::default(),
-                duplicates_charge: budget.charge(0),
+                charge: budget.charge(0),
                 published_at: now,
-                counted: (0, 0),
+                counted: 0,
+                counted_bytes: 0,
                 is_retired: false,
             }),
         })
@@ -193,8 +194,9 @@ impl Topic {
                 return Err((Retired, Box::new(publication.content)));
             }
             if let Some(id) = id {
-                state.expire_duplicates(now, keep);
+                state.duplicates.expire(now, keep);
                 if let Some(offset) = state.duplicates.find(id, now, keep) {
+                    state.recharge();
                     let position = Position { epoch: state.epoch, offset };
                     return Ok(Accepted { position, is_duplicate: true });
                 }
@@ -202,7 +204,7 @@ impl Topic {
             let offset = state.ring.head_offset().next();
             Arc::get_mut(&mut publication).expect("nobody else has seen it").offset = offset;
             if let Some(id) = id {
-                self.namespace.note_ids_evicted(state.remember(id, offset, now, keep));
+                self.namespace.note_ids_evicted(state.duplicates.insert(id, offset, now, keep));
             }
             evicted = state.append(publication, now, self);
             self.note_kept(&mut state);
@@ -428,8 +430,7 @@ impl Topic {
         let is_awaited = self.is_awaited();
         let bounds = self.bounds(is_awaited);
         let evicted = state.ring.trim(now, &bounds, EVICTED_MAX, || self.unread(head, is_awaited));
-        state.recharge_ring();
-        state.expire_duplicates(now, retention.message_ids());
+        state.duplicates.expire(now, retention.message_ids());
         self.note_kept(&mut state);
         let is_retired = self.retire_in_time(&mut state, now);
         drop(state);
@@ -474,7 +475,6 @@ impl Topic {
             let had_some = !state.duplicates.is_empty();
             let evicted = state.duplicates.evict_half(Uptime::now(), self.namespace.retention.message_ids());
             self.namespace.note_ids_evicted(evicted);
-            state.recharge();
             self.note_kept(&mut state);
             return had_some;
         }
@@ -486,7 +486,6 @@ impl Topic {
         let read = self.unread(head, urgent).since(state.ring.oldest().next) as usize;
         let most = state.ring.len().div_ceil(2).min(read).min(EVICTED_MAX);
         let evicted = state.ring.evict(most);
-        state.recharge_ring();
         self.note_kept(&mut state);
         drop(state);
         !evicted.is_empty()
@@ -502,7 +501,6 @@ impl Topic {
         let bounds = Bounds { live_count: 0, live_bytes: 0, ..self.bounds(false) };
         let head = state.ring.head();
         let evicted = state.ring.trim(Uptime::now(), &bounds, EVICTED_MAX, || self.unread(head, false));
-        state.recharge_ring();
         self.note_kept(&mut state);
         drop(state);
         drop(evicted);
@@ -513,21 +511,22 @@ impl Topic {
         self.keeps.load(Ordering::SeqCst)
     }
 
-    /// Notes what is kept now, for the figures, eviction and the deadlines. Called under the lock after whatever
-    /// changed it.
+    /// Notes what is kept now, for the budget, the figures, eviction and the deadlines. Called under the lock after
+    /// whatever changed it.
     fn note_kept(&self, state: &mut State) {
+        state.recharge();
         let keeps = !state.ring.is_empty() || !state.duplicates.is_empty();
         // Written under the lock alone.
         if keeps != self.keeps.load(Ordering::Relaxed) {
             self.keeps.store(keeps, Ordering::SeqCst);
         }
-        let (before, now) = (state.counted, (state.ring.len(), state.ring.bytes()));
-        if now != before {
-            state.counted = now;
-            let change = |before, now| now as i64 - before as i64;
+        let (count, bytes) = (state.ring.len() as u32, state.ring.bytes());
+        if (count, bytes) != (state.counted, state.counted_bytes) {
+            let count_by = i64::from(count) - i64::from(state.counted);
+            let bytes_by = bytes as i64 - state.counted_bytes as i64;
+            (state.counted, state.counted_bytes) = (count, bytes);
             let who = std::ptr::from_ref(self).addr() >> 7;
-            let figures = &self.namespace.figures;
-            figures.kept_changed(who, change(before.0, now.0), change(before.1, now.1));
+            self.namespace.figures.kept_changed(who, count_by, bytes_by);
         }
         self.ledger.set_due(self.next_due(state));
     }
@@ -572,36 +571,15 @@ impl State {
         topic.end_history_in_time(self, now);
         self.published_at = now;
         let is_awaited = topic.is_awaited();
-        let evicted = self.ring.push((publication, offset, size), now, &topic.bounds(is_awaited), || {
+        self.ring.push((publication, offset, size), now, &topic.bounds(is_awaited), || {
             topic.unread(head, is_awaited)
-        });
-        self.recharge_ring();
-        evicted
-    }
-
-    fn recharge_ring(&self) {
-        let bytes = self.ring.table_bytes();
-        if bytes != self.ring_charge.bytes() {
-            self.ring_charge.set(bytes);
-        }
-    }
-
-    /// Returns how many other ids went for this one before their time.
-    fn remember(&mut self, id: IdHash, offset: Offset, now: Uptime, keep: duplicates::Keep) -> u64 {
-        let evicted = self.duplicates.insert(id, offset, now, keep);
-        self.recharge();
-        evicted
-    }
-
-    fn expire_duplicates(&mut self, now: Uptime, keep: duplicates::Keep) {
-        self.duplicates.expire(now, keep);
-        self.recharge();
+        })
     }
 
     fn recharge(&self) {
-        let bytes = self.duplicates.heap_bytes();
-        if self.duplicates_charge.bytes() != bytes {
-            self.duplicates_charge.set(bytes);
+        let bytes = self.ring.table_bytes() + self.duplicates.heap_bytes();
+        if self.charge.bytes() != bytes {
+            self.charge.set(bytes);
         }
     }
 }

@@ -197,24 +197,20 @@ impl Connection {
         let or_noop = waker.as_ref().unwrap_or(Waker::noop());
         let taken = self.worker.handle().poll_publish(self.lane(), bytes, Wants::Many, or_noop);
         self.waker.set(waker);
-        let has_waited = self.awaits_credit.replace(taken.is_pending());
-        if taken.is_pending() && !has_waited {
-            self.awaits_credit_since.set(self.worker.now_ms());
-        } else if taken.is_ready() && has_waited {
-            self.count_wait_for_credit();
+        let since = self.awaits_credit_since.get();
+        if taken.is_pending() {
+            self.awaits_credit_since.set(since.or_else(|| Some(self.worker.now_ms())));
+            self.has_share.set(false);
+        } else if since.is_some() {
+            self.waited(Wait::Credit, self.awaits_credit_since.take());
+            self.has_share.set(true);
         }
-        self.has_share.set(taken.is_ready() && (has_waited || self.has_share.get()));
         taken.is_ready()
-    }
-
-    fn count_wait_for_credit(&self) {
-        let ms = self.worker.now_ms().wrapping_sub(self.awaits_credit_since.get());
-        self.worker.stats.held_up(Wait::Credit, ms);
     }
 
     /// Has nothing more to publish for now: what is left of its share is for others.
     pub(super) fn give_share_back(&self) {
-        if !self.awaits_credit.get() && self.has_share.replace(false) {
+        if !self.awaits_credit() && self.has_share.replace(false) {
             self.worker.handle().leave(self.lane());
         }
     }
@@ -225,11 +221,9 @@ impl Connection {
 
     /// Stands in line for credit no longer.
     pub(super) fn leave_lane(&self) {
-        let has_waited = self.awaits_credit.replace(false);
-        if has_waited {
-            self.count_wait_for_credit();
-        }
-        if has_waited | self.has_share.replace(false) {
+        let since = self.awaits_credit_since.take();
+        self.waited(Wait::Credit, since);
+        if since.is_some() | self.has_share.replace(false) {
             self.worker.handle().leave(self.lane());
         }
     }

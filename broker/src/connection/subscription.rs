@@ -40,7 +40,8 @@ pub(crate) struct Subscriptions {
     by_key: Slab<Subscription>,
     /// Invariant: where it is there it has the key of every subscription. Most connections have one or two, and
     /// need no map to find them.
-    by_name: Option<HashMap<TopicName, usize>>,
+    #[expect(clippy::box_collection, reason = "every connection would be 40 bytes larger")]
+    by_name: Option<Box<HashMap<TopicName, usize>>>,
 }
 
 impl Subscriptions {
@@ -64,7 +65,7 @@ impl Subscriptions {
             by_name.insert(name, key);
         } else if self.by_key.len() > SEARCHED_MAX {
             let all = self.by_key.iter().map(|(key, s)| (s.topic.name.clone(), key));
-            self.by_name = Some(all.collect());
+            self.by_name = Some(Box::new(all.collect()));
         }
         key
     }

@@ -77,10 +77,13 @@ pub struct Publication {
     pub time: u64,
     /// What was published.
     pub content: Unpositioned,
-    /// The complete WebSocket frame in each encoding, made when the first subscriber needs it.
-    frames: [OnceLock<Box<[u8]>>; Encoding::ALL.len()],
+    /// Apart, for most publications of most topics are never asked for one.
+    frames: OnceLock<Box<Frames>>,
     charge: Charge,
 }
+
+/// The complete WebSocket frame in each encoding, made when the first subscriber needs it.
+type Frames = [OnceLock<Box<[u8]>>; Encoding::ALL.len()];
 
 impl Publication {
     pub(crate) fn new(
@@ -91,7 +94,7 @@ impl Publication {
         budget: &Arc<Budget>,
     ) -> Self {
         let charge = budget.charge(Self::size_of(&content));
-        Self { topic, offset, time, content, frames: Default::default(), charge }
+        Self { topic, offset, time, content, frames: OnceLock::new(), charge }
     }
 
     /// Bytes that count against a topic's history.
@@ -104,7 +107,11 @@ impl Publication {
 
     /// The complete WebSocket frame, the same for every subscriber of that encoding.
     pub fn frame(&self, encoding: Encoding) -> &[u8] {
-        self.frames[encoding as usize].get_or_init(|| {
+        let frames = self.frames.get_or_init(|| {
+            self.charge.grow(size_of::<Frames>());
+            Box::default()
+        });
+        frames[encoding as usize].get_or_init(|| {
             let frame = self.encode(encoding).into_boxed_slice();
             self.charge.grow(frame.len());
             frame
