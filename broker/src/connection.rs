@@ -205,7 +205,7 @@ impl Connection {
         stream: TcpStream,
         early: &mut [u8],
         request: Request,
-    ) -> impl Future<Output = ()> + use<> {
+    ) -> impl Future<Output = ()> + Unpin + use<> {
         let hub = Arc::clone(&worker.hub);
         let Request { encoding, grant, raw } = request;
         let is_known = grant.is_some();

@@ -20,6 +20,8 @@ mod upgrade;
 mod whole;
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -230,9 +232,11 @@ async fn adopt(worker: Rc<Worker>, admitted: Rc<Admitted>, upgrade: Upgrade) {
     let Ok(upgraded) = on_upgrade.await else { return };
     let parts = upgraded.downcast::<TokioIo<Patient>>().expect("this is what the connection was made of");
     let mut early = parts.read_buf.to_vec();
-    let life = Connection::open(Rc::clone(&worker), parts.io.into_inner().into_inner(), &mut early, request);
-    worker.tasks.spawn_local(async move {
-        let _admitted = admitted;
-        life.await;
-    });
+    let mut life =
+        Connection::open(Rc::clone(&worker), parts.io.into_inner().into_inner(), &mut early, request);
+    // An async block would take twice as much, and the task with it, for as long as the connection is open.
+    worker.tasks.spawn_local(poll_fn(move |cx| {
+        let _until_then = &admitted;
+        Pin::new(&mut life).poll(cx)
+    }));
 }
