@@ -39,6 +39,11 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
+    /// For a socket that the hub and its worker have counted.
+    pub(crate) fn new(hub: &Arc<Hub>, public: &Arc<Public>, worker: usize) -> Self {
+        Self { hub: Arc::clone(hub), public: Arc::clone(public), worker }
+    }
+
     /// What its requests are answered with.
     pub(crate) fn public(&self) -> &Public {
         &self.public
@@ -132,7 +137,7 @@ fn admit(hub: &Arc<Hub>, public: &Arc<Public>, full: &Full, stream: std::net::Tc
         return tell(full, stream);
     }
     let worker = hub.workers.least_loaded();
-    let admitted = Admitted { hub: Arc::clone(hub), public: Arc::clone(public), worker };
+    let admitted = Admitted::new(hub, public, worker);
     if let Err(socket) = hub.workers[worker].adopt(Socket { stream, admitted }) {
         hub.metrics.rejected("overload");
         tell(full, socket.stream);

@@ -416,7 +416,8 @@ impl Connection {
     /// Counts how long it has waited, if it has.
     fn waited(&self, wait: Wait, since: Option<u32>) {
         if let Some(since) = since {
-            self.worker.stats.held_up(wait, self.worker.now_ms().wrapping_sub(since));
+            let ms = self.worker.now_ms().wrapping_sub(since);
+            self.worker.stats.held_up(wait, Duration::from_millis(ms.into()));
         }
     }
 
@@ -522,6 +523,9 @@ impl Connection {
     /// Looks after deadlines and pings. After a `hole` in the worker's own time nobody is judged by it.
     pub(crate) fn sweep(self: &Rc<Self>, now: u32, hole: bool) {
         let limits = &self.worker.hub.config.limits;
+        if self.is_blocked.get() {
+            self.worker.note_blocked(now.wrapping_sub(self.blocked_at.get()));
+        }
         let mut state = self.state.borrow_mut();
         let passed = |at: u32| now.wrapping_sub(at) < u32::MAX / 2;
         match state.phase {
@@ -551,9 +555,6 @@ impl Connection {
         );
         let is_ping_due = state.liveness.is_ping_due(now, ms(limits.ping_interval));
         let is_stuck = self.is_blocked.get() && state.behind > 0;
-        if self.is_blocked.get() {
-            self.worker.note_blocked(now.wrapping_sub(self.blocked_at.get()));
-        }
         drop(state);
         // Whoever takes nothing is silent, whatever it has sent: what lies in its socket may have lain there before.
         if (is_late || (is_silent && !self.is_blocked.get())) && self.has_unread_input() {

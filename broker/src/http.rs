@@ -47,6 +47,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::acceptor::Admitted;
 use crate::connection::Connection;
 use crate::hub::Hub;
+use crate::metrics::Wait;
 use crate::worker::Worker;
 use crate::worker::handle::Socket;
 use patient::Patient;
@@ -169,11 +170,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
         answer(asked, Rc::clone(&may_begin), Rc::clone(&is_answering), stop.clone())
     });
     let limits = &worker.hub.config.limits;
-    let place = Rc::default();
+    let place = Rc::<gate::Place>::default();
     let poll_turn = |cx: &Context<'_>| {
         let spawn = |refill| drop(worker.tasks.spawn_local(refill));
         if !is_answering.get() {
             ready!(worker.gate.poll_turn(&place, cx, spawn));
+            if let Some(waited) = place.waited() {
+                worker.stats.held_up(Wait::Turn, waited);
+            }
         }
         may_begin.set(true);
         Poll::Ready(())
@@ -239,4 +243,65 @@ async fn adopt(worker: Rc<Worker>, admitted: Rc<Admitted>, upgrade: Upgrade) {
         let _until_then = &admitted;
         Pin::new(&mut life).poll(cx)
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::task::{LocalSet, spawn_local, yield_now};
+
+    use super::*;
+    use crate::worker::tests::{leave_no_credit, worker};
+
+    /// A socket that the worker is to serve, and its peer.
+    async fn knock(worker: &Worker) -> (TcpStream, Socket) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let stream = accepted.expect("a socket").0.into_std().expect("a socket");
+        worker.hub.connections.fetch_add(1, Ordering::Relaxed);
+        let admitted = Admitted::new(&worker.hub, &Public::new(&worker.hub), worker.index);
+        (peer.expect("a socket"), Socket { stream, admitted })
+    }
+
+    #[tokio::test]
+    async fn a_request_that_has_begun_and_gets_its_credit_goes_on_before_all_who_wait_for_a_turn() {
+        const CROWD: usize = 200;
+        let test = async {
+            let worker = worker();
+            leave_no_credit(worker.handle());
+            let (mut peer, socket) = knock(&worker).await;
+            spawn_local(serve(Rc::clone(&worker), socket, CancellationToken::new()));
+            let post = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+            peer.write_all(post.as_bytes()).await.expect("room");
+            while !worker.handle().awaits_credit() {
+                yield_now().await;
+            }
+            let turns = Rc::new(Cell::new(0));
+            for _ in 0..CROWD {
+                let (worker, turns) = (Rc::clone(&worker), Rc::clone(&turns));
+                spawn_local(async move {
+                    let place = Rc::default();
+                    loop {
+                        let spawn = |refill| drop(spawn_local(refill));
+                        poll_fn(|cx| worker.gate.poll_turn(&place, cx, spawn)).await;
+                        turns.set(turns.get() + 1);
+                    }
+                });
+            }
+            while turns.get() < CROWD {
+                yield_now().await;
+            }
+            worker.handle().refill_credit();
+            let before = turns.get();
+            while worker.hub.table.find("t").is_err() {
+                yield_now().await;
+            }
+            let meanwhile = turns.get() - before;
+            assert!(meanwhile < CROWD / 2, "{meanwhile} others had a turn first");
+        };
+        let test = LocalSet::new().run_until(tokio::time::timeout(Duration::from_secs(10), test)).await;
+        test.expect("what waits for credit is published when there is some");
+    }
 }

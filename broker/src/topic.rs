@@ -196,7 +196,7 @@ impl Topic {
             if let Some(id) = id {
                 state.duplicates.expire(now, keep);
                 if let Some(offset) = state.duplicates.find(id, now, keep) {
-                    state.recharge();
+                    self.note_kept(&mut state);
                     let position = Position { epoch: state.epoch, offset };
                     return Ok(Accepted { position, is_duplicate: true });
                 }
@@ -514,7 +514,10 @@ impl Topic {
     /// Notes what is kept now, for the budget, the figures, eviction and the deadlines. Called under the lock after
     /// whatever changed it.
     fn note_kept(&self, state: &mut State) {
-        state.recharge();
+        let who = std::ptr::from_ref(self).addr() >> 7;
+        if let Some(change) = state.recharge() {
+            self.namespace.figures.tables_changed(who, change);
+        }
         let keeps = !state.ring.is_empty() || !state.duplicates.is_empty();
         // Written under the lock alone.
         if keeps != self.keeps.load(Ordering::Relaxed) {
@@ -525,7 +528,6 @@ impl Topic {
             let count_by = i64::from(count) - i64::from(state.counted);
             let bytes_by = bytes as i64 - state.counted_bytes as i64;
             (state.counted, state.counted_bytes) = (count, bytes);
-            let who = std::ptr::from_ref(self).addr() >> 7;
             self.namespace.figures.kept_changed(who, count_by, bytes_by);
         }
         self.ledger.set_due(self.next_due(state));
@@ -576,10 +578,13 @@ impl State {
         })
     }
 
-    fn recharge(&self) {
-        let bytes = self.ring.table_bytes() + self.duplicates.heap_bytes();
-        if self.charge.bytes() != bytes {
-            self.charge.set(bytes);
+    /// Charges what the tables take now; returns how many bytes that is more, or fewer, where it has changed.
+    fn recharge(&self) -> Option<i64> {
+        let (before, now) = (self.charge.bytes(), self.ring.table_bytes() + self.duplicates.heap_bytes());
+        if now == before {
+            return None;
         }
+        self.charge.set(now);
+        Some(now as i64 - before as i64)
     }
 }

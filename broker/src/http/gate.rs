@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Turns that a worker's HTTP connections have together in one cycle of its tasks.
 const TURNS_A_CYCLE: usize = 8;
@@ -32,7 +35,16 @@ impl fmt::Debug for Gate {
 #[derive(Debug, Default)]
 pub(crate) struct Place {
     stands: Cell<Stands>,
+    /// Since when it waits, or has waited for the turn at hand.
+    since: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
+}
+
+impl Place {
+    /// How long it has waited for the turn that it was given, if it has; said once.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        self.since.take().map(|since| since.elapsed())
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,6 +90,7 @@ impl Gate {
             return Poll::Ready(());
         }
         place.stands.set(Stands::InLine);
+        place.since.set(Some(Instant::now()));
         place.waker.replace(Some(cx.waker().clone()));
         self.line.borrow_mut().push_back(Rc::downgrade(place));
         if !self.is_refilled.replace(true) {

@@ -2,24 +2,34 @@
 
 use std::future::poll_fn;
 
+use tokio::time::Instant;
+
 use crate::hub::Hub;
+use crate::metrics::Wait;
 use crate::worker::credit::{Lane, Wants};
 use crate::worker::handle::WorkerHandle;
 
 /// A request that publishes. Dropped, it no longer stands in line.
 #[derive(Debug)]
 pub(super) struct Publisher<'h> {
-    worker: &'h WorkerHandle,
+    hub: &'h Hub,
+    worker: usize,
     lane: Lane,
     wants: Wants,
     has_waited: bool,
+    /// Since when it has waited.
+    since: Option<Instant>,
 }
 
 impl<'h> Publisher<'h> {
     /// One on that worker, whose thread must be the one that polls it.
     pub(super) fn new(hub: &'h Hub, worker: usize, wants: Wants) -> Self {
         let lane = Lane(hub.next_connection_id().get());
-        Self { worker: &hub.workers[worker], lane, wants, has_waited: false }
+        Self { hub, worker, lane, wants, has_waited: false, since: None }
+    }
+
+    fn worker(&self) -> &'h WorkerHandle {
+        &self.hub.workers[self.worker]
     }
 
     /// Waits until a publication of so many bytes may be made.
@@ -28,18 +38,30 @@ impl<'h> Publisher<'h> {
     /// Cancel safe; the place in the line is lost when the publisher is dropped.
     pub(super) async fn permitted(&mut self, bytes: usize) {
         poll_fn(|cx| {
-            let taken = self.worker.poll_publish(self.lane, bytes, self.wants, cx.waker());
-            self.has_waited |= taken.is_pending();
+            let taken = self.worker().poll_publish(self.lane, bytes, self.wants, cx.waker());
+            if taken.is_pending() {
+                self.has_waited = true;
+                self.since.get_or_insert_with(Instant::now);
+            } else {
+                self.end_wait();
+            }
             taken
         })
         .await;
+    }
+
+    fn end_wait(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.hub.metrics.worker(self.worker).held_up(Wait::Credit, since.elapsed());
+        }
     }
 }
 
 impl Drop for Publisher<'_> {
     fn drop(&mut self) {
         if self.has_waited {
-            self.worker.leave(self.lane);
+            self.end_wait();
+            self.worker().leave(self.lane);
         }
     }
 }

@@ -149,7 +149,7 @@ impl WorkersCollector {
             let name = worker.to_string();
             into.rounds.with_label_values(&[name.as_str()]).inc_by(seconds);
             for wait in Wait::ALL {
-                let seconds = load(&stats.held_up_ms[wait as usize]) as f64 / 1e3;
+                let seconds = load(&stats.held_up_us[wait as usize]) as f64 / 1e6;
                 into.held_up.with_label_values(&[wait.name()]).inc_by(seconds);
             }
             let blocked = load(&stats.blocked_max_ms) as f64 / 1e3;

@@ -1,6 +1,7 @@
 //! What one worker counts: written by its thread alone, read by a scrape.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::topic::publication::Encoding;
 
@@ -20,7 +21,7 @@ pub struct WorkerStats {
     pub(super) round_ns: AtomicU64,
     pub(super) behind: AtomicI64,
     /// By [`Wait`].
-    pub(super) held_up_ms: [AtomicU64; Wait::ALL.len()],
+    pub(super) held_up_us: [AtomicU64; Wait::ALL.len()],
     /// As of the last time that all connections were looked at.
     pub(super) blocked_max_ms: AtomicU64,
 }
@@ -57,7 +58,7 @@ impl WorkerStats {
             write_queue_bytes: AtomicI64::default(),
             round_ns: AtomicU64::default(),
             behind: AtomicI64::default(),
-            held_up_ms: Default::default(),
+            held_up_us: Default::default(),
             blocked_max_ms: AtomicU64::default(),
         }
     }
@@ -94,8 +95,8 @@ impl WorkerStats {
     }
 
     /// A connection waited for so long.
-    pub(crate) fn held_up(&self, wait: Wait, ms: u32) {
-        self.held_up_ms[wait as usize].fetch_add(ms.into(), Ordering::Relaxed);
+    pub(crate) fn held_up(&self, wait: Wait, length: Duration) {
+        self.held_up_us[wait as usize].fetch_add(length.as_micros() as u64, Ordering::Relaxed);
     }
 
     /// Of all sockets that take nothing, the one of longest standing has taken nothing for so long.
@@ -103,7 +104,7 @@ impl WorkerStats {
         self.blocked_max_ms.store(ms.into(), Ordering::Relaxed);
     }
 
-    pub(crate) fn round(&self, took: std::time::Duration) {
+    pub(crate) fn round(&self, took: Duration) {
         self.round_ns.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
     }
 

@@ -1,5 +1,6 @@
 //! The topic table: topics by name, in shards, and what is to be done with them when.
 
+use std::cmp::Reverse;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use fanfare_protocol::{Epoch, ErrorCode, Offset, Position, TopicName, TopicRef};
+use smallvec::SmallVec;
 
 use super::accounts::Accounts;
 use super::agenda::Agenda;
@@ -59,7 +61,8 @@ pub struct TopicTable {
     accounts: Arc<Accounts>,
     /// Topics by when something of them can outlive its time.
     deadlines: [Agenda<Topic>; DEADLINES],
-    recency: Recency,
+    /// By namespace.
+    recency: Box<[Recency]>,
 }
 
 /// No topic of that name is there.
@@ -129,6 +132,7 @@ impl TopicTable {
             hasher: RandomState::new(),
             epochs: RandomState::new(),
             index: Index::default(),
+            recency: namespaces.iter().map(|_| Recency::new()).collect(),
             namespaces,
             budget,
             limit,
@@ -137,7 +141,6 @@ impl TopicTable {
             // A quarter is left to those who publish.
             accounts: Accounts::new(limit_per_user, limit - limit / 4),
             deadlines: std::array::from_fn(|_| Agenda::new(|topic: &Topic| &topic.ledger.deadline)),
-            recency: Recency::new(),
         }
     }
 
@@ -226,7 +229,7 @@ impl TopicTable {
         self.count.fetch_sub(1, Ordering::Relaxed);
         topic.namespace.figures.topics_changed(-1);
         topic.ledger.account.close();
-        self.recency.leave(topic);
+        self.recency_of(topic).leave(topic);
         // Shard by shard, and no more often than there is much to give back.
         if self.forgotten.fetch_add(1, Ordering::Relaxed) > FORGOTTEN_MIN.max(4 * self.len()) {
             self.forgotten.store(0, Ordering::Relaxed);
@@ -296,7 +299,7 @@ impl TopicTable {
     /// be noted and the budget is kept.
     pub(crate) fn published(&self, topic: &Arc<Topic>) {
         topic.ledger.account.close();
-        self.recency.enter(topic);
+        self.recency_of(topic).enter(topic);
         self.file_by(topic, topic.ledger.due());
         self.enforce_budget();
     }
@@ -348,14 +351,34 @@ impl TopicTable {
             self.forget(topic);
             return;
         }
-        self.recency.leave(topic);
+        self.recency_of(topic).leave(topic);
         self.file_by(topic, topic.ledger.due().max(now.plus(DUE_AGAIN_MIN)));
     }
 
-    /// Evicts history of the least recently used topics until the budget is kept, or as much as one call may. Costs
-    /// a load while the budget is kept. Returns whether there is more to do.
+    fn recency_of(&self, topic: &Topic) -> &Recency {
+        &self.recency[topic.namespace.index]
+    }
+
+    /// Evicts history until the budget is kept, or as much as one call may. Costs a load while the budget is kept.
+    /// Returns whether there is more to do.
     pub(crate) fn enforce_budget(&self) -> bool {
-        self.budget.is_over() && self.recency.evict(&self.budget).has_more
+        self.budget.is_over() && self.evict()
+    }
+
+    /// Evicts history of the namespace that keeps most, from its least recently used topics: whoever publishes to one
+    /// namespace takes nothing from another that keeps less. Where nothing of it may go the next one's goes.
+    fn evict(&self) -> bool {
+        let mut by_bytes: SmallVec<[_; 8]> =
+            self.namespaces.iter().map(|it| (Reverse(it.figures.held_bytes()), it.index)).collect();
+        by_bytes.sort_unstable();
+        let mut has_more = false;
+        for (_, namespace) in by_bytes {
+            if !self.budget.is_over() {
+                break;
+            }
+            has_more |= self.recency[namespace].evict(&self.budget).has_more;
+        }
+        has_more
     }
 }
 

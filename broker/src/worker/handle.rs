@@ -29,7 +29,7 @@ pub struct WorkerHandle {
     dirty: Mutex<Vec<Arc<Topic>>>,
     notify: Notify,
     /// What may be published by its connections before it delivers.
-    pub(super) credit: Credit,
+    credit: Credit,
     sockets: mpsc::Sender<Socket>,
     /// Sockets that it owns, for choosing the least loaded worker.
     load: AtomicUsize,
@@ -63,6 +63,16 @@ impl WorkerHandle {
     /// The lane publishes no more.
     pub(crate) fn leave(&self, lane: Lane) {
         self.credit.leave(lane);
+    }
+
+    /// Whether somebody waits for credit.
+    pub(crate) fn awaits_credit(&self) -> bool {
+        self.credit.is_awaited()
+    }
+
+    /// A round is over: there is new credit.
+    pub(crate) fn refill_credit(&self) {
+        self.credit.refill();
     }
 
     /// Waits until there may be something dirty.

@@ -55,7 +55,7 @@ struct Round {
     dirty: Vec<Arc<Topic>>,
     /// Dirty topics that rest, until when.
     resting: Vec<(Instant, Arc<Topic>)>,
-    /// Topics whose batches wait in outboxes.
+    /// Topics whose batches wait in outboxes and hold all that there was.
     queued: Vec<Arc<Topic>>,
     /// When the oldest publication was received that waits so.
     oldest_queued: Option<Instant>,
@@ -141,8 +141,8 @@ impl Worker {
             return false;
         }
         round.refilled = Instant::now();
-        self.handle().credit.refill();
-        self.handle().credit.is_awaited()
+        self.handle().refill_credit();
+        self.handle().awaits_credit()
     }
 
     /// Takes the topics that are dirty and do not rest, or no longer.
@@ -178,7 +178,7 @@ impl Worker {
     /// Walks over the topic's subscribers in step.
     async fn serve(&self, topic: &Arc<Topic>, round: &mut Round) {
         let began = Instant::now();
-        let (batches, read_to) = self.begin(topic, round);
+        let (batches, read_to, has_more) = self.begin(topic, round);
         let (mut has_queued, mut delivered) = (false, 0);
         for (encoding, batch) in Encoding::ALL.into_iter().zip(batches) {
             let Some(mut batch) = batch else { continue };
@@ -208,10 +208,13 @@ impl Worker {
         if !std::mem::take(&mut round.has_missed) {
             topic.has_read(self.index, read_to);
         }
-        if has_queued {
-            round.queued.push(Arc::clone(topic));
+        // What the walk itself has left gains nothing by waiting.
+        if !has_more {
+            self.rest(topic, began.elapsed());
+            if has_queued {
+                round.queued.push(Arc::clone(topic));
+            }
         }
-        self.rest(topic, began.elapsed());
         if round.is_turn_over() {
             self.give_way(round).await;
         }
@@ -233,13 +236,19 @@ impl Worker {
     }
 
     /// Reads what is new in the topic, for each encoding that has subscribers in step; also says up to which
-    /// index all of them will have been served.
-    fn begin(&self, topic: &Arc<Topic>, round: &mut Round) -> ([Option<Batch>; Encoding::ALL.len()], Seq) {
+    /// index all of them will have been served, and whether there is more.
+    fn begin(
+        &self,
+        topic: &Arc<Topic>,
+        round: &mut Round,
+    ) -> ([Option<Batch>; Encoding::ALL.len()], Seq, bool) {
         topic.take_note(self.index);
         let (mut read_to, mut has_more) = (None, false);
         let mut read = |to: Seq| read_to = Some(read_to.map_or(to, |before: Seq| before.min(to)));
         let mut topics = self.topics.borrow_mut();
-        let Some(local) = topics.get_mut(&key(topic)) else { return (Default::default(), topic.head().seq) };
+        let Some(local) = topics.get_mut(&key(topic)) else {
+            return (Default::default(), topic.head().seq, false);
+        };
         let batches = Encoding::ALL.map(|encoding| {
             loop {
                 let first = local.groups[encoding as usize].first_wanted()?;
@@ -265,7 +274,7 @@ impl Worker {
         if has_more {
             topic.mark_dirty(self.index, self.handle());
         }
-        (batches, read_to.unwrap_or_else(|| topic.head().seq))
+        (batches, read_to.unwrap_or_else(|| topic.head().seq), has_more)
     }
 
     /// Takes into the batch what was published meanwhile. The topic stays dirty: those who have had their

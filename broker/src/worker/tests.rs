@@ -32,6 +32,12 @@ pub(crate) fn use_up_credit(handle: &WorkerHandle) {
     while takes() {}
 }
 
+/// Nobody may publish on this worker before there is credit again, and nobody waits for it.
+pub(crate) fn leave_no_credit(handle: &WorkerHandle) {
+    use_up_credit(handle);
+    handle.leave(Lane(u64::MAX));
+}
+
 /// A subscription of the worker to a topic that it may make, by nobody: where it begins.
 pub(crate) fn subscribe(worker: &Worker, name: &str) -> (Arc<Topic>, Cursor) {
     let name = TopicRef::new(name).expect("a name");

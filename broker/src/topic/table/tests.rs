@@ -139,11 +139,11 @@ fn topics_of_which_nothing_may_go_are_not_tried_again_for_each_publication() {
         topic.subscribe(0, Start::History(0)).expect("it is not retired");
         // The worker has yet to read it: until then it may not go.
         append(topic, 10);
-        table.recency.enter(topic);
+        table.recency_of(topic).enter(topic);
     }
     assert!(table.budget.is_over() && !table.budget.is_exhausted());
     let each = table.budget.used() / topics.len();
-    let tries: usize = (0..20_000).map(|_| table.recency.evict(&table.budget).passed_over).sum();
+    let tries: usize = (0..20_000).map(|_| table.recency[0].evict(&table.budget).passed_over).sum();
     assert!(tries <= 256 + 2 * 20_000, "{tries} tries");
     assert!(topics.iter().all(|topic| topic.kept().0 == 1), "nothing went");
 
@@ -157,6 +157,34 @@ fn topics_of_which_nothing_may_go_are_not_tried_again_for_each_publication() {
     }
     let kept = topics.iter().filter(|topic| topic.kept().0 == 1).count();
     assert_eq!(kept, 20_000 / each, "no more goes than must");
+}
+
+#[test]
+fn a_flood_of_one_namespace_takes_no_history_from_one_that_keeps_less() {
+    let table = table(10_000, 100_000);
+    let quiet: Vec<_> = (0..20).map(|n| format!("quiet:{n}")).collect();
+    for _ in 0..3 {
+        quiet.iter().for_each(|name| publish(&table, name));
+    }
+    let kept = |names: &[String]| {
+        let kept = names.iter().map(|name| table.find(name).map_or(0, |topic| topic.kept().0));
+        kept.sum::<usize>()
+    };
+    let flooded: Vec<_> = (0..1000).map(|n| format!("flood{n}")).collect();
+    for _ in 0..3 {
+        flooded.iter().for_each(|name| publish(&table, name));
+        assert!(!table.budget.is_over(), "something goes for what comes");
+        assert_eq!(kept(&quiet), 60, "though nobody has used it for longest");
+    }
+    assert!(kept(&flooded) < 400);
+    // Were it the quiet one that kept more, it would have to give.
+    for n in 0..1000 {
+        publish(&table, &format!("quiet:{}", n + 20));
+    }
+    assert!(!table.budget.is_over());
+    let held = |name: &str| table.namespaces.get(name).figures.held_bytes();
+    let (one, other) = (held("default"), held("quiet"));
+    assert!(one < other + 2000 && other < one + 2000, "in the end both keep as much: {one}, {other}");
 }
 
 #[derive(Debug, Clone)]
@@ -217,6 +245,9 @@ proptest! {
                 prop_assert_eq!(figures.topics(), kept.len() as i64);
                 prop_assert_eq!(figures.publications(), kept.iter().map(|kept| kept.0 as i64).sum::<i64>());
                 prop_assert_eq!(figures.bytes(), kept.iter().map(|kept| kept.1 as i64).sum::<i64>());
+                let there = names.iter().skip(nth).step_by(2).filter_map(|name| table.find(name).ok());
+                let tables: i64 = there.map(|topic| topic.lock().charge.bytes() as i64).sum();
+                prop_assert_eq!(figures.held_bytes(), figures.bytes() + tables);
             }
         }
     }
