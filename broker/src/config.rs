@@ -335,11 +335,22 @@ impl Config {
     }
 }
 
+/// What an address is to look like.
+pub const ADDRESS_EXPECTED: &str = "expected an address and a port, as in 127.0.0.1:8000";
+
+/// What is wrong with a value, with an example where the types' own messages have none.
+fn with_example(message: &str) -> String {
+    message
+        .replace("invalid socket address syntax", ADDRESS_EXPECTED)
+        .replace("expected parsable string", "expected a size, as in \"64KiB\"")
+        .replace("expected a duration", "expected a duration, as in \"25s\"")
+}
+
 /// Line, key and reason of what is wrong in a file. Where secrets stand the value stays out.
 fn describe(error: &toml::de::Error, text: &str) -> String {
     let is_secret = secrets::may_be_wrong(text);
     let message =
-        if is_secret { secrets::without_value(error.message()) } else { error.message().to_owned() };
+        if is_secret { secrets::without_value(error.message()) } else { with_example(error.message()) };
     let Some(span) = error.span() else { return message };
     let before = &text[..span.start.min(text.len())];
     let line_number = before.matches('\n').count() + 1;

@@ -100,11 +100,16 @@ fn public_routes(hub: Arc<Hub>) -> Router {
         .route("/v1/topics", get(api::list_topics))
         .route("/v1/topics/{topic}", get(api::topic))
         .route("/v1/topics/{topic}/messages", get(api::history).post(api::publish))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here"))
+        .fallback(async || nothing_here())
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method")
         })
         .with_state(hub)
+}
+
+fn nothing_here() -> Problem {
+    let detail = "there is nothing here; WebSockets are at /ws and /ws/{topic}, the HTTP API is below /v1/";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
 /// What pages are told. Those that may not ask are refused before.
@@ -146,7 +151,7 @@ async fn welcome(State(hub): State<Arc<Hub>>) -> Response {
     if hub.access.is_open() {
         Html(include_str!("http/welcome.html")).into_response()
     } else {
-        Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here").into_response()
+        nothing_here().into_response()
     }
 }
 

@@ -34,7 +34,9 @@ fn run(Args { command, serve }: Args) -> anyhow::Result<()> {
     match command {
         None => cli::serve::run(serve),
         Some(Command::Completions { shell }) => cli::completions(shell),
-        Some(Command::Config(ConfigCommand::Check { file })) => cli::config::check(file.as_deref()),
+        Some(Command::Config(ConfigCommand::Check { file, config })) => {
+            cli::config::check(file.or(config).as_deref())
+        }
         Some(Command::Config(ConfigCommand::Default)) => cli::config::default(),
         Some(Command::Pub(args)) => cli::publish::run(args),
         Some(Command::Serve(serve)) => cli::serve::run(serve),

@@ -39,5 +39,5 @@ pub use frame::{
 };
 pub use headers::Headers;
 pub use payload::{Payload, PayloadKind, PayloadRef};
-pub use position::{Epoch, InvalidEpoch, Offset, Position};
+pub use position::{Epoch, InvalidEpoch, InvalidPosition, Offset, Position};
 pub use topic::{InvalidTopic, TopicName, TopicRef};

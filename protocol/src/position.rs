@@ -98,7 +98,7 @@ impl fmt::Display for Epoch {
 /// let position: Position = "9f2c:21".parse()?;
 /// assert_eq!(position.offset.get(), 21);
 /// assert_eq!(position.to_string(), "9f2c:21");
-/// # Ok::<(), fanfare_protocol::InvalidEpoch>(())
+/// # Ok::<(), fanfare_protocol::InvalidPosition>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
@@ -108,6 +108,11 @@ pub struct Position {
     pub offset: Offset,
 }
 
+/// The text is no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a position is an epoch and an offset, as in 9f2c:21")]
+pub struct InvalidPosition;
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.epoch, self.offset)
@@ -115,11 +120,14 @@ impl fmt::Display for Position {
 }
 
 impl FromStr for Position {
-    type Err = InvalidEpoch;
+    type Err = InvalidPosition;
 
-    fn from_str(text: &str) -> Result<Self, InvalidEpoch> {
-        let (epoch, offset) = text.rsplit_once(':').ok_or(InvalidEpoch)?;
-        let offset = offset.parse().map_err(|_| InvalidEpoch)?;
-        Ok(Self { epoch: epoch.parse()?, offset: Offset::new(offset) })
+    fn from_str(text: &str) -> Result<Self, InvalidPosition> {
+        let (epoch, offset) = text.rsplit_once(':').ok_or(InvalidPosition)?;
+        let offset = offset.parse().map_err(|_| InvalidPosition)?;
+        Ok(Self {
+            epoch: epoch.parse().map_err(|InvalidEpoch| InvalidPosition)?,
+            offset: Offset::new(offset),
+        })
     }
 }

@@ -42,3 +42,18 @@ test("the broker's own page shows what is published to its topic", limit, async 
   await seesPublication(page, "room:other", "after-the-change");
   assert.deepEqual(problems, []);
 });
+
+test("the page says why a topic is refused, and does not try again", limit, async () => {
+  const page = await browser.newPage();
+  await page.goto(`http://${broker.host}/`);
+  await page.fill("#topic", "two words");
+  await page.press("#topic", "Enter");
+  await page.waitForFunction(() => /white space/.test(document.querySelector("#state").textContent));
+
+  // Nothing that was still to come changes it.
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 1000)));
+  assert.match(await page.textContent("#state"), /white space/);
+  await page.fill("#topic", "oneword");
+  await page.press("#topic", "Enter");
+  await page.waitForFunction(() => document.querySelector("#state").textContent === "subscribed to oneword");
+});

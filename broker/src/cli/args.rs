@@ -46,8 +46,11 @@ pub(crate) enum ConfigCommand {
     /// Check a configuration file and the environment; exits with 1 if they cannot be used.
     Check {
         /// The file; without it the environment alone is checked.
-        #[arg(long = "config", value_name = "FILE")]
+        #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
+        /// The file, as for `serve`.
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        config: Option<PathBuf>,
     },
     /// Print the default configuration, with comments.
     Default,
@@ -59,10 +62,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Where browsers and backends connect; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
     /// Where operators look at metrics and health; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) admin_listen: Option<SocketAddr>,
     /// What is logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
@@ -231,6 +234,10 @@ pub(crate) struct SubArgs {
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| fanfare::config::ADDRESS_EXPECTED.to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

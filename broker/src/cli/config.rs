@@ -16,7 +16,10 @@ pub(crate) fn check(file: Option<&Path>) -> anyhow::Result<()> {
     if let Some(warning) = config.memory.resolved(memory, config.limits.message_size).warning(memory) {
         output::notice(&format!("warning, for this machine: {warning}"));
     }
-    output::notice("the configuration is good");
+    output::notice(&match file {
+        Some(file) => format!("{} is good, with the environment", file.display()),
+        None => "no file was given; the environment is good".to_owned(),
+    });
     Ok(())
 }
 

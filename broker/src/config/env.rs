@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::secrets::{is_secret, without_value};
-use super::{Config, ConfigError, DEFAULT_FILE};
+use super::{Config, ConfigError, DEFAULT_FILE, with_example};
 
 const PREFIX: &str = "FANFARE_";
 /// Ours, but not the broker's: what `fanfare pub` and `fanfare sub` read.
@@ -59,7 +59,7 @@ pub fn overlay(
         let mut alone = Table::new();
         insert(&mut alone, &path, value.clone()).map_err(fail)?;
         Config::deserialize(alone).map_err(|e| {
-            fail(if is_secret(&path[0]) { without_value(e.message()) } else { e.message().to_owned() })
+            fail(if is_secret(&path[0]) { without_value(e.message()) } else { with_example(e.message()) })
         })?;
         insert(&mut table, &path, value).map_err(fail)?;
     }

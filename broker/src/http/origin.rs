@@ -44,13 +44,14 @@ fn refuse(hub: &Hub, origin: &str) -> Problem {
             "refused a web page; to allow it add its origin to server.allowed_origins (FANFARE_SERVER__ALLOWED_ORIGINS)"
         );
     }
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "forbidden",
-        format!(
+    let detail = match origin {
+        // Of a file, or a frame in a sandbox: anybody's.
+        "null" => "pages without an origin of their own may not connect; serve the page over HTTP".to_owned(),
+        _ => format!(
             "pages of {origin} may not connect; the operator can add that origin to server.allowed_origins"
         ),
-    )
+    };
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
 }
 
 /// Whether a host is named as only the web's own names are: with a dot, and no address.

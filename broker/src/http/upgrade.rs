@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use fanfare_protocol::{Codec, ErrorCode, OnLag, TopicName};
 use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tungstenite::handshake::server::create_response_with_body;
 
 use super::credentials;
@@ -30,10 +31,15 @@ pub(super) struct Upgrade {
     pub(super) request: Asked,
 }
 
-/// What the query of a raw connection may say, beside its topic and a token.
+/// What the query of a WebSocket may say.
 #[derive(Debug, Deserialize, Default)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Asks {
+    /// Read verbatim, as is the token.
+    #[serde(rename = "topic")]
+    _topic: Option<IgnoredAny>,
+    #[serde(rename = "token")]
+    _token: Option<IgnoredAny>,
     history: Option<u64>,
     echo: Option<bool>,
     on_lag: Option<String>,
@@ -49,6 +55,12 @@ pub(super) async fn native(
 ) -> Result<Response, Problem> {
     if verbatim(request.uri(), "topic")?.is_some() {
         return open_raw(&hub, topic?.0, query, request);
+    }
+    let Query(asks) = query.map_err(|e| Problem::of(ErrorCode::BadRequest, e.body_text()))?;
+    if asks.history.is_some() || asks.echo.is_some() || asks.on_lag.is_some() {
+        let why =
+            "history, echo and on_lag go with a topic: /ws/{topic}; here they stand in a subscribe frame";
+        return Err(Problem::of(ErrorCode::BadRequest, why));
     }
     let codec = offered_codec(request.headers());
     let encoding = match codec.unwrap_or_default() {

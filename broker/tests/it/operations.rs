@@ -217,15 +217,41 @@ async fn the_default_configuration_is_a_good_one() {
     let default = run(&["config", "default"]).await;
     assert_eq!((default.code, &*default.stderr), (Some(0), ""), "{default:?}");
     let file = TempFile::new(&default.stdout);
-    let check = run(&["config", "check", "--config", file.path()]).await;
-    assert_eq!((check.code, &*check.stdout), (Some(0), ""), "{check:?}");
-
-    let bad = TempFile::new("[limits]\ntopics = \"many\"\n");
-    let check: Ended = run(&["config", "check", "--config", bad.path()]).await;
-    assert_eq!(check.code, Some(1), "{check:?}");
-    for said in [bad.path(), "line 2", "topics"] {
-        assert!(check.stderr.contains(said), "{said}: {check:?}");
+    for args in [&["config", "check", "--config", file.path()][..], &["config", "check", file.path()]] {
+        let check = run(args).await;
+        assert_eq!((check.code, &*check.stdout), (Some(0), ""), "{check:?}");
+        assert!(check.stderr.contains(file.path()), "{check:?}");
     }
+    let check = run(&["config", "check"]).await;
+    assert!(check.code == Some(0) && check.stderr.contains("no file"), "{check:?}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_value_is_said_with_its_place_and_how_it_is_to_look() {
+    for (section, key, value, expected) in [
+        ("limits", "topics", "\"many\"", "usize"),
+        ("limits", "message_size", "\"big\"", "as in \"64KiB\""),
+        ("limits", "ping_interval", "5", "as in \"25s\""),
+        ("server", "listen", "\"8000\"", "as in 127.0.0.1:8000"),
+    ] {
+        let bad = TempFile::new(&format!("[{section}]\n{key} = {value}\n"));
+        let check: Ended = run(&["config", "check", bad.path()]).await;
+        assert_eq!(check.code, Some(1), "{check:?}");
+        for said in [bad.path(), "line 2", key, expected] {
+            assert!(check.stderr.contains(said), "{said}: {check:?}");
+        }
+    }
+    let name = "FANFARE_LIMITS__MESSAGE_SIZE";
+    let child = fanfare(&["config", "check"]).env(name, "big").spawn();
+    let check = ended(child.expect("the program starts")).await;
+    assert!(
+        check.code == Some(1) && check.stderr.contains(name) && check.stderr.contains("64KiB"),
+        "{check:?}"
+    );
+    let serve = run(&["serve", "--listen", "9000"]).await;
+    assert!(serve.code == Some(2) && serve.stderr.contains("as in 127.0.0.1:8000"), "{serve:?}");
+    let sub = run(&["sub", "t", "--since", "5"]).await;
+    assert!(sub.code == Some(2) && sub.stderr.contains("as in 9f2c:21"), "{sub:?}");
 }
 
 /// The series of a scrape: names with their labels.

@@ -57,6 +57,26 @@ async fn upgrade_headers_are_read_as_lists_whatever_their_case() {
 }
 
 #[tokio::test]
+async fn a_query_that_would_be_ignored_is_refused() {
+    let broker = start(|_| {}).await;
+    let answer = async |path: &str| {
+        let mut socket = RawSocket::connect(broker.public_addr()).await;
+        socket.send(handshake(broker.public_addr(), path, &[]).as_bytes()).await;
+        soon("an answer", socket.response()).await
+    };
+    for (path, said) in [
+        ("/ws/t?histroy=5", "histroy"),
+        ("/ws?topic=t&histroy=5", "histroy"),
+        ("/ws?tokn=secret", "tokn"),
+        ("/ws?history=5", "with a topic"),
+    ] {
+        let response = answer(path).await;
+        assert!(response.status == 400 && response.body.contains(said), "{path}: {response:?}");
+        assert!(!response.body.contains("secret"), "{response:?}");
+    }
+}
+
+#[tokio::test]
 async fn only_a_subprotocol_that_was_offered_is_chosen() {
     let broker = start(|_| {}).await;
     for (offered, chosen) in [
@@ -93,7 +113,8 @@ async fn pages_of_the_web_must_be_allowed_to_connect() {
     ] {
         let response = answer(&broker, &[("Origin", Some(origin))]).await;
         assert_eq!(response.status, 403, "{origin}: {response:?}");
-        assert!(response.body.contains("allowed_origins"), "it says what to do: {response:?}");
+        let what_to_do = if origin == "null" { "over HTTP" } else { "allowed_origins" };
+        assert!(response.body.contains(what_to_do), "{response:?}");
         let header = format!("Origin: {origin}");
         let publish = http(address, "POST", "/v1/topics/t/messages", &[&header], b"1").await;
         assert_eq!(publish.status, 403, "{origin}: a page may not publish either: {publish:?}");
