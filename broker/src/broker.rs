@@ -29,7 +29,9 @@ use crate::worker::heartbeat;
 use crate::{acceptor, http, machine};
 
 /// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.
-const FILES_RESERVED: u64 = 64;
+const FILES_RESERVED: u64 = 56;
+/// And for the runtime of each worker.
+const FILES_PER_WORKER: u64 = 4;
 /// A broker that has room for fewer connections than this does not start, where nobody asked for so few.
 const CONNECTIONS_MIN: u64 = 16;
 /// Connections on a system that does not say how many files it allows.
@@ -45,13 +47,15 @@ pub enum StartError {
     Config(#[from] ConfigError),
     /// Too few files may be open.
     #[error(
-        "only {allowed} files may be open, and at least {needed} are needed, of which {FILES_RESERVED} are for the broker itself; raise the limit (ulimit -n, LimitNOFILE)"
+        "only {allowed} files may be open, and at least {needed} are needed, of which {reserved} are for the broker itself; raise the limit (ulimit -n, LimitNOFILE)"
     )]
     Files {
         /// How many may be.
         allowed: u64,
         /// How many are needed.
         needed: u64,
+        /// How many of these are not for connections.
+        reserved: u64,
     },
     /// An address cannot be listened on, or a thread not started.
     #[error(transparent)]
@@ -107,7 +111,7 @@ impl Broker {
         }
         let access = Access::new(config.access.as_ref())?;
         let open_files_max = rlimit::increase_nofile_limit(u64::MAX).ok();
-        let connections_max = connections_max(config.limits.connections, open_files_max)?;
+        let connections_max = connections_max(&config, open_files_max)?;
         let send_buffer = config.limits.send_buffer.as_u64();
         let public = acceptor::bind(config.server.listen, send_buffer)?;
         let admin = acceptor::bind(config.server.admin_listen, send_buffer)?;
@@ -229,11 +233,7 @@ impl Drop for Broker {
 
 /// What all workers share, and the sockets' way to each of them. Nothing runs yet.
 pub(crate) fn build_hub(config: Config, access: Access, connections_max: usize) -> (Arc<Hub>, Vec<Sockets>) {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let worker_count = match config.server.workers {
-        0 => cores(),
-        count => count,
-    };
+    let worker_count = worker_count(&config);
     let (workers, sockets) = Workers::new(worker_count);
     let budget = Budget::new(config.memory.retained.as_u64() as usize);
     let namespaces = Namespaces::new(&config.namespace);
@@ -248,13 +248,22 @@ pub(crate) fn build_hub(config: Config, access: Access, connections_max: usize) 
     (Arc::new(Hub::new(config, access, table, workers, connections_max, engine)), sockets)
 }
 
-/// How many connections there may be, where so many files may be open.
-fn connections_max(configured: usize, open_files_max: Option<u64>) -> Result<usize, StartError> {
-    let needed = FILES_RESERVED + CONNECTIONS_MIN;
-    if let Some(allowed) = open_files_max.filter(|&files| configured == 0 && files < needed) {
-        return Err(StartError::Files { allowed, needed });
+fn worker_count(config: &Config) -> usize {
+    match config.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
     }
-    let allowed = open_files_max.map(|files| files.saturating_sub(FILES_RESERVED) as usize);
+}
+
+/// How many connections there may be, where so many files may be open.
+fn connections_max(config: &Config, open_files_max: Option<u64>) -> Result<usize, StartError> {
+    let configured = config.limits.connections;
+    let reserved = FILES_RESERVED + FILES_PER_WORKER * worker_count(config) as u64;
+    let needed = reserved + CONNECTIONS_MIN;
+    if let Some(allowed) = open_files_max.filter(|&files| configured == 0 && files < needed) {
+        return Err(StartError::Files { allowed, needed, reserved });
+    }
+    let allowed = open_files_max.map(|files| files.saturating_sub(reserved) as usize);
     match (configured, allowed) {
         (0, allowed) => Ok(allowed.unwrap_or(CONNECTIONS_DEFAULT)),
         (configured, Some(allowed)) if configured > allowed => Err(StartError::Config(ConfigError::Value {
@@ -308,4 +317,22 @@ async fn tend(hub: Arc<Hub>, end: CancellationToken) {
     };
     // Between two ticks an idle table costs nothing, and a tick looks at what is due alone.
     end.run_until_cancelled(tend).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_each_worker_opens_is_not_given_to_connections() {
+        let mut config = Config::for_tests();
+        let mut max = |workers| {
+            config.server.workers = workers;
+            connections_max(&config, Some(1000))
+        };
+        assert_eq!(max(1).expect("enough"), 940);
+        assert_eq!(max(32).expect("enough"), 816);
+        let few = max(240).expect_err("nothing is left").to_string();
+        assert!(few.contains("at least 1032") && few.contains("1016 are for the broker"), "{few}");
+    }
 }

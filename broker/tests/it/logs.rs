@@ -182,7 +182,7 @@ async fn with_too_few_descriptors_it_does_not_start_and_says_what_is_needed() {
         let mut command = tokio::process::Command::new("sh");
         let serve =
             format!("ulimit -n {limit} && exec \"$0\" serve --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0");
-        command.args(["-c", &serve, env!("CARGO_BIN_EXE_fanfare")]);
+        command.args(["-c", &serve, env!("CARGO_BIN_EXE_fanfare")]).env("FANFARE_SERVER__WORKERS", "2");
         command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if starts {
             Process::started(command).await;
