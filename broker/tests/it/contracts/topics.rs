@@ -255,6 +255,8 @@ async fn the_figures_of_a_namespace_follow_what_it_keeps() {
         let frame = format!("{{\"type\":\"publish\",\"topic\":\"room:large{n}\",\"data\":{large}}}");
         client.send_message(Message::text(frame)).await;
     }
+    // Behind all of them.
+    client.request(json!({"type": "ping", "id": 9_000_000})).await;
     soon("the others to be evicted", async { while figure(&broker, kept, "room").await > 2 {} }).await;
     assert_eq!(figure(&broker, topics, "room").await, 14);
     let left = figure(&broker, bytes, "room").await;
