@@ -106,6 +106,7 @@ impl Broker {
         config.check()?;
         let memory = machine::memory_bytes(Path::new("/"));
         config.memory = config.memory.resolved(memory, config.limits.message_size);
+        config.limits = config.limits.resolved(memory);
         if let Some(warning) = config.memory.warning(memory) {
             tracing::warn!("{warning}");
         }
@@ -166,6 +167,11 @@ impl Broker {
     }
 
     /// Connections that there may be.
+    pub fn topics_max(&self) -> usize {
+        self.hub.config.limits.topics
+    }
+
+    /// How many connections there may be.
     pub fn connections_max(&self) -> usize {
         self.hub.connections_max
     }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Budget {
     used: AtomicUsize,
     limit: usize,
+    /// What is charged to a part is charged to the whole.
+    whole: Option<Arc<Self>>,
 }
 
 /// Above its limit the budget asks for eviction; above this many times the limit nothing more is taken,
@@ -20,7 +22,12 @@ const HARD_FACTOR: usize = 2;
 impl Budget {
     /// A budget of so many bytes.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit })
+        Arc::new(Self { used: AtomicUsize::new(0), limit, whole: None })
+    }
+
+    /// A part of this budget: it says how much of it is used there, and has no limit of its own.
+    pub fn part(self: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit: usize::MAX, whole: Some(Arc::clone(self)) })
     }
 
     /// Bytes charged now.
@@ -31,6 +38,11 @@ impl Budget {
     /// Whether something should be evicted.
     pub fn is_over(&self) -> bool {
         self.used() > self.limit
+    }
+
+    /// How many bytes may be charged.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Bytes beyond the limit.
@@ -46,16 +58,22 @@ impl Budget {
     /// Charges so many bytes, which are to be [given back](Self::give_back).
     pub fn take(&self, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.take(bytes);
+        }
     }
 
     /// Gives back so many bytes that were [taken](Self::take).
     pub fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_back(bytes);
+        }
     }
 
     /// Charges `bytes` until the charge is dropped.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+        self.take(bytes);
         Charge { budget: Arc::clone(self), bytes: AtomicUsize::new(bytes) }
     }
 }
@@ -71,16 +89,16 @@ impl Charge {
     /// Charges so many bytes more.
     pub fn grow(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+        self.budget.take(bytes);
     }
 
     /// Charges so many bytes from now on, instead of what it did.
     pub fn set(&self, bytes: usize) {
         let before = self.bytes.swap(bytes, Ordering::Relaxed);
         if bytes >= before {
-            self.budget.used.fetch_add(bytes - before, Ordering::Relaxed);
+            self.budget.take(bytes - before);
         } else {
-            self.budget.used.fetch_sub(before - bytes, Ordering::Relaxed);
+            self.budget.give_back(before - bytes);
         }
     }
 
@@ -92,6 +110,6 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+        self.budget.give_back(*self.bytes.get_mut());
     }
 }

@@ -99,9 +99,9 @@ pub struct LimitsConfig {
     pub header_count: usize,
     /// Kernel memory for what one connection has not read yet.
     pub send_buffer: ByteSize,
-    /// Topics in all.
+    /// Topics in all. 0 derives it from the memory that the process may take.
     pub topics: usize,
-    /// Topics to which nobody has published, that one user's subscriptions made.
+    /// Topics to which nobody has published, that one user's subscriptions made. 0: a quarter of `topics`.
     pub topics_per_user: usize,
 }
 
@@ -118,9 +118,31 @@ impl Default for LimitsConfig {
             header_size: ByteSize::kib(16),
             header_count: 64,
             send_buffer: ByteSize::kib(128),
-            topics: 1_000_000,
-            topics_per_user: 250_000,
+            topics: 0,
+            topics_per_user: 0,
         }
+    }
+}
+
+/// What a topic takes, about, with its name and its places in the lists.
+const TOPIC_BYTES: u64 = 768;
+/// What is derived lies between these.
+const TOPICS_MIN: u64 = 1000;
+const TOPICS_MAX: u64 = 1_000_000;
+
+impl LimitsConfig {
+    /// The same with what is 0 derived from the memory that the process may take, in bytes: as many topics as an
+    /// eighth of it holds.
+    #[must_use]
+    pub fn resolved(&self, memory: Option<u64>) -> Self {
+        let derived =
+            memory.map_or(TOPICS_MAX, |bytes| (bytes / 8 / TOPIC_BYTES).clamp(TOPICS_MIN, TOPICS_MAX));
+        let topics = if self.topics == 0 { derived as usize } else { self.topics };
+        let topics_per_user = match self.topics_per_user {
+            0 => topics.div_ceil(4),
+            configured => configured,
+        };
+        Self { topics, topics_per_user, ..self.clone() }
     }
 }
 
@@ -242,12 +264,6 @@ impl Config {
         }
         if limits.header_count == 0 {
             return wrong("limits.header_count", "expected at least 1");
-        }
-        if limits.topics == 0 {
-            return wrong("limits.topics", "expected at least 1");
-        }
-        if limits.topics_per_user == 0 {
-            return wrong("limits.topics_per_user", "expected at least 1");
         }
         if limits.send_buffer < ByteSize::kib(8) || limits.send_buffer > ByteSize::gib(1) {
             return wrong("limits.send_buffer", "expected 8KiB to 1GiB");

@@ -129,6 +129,10 @@ pub(crate) struct Connection {
     pub(crate) state: RefCell<State>,
 }
 
+/// With the counts of its `Rc` it fits in what the allocator has for 512 bytes.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Connection>() + 16 <= 512);
+
 /// What changes in a connection's life.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -259,7 +263,7 @@ impl Connection {
             connection.restart();
         }
         if !early.is_empty() {
-            worker.turns.begin();
+            worker.turns.begin(false);
             connection.receive(early);
         }
         std::future::poll_fn(move |cx| ending.0.poll(cx, false))
@@ -299,7 +303,7 @@ impl Connection {
             self.worker.turns.line_up(self);
             return Poll::Pending;
         }
-        self.worker.turns.begin();
+        self.worker.turns.begin(stood_in_line);
         let is_gone = self.go_on(cx);
         self.charge();
         is_gone

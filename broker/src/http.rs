@@ -14,13 +14,13 @@ mod patient;
 mod problem;
 mod publisher;
 mod query;
+pub(crate) mod relief;
 mod talk;
 mod topic_path;
 mod upgrade;
 mod whole;
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ use crate::worker::Worker;
 use crate::worker::handle::Socket;
 use patient::Patient;
 use problem::Problem;
+use relief::Relief;
 use talk::KeepAlive;
 use upgrade::Upgrade;
 use whole::Watched;
@@ -129,7 +130,10 @@ async fn guard(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Res
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
     let mut response = match head::check(&request).and_then(|()| origin::check(&hub, request.headers())) {
-        Ok(()) => held::charge(&hub, next.run(request).await, method == Method::GET).await,
+        Ok(()) => {
+            let connection = request.extensions().get::<Arc<Relief>>().cloned();
+            held::charge(&hub, next.run(request).await, method == Method::GET, connection).await
+        }
         Err(refused) => refused.into_response(),
     };
     if !response.headers().contains_key(header::VARY) {
@@ -169,7 +173,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
     let may_begin = Rc::new(Cell::new(false));
     // Whoever has begun goes on without the gate: it may hold credit, for which others wait.
     let is_answering = Rc::new(Cell::new(false));
-    let service = service_fn(|request| {
+    let relief = Arc::<Relief>::default();
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&relief));
         has_asked.set(true);
         let asked = Asked { worker: Rc::clone(&worker), admitted: Rc::clone(&admitted), request };
         answer(asked, Rc::clone(&may_begin), Rc::clone(&is_answering), stop.clone())
@@ -187,7 +193,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
         may_begin.set(true);
         Poll::Ready(())
     };
-    match talk::talk(stream, limits, &stop, poll_turn, service).await {
+    match talk::talk(stream, limits, &stop, Arc::clone(&relief), poll_turn, service).await {
         // One that was kept alive and has nothing more to ask.
         Err(error) if error.is_timeout() && has_asked.get() => {}
         Err(error) => {
@@ -235,23 +241,36 @@ async fn answer(
     Ok(response)
 }
 
+/// The life of a connection that counts until it is over, and its socket closed. An async block would take twice as
+/// much, and the task with it, for as long as the connection is open.
+struct Counted<F> {
+    life: F,
+    /// Dropped after it.
+    _admitted: Rc<Admitted>,
+}
+
+impl<F: Future<Output = ()> + Unpin> Future for Counted<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.life).poll(cx)
+    }
+}
+
 /// Makes a WebSocket of a request, and gives it a task of its own.
 async fn adopt(worker: Rc<Worker>, admitted: Rc<Admitted>, upgrade: Upgrade) {
     let Upgrade { on_upgrade, request } = upgrade;
     let Ok(upgraded) = on_upgrade.await else { return };
     let parts = upgraded.downcast::<TokioIo<Patient>>().expect("this is what the connection was made of");
     let mut early = parts.read_buf.to_vec();
-    let mut life =
-        Connection::open(Rc::clone(&worker), parts.io.into_inner().into_inner(), &mut early, request);
-    // An async block would take twice as much, and the task with it, for as long as the connection is open.
-    worker.tasks.spawn_local(poll_fn(move |cx| {
-        let _until_then = &admitted;
-        Pin::new(&mut life).poll(cx)
-    }));
+    let life = Connection::open(Rc::clone(&worker), parts.io.into_inner().into_inner(), &mut early, request);
+    worker.tasks.spawn_local(Counted { life, _admitted: admitted });
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     use tokio::task::{LocalSet, spawn_local, yield_now};

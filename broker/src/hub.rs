@@ -11,6 +11,7 @@ use crate::clock::Uptime;
 use crate::config::Config;
 use crate::connection::ConnectionId;
 use crate::engine::{Engine, Refusal};
+use crate::http::relief::Answers;
 use crate::metrics::{Metrics, Source};
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Maker, NoRoom, TopicTable};
@@ -55,6 +56,8 @@ pub struct Hub {
     pub in_flight: Arc<Budget>,
     /// The same of those who may do nothing: they have little, and take nothing from the others.
     of_strangers: Arc<Budget>,
+    /// HTTP answers on their way.
+    pub(crate) answers: Arc<Answers>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     engine: Engine,
@@ -85,6 +88,7 @@ impl Hub {
         Self {
             in_flight,
             of_strangers,
+            answers: Arc::default(),
             config,
             access,
             table,

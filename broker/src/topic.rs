@@ -62,9 +62,15 @@ pub struct Topic {
     pub(crate) ledger: Ledger,
     /// Whether it keeps anything that could be evicted.
     keeps: AtomicBool,
+    /// Its namespace's part of what may be retained.
     budget: Arc<Budget>,
     state: Mutex<State>,
 }
+
+/// With the counts of its `Arc` it fits in six cache lines, on the platforms that are measured; with more than four
+/// workers their interests lie elsewhere.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Topic>() + 16 <= 384);
 
 #[derive(Debug)]
 struct State {
@@ -196,7 +202,7 @@ impl Topic {
             if let Some(id) = id {
                 state.duplicates.expire(now, keep);
                 if let Some(offset) = state.duplicates.find(id, now, keep) {
-                    self.note_kept(&mut state);
+                    state.recharge();
                     let position = Position { epoch: state.epoch, offset };
                     return Ok(Accepted { position, is_duplicate: true });
                 }
@@ -514,10 +520,7 @@ impl Topic {
     /// Notes what is kept now, for the budget, the figures, eviction and the deadlines. Called under the lock after
     /// whatever changed it.
     fn note_kept(&self, state: &mut State) {
-        let who = std::ptr::from_ref(self).addr() >> 7;
-        if let Some(change) = state.recharge() {
-            self.namespace.figures.tables_changed(who, change);
-        }
+        state.recharge();
         let keeps = !state.ring.is_empty() || !state.duplicates.is_empty();
         // Written under the lock alone.
         if keeps != self.keeps.load(Ordering::Relaxed) {
@@ -528,6 +531,7 @@ impl Topic {
             let count_by = i64::from(count) - i64::from(state.counted);
             let bytes_by = bytes as i64 - state.counted_bytes as i64;
             (state.counted, state.counted_bytes) = (count, bytes);
+            let who = std::ptr::from_ref(self).addr() >> 7;
             self.namespace.figures.kept_changed(who, count_by, bytes_by);
         }
         self.ledger.set_due(self.next_due(state));
@@ -578,13 +582,11 @@ impl State {
         })
     }
 
-    /// Charges what the tables take now; returns how many bytes that is more, or fewer, where it has changed.
-    fn recharge(&self) -> Option<i64> {
-        let (before, now) = (self.charge.bytes(), self.ring.table_bytes() + self.duplicates.heap_bytes());
-        if now == before {
-            return None;
+    /// Charges what the tables take now.
+    fn recharge(&self) {
+        let bytes = self.ring.table_bytes() + self.duplicates.heap_bytes();
+        if bytes != self.charge.bytes() {
+            self.charge.set(bytes);
         }
-        self.charge.set(now);
-        Some(now as i64 - before as i64)
     }
 }

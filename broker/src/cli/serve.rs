@@ -116,6 +116,7 @@ fn announce(broker: &Broker, log: &Log) {
         workers = broker.worker_count(),
         connections_max = broker.connections_max(),
         open_files_max = broker.open_files_max(),
+        topics_max = broker.topics_max(),
         memory_retained = %broker.memory().retained,
         memory_in_flight = %broker.memory().in_flight,
         "started"

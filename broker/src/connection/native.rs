@@ -89,10 +89,14 @@ impl Connection {
             self.refuse(codec, id, topic_of(&op).map(TopicRef::as_str), denied);
             return None;
         }
-        // Nothing but a publication that is admitted ever waits.
+        // Nothing but a publication that is admitted ever waits for credit.
         if let ClientOp::Publish(publish) = &op
             && !self.may_publish(publish.payload.as_bytes().len())
         {
+            return Some(ClientFrame { id, op });
+        }
+        let takes_long = self.takes_long(&op);
+        if takes_long && !self.worker.turns.may_take_long() {
             return Some(ClientFrame { id, op });
         }
         let topic = match &op {
@@ -122,7 +126,19 @@ impl Connection {
         if let Err(denied) = done {
             self.refuse(codec, id, topic.as_ref().map(TopicRef::as_str), denied);
         }
+        if takes_long {
+            self.worker.turns.took_long();
+        }
         None
+    }
+
+    /// Whether it may be milliseconds of work in one piece: encoding up to a mebibyte, or counting a whole history.
+    fn takes_long(&self, op: &ClientOp<'_>) -> bool {
+        match op {
+            ClientOp::History { .. } => true,
+            ClientOp::Subscribe(subscribe) => !subscribe.echo && self.has_published.get(),
+            _ => false,
+        }
     }
 
     /// Queues a frame.

@@ -71,7 +71,8 @@ async fn serve(hub: Arc<Hub>, router: Router, stream: TcpStream, stop: Cancellat
     let limits = &hub.config.limits;
     let keep_alive = KeepAlive::new(limits);
     let service = service_fn(|request| answer(router.clone(), request, &keep_alive, &stop));
-    if let Err(error) = talk::talk(stream, limits, &stop, |_| Poll::Ready(()), service).await {
+    if let Err(error) = talk::talk(stream, limits, &stop, Arc::default(), |_| Poll::Ready(()), service).await
+    {
         tracing::debug!(%error, "a connection to the admin listener ended badly");
     }
 }

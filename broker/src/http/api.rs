@@ -329,6 +329,7 @@ pub(super) struct HistoryQuery {
 /// `GET /v1/topics/{topic}/messages`: the history, as the native protocol's `history` reply.
 pub(super) async fn history(
     State(hub): State<Arc<Hub>>,
+    Extension(OnWorker(worker)): Extension<OnWorker>,
     TopicPath(topic): TopicPath,
     query: Result<Query<HistoryQuery>, QueryRejection>,
     headers: HeaderMap,
@@ -346,21 +347,25 @@ pub(super) async fn history(
         _ => return Err(problem(ErrorCode::BadRequest, "since_epoch and since_offset go together")),
     };
     let limit = query.limit.unwrap_or(HISTORY_COUNT_MAX).min(HISTORY_COUNT_MAX);
-    let (head, publications) = match hub.table.find(topic.as_str()) {
-        Ok(found) => {
-            found.history(since, limit, HISTORY_BYTES_MAX, |p| Codec::Json.message_len_max(&p.message()))
-        }
-        Err(absent) => (absent.position, Vec::new()),
+    let encoded = || {
+        let (head, publications) = match hub.table.find(topic.as_str()) {
+            Ok(found) => {
+                found.history(since, limit, HISTORY_BYTES_MAX, |p| Codec::Json.message_len_max(&p.message()))
+            }
+            Err(absent) => (absent.position, Vec::new()),
+        };
+        let frame = ServerFrame::History {
+            id: None,
+            topic,
+            epoch: head.epoch,
+            offset: head.offset,
+            messages: publications.iter().map(|publication| publication.message()).collect(),
+        };
+        let mut body = Vec::new();
+        Codec::Json.encode_server(&frame, &mut body);
+        body
     };
-    let frame = ServerFrame::History {
-        id: None,
-        topic,
-        epoch: head.epoch,
-        offset: head.offset,
-        messages: publications.iter().map(|publication| publication.message()).collect(),
-    };
-    let mut body = Vec::new();
-    Codec::Json.encode_server(&frame, &mut body);
+    let body = hub.workers[worker].long_work(encoded).await;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 

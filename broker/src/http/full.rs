@@ -39,7 +39,7 @@ impl Full {
             drop(stream.try_write(FULL));
             return;
         };
-        let mut stream = Patient::new(stream, PATIENCE);
+        let mut stream = Patient::new(stream, PATIENCE, Arc::default());
         self.tasks.spawn(async move {
             if stream.write_all(FULL).await.is_ok() {
                 drop(stream.shutdown().await);

@@ -1,11 +1,14 @@
 //! Answers that wait to be read.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes, to_bytes};
 use axum::response::{IntoResponse, Response};
 use fanfare_protocol::ErrorCode;
 use hyper::body::Body as _;
 
 use super::problem::Problem;
+use super::relief::{Entered, Relief};
 use crate::budget::Charge;
 use crate::hub::Hub;
 
@@ -16,6 +19,7 @@ const SMALL: u64 = 4 * 1024;
 struct Held {
     bytes: Bytes,
     _charge: Charge,
+    _entered: Option<Entered>,
 }
 
 impl AsRef<[u8]> for Held {
@@ -26,7 +30,12 @@ impl AsRef<[u8]> for Held {
 
 /// Charges the answer to what is on its way. One that `may_be_refused`, because asking again does no harm,
 /// is replaced where there is no room for it.
-pub(super) async fn charge(hub: &Hub, response: Response, may_be_refused: bool) -> Response {
+pub(super) async fn charge(
+    hub: &Hub,
+    response: Response,
+    may_be_refused: bool,
+    connection: Option<Arc<Relief>>,
+) -> Response {
     let Some(length) = response.body().size_hint().exact().filter(|length| *length > SMALL) else {
         return response;
     };
@@ -39,5 +48,6 @@ pub(super) async fn charge(hub: &Hub, response: Response, may_be_refused: bool) 
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return Problem::of(ErrorCode::Internal, "the answer could not be made").into_response();
     };
-    Response::from_parts(head, Body::from(Bytes::from_owner(Held { bytes, _charge: charge })))
+    let _entered = connection.map(|connection| hub.answers.enter(bytes.len(), connection));
+    Response::from_parts(head, Body::from(Bytes::from_owner(Held { bytes, _charge: charge, _entered })))
 }

@@ -2,12 +2,15 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use super::relief::Relief;
 
 /// How long after the last answer a peer is still read from, ...
 const LINGER_MAX: Duration = Duration::from_secs(3);
@@ -25,6 +28,8 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 pub(super) struct Patient {
     stream: TcpStream,
     patience: Duration,
+    /// Whether what the peer has not read is needed for others.
+    relief: Arc<Relief>,
     /// Until when the peer must take something, while it takes nothing.
     waiting: Option<Pin<Box<Sleep>>>,
     /// When something was last written.
@@ -40,8 +45,8 @@ struct Lingering {
 }
 
 impl Patient {
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None, answered_at: None, lingering: None }
+    pub(super) fn new(stream: TcpStream, patience: Duration, relief: Arc<Relief>) -> Self {
+        Self { stream, patience, relief, waiting: None, answered_at: None, lingering: None }
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
@@ -53,6 +58,12 @@ impl Patient {
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        if self.relief.is_given_up(cx.waker()) {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the broker is short of memory",
+            )));
+        }
         if let Poll::Ready(result) = write(Pin::new(&mut self.stream), cx) {
             self.waiting = None;
             self.answered_at = Some(Instant::now());

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::patient::Patient;
+use super::relief::Relief;
 use crate::config::LimitsConfig;
 
 /// How long the request at hand may go on when the broker stops.
@@ -36,6 +38,7 @@ pub(super) async fn talk<S>(
     stream: TcpStream,
     limits: &LimitsConfig,
     stop: &CancellationToken,
+    relief: Arc<Relief>,
     mut poll_turn: impl FnMut(&Context<'_>) -> Poll<()>,
     service: S,
 ) -> Result<(), hyper::Error>
@@ -50,7 +53,7 @@ where
         // A peer that has no more to say may still be waiting for its answer. One that has gone is noticed
         // by what is written to it, and a body that ends too early by its length.
         .half_close(true)
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.message_timeout)), service)
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.message_timeout, relief)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {

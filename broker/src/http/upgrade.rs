@@ -8,7 +8,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::header::{
     CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use fanfare_protocol::{Codec, ErrorCode, OnLag, TopicName};
 use hyper::upgrade::OnUpgrade;
@@ -36,10 +36,8 @@ pub(super) struct Upgrade {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Asks {
     /// Read verbatim, as is the token.
-    #[serde(rename = "topic")]
-    _topic: Option<IgnoredAny>,
-    #[serde(rename = "token")]
-    _token: Option<IgnoredAny>,
+    topic: Option<IgnoredAny>,
+    token: Option<IgnoredAny>,
     history: Option<u64>,
     echo: Option<bool>,
     on_lag: Option<String>,
@@ -56,7 +54,7 @@ pub(super) async fn native(
     if verbatim(request.uri(), "topic")?.is_some() {
         return open_raw(&hub, topic?.0, query, request);
     }
-    let Query(asks) = query.map_err(|e| Problem::of(ErrorCode::BadRequest, e.body_text()))?;
+    let asks = asks(query, request.uri())?;
     if asks.history.is_some() || asks.echo.is_some() || asks.on_lag.is_some() {
         let why =
             "history, echo and on_lag go with a topic: /ws/{topic}; here they stand in a subscribe frame";
@@ -91,7 +89,7 @@ fn open_raw(
     query: Result<Query<Asks>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Query(asks) = query.map_err(|e| Problem::of(ErrorCode::BadRequest, e.body_text()))?;
+    let asks = asks(query, request.uri())?;
     let on_lag = match asks.on_lag.as_deref() {
         None | Some("disconnect") => OnLag::Disconnect,
         Some("latest") => OnLag::Latest,
@@ -102,6 +100,20 @@ fn open_raw(
     let raw =
         RawRequest { topic, history: asks.history.unwrap_or(0), echo: asks.echo.unwrap_or(true), on_lag };
     upgrade(hub, request, |grant| Asked { encoding: Encoding::Raw, grant, raw: Some(raw) })
+}
+
+/// What the query says, if all of it is understood.
+fn asks(query: Result<Query<Asks>, QueryRejection>, uri: &Uri) -> Result<Asks, Problem> {
+    let bad = |why: String| Problem::of(ErrorCode::BadRequest, why);
+    let Query(asks) = query.map_err(|e| bad(e.body_text()))?;
+    for (key, is_there) in [("topic", asks.topic.is_some()), ("token", asks.token.is_some())] {
+        // A token without a value is none.
+        let is_bare = uri.query().unwrap_or_default().split('&').any(|pair| pair == key) && key == "token";
+        if is_there && !is_bare && verbatim(uri, key)?.is_none() {
+            return Err(bad(format!("{key} is written as it stands here, with = and its value")));
+        }
+    }
+    Ok(asks)
 }
 
 /// The first of the offered subprotocols that is known.

@@ -45,7 +45,8 @@ impl Accounts {
         let user = user.cloned();
         let mut held = self.lock();
         if held.by_user.get(&user).is_some_and(|&count| count >= self.per_user) || self.per_user == 0 {
-            return Err(NoRoom::User);
+            // It may be others who hold them, and let go.
+            return Err(if user.is_none() { NoRoom::Strangers } else { NoRoom::User });
         }
         if held.in_all >= self.in_all {
             return Err(NoRoom::Table);
@@ -131,7 +132,7 @@ mod tests {
         let accounts = Accounts::new(1, 1);
         let account = Account::default();
         account.open(accounts.enter(None).expect("room"));
-        assert_eq!(accounts.enter(None).unwrap_err(), NoRoom::User);
+        assert_eq!(accounts.enter(None).unwrap_err(), NoRoom::Strangers);
         account.close();
         account.close();
         assert!(accounts.enter(None).is_ok());

@@ -90,6 +90,11 @@ impl<T> Agenda<T> {
         Some((at, thing))
     }
 
+    /// Whether nothing is filed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Moves what is due until that moment into `into`, the earliest first, but no more than `most`. Whoever changes
     /// a thing, has a fence and finds it filed still is seen to have changed it by whoever looks at it now.
     pub(crate) fn take_until(&self, until: Uptime, most: usize, into: &mut Vec<Arc<T>>) {

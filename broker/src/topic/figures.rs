@@ -18,7 +18,6 @@ pub struct Figures {
 struct Stripe {
     publications: AtomicI64,
     bytes: AtomicI64,
-    table_bytes: AtomicI64,
 }
 
 impl Figures {
@@ -39,11 +38,6 @@ impl Figures {
         }
     }
 
-    /// A topic's tables and message ids take so many bytes more, or fewer; `who` as above.
-    pub(crate) fn tables_changed(&self, who: usize, bytes: i64) {
-        self.stripes[who % STRIPES].table_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
     /// Topics.
     pub fn topics(&self) -> i64 {
         self.topics.load(Ordering::Relaxed)
@@ -57,11 +51,5 @@ impl Figures {
     /// Their bytes, before encoding.
     pub fn bytes(&self) -> i64 {
         self.stripes.iter().map(|stripe| stripe.bytes.load(Ordering::Relaxed)).sum()
-    }
-
-    /// Bytes of all that is kept, the topics' tables and message ids among it.
-    pub(crate) fn held_bytes(&self) -> i64 {
-        let tables = self.stripes.iter().map(|stripe| stripe.table_bytes.load(Ordering::Relaxed));
-        self.bytes() + tables.sum::<i64>()
     }
 }

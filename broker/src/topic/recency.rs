@@ -37,6 +37,9 @@ pub(crate) struct Evicted {
     steps: usize,
     /// Whether it ended because that is enough for one call.
     pub(crate) has_more: bool,
+    /// Whether it ended because no topic is left. One that may not give anything now is not nothing: what it keeps is
+    /// this list's to give, if not now then soon.
+    pub(crate) is_dry: bool,
 }
 
 impl Recency {
@@ -72,13 +75,18 @@ impl Recency {
             if !budget.is_over() || evicted.passed_over == tries {
                 break;
             }
-            let now = Uptime::now();
-            let Some((at, topic)) = self.topics.pop_until(now) else { break };
+            let (now, urgent) = (Uptime::now(), budget.is_exhausted());
+            // What was passed over a moment ago may have to go now.
+            let until = if urgent { now.plus(2 * PASSED_OVER) } else { now };
+            let Some((at, topic)) = self.topics.pop_until(until) else {
+                evicted.is_dry = self.topics.is_empty();
+                break;
+            };
             let used_at = topic.used_at();
             if used_at > at {
                 // Used since it was filed: not the least recently used after all.
                 self.topics.file(&topic, used_at);
-            } else if !topic.evict(budget.is_exhausted()) {
+            } else if !topic.evict(urgent) {
                 // Others have their turn first.
                 evicted.passed_over += 1;
                 self.topics.file(&topic, now.plus(PASSED_OVER));

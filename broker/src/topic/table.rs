@@ -34,6 +34,8 @@ const DEADLINES: usize = 16;
 const DUE_SLICE: usize = 128;
 /// A topic that was due is not looked at again sooner: what could not go then is still on its way to somebody.
 const DUE_AGAIN_MIN: Duration = Duration::from_secs(1);
+/// So many calls at least evict from one namespace before it is looked which one takes most.
+const CHOICE_MIN: usize = 16;
 /// Names of a listing after which others have their turn.
 const LIST_SLICE: usize = 64;
 
@@ -61,8 +63,15 @@ pub struct TopicTable {
     accounts: Arc<Accounts>,
     /// Topics by when something of them can outlive its time.
     deadlines: [Agenda<Topic>; DEADLINES],
+    /// Parts of the budget, by namespace.
+    parts: Box<[Arc<Budget>]>,
     /// By namespace.
     recency: Box<[Recency]>,
+    /// The namespace that history is taken from.
+    giver: AtomicUsize,
+    /// How many calls have taken from it since it was chosen. Threads may overwrite each other's: it is a matter of
+    /// proportion.
+    taken: AtomicUsize,
 }
 
 /// No topic of that name is there.
@@ -81,13 +90,16 @@ pub enum NoRoom {
     /// The user's subscriptions hold as many topics as they may.
     #[error("your subscriptions hold as many topics as they may to which nobody has published")]
     User,
+    /// The subscriptions of those without credentials hold together as many topics as they may.
+    #[error("subscriptions without credentials hold as many topics as they may; try again a little later")]
+    Strangers,
 }
 
 impl NoRoom {
     /// The error code that says so.
     pub fn code(self) -> ErrorCode {
         match self {
-            Self::Table => ErrorCode::Unavailable,
+            Self::Strangers | Self::Table => ErrorCode::Unavailable,
             Self::User => ErrorCode::LimitExceeded,
         }
     }
@@ -132,7 +144,10 @@ impl TopicTable {
             hasher: RandomState::new(),
             epochs: RandomState::new(),
             index: Index::default(),
+            parts: namespaces.iter().map(|_| budget.part()).collect(),
             recency: namespaces.iter().map(|_| Recency::new()).collect(),
+            giver: AtomicUsize::new(0),
+            taken: AtomicUsize::new(usize::MAX),
             namespaces,
             budget,
             limit,
@@ -193,7 +208,13 @@ impl TopicTable {
         };
         // Under the lock, or it could be the epoch of one that was made and forgotten meanwhile.
         let epoch = self.epoch(name.as_str(), self.generation(hash).load(Ordering::Acquire));
-        let topic = Topic::new(name.clone(), namespace, epoch, self.workers, &self.budget);
+        let topic = Topic::new(
+            name.clone(),
+            Arc::clone(&namespace),
+            epoch,
+            self.workers,
+            &self.parts[namespace.index],
+        );
         if let Some(entry) = entry {
             topic.ledger.account.open(entry);
         }
@@ -365,20 +386,38 @@ impl TopicTable {
         self.budget.is_over() && self.evict()
     }
 
-    /// Evicts history of the namespace that keeps most, from its least recently used topics: whoever publishes to one
-    /// namespace takes nothing from another that keeps less. Where nothing of it may go the next one's goes.
+    /// Evicts history of the namespace that takes most, from its least recently used topics: whoever publishes to one
+    /// namespace takes nothing from another that takes less.
     fn evict(&self) -> bool {
-        let mut by_bytes: SmallVec<[_; 8]> =
-            self.namespaces.iter().map(|it| (Reverse(it.figures.held_bytes()), it.index)).collect();
-        by_bytes.sort_unstable();
-        let mut has_more = false;
-        for (_, namespace) in by_bytes {
-            if !self.budget.is_over() {
-                break;
-            }
-            has_more |= self.recency[namespace].evict(&self.budget).has_more;
+        // To choose costs as much as there are namespaces, so as many calls share it.
+        let taken = self.taken.load(Ordering::Relaxed);
+        if taken >= self.parts.len().max(CHOICE_MIN) {
+            return self.evict_in_order();
         }
-        has_more
+        self.taken.store(taken + 1, Ordering::Relaxed);
+        let evicted = self.recency[self.giver.load(Ordering::Relaxed)].evict(&self.budget);
+        if evicted.is_dry {
+            // Another one may have something, or has come to take more.
+            self.taken.store(usize::MAX, Ordering::Relaxed);
+        }
+        evicted.has_more
+    }
+
+    /// As [`evict`](Self::evict), from the namespace that is chosen for it: of those that keep something the one that
+    /// takes most. While nothing of that may go, because readers were promised it, nothing of the others goes either.
+    fn evict_in_order(&self) -> bool {
+        let mut in_order: SmallVec<[_; 8]> =
+            self.parts.iter().enumerate().map(|(nth, part)| (Reverse(part.used()), nth)).collect();
+        in_order.sort_unstable();
+        self.taken.store(0, Ordering::Relaxed);
+        for (_, namespace) in in_order {
+            let evicted = self.recency[namespace].evict(&self.budget);
+            if !evicted.is_dry {
+                self.giver.store(namespace, Ordering::Relaxed);
+                return evicted.has_more;
+            }
+        }
+        false
     }
 }
 

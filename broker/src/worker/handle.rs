@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::credit::{Credit, Lane, Wants};
 use super::heartbeat::Heartbeat;
@@ -30,6 +30,8 @@ pub struct WorkerHandle {
     notify: Notify,
     /// What may be published by its connections before it delivers.
     credit: Credit,
+    /// For requests whose answer is work in one piece: one at a time.
+    long_work: Semaphore,
     sockets: mpsc::Sender<Socket>,
     /// Sockets that it owns, for choosing the least loaded worker.
     load: AtomicUsize,
@@ -63,6 +65,19 @@ impl WorkerHandle {
     /// The lane publishes no more.
     pub(crate) fn leave(&self, lane: Lane) {
         self.credit.leave(lane);
+    }
+
+    /// Does work of a request that takes long and cannot be interrupted, when it is its turn: between two of them
+    /// everybody else on the worker has theirs, however many there are.
+    ///
+    /// # Cancel safety
+    /// The place in the line is lost when the future is dropped.
+    pub(crate) async fn long_work<T>(&self, work: impl FnOnce() -> T) -> T {
+        let turn = self.long_work.acquire().await.expect("it is never closed");
+        let done = work();
+        tokio::task::yield_now().await;
+        drop(turn);
+        done
     }
 
     /// Whether somebody waits for credit.
@@ -125,6 +140,7 @@ impl Workers {
                     dirty: Mutex::default(),
                     notify: Notify::new(),
                     credit: Credit::default(),
+                    long_work: Semaphore::new(1),
                     sockets: sender,
                     load: AtomicUsize::new(0),
                     heartbeat: Heartbeat::default(),

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Worker;
 use crate::connection::Connection;
 
@@ -18,6 +20,9 @@ const HOLE_MIN: Duration = Duration::from_secs(1);
 const STUCK_AFTER: Duration = Duration::from_millis(500);
 /// Whoever holds less than this of what is on its way is not closed for want of memory.
 const HELD_MIN: usize = 64 * 1024;
+
+/// Answers that are read slowly are given up while less than this share of what may be on its way is free.
+const ROOM_SHARE: usize = 8;
 
 /// Connections closed at a stop between two looks at the clock.
 const DRAIN_STEPS: u32 = 100;
@@ -79,10 +84,16 @@ impl Worker {
         self.blocked.borrow_mut().shrink_to(2 * waiting + 16);
     }
 
-    /// Where more is on its way than there may be, closes those of this worker who hold most.
+    /// Where nearly as much is on its way as there may be, gives up HTTP answers that are read slowly; where it is more,
+    /// closes those of this worker who hold most.
     fn relieve(&self) {
         let budget = self.hub.in_flight(false);
-        if !budget.is_over() {
+        // With some room, or the next body that is not small would find none for as long as they are read.
+        let wanted = budget.limit() - budget.limit() / ROOM_SHARE;
+        let crowded = budget.used().saturating_sub(wanted);
+        let freed = if crowded > 0 { self.hub.answers.give_up(crowded, Instant::now()) } else { 0 };
+        let mut over = budget.over().saturating_sub(freed);
+        if over == 0 {
             return;
         }
         let mut holders: Vec<_> = {
@@ -92,7 +103,6 @@ impl Worker {
         };
         holders.sort_by_key(|connection| std::cmp::Reverse(connection.held_bytes()));
         // What is closed is charged no longer when its task has run; as much as is over goes at once.
-        let mut over = budget.over();
         for connection in holders {
             if over == 0 {
                 break;
@@ -122,8 +132,8 @@ impl Worker {
         }
         drop(connections);
         // Those whose handshake was under way have their connection by now; they go at once.
-        let until = tokio::time::Instant::now() + DRAIN_GRACE;
-        while tokio::time::Instant::now() < until {
+        let until = Instant::now() + DRAIN_GRACE;
+        while Instant::now() < until {
             let left = self.all_connections();
             if left.is_empty() {
                 break;

@@ -21,6 +21,7 @@ pub(crate) fn worker() -> Rc<Worker> {
     let mut config = Config::for_tests();
     config.server.workers = 1;
     config.memory = config.memory.resolved(None, config.limits.message_size);
+    config.limits = config.limits.resolved(None);
     let access = Access::new(None).expect("no configuration is a good one");
     let (hub, _) = build_hub(config, access, 100);
     Worker::new(0, hub)
@@ -119,4 +120,53 @@ async fn a_crowd_of_topics_that_have_no_subscriber_any_more_leaves_no_room_behin
     let topics = worker.topics.borrow();
     assert!(topics.len() == 1 && topics.contains_key(&key(&kept)));
     assert!(topics.capacity() < 64, "room for {} topics", topics.capacity());
+}
+
+#[tokio::test]
+async fn a_history_is_encoded_in_a_turn_for_which_its_connection_stood_in_line() {
+    let test = async {
+        let worker = worker();
+        let (mut peer, life) = connect(&worker, Encoding::Json).await;
+        tokio::task::spawn_local(life);
+        let ask = r#"[{"type":"ping","id":1},{"type":"history","id":2,"topic":"t"},{"type":"ping","id":3}]"#;
+        peer.write_all(&masked(ask)).await.expect("room");
+        // Nobody gives those in line their turns.
+        let early = tokio::time::timeout(Duration::from_millis(100), peer.read_u8()).await;
+        assert!(early.is_err(), "{early:?}");
+        tokio::task::spawn_local(Rc::clone(&worker).turns());
+        let mut answers = String::new();
+        while !answers.contains(r#"{"type":"pong","id":3}"#) {
+            let mut bytes = vec![0; 4096];
+            let count = peer.read(&mut bytes).await.expect("the connection is open");
+            answers.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        let types: Vec<_> =
+            answers.match_indices(r#""type":""#).map(|(at, _)| &answers[at + 8..at + 12]).collect();
+        assert_eq!(types, ["pong", "hist", "pong"], "replies keep their order: {answers}");
+    };
+    LocalSet::new().run_until(tokio::time::timeout(DEADLINE, test)).await.expect("it is answered in the end");
+}
+
+#[tokio::test]
+async fn between_two_pieces_of_long_work_everybody_has_a_turn() {
+    let worker = worker();
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let local = LocalSet::new();
+    for nth in 0..3 {
+        let (worker, order) = (Rc::clone(&worker), Rc::clone(&order));
+        local.spawn_local(async move {
+            worker.handle().long_work(|| order.borrow_mut().push(format!("long {nth}"))).await;
+        });
+    }
+    let other = Rc::clone(&order);
+    local.spawn_local(async move {
+        for _ in 0..20 {
+            other.borrow_mut().push("other".to_owned());
+            tokio::task::yield_now().await;
+        }
+    });
+    local.await;
+    let order = order.borrow();
+    assert!(order.windows(2).all(|two| two.iter().any(|it| it == "other")), "{order:?}");
+    assert_eq!(order.iter().filter(|it| *it != "other").count(), 3);
 }

@@ -39,6 +39,8 @@ struct Turn {
     frames: u32,
     bytes: usize,
     is_over: bool,
+    /// The connection stood in line for it.
+    is_from_line: bool,
 }
 
 /// The line of those who have more to do.
@@ -52,7 +54,7 @@ pub(crate) struct Turns {
 
 impl Default for Turns {
     fn default() -> Self {
-        let turn = Turn { began: Instant::now(), frames: 0, bytes: 0, is_over: false };
+        let turn = Turn { began: Instant::now(), frames: 0, bytes: 0, is_over: false, is_from_line: false };
         Self {
             turn: Cell::new(turn),
             line: Line::default(),
@@ -64,8 +66,25 @@ impl Default for Turns {
 
 impl Turns {
     /// A turn begins.
-    pub(crate) fn begin(&self) {
-        self.turn.set(Turn { began: Instant::now(), frames: 0, bytes: 0, is_over: false });
+    pub(crate) fn begin(&self, is_from_line: bool) {
+        self.turn.set(Turn { began: Instant::now(), frames: 0, bytes: 0, is_over: false, is_from_line });
+    }
+
+    /// Whether work may begin now that takes long and cannot be interrupted: it is for those who stand in line, or a
+    /// crowd that asks for one such thing at a time would have as many turns as it has members. If not, the turn is
+    /// over, and the connection is to go on when it is its turn again.
+    pub(crate) fn may_take_long(&self) -> bool {
+        let mut turn = self.turn.get();
+        turn.is_over |= !turn.is_from_line;
+        self.turn.set(turn);
+        turn.is_from_line
+    }
+
+    /// Something that takes long is done.
+    pub(crate) fn took_long(&self) {
+        let mut turn = self.turn.get();
+        turn.is_over |= turn.began.elapsed() >= TURN;
+        self.turn.set(turn);
     }
 
     /// Counts a frame taken in; says whether the turn is over.

@@ -9,7 +9,9 @@ use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
 use super::CODECS;
-use crate::harness::{Client, End, Process, RawSocket, TempFile, eventually, frame, http, metric, soon};
+use crate::harness::{
+    Client, End, Process, RawSocket, TempFile, eventually, frame, handshake, http, metric, soon,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -166,6 +168,39 @@ async fn histories_that_nobody_reads_take_what_is_written_down_for_them() {
     // Whoever reads gets an answer, whole or a refusal that can be tried again.
     let reply = deaf.swap_remove(0).receive().await;
     assert!(reply["type"] == "history" || reply["retryable"] == true, "{}", reply["type"]);
+}
+
+#[tokio::test]
+async fn answers_that_are_read_slowly_make_room_before_anybody_elses_connection_is_closed() {
+    // Nobody is given up for reading nothing in this test's time.
+    let config = format!("[limits]\nmessage_timeout = \"1h\"\n[memory]\nin_flight = \"4MiB\"\n{ONE_MAY}");
+    let broker = broker(&config).await;
+    let large = "x".repeat(60_000);
+    for _ in 0..16 {
+        let posted = http(broker.public, "POST", "/v1/topics/t/messages", &[TOKEN], large.as_bytes()).await;
+        assert_eq!(posted.status, 200, "{}", posted.body);
+    }
+    // A WebSocket that has not read its history yet either.
+    let mut patient = RawSocket::connect_with_little_buffer(broker.public).await;
+    let token = TOKEN.split_once(": ").map(|(_, token)| token);
+    patient.send(handshake(broker.public, "/ws", &[("Authorization", token)]).as_bytes()).await;
+    assert_eq!(soon("an upgrade", patient.head()).await.status, 101);
+    patient.send(&frame(0x81, br#"{"type":"history","id":1,"topic":"t"}"#)).await;
+    let request = format!("GET /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\n{TOKEN}\r\n\r\n");
+    let mut readers = Vec::new();
+    for _ in 0..8 {
+        let mut reader = RawSocket::connect_with_little_buffer(broker.public).await;
+        reader.send(request.as_bytes()).await;
+        readers.push(reader);
+    }
+    // Larger than what is taken whatever the budget says.
+    let posted = async || {
+        http(broker.public, "POST", "/v1/topics/u/messages", &[TOKEN], large.as_bytes()).await.status
+    };
+    soon("no room", async { while posted().await != 503 {} }).await;
+    soon("room", async { while posted().await != 200 {} }).await;
+    let (kind, history) = soon("its history", patient.receive()).await.expect("it is not closed");
+    assert!(kind == 0x81 && history.len() > 900_000, "{kind:#x} {}", history.len());
 }
 
 #[tokio::test]

@@ -69,6 +69,9 @@ async fn a_query_that_would_be_ignored_is_refused() {
         ("/ws?topic=t&histroy=5", "histroy"),
         ("/ws?tokn=secret", "tokn"),
         ("/ws?history=5", "with a topic"),
+        ("/ws?to%6Ben=secret", "token"),
+        ("/ws?%74opic=t", "topic"),
+        ("/ws/t?topic", "topic"),
     ] {
         let response = answer(path).await;
         assert!(response.status == 400 && response.body.contains(said), "{path}: {response:?}");
