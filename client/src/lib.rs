@@ -39,18 +39,22 @@
 
 mod client;
 mod command;
+mod deadline;
 mod dial;
 mod driver;
 mod endpoint;
 mod error;
 mod event;
+mod heard;
 mod history;
 mod inbox;
 mod link;
 mod options;
 mod own;
+mod pressure;
 mod publish;
 mod queue;
+mod reach;
 mod reconnect;
 mod refresh;
 mod session;
