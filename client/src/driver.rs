@@ -158,7 +158,8 @@ impl Driver {
             // Readers without room are waited for, a little: what they cannot take would be dropped.
             let held_until = patience.hold(&self.pressure);
             let quiet = doubt.since(self.session.awaits_reply(), wire.last_heard());
-            let lost_at = quiet.map_or(wire.last_heard() + silence, |since| since + LOST_AFTER);
+            let silent_at = wire.last_heard() + silence;
+            let lost_at = quiet.map_or(silent_at, |since| silent_at.min(since + LOST_AFTER));
             let dues = [Some(lost_at), doubt.due(), refresh.due(), resubscribe.due, self.due(), held_until];
             let due = dues.into_iter().flatten().min().expect("silence is always due");
             // Moving a timer costs more than finding it early now and then.
