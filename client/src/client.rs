@@ -1,8 +1,8 @@
 //! The handle: cheap to clone, safe to share.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fanfare_protocol::{InvalidTopic, Payload, TopicName};
@@ -10,7 +10,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::command::{Command, Departures, Drain, MessageId, Reply, Submission, SubscriberId};
+use crate::command::{Command, Departures, Drain, Reply, Submission, SubscriberId};
+use crate::deadline;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -19,8 +20,9 @@ use crate::inbox::Inbox;
 use crate::link::Link;
 use crate::options::ConnectOptions;
 use crate::own::MessageIds;
+use crate::pressure::Pressure;
 use crate::publish::{PublishRequest, Room};
-use crate::state::ConnectionState;
+use crate::state::{CloseReason, ConnectionState};
 use crate::subscription::SubscribeRequest;
 
 /// Most commands that wait for the driver; publishes are bounded on their own.
@@ -40,7 +42,8 @@ struct Inner {
     link: Arc<Link>,
     publishes: mpsc::Sender<Submission>,
     room: Room,
-    message_ids: MessageIds,
+    /// Held while a publish is handed over, so that ids count in the order of sending.
+    message_ids: Mutex<MessageIds>,
     subscribers: AtomicU64,
     subscription_buffer: usize,
 }
@@ -152,7 +155,8 @@ impl Client {
     }
 
     /// Ends the client in good order: takes nothing more, waits until every publish handed over so far is
-    /// settled, then closes the connection and all subscriptions.
+    /// settled, then closes the connection and all subscriptions. Called while it drains already, it waits for
+    /// that, and the earliest deadline counts.
     ///
     /// # Errors
     /// [`Error::Timeout`] when that took longer: the client is closed all the same, and the publishes that
@@ -163,11 +167,27 @@ impl Client {
     pub async fn drain(&self, within: Duration) -> Result<(), Error> {
         let link = &self.inner.link;
         let (reply, answer) = Reply::new();
-        let command = Command::Drain(Drain { deadline: Instant::now() + within, within, reply });
+        link.draining.store(true, Ordering::Relaxed);
+        let command = Command::Drain(Drain { deadline: deadline::after(within), within, reply });
         match timeout(within, link.commands.send(command)).await {
             Ok(Ok(())) => answer.await.unwrap_or_else(|_| Err(link.closed())),
-            Ok(Err(_)) => Err(link.closed()),
+            Ok(Err(_)) => self.drained_within(within).await,
             Err(_) => Err(link.timeout(within)),
+        }
+    }
+
+    /// Waits for a drain that is under way.
+    async fn drained_within(&self, within: Duration) -> Result<(), Error> {
+        let link = &self.inner.link;
+        if matches!(self.state(), ConnectionState::Closed(_)) {
+            return Err(link.closed());
+        }
+        let mut state = self.state_changes();
+        let closed = state.wait_for(|state| matches!(state, ConnectionState::Closed(_)));
+        match timeout(within, closed).await {
+            Err(_) => Err(link.timeout(within)),
+            Ok(Ok(state)) if matches!(*state, ConnectionState::Closed(CloseReason::Drained)) => Ok(()),
+            Ok(_) => Err(link.closed()),
         }
     }
 
@@ -178,19 +198,26 @@ impl Client {
         let (publishes, publish_inbox) = mpsc::channel(room.count_max());
         let (state_sender, state) = watch::channel(ConnectionState::Connecting { last_failure: None });
         let departures = Arc::new(Departures::default());
-        let message_ids = MessageIds::new(rand::random());
+        let message_ids = Mutex::new(MessageIds::new(rand::random()));
         let request_timeout = options.request_timeout;
+        let pressure = Arc::<Pressure>::default();
         let inner = Inner {
-            link: Arc::new(Link { commands, departures: departures.clone(), state, request_timeout }),
+            link: Arc::new(Link {
+                commands,
+                departures: departures.clone(),
+                state,
+                request_timeout,
+                pressure: Arc::clone(&pressure),
+                draining: AtomicBool::new(false),
+            }),
             publishes,
             room,
             subscribers: AtomicU64::new(0),
             subscription_buffer: options.subscription_buffer,
             message_ids,
         };
-        let own = inner.message_ids.own();
         let inbox = Inbox::new(command_inbox, publish_inbox, departures);
-        let driver = Driver::new(endpoint, options, own, inbox, state_sender);
+        let driver = Driver::new(endpoint, options, pressure, inbox, state_sender);
         #[expect(clippy::disallowed_methods, reason = "the handles own it: it ends when they are gone")]
         tokio::spawn(driver.run());
         Self { inner: Arc::new(inner) }
@@ -212,8 +239,17 @@ impl Client {
         self.inner.link.request(command).await
     }
 
-    pub(crate) fn submit(&self, submission: Submission) -> Result<(), Error> {
-        self.inner.publishes.try_send(submission).map_err(|_| self.inner.link.closed())
+    /// Hands a publish over, under the `given` id or one that is made; returns the id.
+    pub(crate) fn submit(
+        &self,
+        given: Option<Arc<str>>,
+        submission: impl FnOnce(Arc<str>) -> Submission,
+    ) -> Result<Arc<str>, Error> {
+        let mut ids = self.inner.message_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = given.unwrap_or_else(|| ids.make());
+        let submission = submission(id.clone());
+        self.inner.publishes.try_send(submission).map_err(|_| self.inner.link.closed())?;
+        Ok(id)
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -222,10 +258,6 @@ impl Client {
 
     pub(crate) fn room(&self) -> &Room {
         &self.inner.room
-    }
-
-    pub(crate) fn make_message_id(&self) -> MessageId {
-        self.inner.message_ids.make()
     }
 
     pub(crate) fn next_subscriber(&self) -> SubscriberId {

@@ -53,27 +53,11 @@ pub(crate) struct Drain {
 pub(crate) struct Submission {
     pub(crate) topic: TopicName,
     pub(crate) payload: Payload,
-    pub(crate) message_id: MessageId,
+    pub(crate) message_id: Arc<str>,
     pub(crate) headers: Option<Headers>,
     pub(crate) reply: Reply<Published>,
     /// Given back when the publish is settled.
     pub(crate) room: RoomTaken,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum MessageId {
-    /// Given by the caller.
-    Given(Arc<str>),
-    /// Made by this client.
-    Made(Arc<str>),
-}
-
-impl MessageId {
-    pub(crate) fn text(&self) -> &Arc<str> {
-        match self {
-            Self::Given(text) | Self::Made(text) => text,
-        }
-    }
 }
 
 /// A subscription as asked for by a handle.

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use fanfare_protocol::{ClientFrame, ClientOp, ErrorCode, ErrorFrame, RequestId, ServerFrame, Token};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::Error as WebSocketError;
+use tokio_tungstenite::tungstenite::http::Response;
+use tokio_tungstenite::tungstenite::http::header::RETRY_AFTER;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::either::Either;
 
 use crate::endpoint::Endpoint;
+use crate::heard::Heard;
 use crate::options::ConnectOptions;
+use crate::reach::reach;
 use crate::state::{CloseReason, ConnectionInfo};
 use crate::tls;
 use crate::token::BoxError;
@@ -23,6 +26,8 @@ const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// Largest WebSocket message taken from a broker, in bytes.
 const RECEIVED_BYTES_MAX: usize = 64 << 20;
 
+/// The longest that a client stays away because it was told to.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// Longest ping interval believed.
 const PING_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
@@ -31,8 +36,25 @@ const PING_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 pub(crate) struct Connected {
     pub(crate) info: ConnectionInfo,
     pub(crate) ping_interval: Duration,
+    /// The largest WebSocket message that it takes, in bytes.
+    pub(crate) message_size: usize,
     /// When the credentials expire, in Unix milliseconds.
     pub(crate) expires_at: Option<u64>,
+}
+
+/// What kept a connection from being made, or ended it, for now.
+#[derive(Debug)]
+pub(crate) struct Setback {
+    /// For people.
+    pub(crate) why: String,
+    /// How long to stay away at least, where the other side said so.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl From<String> for Setback {
+    fn from(why: String) -> Self {
+        Self { why, retry_after: None }
+    }
 }
 
 /// Why a try failed.
@@ -41,21 +63,21 @@ pub(crate) enum DialError {
     /// It would fail again.
     Final(CloseReason),
     /// Another try may succeed.
-    Passing(String),
+    Passing(Setback),
     /// The credentials were refused; fresh ones may do.
     Unauthorized(String),
 }
 
 impl From<BoxError> for DialError {
     fn from(error: BoxError) -> Self {
-        Self::Passing(error.to_string())
+        Self::Passing(error.to_string().into())
     }
 }
 
 impl From<Lost> for DialError {
     fn from(lost: Lost) -> Self {
         match lost.final_reason() {
-            None => Self::Passing(lost.to_string()),
+            None => Self::Passing(lost.to_string().into()),
             Some(_) if lost.is_unauthorized() => Self::Unauthorized(lost.to_string()),
             Some(reason) => Self::Final(reason),
         }
@@ -66,23 +88,31 @@ impl From<Lost> for DialError {
 pub(crate) async fn dial(
     endpoint: &Endpoint,
     options: &ConnectOptions,
+    was_connected: bool,
 ) -> Result<(Wire, Connected), DialError> {
-    match tokio::time::timeout(options.attempt_timeout, try_dial(endpoint, options)).await {
+    let dialling = try_dial(endpoint, options, was_connected);
+    match tokio::time::timeout(options.attempt_timeout, dialling).await {
         Ok(result) => result,
-        Err(_) => Err(DialError::Passing(format!("not connected within {:?}", options.attempt_timeout))),
+        Err(_) => {
+            let why = format!("not connected within {:?}", options.attempt_timeout);
+            Err(DialError::Passing(why.into()))
+        }
     }
 }
 
-async fn try_dial(endpoint: &Endpoint, options: &ConnectOptions) -> Result<(Wire, Connected), DialError> {
-    let token = options.token.get().await.map_err(|e| DialError::Passing(format!("no token: {e}")))?;
+async fn try_dial(
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+    was_connected: bool,
+) -> Result<(Wire, Connected), DialError> {
+    let token = options.token.get().await.map_err(|e| DialError::Passing(format!("no token: {e}").into()))?;
     let at = || format!("{}:{}", endpoint.host, endpoint.port);
-    let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port))
-        .await
-        .map_err(|e| DialError::Passing(format!("{}: {e}", at())))?;
+    let reached = reach(&endpoint.host, endpoint.port).await;
+    let tcp = reached.map_err(|e| DialError::Passing(format!("{}: {e}", at()).into()))?;
     tcp.set_nodelay(true).map_err(BoxError::from)?;
     let stream = if endpoint.tls {
         let secured = tls::secure(tcp, &endpoint.host, options.tls.clone()).await;
-        Either::Right(secured.map_err(|e| DialError::Passing(format!("TLS with {}: {e}", at())))?)
+        Either::Right(secured.map_err(|e| DialError::Passing(format!("TLS with {}: {e}", at()).into()))?)
     } else {
         Either::Left(tcp)
     };
@@ -93,20 +123,33 @@ async fn try_dial(endpoint: &Endpoint, options: &ConnectOptions) -> Result<(Wire
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(Some(RECEIVED_BYTES_MAX))
         .max_frame_size(Some(RECEIVED_BYTES_MAX));
-    let (socket, _) =
-        tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await.map_err(refused)?;
+    let shaken = tokio_tungstenite::client_async_with_config(request, Heard::new(stream), Some(config)).await;
+    let (socket, _) = shaken.map_err(|e| refused(e, options, was_connected))?;
     introduce(Wire::new(socket, options.codec), token, options).await
 }
 
-/// The WebSocket handshake failed.
-fn refused(error: WebSocketError) -> DialError {
-    match error {
-        WebSocketError::Http(response) => match response.status().as_u16() {
-            status @ (401 | 403) => DialError::Final(CloseReason::Handshake { status }),
-            status => DialError::Passing(format!("the handshake was answered with HTTP {status}")),
-        },
-        error => DialError::Passing(format!("the handshake failed: {error}")),
+/// The WebSocket handshake failed. What cannot be right at the first try ends it; a client that `was_connected`
+/// outlives whatever stands in between for a while, and fresh credentials may change what they changed.
+fn refused(error: WebSocketError, options: &ConnectOptions, was_connected: bool) -> DialError {
+    let response = match error {
+        WebSocketError::Http(response) => response,
+        error => return DialError::Passing(format!("the handshake failed: {error}").into()),
+    };
+    let status = response.status().as_u16();
+    let why = format!("the handshake was answered with HTTP {status}");
+    match status {
+        401 | 403 if options.token.can_change() => DialError::Unauthorized(why),
+        // A timeout, too early, too many requests.
+        408 | 425 | 429 => DialError::Passing(Setback { why, retry_after: retry_after(&response) }),
+        300..=499 if !was_connected => DialError::Final(CloseReason::Handshake { status }),
+        _ => DialError::Passing(Setback { why, retry_after: retry_after(&response) }),
     }
+}
+
+/// What `Retry-After` asks for, in the form that is a number of seconds.
+fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 /// Says who the client is and waits for the broker's word.
@@ -126,14 +169,24 @@ async fn introduce(
     let mut answer = None;
     while answer.is_none() {
         wire.receive(|frame| match frame {
-            ServerFrame::Connected { connection, user, server, ping_interval_ms, expires_at, .. } => {
+            ServerFrame::Connected {
+                connection,
+                user,
+                server,
+                ping_interval_ms,
+                message_size,
+                expires_at,
+                ..
+            } => {
                 let info = ConnectionInfo {
                     connection: connection.into_owned(),
                     user: user.map(Into::into),
                     server: server.into_owned(),
                 };
                 let ping_interval = Duration::from_millis(ping_interval_ms).min(PING_INTERVAL_MAX);
-                answer = Some(Ok(Connected { info, ping_interval, expires_at }));
+                let message_size = message_size
+                    .map_or(options.message_size, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+                answer = Some(Ok(Connected { info, ping_interval, message_size, expires_at }));
             }
             ServerFrame::Error(error) => answer = Some(Err(not_connected(&error))),
             _ => {}
@@ -148,7 +201,7 @@ fn not_connected(error: &ErrorFrame<'_>) -> DialError {
     let message = error.message.to_string();
     match error.code {
         ErrorCode::Unauthorized => DialError::Unauthorized(message),
-        code if error.retryable => DialError::Passing(format!("refused with {code}: {message}")),
+        code if error.retryable => DialError::Passing(format!("refused with {code}: {message}").into()),
         code => DialError::Final(CloseReason::Refused { code: Some(code), message }),
     }
 }

@@ -11,20 +11,26 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
 use crate::command::Command;
-use crate::dial::{Connected, DialError, dial};
+use crate::deadline;
+use crate::dial::{Connected, DialError, Setback, dial};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::inbox::{Inbox, Input};
 use crate::options::ConnectOptions;
 use crate::own::OwnPublications;
+use crate::pressure::{Patience, Pressure};
 use crate::reconnect::Backoff;
 use crate::refresh::Refresh;
-use crate::session::Session;
+use crate::session::{Session, Sizes};
 use crate::state::{CloseReason, ConnectionState};
 use crate::wire::{Lost, Wire};
 
 /// How much longer than its ping interval a broker may be silent.
 const PING_GRACE: Duration = Duration::from_secs(10);
+/// What has had no answer for so long, on a connection that is silent, makes the client ask for a sign of life, ...
+const ASK_AFTER: Duration = Duration::from_secs(5);
+/// ... and after so long the connection is lost: before publishes fail that another one would take.
+const LOST_AFTER: Duration = Duration::from_secs(10);
 /// When to look again where nothing is due.
 const FAR_AWAY: Duration = Duration::from_secs(3600);
 
@@ -33,11 +39,14 @@ pub(crate) struct Driver {
     endpoint: Arc<Endpoint>,
     options: Arc<ConnectOptions>,
     session: Session,
+    pressure: Arc<Pressure>,
     inbox: Inbox,
     state: StateSender,
     backoff: Backoff,
     /// Whether the last credentials were refused, and there is a source of others.
     unauthorized: bool,
+    /// Whether there was a connection before.
+    was_connected: bool,
 }
 
 /// What the client's handles are told of its state.
@@ -65,7 +74,7 @@ impl Driver {
     pub(crate) fn new(
         endpoint: Endpoint,
         options: ConnectOptions,
-        own: OwnPublications,
+        pressure: Arc<Pressure>,
         inbox: Inbox,
         state: watch::Sender<ConnectionState>,
     ) -> Self {
@@ -73,20 +82,22 @@ impl Driver {
             endpoint: Arc::new(endpoint),
             backoff: Backoff::new(options.backoff_base, options.backoff_max),
             options: Arc::new(options),
-            session: Session::new(own),
+            session: Session::new(OwnPublications::default()),
+            pressure,
             inbox,
             state: StateSender(state),
             unauthorized: false,
+            was_connected: false,
         }
     }
 
     pub(crate) async fn run(mut self) {
         let reason = loop {
-            let failure = match self.connection().await {
-                Ok(failure) => failure,
+            let setback = match self.connection().await {
+                Ok(setback) => setback,
                 Err(reason) => break reason,
             };
-            if let Err(reason) = self.wait(failure).await {
+            if let Err(reason) = self.wait(setback).await {
                 break reason;
             }
         };
@@ -97,17 +108,19 @@ impl Driver {
     }
 
     /// Makes one connection and lives on it. Returns what became of it, or why it was the last one.
-    async fn connection(&mut self) -> Result<String, CloseReason> {
+    async fn connection(&mut self) -> Result<Setback, CloseReason> {
         let (endpoint, options) = (self.endpoint.clone(), self.options.clone());
-        let dialled = self.meanwhile(async move { dial(&endpoint, &options).await }).await?;
+        let was_connected = self.was_connected;
+        let dialled = self.meanwhile(async move { dial(&endpoint, &options, was_connected).await }).await?;
         let (mut wire, connected) = match dialled {
             Ok(connected) => connected,
             Err(DialError::Final(reason)) => return Err(reason),
-            Err(DialError::Passing(failure)) => return Ok(failure),
+            Err(DialError::Passing(setback)) => return Ok(setback),
             Err(DialError::Unauthorized(why)) => return self.try_another_token(why),
         };
         debug!(connection = connected.info.connection, server = connected.info.server, "connected");
         self.unauthorized = false;
+        self.was_connected = true;
         let start = Instant::now();
         self.state.send_replace(ConnectionState::Connected(connected.info.clone()));
         self.session.connected();
@@ -129,23 +142,38 @@ impl Driver {
     /// Lives on one connection until it is lost, or there is nothing left to do.
     async fn converse(&mut self, wire: &mut Wire, connected: &Connected) -> Result<Lost, CloseReason> {
         let silence = connected.ping_interval + PING_GRACE;
+        let sizes = Sizes {
+            packed_max: self.options.message_size.min(connected.message_size),
+            single_max: connected.message_size,
+        };
         let mut refresh = Refresh::new(self.options.token.clone(), connected.expires_at);
         let mut resubscribe = Resubscribe::new(&self.options);
+        let mut patience = Patience::new();
+        let mut doubt = Doubt::default();
         let mut timer = pin!(sleep(Duration::ZERO));
         loop {
             if let Some(reason) = self.finished() {
                 return Err(reason);
             }
-            let dues = [Some(wire.last_heard() + silence), refresh.due(), resubscribe.due, self.due()];
+            // Readers without room are waited for, a little: what they cannot take would be dropped.
+            let held_until = patience.hold(&self.pressure);
+            let quiet = doubt.since(self.session.awaits_reply(), wire.last_heard());
+            let silent_at = wire.last_heard() + silence;
+            let lost_at = quiet.map_or(silent_at, |since| silent_at.min(since + LOST_AFTER));
+            let dues = [Some(lost_at), doubt.due(), refresh.due(), resubscribe.due, self.due(), held_until];
             let due = dues.into_iter().flatten().min().expect("silence is always due");
             // Moving a timer costs more than finding it early now and then.
             if timer.is_elapsed() || due < timer.deadline() {
                 timer.as_mut().reset(due);
             }
             select! {
-                heard = wire.exchange(&mut self.session, self.options.message_size) => {
+                heard = wire.exchange(&mut self.session, sizes, &self.pressure, held_until.is_none()) => {
                     if let Err(lost) = heard {
                         return Ok(lost);
+                    }
+                    if self.pressure.take_felt() {
+                        // The readers may be on this very thread.
+                        tokio::task::yield_now().await;
                     }
                     if let Some(expires_at) = self.session.take_refreshed() {
                         refresh.schedule(expires_at);
@@ -153,11 +181,16 @@ impl Driver {
                     resubscribe.plan(&self.session);
                 }
                 input = self.inbox.next(), if self.session.has_room() => self.take(input),
+                () = self.pressure.relieved(), if held_until.is_some() => {}
                 token = refresh.token() => token.into_iter().for_each(|token| self.session.refresh(token)),
                 () = &mut timer => {
                     let now = Instant::now();
-                    if now >= wire.last_heard() + silence {
-                        return Ok(Lost::Failed(format!("the broker was silent for {silence:?}")));
+                    if now >= lost_at && held_until.is_none() {
+                        let heard = now.duration_since(wire.last_heard());
+                        return Ok(Lost::Failed(format!("the broker was silent for {heard:.1?}")));
+                    }
+                    if doubt.asks(now) {
+                        self.session.ask_for_life();
                     }
                     refresh.start_if_due(now);
                     resubscribe.run_if_due(now, &mut self.session);
@@ -168,8 +201,11 @@ impl Driver {
     }
 
     /// Waits for the next try.
-    async fn wait(&mut self, failure: String) -> Result<(), CloseReason> {
-        let retry_in = self.backoff.next(rand::random());
+    async fn wait(&mut self, setback: Setback) -> Result<(), CloseReason> {
+        let Setback { why: failure, retry_after } = setback;
+        let backoff = self.backoff.next(rand::random());
+        // All who were told the same do not come back in the same moment.
+        let retry_in = retry_after.map_or(backoff, |told| told + backoff);
         let attempt = self.backoff.attempt();
         info!(failure, ?retry_in, attempt, "not connected");
         self.state.send_replace(ConnectionState::Waiting { retry_in, failure: failure.clone() });
@@ -208,7 +244,7 @@ impl Driver {
                 }
             }
             Some(Input::Publishes(submissions)) => {
-                let deadline = Instant::now() + self.options.request_timeout;
+                let deadline = deadline::after(self.options.request_timeout);
                 for submission in submissions {
                     self.session.publish(submission, deadline);
                 }
@@ -240,21 +276,55 @@ impl Driver {
     }
 
     /// What follows from the end of a connection.
-    fn lost(&mut self, lost: Lost) -> Result<String, CloseReason> {
+    fn lost(&mut self, lost: Lost) -> Result<Setback, CloseReason> {
         match lost.final_reason() {
-            None => Ok(lost.to_string()),
+            None => Ok(lost.to_string().into()),
             Some(_) if lost.is_unauthorized() => self.try_another_token(lost.to_string()),
             Some(reason) => Err(reason),
         }
     }
 
     /// The credentials were refused: there is one more try, where there is a source of others.
-    fn try_another_token(&mut self, why: String) -> Result<String, CloseReason> {
+    fn try_another_token(&mut self, why: String) -> Result<Setback, CloseReason> {
         if self.options.token.can_change() && !self.unauthorized {
             self.unauthorized = true;
-            return Ok(format!("the credentials were refused: {why}"));
+            return Ok(format!("the credentials were refused: {why}").into());
         }
         Err(CloseReason::Unauthorized(why))
+    }
+}
+
+/// Whether the connection is still there, while something waits for a reply and nothing is heard.
+#[derive(Debug, Default)]
+struct Doubt {
+    /// Since when something has waited without a pause.
+    waiting: Option<Instant>,
+    /// Since when it has waited and nothing was heard.
+    since: Option<Instant>,
+    /// The `since` for which a sign of life was asked for.
+    asked: Option<Instant>,
+}
+
+impl Doubt {
+    /// Since when something waits and nothing was heard, if so.
+    fn since(&mut self, is_waiting: bool, last_heard: Instant) -> Option<Instant> {
+        self.waiting = is_waiting.then(|| self.waiting.unwrap_or_else(Instant::now));
+        self.since = self.waiting.map(|since| since.max(last_heard));
+        self.since
+    }
+
+    /// When to ask for a sign of life.
+    fn due(&self) -> Option<Instant> {
+        self.since.filter(|_| self.since != self.asked).map(|since| since + ASK_AFTER)
+    }
+
+    /// Whether to ask for one now; it counts as asked then.
+    fn asks(&mut self, now: Instant) -> bool {
+        let asks = self.due().is_some_and(|due| due <= now);
+        if asks {
+            self.asked = self.since;
+        }
+        asks
     }
 }
 
@@ -271,7 +341,7 @@ impl Resubscribe {
 
     fn plan(&mut self, session: &Session) {
         if session.is_refused_for_now() && self.due.is_none() {
-            self.due = Some(Instant::now() + self.backoff.next(rand::random()));
+            self.due = Some(deadline::after(self.backoff.next(rand::random())));
         }
     }
 

@@ -20,7 +20,8 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Understands `ws`, `wss`, `http` and `https` URLs.
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
-        let bad = |why: &str| Error::Invalid(format!("\"{url}\" is no URL of a broker: {why}"));
+        let shown = without_secrets(url);
+        let bad = |why: &str| Error::Invalid(format!("\"{shown}\" is no URL of a broker: {why}"));
         let uri: Uri = url.parse().map_err(|e| bad(&format!("{e}")))?;
         let tls = match uri.scheme_str() {
             Some("ws" | "http") => false,
@@ -54,6 +55,18 @@ impl Endpoint {
     }
 }
 
+/// The URL for people: without what may be credentials.
+pub(crate) fn without_secrets(url: &str) -> String {
+    let (before, query) = url.split_once('?').map_or((url, ""), |(before, _)| (before, "?..."));
+    let (scheme, rest) = before.split_once("://").unwrap_or(("", before));
+    // Before a path's '@', and also where it is no good URL.
+    let rest = rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, host)| format!("...@{host}"));
+    match scheme {
+        "" => format!("{rest}{query}"),
+        scheme => format!("{scheme}://{rest}{query}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +92,22 @@ mod tests {
             ["", "localhost:8000", "ftp://localhost", "ws://", "ws:///ws", "ws://alice:secret@localhost"]
         {
             let error = Endpoint::parse(url).expect_err(url).to_string();
-            assert!(error.starts_with(&format!("\"{url}\" is no URL of a broker: ")), "{error}");
+            assert!(
+                error.starts_with(&format!("\"{}\" is no URL of a broker: ", without_secrets(url))),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_credentials_are_shown() {
+        for (url, shown) in [
+            ("ws://localhost:8000/ws", "ws://localhost:8000/ws"),
+            ("ws://alice:secret@localhost/ws?token=secret", "ws://...@localhost/ws?..."),
+            ("alice:secret@localhost", "...@localhost"),
+            ("wss://localhost?token=a?b@secret", "wss://localhost?..."),
+        ] {
+            assert_eq!(without_secrets(url), shown);
         }
     }
 }

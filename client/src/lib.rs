@@ -30,8 +30,11 @@
 //!   many.
 //! - An acknowledged publish has its position. One without an ack is sent again after a reconnect under the
 //!   same `message_id`, so it is stored once.
-//! - Everything is bounded. A reader that is too slow loses events and is told so; a publisher that is too
-//!   fast waits, or is told so, as it chooses.
+//! - Everything is bounded. A reader that keeps up loses nothing, however large the bursts: reading from the broker
+//!   waits for it. One that is too slow loses events and is told so; a publisher that is too fast waits, or is told
+//!   so, as it chooses.
+//! - A connection that has gone silent while something waits for an answer is left after 10 s, and what waits goes on
+//!   with the next one.
 //!
 //! # How it works
 //! One task, the driver, owns the socket. Handles send it commands; a session without IO decides what they
@@ -39,18 +42,22 @@
 
 mod client;
 mod command;
+mod deadline;
 mod dial;
 mod driver;
 mod endpoint;
 mod error;
 mod event;
+mod heard;
 mod history;
 mod inbox;
 mod link;
 mod options;
 mod own;
+mod pressure;
 mod publish;
 mod queue;
+mod reach;
 mod reconnect;
 mod refresh;
 mod session;

@@ -1,6 +1,7 @@
 //! The way from the handles to the driver.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -8,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::command::{Command, Departures, Reply};
 use crate::error::Error;
+use crate::pressure::Pressure;
 use crate::state::{CloseReason, ConnectionState};
 
 /// What clients and subscriptions share. While there is one of them, the driver runs.
@@ -17,6 +19,9 @@ pub(crate) struct Link {
     pub(crate) departures: Arc<Departures>,
     pub(crate) state: watch::Receiver<ConnectionState>,
     pub(crate) request_timeout: Duration,
+    pub(crate) pressure: Arc<Pressure>,
+    /// Whether the client was told to take nothing more.
+    pub(crate) draining: AtomicBool,
 }
 
 impl Link {
@@ -37,6 +42,7 @@ impl Link {
     pub(crate) fn closed(&self) -> Error {
         match &*self.state.borrow() {
             ConnectionState::Closed(reason) => Error::Closed(reason.clone()),
+            _ if self.draining.load(Ordering::Relaxed) => Error::Closed(CloseReason::Drained),
             _ => Error::Closed(CloseReason::Stopped),
         }
     }

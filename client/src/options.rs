@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use rustls::ClientConfig;
 
 use crate::client::Client;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, without_secrets};
 use crate::error::Error;
 use crate::token::{BoxError, TokenSource};
 
@@ -148,9 +148,9 @@ impl ConnectOptions {
         self
     }
 
-    /// The largest WebSocket message the broker takes, in bytes: waiting frames are packed together up to
-    /// it, and only a frame that is larger by itself goes beyond. Default 64 KiB, as the broker's
-    /// `limits.message_size`.
+    /// Waiting frames are packed together into WebSocket messages of so many bytes at most; default 64 KiB. The
+    /// broker's own limit, which it tells, counts where it is smaller. A single publish may have what the broker
+    /// allows: a larger one fails with [`Error::Refused`] and disturbs nothing else.
     pub fn message_size(mut self, bytes: usize) -> Self {
         self.message_size = bytes;
         self
@@ -223,7 +223,7 @@ impl ConnectOptions {
 impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectOptions")
-            .field("url", &self.url)
+            .field("url", &without_secrets(&self.url))
             .field("codec", &self.codec)
             .finish_non_exhaustive()
     }

@@ -2,92 +2,136 @@
 //!
 //! The broker leaves out a connection's own publications where `echo` is false, but after a reconnect it
 //! takes the client for another one, and two subscriptions of a client may want different things. So the
-//! client knows its own publications by their message ids: those it made begin with its name, and the
-//! latest that its callers gave are remembered.
+//! client knows its own publications by topic and message id, and once they are acknowledged by where they
+//! stand: somebody else's is never taken for one, whatever id it bears.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::command::MessageId;
+use fanfare_protocol::Position;
 
-/// Most message ids of callers that are remembered.
-const GIVEN_MAX: usize = 4096;
+/// Most publications that are remembered, the latest ones.
+pub(crate) const REMEMBERED_MAX: usize = 16 * 1024;
 
-/// Makes message ids: 64 random bits that name this client, then a count, as 32 hexadecimal digits.
+/// Makes message ids of 32 hexadecimal digits: 8 that name this client and 8 that count, for people; and 16 of
+/// chance, or somebody who has seen one could publish under the next before its owner does.
 #[derive(Debug)]
 pub(crate) struct MessageIds {
-    name: u64,
-    made: AtomicU64,
+    name: u32,
+    made: u32,
 }
 
 impl MessageIds {
-    pub(crate) fn new(name: u64) -> Self {
-        Self { name, made: AtomicU64::new(0) }
+    pub(crate) fn new(name: u32) -> Self {
+        Self { name, made: 0 }
     }
 
-    pub(crate) fn make(&self) -> MessageId {
-        let count = self.made.fetch_add(1, Ordering::Relaxed);
-        MessageId::Made(format!("{:016x}{count:016x}", self.name).into())
-    }
-
-    pub(crate) fn own(&self) -> OwnPublications {
-        let name = format!("{:016x}", self.name);
-        OwnPublications { name, given: HashSet::new(), order: VecDeque::new() }
+    pub(crate) fn make(&mut self) -> Arc<str> {
+        self.made = self.made.wrapping_add(1);
+        format!("{:08x}{:08x}{:016x}", self.name, self.made, rand::random::<u64>()).into()
     }
 }
 
-/// Knows a client's own publications by their message ids.
-#[derive(Debug)]
+/// Stands for a topic and a message id in it: 128 bits of keyed hash.
+type Key = (u64, u64);
+
+/// Knows a client's own publications.
+#[derive(Debug, Default)]
 pub(crate) struct OwnPublications {
-    /// What the ids that the client made begin with.
-    name: String,
-    given: HashSet<Arc<str>>,
-    /// What is in `given`, oldest first. Invariant: at most [`GIVEN_MAX`] long.
-    order: VecDeque<Arc<str>>,
+    keys: (RandomState, RandomState),
+    /// Where each stands; `None` where that is not known yet.
+    sent: HashMap<Key, Option<Position>>,
+    /// What is, or was, in `sent`, oldest first. Invariant: at most [`REMEMBERED_MAX`] long.
+    order: VecDeque<Key>,
 }
 
 impl OwnPublications {
-    pub(crate) fn remember(&mut self, id: &MessageId) {
-        let MessageId::Given(id) = id else { return };
-        if !self.given.insert(id.clone()) {
-            return;
-        }
-        if self.order.len() == GIVEN_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.given.remove(&oldest);
-        }
-        self.order.push_back(id.clone());
+    fn key(&self, topic: &str, id: &str) -> Key {
+        (self.keys.0.hash_one((topic, id)), self.keys.1.hash_one((topic, id)))
     }
 
-    pub(crate) fn contains(&self, id: &str) -> bool {
-        id.starts_with(&self.name) || self.given.contains(id)
+    /// One that is sent for the first time; under an id that was used before where the first stands counts.
+    pub(crate) fn sent(&mut self, topic: &str, id: &str) {
+        let key = self.key(topic, id);
+        if self.sent.contains_key(&key) {
+            return;
+        }
+        self.sent.insert(key, None);
+        if self.order.len() == REMEMBERED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.sent.remove(&oldest);
+        }
+        self.order.push_back(key);
+    }
+
+    /// The broker has it there.
+    pub(crate) fn acknowledged(&mut self, topic: &str, id: &str, at: Position) {
+        if let Some(position) = self.sent.get_mut(&self.key(topic, id)) {
+            *position = Some(at);
+        }
+    }
+
+    /// The broker does not have it, or has somebody else's under that id; unless an earlier one of that id was
+    /// acknowledged.
+    pub(crate) fn forget_unplaced(&mut self, topic: &str, id: &str) {
+        let key = self.key(topic, id);
+        if self.sent.get(&key) == Some(&None) {
+            // It keeps its place in `order`, which is bounded.
+            self.sent.remove(&key);
+        }
+    }
+
+    /// Whether the publication with that id which stands there is this client's.
+    pub(crate) fn contains(&self, topic: &str, id: Option<&str>, at: Position) -> bool {
+        let sent = id.and_then(|id| self.sent.get(&self.key(topic, id)));
+        sent.is_some_and(|known| known.is_none_or(|known| known == at))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fanfare_protocol::{Epoch, Offset};
+
     use super::*;
 
-    #[test]
-    fn ids_made_are_distinct_and_known_again() {
-        let ids = MessageIds::new(7);
-        let (first, second) = (ids.make(), ids.make());
-        assert_eq!(first.text().len(), 32);
-        assert_ne!(first.text(), second.text());
-        assert!(ids.own().contains(first.text()) && ids.own().contains(second.text()));
-        assert!(!ids.own().contains(MessageIds::new(8).make().text()));
+    fn at(offset: u64) -> Position {
+        Position { epoch: Epoch::from_number(1), offset: Offset::new(offset) }
     }
 
     #[test]
-    fn the_newest_given_ids_are_known_again_and_no_more_than_those_are_kept() {
-        let mut own = MessageIds::new(7).own();
-        for n in 0..=GIVEN_MAX {
-            own.remember(&MessageId::Given(format!("order-{n}").into()));
+    fn ids_made_are_distinct_and_count() {
+        let mut ids = MessageIds::new(0xabc);
+        let (first, second) = (ids.make(), ids.make());
+        assert_eq!((first.len(), second.len()), (32, 32));
+        assert_eq!((&first[..16], &second[..16]), ("00000abc00000001", "00000abc00000002"));
+        assert_ne!(first[16..], second[16..]);
+    }
+
+    #[test]
+    fn an_own_publication_is_known_by_topic_id_and_place() {
+        let mut own = OwnPublications::default();
+        own.sent("x", "order-7");
+        assert!(own.contains("x", Some("order-7"), at(3)), "where it stands is not known yet");
+        assert!(!own.contains("y", Some("order-7"), at(3)) && !own.contains("x", Some("order-8"), at(3)));
+        assert!(!own.contains("x", None, at(3)));
+        own.acknowledged("x", "order-7", at(3));
+        assert!(own.contains("x", Some("order-7"), at(3)));
+        assert!(!own.contains("x", Some("order-7"), at(900)), "somebody has taken the id once more");
+        own.sent("x", "order-9");
+        own.forget_unplaced("x", "order-9");
+        assert!(!own.contains("x", Some("order-9"), at(4)));
+    }
+
+    #[test]
+    fn the_latest_are_remembered_and_no_more_than_those() {
+        let mut own = OwnPublications::default();
+        for n in 0..=REMEMBERED_MAX {
+            own.sent("t", &n.to_string());
+            own.sent("t", &n.to_string());
         }
-        assert!(!own.contains("order-0"));
-        assert!(own.contains("order-1") && own.contains(&format!("order-{GIVEN_MAX}")));
-        assert_eq!((own.given.len(), own.order.len()), (GIVEN_MAX, GIVEN_MAX));
+        assert!(!own.contains("t", Some("0"), at(1)) && own.contains("t", Some("1"), at(1)));
+        assert!(own.sent.len() <= REMEMBERED_MAX && own.order.len() <= REMEMBERED_MAX);
     }
 }

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::client::Client;
-use crate::command::{MessageId, Reply, Submission};
+use crate::command::{Reply, Submission};
 use crate::error::Error;
 use crate::state::CloseReason;
 
@@ -94,13 +94,10 @@ impl PublishRequest {
 
     fn check(self) -> Result<(Client, Checked), Error> {
         let (topic, payload) = self.what?;
-        let message_id = match self.message_id {
-            Some(id) => {
-                check_message_id(&id).map_err(Error::Invalid)?;
-                MessageId::Given(id.into())
-            }
-            None => self.client.make_message_id(),
-        };
+        if let Some(id) = &self.message_id {
+            check_message_id(id).map_err(Error::Invalid)?;
+        }
+        let message_id = self.message_id.map(Into::into);
         let headers = match self.headers {
             headers if headers.is_empty() => None,
             headers => Some(Headers::new(headers).map_err(Error::Invalid)?),
@@ -125,7 +122,7 @@ impl IntoFuture for PublishRequest {
 struct Checked {
     topic: TopicName,
     payload: Payload,
-    message_id: MessageId,
+    message_id: Option<Arc<str>>,
     headers: Option<Headers>,
 }
 
@@ -133,9 +130,9 @@ impl Checked {
     fn submit(self, client: &Client, room: RoomTaken) -> Result<PublishAck, Error> {
         let Self { topic, payload, message_id, headers } = self;
         let (reply, answer) = Reply::new();
-        let id = message_id.text().clone();
-        client.submit(Submission { topic, payload, message_id, headers, reply, room })?;
-        Ok(PublishAck { message_id: id, answer })
+        let submission = |message_id| Submission { topic, payload, message_id, headers, reply, room };
+        let message_id = client.submit(message_id, submission)?;
+        Ok(PublishAck { message_id, answer })
     }
 }
 

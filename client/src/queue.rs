@@ -1,16 +1,18 @@
 //! The bounded queue between the driver and one subscription's reader.
 //!
-//! The driver never waits for a reader. When a reader is behind by more than the capacity, the oldest
+//! A queue that is half full asks for a turn of its reader, and one that is full has the driver read nothing, for a
+//! [bounded time](crate::pressure). When its reader is behind by more than the capacity all the same, the oldest
 //! events make room and become one gap in front of what is left: order is kept, the loss is counted, and
 //! memory is bounded whatever happens.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use fanfare_protocol::OnLag;
 
 use crate::event::{Event, Gap};
+use crate::pressure::Pressure;
 use crate::state::CloseReason;
 
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub(crate) struct EventQueue {
     /// Most events held, at least 1.
     capacity: usize,
     on_lag: OnLag,
+    pressure: Arc<Pressure>,
     inner: Mutex<Inner>,
 }
 
@@ -33,12 +36,14 @@ struct Inner {
     finished: bool,
     /// Whether the reader is gone.
     departed: bool,
+    /// Since it was full and until it is half empty: what its driver is relieved with.
+    full: Option<u64>,
     waker: Option<Waker>,
 }
 
 impl EventQueue {
-    pub(crate) fn new(capacity: usize, on_lag: OnLag) -> Self {
-        Self { capacity: capacity.max(1), on_lag, inner: Mutex::default() }
+    pub(crate) fn new(capacity: usize, on_lag: OnLag, pressure: Arc<Pressure>) -> Self {
+        Self { capacity: capacity.max(1), on_lag, pressure, inner: Mutex::default() }
     }
 
     /// Takes an event for the reader; returns whether the subscription goes on.
@@ -57,14 +62,35 @@ impl EventQueue {
             inner.drop_oldest(if self.on_lag == OnLag::Latest { self.capacity } else { 1 });
         }
         inner.events.push_back(event);
+        if self.on_lag != OnLag::Latest {
+            self.press(&mut inner);
+        }
         wake(inner);
         true
+    }
+
+    /// Asks for what the reader needs so that nothing has to be dropped.
+    fn press(&self, inner: &mut Inner) {
+        let len = inner.events.len();
+        if 2 * len >= self.capacity {
+            self.pressure.feel();
+        }
+        if len == self.capacity && inner.full.is_none() {
+            inner.full = Some(self.pressure.fill());
+        }
+    }
+
+    fn relieve(&self, inner: &mut Inner) {
+        if let Some(full) = inner.full.take() {
+            self.pressure.relieve(full);
+        }
     }
 
     /// Ends the subscription once what is queued was read; the first reason counts.
     pub(crate) fn close(&self, reason: CloseReason) {
         let mut inner = self.lock();
         inner.closed.get_or_insert(reason);
+        self.relieve(&mut inner);
         wake(inner);
     }
 
@@ -74,6 +100,7 @@ impl EventQueue {
         inner.departed = true;
         inner.lost = None;
         inner.events = VecDeque::new();
+        self.relieve(&mut inner);
     }
 
     /// Whether nothing more is taken.
@@ -89,6 +116,9 @@ impl EventQueue {
             return Poll::Ready(Some(Event::Gap(gap)));
         }
         if let Some(event) = inner.events.pop_front() {
+            if 2 * inner.events.len() <= self.capacity {
+                self.relieve(&mut inner);
+            }
             return Poll::Ready(Some(event));
         }
         if inner.finished {
@@ -139,6 +169,10 @@ mod tests {
     use super::*;
     use crate::event::Publication;
 
+    fn queue(capacity: usize, on_lag: OnLag) -> EventQueue {
+        EventQueue::new(capacity, on_lag, Arc::default())
+    }
+
     fn position(epoch: u64, offset: u64) -> Position {
         Position { epoch: Epoch::from_number(epoch), offset: Offset::new(offset) }
     }
@@ -175,7 +209,7 @@ mod tests {
 
     #[test]
     fn overflow_drops_the_oldest_and_says_exactly_what() {
-        let queue = EventQueue::new(3, OnLag::Gap);
+        let queue = queue(3, OnLag::Gap);
         for offset in 1..=10 {
             assert!(queue.push(publication(1, offset)));
         }
@@ -185,7 +219,7 @@ mod tests {
 
     #[test]
     fn latest_keeps_the_newest_alone() {
-        let queue = EventQueue::new(3, OnLag::Latest);
+        let queue = queue(3, OnLag::Latest);
         for offset in 1..=4 {
             queue.push(publication(1, offset));
         }
@@ -194,7 +228,7 @@ mod tests {
 
     #[test]
     fn disconnect_ends_after_what_is_queued() {
-        let queue = EventQueue::new(2, OnLag::Disconnect);
+        let queue = queue(2, OnLag::Disconnect);
         assert!(queue.push(publication(1, 1)) && queue.push(publication(1, 2)));
         assert!(!queue.push(publication(1, 3)));
         let left = [publication(1, 1), publication(1, 2), Event::Closed(CloseReason::TooSlow)];
@@ -203,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_dropped_gap_adds_to_the_count() {
-        let queue = EventQueue::new(1, OnLag::Gap);
+        let queue = queue(1, OnLag::Gap);
         for event in [publication(1, 1), gap(1, 2, 5, Some(4)), publication(1, 6), publication(1, 7)] {
             queue.push(event);
         }
@@ -213,7 +247,7 @@ mod tests {
     #[test]
     fn a_dropped_resubscription_that_lost_something_still_says_so() {
         let lost = |missed| Event::Resubscribed { recovered: false, position: position(1, 9), missed };
-        let queue = EventQueue::new(1, OnLag::Gap);
+        let queue = queue(1, OnLag::Gap);
         for event in [publication(1, 1), lost(Some(8)), publication(1, 10)] {
             queue.push(event);
         }
@@ -222,7 +256,7 @@ mod tests {
 
     #[test]
     fn losses_across_epochs_cannot_be_counted() {
-        let queue = EventQueue::new(1, OnLag::Gap);
+        let queue = queue(1, OnLag::Gap);
         let anew = Event::Resubscribed { recovered: false, position: position(2, 3), missed: None };
         for event in [publication(1, 40), anew, publication(2, 4), publication(2, 5)] {
             queue.push(event);
@@ -232,12 +266,46 @@ mod tests {
 
     #[test]
     fn reconnecting_for_ever_does_not_fill_the_queue() {
-        let queue = EventQueue::new(2, OnLag::Gap);
+        let queue = queue(2, OnLag::Gap);
         let again = || Event::Resubscribed { recovered: true, position: position(1, 1), missed: Some(0) };
         queue.push(publication(1, 1));
         for _ in 0..1_000 {
             queue.push(again());
         }
         assert_eq!(drain(&queue), [gap(1, 1, 1, Some(1)), again(), again()]);
+    }
+
+    #[test]
+    fn a_queue_says_when_it_is_half_full_and_while_it_is_full() {
+        let pressure = Arc::new(Pressure::default());
+        let queue = EventQueue::new(4, OnLag::Gap, Arc::clone(&pressure));
+        queue.push(publication(1, 1));
+        assert!(!pressure.take_felt());
+        queue.push(publication(1, 2));
+        assert!(pressure.take_felt() && !pressure.take_felt());
+        queue.push(publication(1, 3));
+        assert!(!pressure.is_full());
+        queue.push(publication(1, 4));
+        queue.push(publication(1, 5));
+        assert!(pressure.is_full());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut pop = || queue.poll_pop(&mut cx);
+        assert!(pop().is_ready() && pop().is_ready(), "the gap and one event");
+        assert!(pressure.is_full(), "not before it is half empty");
+        assert!(pop().is_ready() && !pressure.is_full());
+        assert!(pop().is_ready() && pop().is_ready() && pop().is_pending());
+
+        for end in
+            [|queue: &EventQueue| queue.depart(), |queue: &EventQueue| queue.close(CloseReason::Drained)]
+        {
+            let queue = EventQueue::new(1, OnLag::Disconnect, Arc::clone(&pressure));
+            queue.push(publication(1, 1));
+            assert!(pressure.is_full());
+            end(&queue);
+            assert!(!pressure.is_full(), "nobody is waited for");
+        }
+        let latest = EventQueue::new(1, OnLag::Latest, Arc::clone(&pressure));
+        latest.push(publication(1, 1));
+        assert!(!pressure.is_full(), "whoever wants the newest alone holds nobody up");
     }
 }

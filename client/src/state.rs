@@ -64,7 +64,7 @@ pub enum CloseReason {
     Drained,
     /// The broker, or something before it, answered the WebSocket handshake with this HTTP status.
     Handshake {
-        /// 401 or 403.
+        /// 300 to 499: redirects are not followed.
         status: u16,
     },
     /// The broker ended the subscription, or would not have it again after a reconnect.

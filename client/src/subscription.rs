@@ -17,6 +17,9 @@ use crate::event::Event;
 use crate::link::Link;
 use crate::queue::EventQueue;
 
+/// Most events for which a queue has room because of the history that was asked for.
+const HISTORY_BUFFER_MAX: usize = 65_536;
+
 /// A subscription that was not sent yet: await it.
 ///
 /// A client subscribes to a topic once on the wire, however many [`Subscription`]s of it there are: each of
@@ -31,12 +34,13 @@ pub struct SubscribeRequest {
     start: Start,
     echo: bool,
     on_lag: OnLag,
-    capacity: usize,
+    buffer: usize,
+    capacity: Option<usize>,
 }
 
 impl SubscribeRequest {
-    pub(crate) fn new(client: Client, topic: Result<TopicName, Error>, capacity: usize) -> Self {
-        Self { client, topic, start: Start::Now, echo: true, on_lag: OnLag::Gap, capacity }
+    pub(crate) fn new(client: Client, topic: Result<TopicName, Error>, buffer: usize) -> Self {
+        Self { client, topic, start: Start::Now, echo: true, on_lag: OnLag::Gap, buffer, capacity: None }
     }
 
     /// Continues after a position, as [`Subscription::position`] gave it earlier. The first event is
@@ -54,7 +58,8 @@ impl SubscribeRequest {
 
     /// Whether this client's own publications come back; default true.
     ///
-    /// The client knows them by their message ids: those it made, and the 4,096 newest that its callers gave.
+    /// The client knows its latest 16,384 by topic, message id and where they stand: it never takes somebody else's
+    /// for one.
     pub fn echo(mut self, echo: bool) -> Self {
         self.echo = echo;
         self
@@ -71,10 +76,20 @@ impl SubscribeRequest {
         self
     }
 
-    /// Most events that wait to be read, at least 1.
+    /// Most events that wait to be read, at least 1; default the client's
+    /// [`subscription_buffer`](crate::ConnectOptions::subscription_buffer), or as many as the
+    /// [`history`](Self::history) that was asked for, up to 65,536.
     pub fn capacity(mut self, count: usize) -> Self {
-        self.capacity = count;
+        self.capacity = Some(count);
         self
+    }
+
+    fn buffered_max(&self) -> usize {
+        let history = match self.start {
+            Start::History(count) => usize::try_from(count).unwrap_or(usize::MAX).min(HISTORY_BUFFER_MAX),
+            Start::Now | Start::Since(_) => 0,
+        };
+        self.capacity.unwrap_or_else(|| self.buffer.max(history))
     }
 }
 
@@ -90,10 +105,12 @@ impl IntoFuture for SubscribeRequest {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { client, topic, start, echo, on_lag, capacity } = self;
+        let capacity = self.buffered_max();
+        let Self { client, topic, start, echo, on_lag, .. } = self;
         async move {
             let topic = topic?;
-            let queue = Arc::new(EventQueue::new(capacity, on_lag));
+            let pressure = client.link().pressure.clone();
+            let queue = Arc::new(EventQueue::new(capacity, on_lag, pressure));
             let id = client.next_subscriber();
             // Made before it is confirmed, so that dropping this future unsubscribes like any other end.
             let mut subscription = Subscription {
@@ -119,8 +136,10 @@ impl IntoFuture for SubscribeRequest {
 
 /// A live subscription: a stream of [`Event`]s. Dropping it unsubscribes.
 ///
-/// It holds at most its capacity of events. A reader that is slower than its topic slows nobody else; it
-/// finds an [`Event::Gap`] with the exact count where events had to be dropped.
+/// It holds at most its capacity of events. Where a burst is larger, reading from the broker is held back until there
+/// is room again, so a reader that keeps up loses nothing to it. One that is slower than its topic costs the client's
+/// other subscriptions a tenth of their time at most; it finds an [`Event::Gap`] with the exact count where events had
+/// to be dropped.
 #[derive(Debug)]
 pub struct Subscription {
     topic: TopicName,

@@ -16,7 +16,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes};
 use tokio_util::either::Either;
 
-use crate::session::Session;
+use crate::heard::Heard;
+use crate::pressure::Pressure;
+use crate::session::{Session, Sizes};
 use crate::state::CloseReason;
 
 /// Messages read in one go, before something else has its turn.
@@ -24,14 +26,12 @@ const READS_MAX: usize = 64;
 /// How long the closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(crate) type Socket = WebSocketStream<Either<TcpStream, TlsStream<TcpStream>>>;
+pub(crate) type Socket = WebSocketStream<Heard<Either<TcpStream, TlsStream<TcpStream>>>>;
 
 #[derive(Debug)]
 pub(crate) struct Wire {
     socket: Socket,
     codec: Codec,
-    /// When the broker was last heard of; pings count.
-    last_heard: Instant,
     /// Whether something was handed to the socket that it has not written yet.
     flushing: bool,
 }
@@ -80,11 +80,12 @@ impl From<WebSocketError> for Lost {
 
 impl Wire {
     pub(crate) fn new(socket: Socket, codec: Codec) -> Self {
-        Self { socket, codec, last_heard: Instant::now(), flushing: false }
+        Self { socket, codec, flushing: false }
     }
 
+    /// When the broker was last heard of; pings count, and parts of messages.
     pub(crate) fn last_heard(&self) -> Instant {
-        self.last_heard
+        self.socket.get_ref().at()
     }
 
     /// Sends one frame by itself.
@@ -100,15 +101,22 @@ impl Wire {
         self.read(message, take)
     }
 
-    /// Gives the session what is heard, and writes what it has to say. Returns when either has happened.
+    /// Gives the session what is heard, if it `may_read`, and writes what it has to say. Returns when either has
+    /// happened, early where readers feel `pressure`.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    pub(crate) async fn exchange(&mut self, session: &mut Session, size_max: usize) -> Result<(), Lost> {
+    pub(crate) async fn exchange(
+        &mut self,
+        session: &mut Session,
+        sizes: Sizes,
+        pressure: &Pressure,
+        may_read: bool,
+    ) -> Result<(), Lost> {
         poll_fn(|cx| {
             // Reading comes first: a broker that closes says why, and what is written then fails.
-            let heard = self.poll_read(cx, session)?;
-            let said = self.poll_write(cx, session, size_max)?;
+            let heard = may_read && self.poll_read(cx, session, pressure)?;
+            let said = self.poll_write(cx, session, sizes)?;
             if heard || said { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await
@@ -127,10 +135,18 @@ impl Wire {
     }
 
     /// Returns whether anything was heard.
-    fn poll_read(&mut self, cx: &mut Context<'_>, session: &mut Session) -> Result<bool, Lost> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: &mut Session,
+        pressure: &Pressure,
+    ) -> Result<bool, Lost> {
         for read in 0..READS_MAX {
             let Poll::Ready(message) = self.socket.poll_next_unpin(cx) else { return Ok(read > 0) };
             self.read(message, |frame| session.receive(frame))?;
+            if pressure.is_felt() {
+                break;
+            }
         }
         Ok(true)
     }
@@ -141,7 +157,7 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         session: &mut Session,
-        size_max: usize,
+        sizes: Sizes,
     ) -> Result<bool, Lost> {
         let mut said = false;
         loop {
@@ -152,7 +168,7 @@ impl Wire {
                 }
                 self.flushing = false;
             }
-            let Some(bytes) = session.pack(self.codec, size_max) else { return Ok(said) };
+            let Some(bytes) = session.pack(self.codec, sizes) else { return Ok(said) };
             // After a flush it is always ready.
             if let Poll::Ready(ready) = self.socket.poll_ready_unpin(cx) {
                 ready?;
@@ -171,7 +187,6 @@ impl Wire {
     ) -> Result<(), Lost> {
         let Some(message) = message else { return Err(Lost::Failed("the connection broke off".into())) };
         let message = message?;
-        self.last_heard = Instant::now();
         match message {
             Message::Binary(_) | Message::Text(_) => {
                 let bytes = message.into_data();

@@ -294,6 +294,8 @@ pub enum ServerFrame<'a> {
         server: Cow<'a, str>,
         /// How often the server sends WebSocket pings, in milliseconds.
         ping_interval_ms: u64,
+        /// The largest WebSocket message that it takes, in bytes; `None` where it does not say.
+        message_size: Option<u64>,
         /// When the credentials expire, in Unix milliseconds.
         expires_at: Option<u64>,
     },

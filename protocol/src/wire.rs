@@ -147,6 +147,8 @@ pub(crate) struct ServerWire<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     ping_interval_ms: Option<Value<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    message_size: Option<Value<'a>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
     expires_at: Option<Value<'a>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     code: Option<Value<'a>>,
@@ -567,6 +569,7 @@ impl<'a> ServerWire<'a> {
                     "ping_interval_ms",
                     uint("ping_interval_ms", self.ping_interval_ms)?,
                 )?,
+                message_size: uint("message_size", self.message_size)?,
                 expires_at: uint("expires_at", self.expires_at)?,
             },
             "error" => ServerFrame::Error(ErrorFrame {
@@ -651,11 +654,20 @@ impl<'a> ServerWire<'a> {
             ..Self::default()
         };
         match frame {
-            ServerFrame::Connected { id, connection, user, server, ping_interval_ms, expires_at } => Self {
+            ServerFrame::Connected {
+                id,
+                connection,
+                user,
+                server,
+                ping_interval_ms,
+                message_size,
+                expires_at,
+            } => Self {
                 connection: Some((**connection).into()),
                 user: Some(user.as_deref().map_or(Value::Null, Value::from)),
                 server: Some((**server).into()),
                 ping_interval_ms: Some(Value::Uint(*ping_interval_ms)),
+                message_size: message_size.map(Value::Uint),
                 expires_at: expires_at.map(Value::Uint),
                 ..wire("connected", id)
             },

@@ -179,6 +179,7 @@ impl Connection {
                 user: user.as_deref().map(Cow::Borrowed),
                 server: concat!("fanfare/", env!("CARGO_PKG_VERSION")).into(),
                 ping_interval_ms: hub.config.limits.ping_interval.as_millis() as u64,
+                message_size: Some(hub.config.limits.message_size.as_u64()),
                 expires_at: None,
             },
         );

@@ -14,11 +14,12 @@ mod tests;
 mod topic;
 mod topics;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
 use fanfare_protocol::{
-    ClientFrame, ClientOp, Codec, ErrorFrame, Message, Position, RequestId, ServerFrame, Token, TopicName,
+    ClientFrame, ClientOp, Codec, ErrorCode, ErrorFrame, Message, Position, RequestId, ServerFrame, Token,
+    TopicName,
 };
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -30,7 +31,8 @@ use crate::history::History;
 use crate::own::OwnPublications;
 use crate::publish::Published;
 use crate::state::CloseReason;
-use pack::Packer;
+pub(crate) use pack::Sizes;
+use pack::{Added, Packer};
 use publishes::Publishes;
 use requests::{Request, Requests};
 use topics::Topics;
@@ -46,8 +48,11 @@ pub(crate) struct Session {
     /// Whether there is a connection. Invariant: without one `outgoing` is empty.
     online: bool,
     outgoing: VecDeque<Outgoing>,
+    /// Subscriptions asked for on the present connection that are not answered.
+    asking: HashSet<RequestId>,
     ids: Ids,
-    drain: Option<Drain>,
+    /// Bounded by those who wait for it.
+    drains: Vec<Drain>,
     /// The last `refreshed`: when the credentials expire now, in Unix milliseconds.
     refreshed: Option<Option<u64>>,
     /// Topics that the broker would not have again for the moment.
@@ -81,8 +86,9 @@ impl Session {
             own,
             online: false,
             outgoing: VecDeque::new(),
+            asking: HashSet::new(),
             ids: Ids(0),
-            drain: None,
+            drains: Vec::new(),
             refreshed: None,
             refused_for_now: false,
         }
@@ -91,7 +97,7 @@ impl Session {
     /// Takes a command of a handle.
     pub(crate) fn command(&mut self, command: Command) {
         match command {
-            Command::Drain(drain) => self.drain = Some(drain),
+            Command::Drain(drain) => self.drains.push(drain),
             Command::History { topic, since, limit, reply } => {
                 self.request(Request::History { topic, since, limit, reply });
             }
@@ -103,7 +109,7 @@ impl Session {
 
     /// Takes a publish; it has failed when there is no ack by `deadline`.
     pub(crate) fn publish(&mut self, submission: Submission, deadline: Instant) {
-        self.own.remember(&submission.message_id);
+        self.own.sent(submission.topic.as_str(), &submission.message_id);
         self.publishes.add(self.ids.next(), submission, deadline);
     }
 
@@ -130,6 +136,7 @@ impl Session {
         for topic in self.topics.unsent() {
             let id = self.ids.next();
             topic.ask(id);
+            self.asking.insert(id);
             self.outgoing.push_back(Outgoing::Subscribe(topic.name().clone(), id));
         }
     }
@@ -138,6 +145,7 @@ impl Session {
     pub(crate) fn disconnected(&mut self) {
         self.online = false;
         self.outgoing.clear();
+        self.asking.clear();
         self.topics.disconnected();
         self.requests.disconnected();
     }
@@ -170,8 +178,7 @@ impl Session {
                 self.history(id, Position { epoch, offset }, messages);
             }
             ServerFrame::Message(message) => {
-                let own = message.message_id.as_deref().is_some_and(|id| self.own.contains(id));
-                if let Some(abandoned) = self.topics.deliver(message, own) {
+                if let Some(abandoned) = self.topics.deliver(message, &self.own) {
                     self.unsubscribe(abandoned, None);
                 }
             }
@@ -181,10 +188,15 @@ impl Session {
                 }
             }
             ServerFrame::Published { id, position, duplicate, .. } => {
-                self.publishes.settle(id, Ok(Published::new(position, duplicate)));
+                self.published(id, Published::new(position, duplicate));
             }
             ServerFrame::Refreshed { expires_at, .. } => self.refreshed = Some(expires_at),
-            ServerFrame::Subscribed(subscribed) => self.topics.subscribed(&subscribed),
+            ServerFrame::Subscribed(subscribed) => {
+                if let Some(id) = subscribed.id {
+                    self.asking.remove(&id);
+                }
+                self.topics.subscribed(&subscribed);
+            }
             ServerFrame::Unsubscribed { id: None, topic, code, message } => {
                 let message = message.unwrap_or_default().into_owned();
                 self.topics.ended(topic.as_str(), &CloseReason::Refused { code, message });
@@ -197,9 +209,10 @@ impl Session {
         }
     }
 
-    /// The next WebSocket message to send, of as many waiting frames as fit into `size_max` bytes.
-    pub(crate) fn pack(&mut self, codec: Codec, size_max: usize) -> Option<Bytes> {
-        let mut packer = Packer::new(codec, size_max);
+    /// The next WebSocket message to send, of as many waiting frames as fit. A publish that is too large for the
+    /// broker is refused here, and nothing else with it.
+    pub(crate) fn pack(&mut self, codec: Codec, sizes: Sizes) -> Option<Bytes> {
+        let mut packer = Packer::new(codec, sizes);
         while let Some(next) = self.outgoing.front() {
             let frame = match next {
                 Outgoing::Refresh(id, token) => Some(ClientFrame {
@@ -212,18 +225,31 @@ impl Session {
                     Some(ClientFrame { id: *id, op: ClientOp::Unsubscribe { topic: topic.into() } })
                 }
             };
-            if frame.is_some_and(|frame| !packer.add(&frame)) {
+            if frame.is_some_and(|frame| packer.add(&frame) == Added::Full) {
                 return packer.finish();
             }
             self.outgoing.pop_front();
         }
-        self.publishes.pack(&mut packer);
+        for (id, bytes) in self.publishes.pack(&mut packer) {
+            self.refused_publish(Some(id), Error::too_large(bytes, sizes.single_max));
+        }
         packer.finish()
     }
 
     /// Whether commands may be taken; if not, the connection has to take some of what was said first.
     pub(crate) fn has_room(&self) -> bool {
         self.outgoing.len() < OUTGOING_MAX
+    }
+
+    /// Whether the broker owes an answer, or is to be told what it will answer.
+    pub(crate) fn awaits_reply(&self) -> bool {
+        !self.publishes.is_empty() || !self.requests.is_empty() || !self.asking.is_empty()
+    }
+
+    /// Asks for an answer that nobody waits for: anything that comes is a sign of life.
+    pub(crate) fn ask_for_life(&mut self) {
+        let (reply, _) = Reply::new();
+        self.request(Request::Ping { reply });
     }
 
     /// Whether every publish is settled.
@@ -233,7 +259,7 @@ impl Session {
 
     /// Until when draining may take, once it was asked for.
     pub(crate) fn drain_deadline(&self) -> Option<Instant> {
-        self.drain.as_ref().map(|drain| drain.deadline)
+        self.drains.iter().map(|drain| drain.deadline).min()
     }
 
     /// When the next publish fails for want of an ack.
@@ -252,7 +278,7 @@ impl Session {
         self.publishes.close(reason);
         self.requests.close(reason);
         self.topics.close(reason);
-        if let Some(drain) = self.drain {
+        for drain in self.drains {
             drain.reply.send(match (reason, settled) {
                 (CloseReason::Drained, true) => Ok(()),
                 (CloseReason::Drained, false) => {
@@ -261,6 +287,29 @@ impl Session {
                 _ => Err(Error::Closed(reason.clone())),
             });
         }
+    }
+
+    fn published(&mut self, id: Option<RequestId>, published: Published) {
+        let Some(unsettled) = self.publishes.take(id) else { return };
+        let Submission { topic, message_id, .. } = &unsettled.submission;
+        let Published { position, duplicate, .. } = published;
+        if duplicate && !unsettled.is_retry() {
+            // Somebody else's stands there, or an earlier one of this client's that is known already.
+            self.own.forget_unplaced(topic.as_str(), message_id);
+        } else {
+            self.own.acknowledged(topic.as_str(), message_id, position);
+            self.topics.own_acknowledged(topic.as_str(), position);
+        }
+        unsettled.settle(Ok(published));
+    }
+
+    /// The broker will not have a publish; returns whether there is one of that id.
+    fn refused_publish(&mut self, id: Option<RequestId>, error: Error) -> bool {
+        let Some(unsettled) = self.publishes.take(id) else { return false };
+        let Submission { topic, message_id, .. } = &unsettled.submission;
+        self.own.forget_unplaced(topic.as_str(), message_id);
+        unsettled.settle(Err(error));
+        true
     }
 
     fn request(&mut self, request: Request) {
@@ -319,10 +368,13 @@ impl Session {
             warn!(%error, "the broker refused something that it could not name");
             return;
         };
-        if self.publishes.settle(Some(id), Err(error.clone())) {
+        self.asking.remove(&id);
+        if self.refused_publish(Some(id), error.clone()) {
             return;
         }
         match self.requests.take(Some(id)) {
+            // That is what was asked for: the connection that had subscribed is gone.
+            Some(Request::Unsubscribe { reply }) if code == ErrorCode::NotSubscribed => reply.send(Ok(())),
             Some(Request::Fill { topic, subscriber, .. }) => {
                 if let Some(abandoned) = self.topics.fill_refused(&topic, subscriber, error) {
                     self.unsubscribe(abandoned, None);

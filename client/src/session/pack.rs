@@ -9,24 +9,43 @@ const HEAD_BYTES: usize = 3;
 /// The MessagePack marker of an array whose length has 16 bits.
 const ARRAY_16: u8 = 0xdc;
 
+/// How large messages may be, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Of several frames.
+    pub(crate) packed_max: usize,
+    /// Of one.
+    pub(crate) single_max: usize,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Added {
+    Packed,
+    /// The message is full: the frame is asked for again, then.
+    Full,
+    /// It has so many bytes, which is too large by itself.
+    TooLarge(usize),
+}
+
 /// Collects frames; one stands alone in its message, several become an array.
 pub(crate) struct Packer {
     codec: Codec,
-    /// Largest message in bytes, unless one frame alone is larger.
-    size_max: usize,
+    sizes: Sizes,
     bytes: Vec<u8>,
     count: usize,
 }
 
 impl Packer {
-    pub(crate) fn new(codec: Codec, size_max: usize) -> Self {
-        Self { codec, size_max, bytes: Vec::new(), count: 0 }
+    pub(crate) fn new(codec: Codec, sizes: Sizes) -> Self {
+        Self { codec, sizes, bytes: Vec::new(), count: 0 }
     }
 
-    /// Adds a frame, unless the message is full: it is asked for again, then.
-    pub(crate) fn add(&mut self, frame: &ClientFrame<'_>) -> bool {
-        if self.count == FRAMES_PER_MESSAGE_MAX || (self.count > 0 && self.bytes.len() >= self.size_max) {
-            return false;
+    /// Adds a frame, if it fits.
+    pub(crate) fn add(&mut self, frame: &ClientFrame<'_>) -> Added {
+        let Sizes { packed_max, single_max } = self.sizes;
+        if self.count == FRAMES_PER_MESSAGE_MAX || (self.count > 0 && self.bytes.len() >= packed_max) {
+            return Added::Full;
         }
         let before = self.bytes.len();
         match (self.codec, self.count) {
@@ -34,14 +53,17 @@ impl Packer {
             (Codec::Json, _) => self.bytes.push(b','),
             (Codec::MessagePack, _) => {}
         }
+        let begin = self.bytes.len();
         self.codec.encode_client(frame, &mut self.bytes);
+        let alone = self.bytes.len() - begin;
         // One for the closing bracket.
-        if self.count > 0 && self.bytes.len() - HEAD_BYTES + 1 + self.head_len() > self.size_max {
+        let does_not_fit = self.count > 0 && self.bytes.len() - HEAD_BYTES + 1 + self.head_len() > packed_max;
+        if alone > single_max || does_not_fit {
             self.bytes.truncate(before);
-            return false;
+            return if alone > single_max { Added::TooLarge(alone) } else { Added::Full };
         }
         self.count += 1;
-        true
+        Added::Packed
     }
 
     /// The message, if there is anything in it.
@@ -90,9 +112,9 @@ mod tests {
     }
 
     /// How many of `frames` went into one message, which the broker's decoder takes.
-    fn packed(codec: Codec, size_max: usize, frames: &[ClientFrame<'_>]) -> (usize, usize) {
-        let mut packer = Packer::new(codec, size_max);
-        let taken = frames.iter().take_while(|frame| packer.add(frame)).count();
+    fn packed(codec: Codec, packed_max: usize, frames: &[ClientFrame<'_>]) -> (usize, usize) {
+        let mut packer = Packer::new(codec, Sizes { packed_max, single_max: 1 << 20 });
+        let taken = frames.iter().take_while(|frame| packer.add(frame) == Added::Packed).count();
         let message = packer.finish().expect("there were frames");
         let read: Vec<_> =
             codec.decode_client(&message).expect("frames").into_iter().map(Result::unwrap).collect();
@@ -126,11 +148,28 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_too_large_by_itself_goes_alone() {
+    fn a_frame_that_is_too_large_to_be_packed_goes_alone() {
         let payload = "x".repeat(1_000);
         let frames = [publish(1, &payload), publish(2, "hi")];
         for codec in [Codec::Json, Codec::MessagePack] {
             assert_eq!(packed(codec, 100, &frames).0, 1);
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_large_by_itself_is_left_out_exactly() {
+        let payload = "x".repeat(1_000);
+        for codec in [Codec::Json, Codec::MessagePack] {
+            let (_, bytes) = packed(codec, 1 << 20, &[publish(1, &payload)]);
+            let add = |packer: &mut Packer| packer.add(&publish(1, &payload));
+            let sizes = |single_max| Sizes { packed_max: single_max, single_max };
+            assert_eq!(add(&mut Packer::new(codec, sizes(bytes))), Added::Packed);
+            let mut packer = Packer::new(codec, sizes(bytes - 1));
+            assert_eq!(add(&mut packer), Added::TooLarge(bytes));
+            assert_eq!(packer.add(&publish(2, "hi")), Added::Packed);
+            assert_eq!(add(&mut packer), Added::TooLarge(bytes), "nor does it go with others");
+            let message = packer.finish().expect("there is one");
+            assert_eq!(codec.decode_client(&message).expect("frames"), [Ok(publish(2, "hi"))]);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fanfare_protocol::{ClientFrame, ClientOp, Publish, RequestId};
 use tokio::time::Instant;
 
-use super::pack::Packer;
+use super::pack::{Added, Packer};
 use crate::command::Submission;
 use crate::error::Error;
 use crate::publish::Published;
@@ -20,9 +20,11 @@ pub(crate) struct Publishes {
     unsent_from: RequestId,
 }
 
-struct Unsettled {
-    submission: Submission,
+pub(crate) struct Unsettled {
+    pub(crate) submission: Submission,
     deadline: Instant,
+    /// On how many connections it was said.
+    sent: u32,
 }
 
 const FIRST: RequestId = RequestId::new(1).expect("1 is in range");
@@ -33,14 +35,12 @@ impl Publishes {
     }
 
     pub(crate) fn add(&mut self, id: RequestId, submission: Submission, deadline: Instant) {
-        self.unsettled.insert(id, Unsettled { submission, deadline });
+        self.unsettled.insert(id, Unsettled { submission, deadline, sent: 0 });
     }
 
-    /// Gives the answer to whoever waits for it; returns whether there was such a publish.
-    pub(crate) fn settle(&mut self, id: Option<RequestId>, answer: Result<Published, Error>) -> bool {
-        let Some(unsettled) = id.and_then(|id| self.unsettled.remove(&id)) else { return false };
-        unsettled.settle(answer);
-        true
+    /// The publish that an answer belongs to.
+    pub(crate) fn take(&mut self, id: Option<RequestId>) -> Option<Unsettled> {
+        self.unsettled.remove(&id?)
     }
 
     /// The next connection knows nothing of what the last one was told.
@@ -48,15 +48,22 @@ impl Publishes {
         self.unsent_from = FIRST;
     }
 
-    /// Adds what was not sent yet, as far as it fits.
-    pub(crate) fn pack(&mut self, packer: &mut Packer) {
-        for (&id, Unsettled { submission, .. }) in self.unsettled.range(self.unsent_from..) {
-            if !packer.add(&frame(id, submission)) {
-                self.unsent_from = id;
-                return;
+    /// Adds what was not sent yet, as far as it fits. Returns what is too large by itself, and how many bytes it has.
+    #[must_use = "it waits for an answer that will not come"]
+    pub(crate) fn pack(&mut self, packer: &mut Packer) -> Vec<(RequestId, usize)> {
+        let mut too_large = Vec::new();
+        for (&id, Unsettled { submission, sent, .. }) in self.unsettled.range_mut(self.unsent_from..) {
+            match packer.add(&frame(id, submission)) {
+                Added::Packed => *sent += 1,
+                Added::TooLarge(bytes) => too_large.push((id, bytes)),
+                Added::Full => {
+                    self.unsent_from = id;
+                    break;
+                }
             }
             self.unsent_from = RequestId::new(id.get() + 1).unwrap_or(id);
         }
+        too_large
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -85,7 +92,13 @@ impl Publishes {
 }
 
 impl Unsettled {
-    fn settle(self, answer: Result<Published, Error>) {
+    /// Whether an earlier connection may have taken it already.
+    pub(crate) fn is_retry(&self) -> bool {
+        self.sent > 1
+    }
+
+    /// Gives the answer to whoever waits for it.
+    pub(crate) fn settle(self, answer: Result<Published, Error>) {
         let Submission { reply, room, .. } = self.submission;
         // First the room: whoever gets the answer finds it free.
         drop(room);
@@ -98,7 +111,7 @@ fn frame(id: RequestId, submission: &Submission) -> ClientFrame<'_> {
     let publish = Publish {
         topic: topic.into(),
         payload: payload.as_ref(),
-        message_id: Some(Cow::Borrowed(message_id.text())),
+        message_id: Some(Cow::Borrowed(message_id)),
         headers: headers.clone(),
     };
     ClientFrame { id: Some(id), op: ClientOp::Publish(publish) }

@@ -54,6 +54,10 @@ impl Requests {
         true
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The request that a reply belongs to.
     pub(crate) fn take(&mut self, id: Option<RequestId>) -> Option<Request> {
         self.0.remove(&id?)

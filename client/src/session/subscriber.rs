@@ -23,6 +23,8 @@ pub(crate) enum Stage {
     Filling {
         start: Start,
         reply: Option<Reply<Position>>,
+        /// The history is asked for from its begin on, in parts.
+        whole_history: bool,
     },
     /// Waits for `subscribed`; `opened` when the wire asked for what this one wanted.
     Joining {

@@ -5,11 +5,12 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::command::{QueueWriter, Start};
-use crate::own::MessageIds;
 use crate::queue::EventQueue;
 
+const SIZES: Sizes = Sizes { packed_max: 1 << 20, single_max: 1 << 20 };
+
 fn session() -> Session {
-    Session::new(MessageIds::new(7).own())
+    Session::new(OwnPublications::default())
 }
 
 fn subscribe(n: u64) -> (Command, oneshot::Receiver<Result<Position, Error>>) {
@@ -20,7 +21,7 @@ fn subscribe(n: u64) -> (Command, oneshot::Receiver<Result<Position, Error>>) {
         start: Start::Now,
         echo: true,
         on_lag: OnLag::Gap,
-        queue: QueueWriter(Arc::new(EventQueue::new(1, OnLag::Gap))),
+        queue: QueueWriter(Arc::new(EventQueue::new(1, OnLag::Gap, Arc::default()))),
         reply,
     });
     (command, answer)
@@ -38,7 +39,7 @@ fn there_is_room_for_commands_until_too_many_frames_wait_for_the_connection() {
         answers.push(answer);
     }
     assert!(!session.has_room());
-    session.pack(Codec::Json, 1 << 20).expect("frames");
+    session.pack(Codec::Json, SIZES).expect("frames");
     assert!(session.has_room());
 }
 
@@ -47,11 +48,11 @@ fn nothing_waits_for_a_connection_that_is_not_there() {
     let mut session = session();
     let (command, _answer) = subscribe(1);
     session.command(command);
-    assert_eq!(session.pack(Codec::Json, 1 << 20), None);
+    assert_eq!(session.pack(Codec::Json, SIZES), None);
     session.connected();
-    assert!(session.pack(Codec::Json, 1 << 20).is_some());
+    assert!(session.pack(Codec::Json, SIZES).is_some());
     session.disconnected();
-    assert_eq!(session.pack(Codec::Json, 1 << 20), None);
+    assert_eq!(session.pack(Codec::Json, SIZES), None);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! was handed to the subscribers. A subscriber's `seen` lets one that joined later, and fetched the past
 //! for itself, skip what it has had already. Whatever the broker says twice is thus delivered once.
 
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::mem;
 
 use fanfare_protocol::{
@@ -28,8 +30,15 @@ pub(crate) struct Topic {
     on_lag: OnLag,
     /// After what to continue; known since the first `subscribed`.
     position: Option<Position>,
+    /// Offsets of the client's own publications behind `position`, of which the broker does not tell where `echo` is
+    /// false. Invariant: at most [`OWN_AHEAD_MAX`].
+    own_ahead: BTreeSet<u64>,
     subscribers: Vec<Subscriber>,
 }
+
+/// So many own publications may be acknowledged before what lies between them has come. Of more the position is only
+/// told later.
+const OWN_AHEAD_MAX: usize = 4096;
 
 /// What the present connection knows of the topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +63,7 @@ impl Topic {
             echo,
             on_lag,
             position: None,
+            own_ahead: BTreeSet::new(),
             subscribers: vec![first],
         }
     }
@@ -67,7 +77,9 @@ impl Topic {
         let NewSubscriber { id, start, echo, queue, reply, .. } = new;
         let mut seen = Offset::ZERO;
         let stage = match (start, self.phase, self.position) {
-            (Start::Since(_) | Start::History(_), ..) => Stage::Filling { start, reply: Some(reply) },
+            (Start::Since(_) | Start::History(_), ..) => {
+                Stage::Filling { start, reply: Some(reply), whole_history: false }
+            }
             (Start::Now, Phase::Live, Some(position)) => {
                 seen = position.offset;
                 reply.send(Ok(position));
@@ -159,6 +171,7 @@ impl Topic {
         let recovered = frame.recovery == Some(Recovery::Recovered);
         if !recovered {
             self.position = Some(head);
+            self.own_ahead.clear();
         }
         for subscriber in &mut self.subscribers {
             match subscriber.stage {
@@ -178,13 +191,15 @@ impl Topic {
     }
 
     /// Gives a publication to those who want it; returns whether somebody was found gone.
-    pub(crate) fn deliver(&mut self, message: Message<'_>, own: bool) -> bool {
+    pub(crate) fn deliver(&mut self, message: Message<'_>, own: &OwnPublications) -> bool {
         let (Phase::Live, Some(position)) = (self.phase, &mut self.position) else { return false };
         if message.offset <= position.offset {
             return false;
         }
         position.offset = message.offset;
         let (offset, epoch) = (message.offset, position.epoch);
+        let own = own.contains(self.name.as_str(), message.message_id.as_deref(), *position);
+        self.pass_own();
         let wants = |subscriber: &Subscriber| subscriber.wants(offset, own);
         let Some(last) = self.subscribers.iter().rposition(wants) else { return false };
         let publication = Publication::new(&self.name, epoch, message);
@@ -201,6 +216,29 @@ impl Topic {
         gone
     }
 
+    /// A publication of the client's own stands there. Where the broker leaves these out it is as good as delivered,
+    /// once all before it is: whoever joins begins behind it, and so does the next connection.
+    pub(crate) fn own_acknowledged(&mut self, at: Position) {
+        let (false, Phase::Live, Some(position)) = (self.echo, self.phase, self.position) else { return };
+        if at.epoch == position.epoch && at.offset > position.offset && self.own_ahead.len() < OWN_AHEAD_MAX {
+            self.own_ahead.insert(at.offset.get());
+            self.pass_own();
+        }
+    }
+
+    /// Moves the position over the client's own publications that follow it without a hole.
+    fn pass_own(&mut self) {
+        let Some(position) = &mut self.position else { return };
+        while let Some(&first) = self.own_ahead.first() {
+            match first.cmp(&(position.offset.get() + 1)) {
+                Ordering::Less => {}
+                Ordering::Equal => position.offset = Offset::new(first),
+                Ordering::Greater => break,
+            }
+            self.own_ahead.pop_first();
+        }
+    }
+
     pub(crate) fn gap(&mut self, frame: &GapFrame<'_>) {
         let (Phase::Live, Some(position)) = (self.phase, &mut self.position) else { return };
         let &GapFrame { epoch, from, to, missed, .. } = frame;
@@ -209,6 +247,9 @@ impl Topic {
             return;
         }
         *position = Position { epoch, offset: to };
+        if !same_epoch {
+            self.own_ahead.clear();
+        }
         for subscriber in &mut self.subscribers {
             if !matches!(subscriber.stage, Stage::Live) || (same_epoch && to <= subscriber.seen) {
                 continue;
@@ -223,6 +264,7 @@ impl Topic {
             subscriber.queue.push(Event::Gap(Gap { epoch, from, to, missed }));
             subscriber.seen = to;
         }
+        self.pass_own();
     }
 
     /// Gives a subscriber the past it asked for. Returns after what the rest of it is to be asked for.
@@ -234,9 +276,8 @@ impl Topic {
         own: &OwnPublications,
     ) -> Option<Position> {
         let subscriber = self.subscribers.iter_mut().find(|subscriber| subscriber.id == id)?;
-        let Stage::Filling { start, reply } = mem::replace(&mut subscriber.stage, Stage::Live) else {
-            return None;
-        };
+        let stage = mem::replace(&mut subscriber.stage, Stage::Live);
+        let Stage::Filling { start, reply, whole_history } = stage else { return None };
         let first = messages.first().map(|message| message.offset);
         let last = messages.last().map_or(head.offset, |message| message.offset);
         let mut begin = head;
@@ -250,11 +291,19 @@ impl Topic {
                     subscriber.queue.push(continued(whole, since, head));
                 }
             }
-            Start::History(_) | Start::Now => {
+            Start::History(count) => {
+                // A reply is bounded: where there may be more before it, all of it is asked for, oldest first.
+                let is_short = (messages.len() as u64) < count && first.is_some_and(|first| first.get() > 1);
+                if is_short && !whole_history {
+                    let since = before_newest(head, count);
+                    subscriber.stage = Stage::Filling { start, reply, whole_history: true };
+                    return Some(since);
+                }
                 if let Some(first) = first {
                     begin.offset = Offset::new(first.get().saturating_sub(1));
                 }
             }
+            Start::Now => {}
         }
         if let Some(reply) = reply {
             reply.send(Ok(begin));
@@ -264,7 +313,8 @@ impl Topic {
             return None;
         }
         for message in messages {
-            let is_own = message.message_id.as_deref().is_some_and(|id| own.contains(id));
+            let at = Position { epoch: head.epoch, offset: message.offset };
+            let is_own = own.contains(self.name.as_str(), message.message_id.as_deref(), at);
             if subscriber.echo || !is_own {
                 let publication = Publication::new(&self.name, head.epoch, message);
                 subscriber.queue.push(Event::Publication(publication));
@@ -273,7 +323,7 @@ impl Topic {
         subscriber.seen = last;
         (last < head.offset).then(|| {
             let rest = Position { epoch: head.epoch, offset: last };
-            subscriber.stage = Stage::Filling { start: Start::Since(rest), reply: None };
+            subscriber.stage = Stage::Filling { start: Start::Since(rest), reply: None, whole_history: true };
             rest
         })
     }

@@ -69,7 +69,7 @@ impl Topics {
     }
 
     /// Gives a publication to its subscribers. Returns the topic's name when the last of them was found gone.
-    pub(crate) fn deliver(&mut self, message: Message<'_>, own: bool) -> Option<TopicName> {
+    pub(crate) fn deliver(&mut self, message: Message<'_>, own: &OwnPublications) -> Option<TopicName> {
         let topic = self.0.get_mut(message.topic.as_str())?;
         if topic.deliver(message, own) && topic.is_deserted() {
             let name = topic.name().clone();
@@ -77,6 +77,13 @@ impl Topics {
             return Some(name);
         }
         None
+    }
+
+    /// A publication of this client's stands there.
+    pub(crate) fn own_acknowledged(&mut self, name: &str, at: Position) {
+        if let Some(topic) = self.0.get_mut(name) {
+            topic.own_acknowledged(at);
+        }
     }
 
     pub(crate) fn gap(&mut self, frame: &GapFrame<'_>) {

@@ -46,24 +46,66 @@ async fn a_client_that_is_refused_for_good_does_not_connect() {
 }
 
 #[tokio::test]
-async fn http_401_and_403_are_final_and_other_answers_are_not() {
+async fn an_http_answer_that_will_be_the_same_again_is_final_at_first_and_never_later() {
     let listener = Listener::bind().await;
-    let answer = async |status: &str| {
-        let mut tcp = listener.accept_tcp().await;
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            soon(tokio::io::AsyncReadExt::read_buf(&mut tcp, &mut request)).await.expect("a request");
-        }
-        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        tcp.write_all(answer.as_bytes()).await.expect("sent");
-    };
-    for (status, text) in [(401, "401 Unauthorized"), (403, "403 Forbidden")] {
+    let finals = [302, 400, 401, 403, 404, 410];
+    for status in finals {
         let (refused, ()) = tokio::join!(soon(listener.client().connect()), async {
-            answer("503 Service Unavailable").await;
-            answer("404 Not Found").await;
-            answer(text).await;
+            for passing in [408, 429, 500, 502, 503] {
+                answer(&listener, passing, "").await;
+            }
+            answer(&listener, status, "").await;
         });
         assert_eq!(refused.expect_err("refused"), Error::Closed(CloseReason::Handshake { status }));
+    }
+    // Whatever stands in between: a client that was connected before outlives it.
+    let (client, peer) = listener.connected(listener.client()).await;
+    drop(peer);
+    for status in finals {
+        answer(&listener, status, "").await;
+    }
+    let _peer = listener.welcome().await;
+    soon(client.state_changes().wait_for(|state| matches!(state, ConnectionState::Connected(_))))
+        .await
+        .expect("it is back");
+}
+
+/// Answers the next handshake with that status; `headers` end each with a line break.
+async fn answer(listener: &Listener, status: u16, headers: &str) {
+    let mut tcp = listener.accept_tcp().await;
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        soon(tokio::io::AsyncReadExt::read_buf(&mut tcp, &mut request)).await.expect("a request");
+    }
+    let answer = format!("HTTP/1.1 {status} -\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n");
+    tcp.write_all(answer.as_bytes()).await.expect("sent");
+}
+
+#[tokio::test]
+async fn a_client_stays_away_as_long_as_it_is_told_to() {
+    let listener = Listener::bind().await;
+    let client = listener.client().connect_lazy().expect("good options");
+    let mut state = client.state_changes();
+    answer(&listener, 503, "Retry-After: 40\r\n").await;
+    let waiting = soon(state.wait_for(|state| matches!(state, ConnectionState::Waiting { .. }))).await;
+    let ConnectionState::Waiting { retry_in, failure } = waiting.expect("it lives").clone() else {
+        unreachable!()
+    };
+    assert!((40..41).contains(&retry_in.as_secs()), "{retry_in:?}");
+    assert!(failure.contains("503"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_source_of_credentials_is_asked_once_more_where_http_refuses_them() {
+    let listener = Listener::bind().await;
+    for status in [401, 403] {
+        let options =
+            listener.client().token_source(|| async { Ok::<_, std::io::Error>("token".to_owned()) });
+        let (client, _peer) = tokio::join!(soon(options.connect()), async {
+            answer(&listener, status, "").await;
+            listener.welcome().await
+        });
+        client.expect("connected with the second token");
     }
 }
 

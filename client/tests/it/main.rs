@@ -5,6 +5,7 @@ mod cable;
 mod closing;
 mod codecs;
 mod peer;
+mod promises;
 mod publishing;
 mod real;
 mod reconnecting;

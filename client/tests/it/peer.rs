@@ -8,7 +8,7 @@ use std::time::Duration;
 use fanfare_client::{Client, Codec, ConnectOptions};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -170,6 +170,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.say(json!({"type": "error", "id": request["id"], "topic": request["topic"], "code": code,
             "message": "the script says no", "retryable": retryable}))
             .await;
+    }
+
+    /// Says a text in one frame, byte by byte over that time.
+    pub(crate) async fn trickle(&mut self, text: &str, over: Duration) {
+        let stream = self.socket.get_mut();
+        let head =
+            [&[0x81, 126][..], &u16::try_from(text.len()).expect("a short text").to_be_bytes()].concat();
+        stream.write_all(&head).await.expect("sent");
+        for byte in text.as_bytes() {
+            stream.write_all(&[*byte]).await.expect("sent");
+            stream.flush().await.expect("sent");
+            tokio::time::sleep(over / text.len() as u32).await;
+        }
     }
 
     /// Closes with a code, and waits until the client has answered.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_client::{Client, ConnectionState, Error};
+use fanfare_client::{Client, ConnectionState, Error, Payload};
 use futures_util::StreamExt;
 use serde_json::json;
 
@@ -170,4 +170,33 @@ async fn absurd_numbers_do_no_harm() {
             "closed: the broker ended it: ".to_owned(),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_connection_that_has_gone_silent_is_left_before_what_waits_on_it_has_failed() {
+    let listener = Listener::bind().await;
+    let (client, mut peer) = listener.connected(listener.client()).await;
+    let ack = client.publish("t", Payload::text("once")).send().await.expect("room");
+    let first = peer.expect("publish").await;
+    // It takes what it gets, and says nothing: a black hole behind a proxy.
+    peer.expect("ping").await;
+    let mut next = listener.welcome().await;
+    assert_eq!(next.published(1).await["message_id"], first["message_id"]);
+    drop(peer);
+    soon(ack).await.expect("acknowledged, with the default settings");
+}
+
+#[tokio::test]
+async fn a_message_that_comes_slowly_is_a_sign_of_life() {
+    let listener = Listener::bind().await;
+    let (client, mut peer) = listener.connected(listener.client()).await;
+    let serve = async {
+        let asked = peer.expect("history").await;
+        // One frame, a byte at a time over more than it takes to be given up for silence.
+        let reply = json!({"type": "history", "id": asked["id"], "topic": "t", "epoch": "e1", "offset": 0,
+            "messages": []});
+        peer.trickle(&reply.to_string(), Duration::from_secs(12)).await;
+    };
+    let (history, ()) = tokio::join!(soon(client.history("t").into_future()), serve);
+    history.expect("answered on the same connection");
 }

@@ -41,7 +41,7 @@ fn url(listener: &Listener) -> String {
 async fn a_trusted_certificate_lets_the_client_in() {
     let (acceptor, trust) = self_made();
     let listener = Listener::bind().await;
-    let options = Client::builder(&url(&listener)).tls(trust);
+    let options = Client::builder(&url(&listener)).tls(trust).message_size(1 << 20);
     let (client, mut peer) = tokio::join!(soon(options.connect()), async {
         let stream = soon(acceptor.accept(listener.accept_tcp().await)).await.expect("TLS");
         let mut peer = Peer::handshake(stream).await;

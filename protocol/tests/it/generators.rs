@@ -60,16 +60,28 @@ fn client_op() -> impl Strategy<Value = ClientOp<'static>> {
 pub(crate) fn server_frame() -> impl Strategy<Value = ServerFrame<'static>> {
     let id = || option::of(request_id());
     prop_oneof![
-        (id(), text(30), option::of(text(30)), text(30), number(), option::of(number())).prop_map(
-            |(id, connection, user, server, ping_interval_ms, expires_at)| ServerFrame::Connected {
-                id,
-                connection,
-                user,
-                server,
-                ping_interval_ms,
-                expires_at
-            }
-        ),
+        (
+            id(),
+            text(30),
+            option::of(text(30)),
+            text(30),
+            number(),
+            option::of(number()),
+            option::of(number())
+        )
+            .prop_map(
+                |(id, connection, user, server, ping_interval_ms, message_size, expires_at)| {
+                    ServerFrame::Connected {
+                        id,
+                        connection,
+                        user,
+                        server,
+                        ping_interval_ms,
+                        message_size,
+                        expires_at,
+                    }
+                }
+            ),
         (id(), option::of(text(300)), error_code(), text(300), any::<bool>()).prop_map(
             |(id, topic, code, message, retryable)| ServerFrame::Error(ErrorFrame {
                 id,

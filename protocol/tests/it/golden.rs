@@ -86,21 +86,22 @@ fn connect() {
         },
     );
     client(r#"{"type":"connect"}"#, None, ClientOp::Connect { token: None, name: None, version: None });
-    let connected = |user: Option<&'static str>, expires_at| ServerFrame::Connected {
+    let connected = |user: Option<&'static str>, message_size, expires_at| ServerFrame::Connected {
         id: id(1),
         connection: "c1".into(),
         user: user.map(Cow::from),
         server: "fanfare/0.1.0".into(),
         ping_interval_ms: 25_000,
+        message_size,
         expires_at,
     };
     server(
-        r#"{"type":"connected","id":1,"connection":"c1","user":"alice","server":"fanfare/0.1.0","ping_interval_ms":25000,"expires_at":1763744400000}"#,
-        connected(Some("alice"), Some(1_763_744_400_000)),
+        r#"{"type":"connected","id":1,"connection":"c1","user":"alice","server":"fanfare/0.1.0","ping_interval_ms":25000,"message_size":65536,"expires_at":1763744400000}"#,
+        connected(Some("alice"), Some(65_536), Some(1_763_744_400_000)),
     );
     server(
         r#"{"type":"connected","id":1,"connection":"c1","user":null,"server":"fanfare/0.1.0","ping_interval_ms":25000}"#,
-        connected(None, None),
+        connected(None, None, None),
     );
 }
 

@@ -1,0 +1,166 @@
+//! How the readers of a client slow its driver down, for a bounded time, before anything of theirs is dropped.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long the driver may read nothing because readers have no room, ...
+const HELD_MAX: Duration = Duration::from_millis(100);
+/// ... and after how many times as much time it may do so again. A reader that is too slow for its topic costs the
+/// others no more than this share of their time.
+const PAUSE_FACTOR: u32 = 10;
+/// Less than this is not worth a pause.
+const HELD_MIN: Duration = Duration::from_millis(10);
+
+/// What the queues of a client say to its driver.
+#[derive(Debug, Default)]
+pub(crate) struct Pressure {
+    /// Some queue is half full: its reader should have a turn.
+    is_felt: AtomicBool,
+    /// Whether some queue is waited for.
+    is_full: AtomicBool,
+    full: Mutex<Full>,
+    relief: Notify,
+}
+
+/// The queues that are waited for: each from when it is full until it is half empty, or all are given up.
+#[derive(Debug, Default)]
+struct Full {
+    count: usize,
+    /// Goes up when those that are full are given up: they count no longer.
+    generation: u64,
+}
+
+impl Pressure {
+    pub(crate) fn feel(&self) {
+        self.is_felt.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether some reader should have a turn; asked once.
+    pub(crate) fn take_felt(&self) -> bool {
+        self.is_felt.load(Ordering::Relaxed) && self.is_felt.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_felt(&self) -> bool {
+        self.is_felt.load(Ordering::Relaxed)
+    }
+
+    fn full(&self) -> MutexGuard<'_, Full> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more queue is full. Returns what it is [relieved](Self::relieve) with.
+    pub(crate) fn fill(&self) -> u64 {
+        let mut full = self.full();
+        full.count += 1;
+        self.is_full.store(true, Ordering::Release);
+        full.generation
+    }
+
+    /// One of them has room again.
+    pub(crate) fn relieve(&self, generation: u64) {
+        let mut full = self.full();
+        if full.generation == generation {
+            full.count -= 1;
+            if full.count == 0 {
+                self.is_full.store(false, Ordering::Release);
+                self.relief.notify_one();
+            }
+        }
+    }
+
+    /// Those that are full are waited for no longer.
+    fn give_up(&self) {
+        let mut full = self.full();
+        full.count = 0;
+        full.generation += 1;
+        self.is_full.store(false, Ordering::Release);
+    }
+
+    /// Whether some queue is full and waited for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
+    }
+
+    /// Waits until no queue is full; may return early.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(crate) async fn relieved(&self) {
+        self.relief.notified().await;
+    }
+}
+
+/// How long the driver may still hold back reading.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    left: Duration,
+    /// As of when.
+    at: Instant,
+    holding: bool,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self { left: HELD_MAX, at: Instant::now(), holding: false }
+    }
+
+    /// Whether to read nothing now, and if so until when at most.
+    pub(crate) fn hold(&mut self, pressure: &Pressure) -> Option<Instant> {
+        let is_full = pressure.is_full();
+        if !is_full && !self.holding && self.left == HELD_MAX {
+            // The clock need not be looked at.
+            return None;
+        }
+        let now = Instant::now();
+        let passed = now.duration_since(self.at);
+        self.left = match self.holding {
+            true => self.left.saturating_sub(passed),
+            false => (self.left + passed / PAUSE_FACTOR).min(HELD_MAX),
+        };
+        self.at = now;
+        let least = if self.holding { Duration::from_nanos(1) } else { HELD_MIN };
+        self.holding = is_full && self.left >= least;
+        if is_full && !self.holding {
+            pressure.give_up();
+        }
+        self.holding.then(|| now + self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn reading_is_held_back_for_a_tenth_of_the_time_at_most() {
+        let (pressure, mut patience) = (Pressure::default(), Patience::new());
+        let ms = Duration::from_millis;
+        let mut hold = |pressure: &Pressure| patience.hold(pressure).map(|until| until - Instant::now());
+        assert_eq!(hold(&pressure), None);
+        let first = pressure.fill();
+        assert_eq!(hold(&pressure), Some(HELD_MAX));
+        tokio::time::advance(ms(60)).await;
+        assert_eq!(hold(&pressure), Some(ms(40)));
+        tokio::time::advance(ms(40)).await;
+        assert_eq!(hold(&pressure), None, "that was all");
+        assert!(!pressure.is_full(), "whoever was full is given up");
+        pressure.relieve(first);
+
+        let second = pressure.fill();
+        tokio::time::advance(ms(90)).await;
+        assert_eq!(hold(&pressure), None, "too little is left to be worth it");
+        pressure.relieve(second);
+        tokio::time::advance(ms(11)).await;
+        let third = pressure.fill();
+        assert_eq!(hold(&pressure).map(|left| left.as_millis()), Some(10));
+        pressure.relieve(third);
+        assert_eq!(hold(&pressure), None, "relieved");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        pressure.fill();
+        assert_eq!(hold(&pressure), Some(HELD_MAX));
+    }
+}
