@@ -26,7 +26,7 @@ impl Endpoint {
         let tls = match uri.scheme_str() {
             Some("ws" | "http") => false,
             Some("wss" | "https") => true,
-            _ => return Err(bad("it must begin with ws:// or wss://")),
+            _ => return Err(bad("it must begin with ws://, wss://, http:// or https://")),
         };
         let Some(authority) = uri.authority() else { return Err(bad("it names no host")) };
         if authority.as_str().contains('@') {
