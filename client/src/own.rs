@@ -5,14 +5,15 @@
 //! client knows its own publications by topic and message id, and once they are acknowledged by where they
 //! stand: somebody else's is never taken for one, whatever id it bears.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::Arc;
 
 use fanfare_protocol::Position;
 
 /// Most publications that are remembered, the latest ones.
-pub(crate) const REMEMBERED_MAX: usize = 16 * 1024;
+pub(crate) const REMEMBERED_MAX: usize = 4096;
 
 /// Makes message ids of 32 hexadecimal digits: 8 that name this client and 8 that count, for people; and 16 of
 /// chance, or somebody who has seen one could publish under the next before its owner does.
@@ -33,31 +34,50 @@ impl MessageIds {
     }
 }
 
-/// Stands for a topic and a message id in it: 128 bits of keyed hash.
-type Key = (u64, u64);
+/// A hasher for what is a hash already.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key is one number");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// Stands for a topic and a message id in it: a keyed hash. Of those that are remembered two are the same by chance once
+/// in 10^12 publications, and then the place tells them apart.
+type Key = u64;
 
 /// Knows a client's own publications.
 #[derive(Debug, Default)]
 pub(crate) struct OwnPublications {
-    keys: (RandomState, RandomState),
+    keys: RandomState,
     /// Where each stands; `None` where that is not known yet.
-    sent: HashMap<Key, Option<Position>>,
+    sent: HashMap<Key, Option<Position>, BuildHasherDefault<AsItIs>>,
     /// What is, or was, in `sent`, oldest first. Invariant: at most [`REMEMBERED_MAX`] long.
     order: VecDeque<Key>,
 }
 
 impl OwnPublications {
     fn key(&self, topic: &str, id: &str) -> Key {
-        (self.keys.0.hash_one((topic, id)), self.keys.1.hash_one((topic, id)))
+        self.keys.hash_one((topic, id))
     }
 
     /// One that is sent for the first time; under an id that was used before where the first stands counts.
     pub(crate) fn sent(&mut self, topic: &str, id: &str) {
         let key = self.key(topic, id);
-        if self.sent.contains_key(&key) {
-            return;
-        }
-        self.sent.insert(key, None);
+        match self.sent.entry(key) {
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => place.insert(None),
+        };
         if self.order.len() == REMEMBERED_MAX
             && let Some(oldest) = self.order.pop_front()
         {

@@ -58,7 +58,7 @@ impl SubscribeRequest {
 
     /// Whether this client's own publications come back; default true.
     ///
-    /// The client knows its latest 16,384 by topic, message id and where they stand: it never takes somebody else's
+    /// The client knows its latest 4,096 by topic, message id and where they stand: it never takes somebody else's
     /// for one.
     pub fn echo(mut self, echo: bool) -> Self {
         self.echo = echo;
