@@ -60,9 +60,10 @@ use whole::Watched;
 /// How long a browser may remember what a preflight said.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// The worker that serves the request.
-#[derive(Debug, Clone, Copy)]
-struct OnWorker(usize);
+/// The worker that serves the request, and the connection that it came by. Together, for each extension of a request
+/// costs a look-up and a place.
+#[derive(Debug, Clone)]
+struct OnWorker(usize, Arc<Relief>);
 
 /// What the public listener answers with.
 #[derive(Debug)]
@@ -131,7 +132,7 @@ async fn guard(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Res
     let method = request.method().clone();
     let mut response = match head::check(&request).and_then(|()| origin::check(&hub, request.headers())) {
         Ok(()) => {
-            let connection = request.extensions().get::<Arc<Relief>>().cloned();
+            let connection = request.extensions().get::<OnWorker>().map(|it| Arc::clone(&it.1));
             held::charge(&hub, next.run(request).await, method == Method::GET, connection).await
         }
         Err(refused) => refused.into_response(),
@@ -174,10 +175,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
     // Whoever has begun goes on without the gate: it may hold credit, for which others wait.
     let is_answering = Rc::new(Cell::new(false));
     let relief = Arc::<Relief>::default();
-    let service = service_fn(|mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Arc::clone(&relief));
+    let service = service_fn(|request| {
         has_asked.set(true);
-        let asked = Asked { worker: Rc::clone(&worker), admitted: Rc::clone(&admitted), request };
+        let relief = Arc::clone(&relief);
+        let asked = Asked { worker: Rc::clone(&worker), admitted: Rc::clone(&admitted), relief, request };
         answer(asked, Rc::clone(&may_begin), Rc::clone(&is_answering), stop.clone())
     });
     let limits = &worker.hub.config.limits;
@@ -208,6 +209,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
 struct Asked {
     worker: Rc<Worker>,
     admitted: Rc<Admitted>,
+    relief: Arc<Relief>,
     request: hyper::Request<Incoming>,
 }
 
@@ -218,7 +220,7 @@ async fn answer(
     is_answering: Rc<Cell<bool>>,
     stop: CancellationToken,
 ) -> Result<Response, std::convert::Infallible> {
-    let Asked { worker, admitted, request } = asked;
+    let Asked { worker, admitted, relief, request } = asked;
     while !may_begin.replace(false) {
         tokio::task::yield_now().await;
     }
@@ -227,7 +229,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let (body, is_whole) = Watched::new(body);
     let mut request = Request::from_parts(head, Body::new(body));
-    request.extensions_mut().insert(OnWorker(worker.index));
+    request.extensions_mut().insert(OnWorker(worker.index, relief));
     let public = admitted.public();
     let mut response = public.routes_for(request.headers()).oneshot(request).await?;
     if let Some(upgrade) = response.extensions_mut().remove::<Upgrade>() {

@@ -87,7 +87,7 @@ fn payload(headers: &HeaderMap, body: Bytes) -> Result<Payload, Problem> {
 /// `POST /v1/topics/{topic}/messages`: the body is the payload.
 pub(super) async fn publish(
     State(hub): State<Arc<Hub>>,
-    Extension(OnWorker(worker)): Extension<OnWorker>,
+    Extension(OnWorker(worker, _)): Extension<OnWorker>,
     TopicPath(topic): TopicPath,
     headers: HeaderMap,
     body: Body,
@@ -329,7 +329,7 @@ pub(super) struct HistoryQuery {
 /// `GET /v1/topics/{topic}/messages`: the history, as the native protocol's `history` reply.
 pub(super) async fn history(
     State(hub): State<Arc<Hub>>,
-    Extension(OnWorker(worker)): Extension<OnWorker>,
+    Extension(OnWorker(worker, _)): Extension<OnWorker>,
     TopicPath(topic): TopicPath,
     query: Result<Query<HistoryQuery>, QueryRejection>,
     headers: HeaderMap,
