@@ -166,12 +166,12 @@ impl Broker {
         self.admin_addr
     }
 
-    /// Connections that there may be.
+    /// Topics that there may be.
     pub fn topics_max(&self) -> usize {
         self.hub.config.limits.topics
     }
 
-    /// How many connections there may be.
+    /// Connections that there may be.
     pub fn connections_max(&self) -> usize {
         self.hub.connections_max
     }
