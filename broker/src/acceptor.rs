@@ -92,14 +92,14 @@ pub(crate) fn take_over(listener: TcpListener) -> io::Result<Listener> {
     AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)
 }
 
-/// Accepts until `stop` is cancelled; those who have knocked by then are turned away.
+/// Accepts, for each worker with its answers, until `stop` is cancelled; those who have knocked by then are turned away.
 ///
 /// # Cancel safety
 /// Cancel safe.
 pub(crate) async fn run(
     hub: &Arc<Hub>,
     listener: &Listener,
-    public: &Arc<Public>,
+    public: &[Arc<Public>],
     stop: &CancellationToken,
     full: &Full,
 ) {
@@ -129,7 +129,7 @@ fn is_short(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
 }
 
-fn admit(hub: &Arc<Hub>, public: &Arc<Public>, full: &Full, stream: std::net::TcpStream) {
+fn admit(hub: &Arc<Hub>, public: &[Arc<Public>], full: &Full, stream: std::net::TcpStream) {
     let before = hub.connections.fetch_add(1, Ordering::Relaxed);
     if before >= hub.connections_max {
         hub.connections.fetch_sub(1, Ordering::Relaxed);
@@ -137,7 +137,7 @@ fn admit(hub: &Arc<Hub>, public: &Arc<Public>, full: &Full, stream: std::net::Tc
         return tell(full, stream);
     }
     let worker = hub.workers.least_loaded();
-    let admitted = Admitted::new(hub, public, worker);
+    let admitted = Admitted::new(hub, &public[worker], worker);
     if let Err(socket) = hub.workers[worker].adopt(Socket { stream, admitted }) {
         hub.metrics.rejected("overload");
         tell(full, socket.stream);

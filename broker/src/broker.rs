@@ -133,7 +133,8 @@ impl Broker {
     /// Starts what runs beside the workers, each [supervised](crate::supervise).
     fn start_tasks(&self, public: acceptor::Listener, admin: TcpListener) {
         let (hub, end) = (Arc::clone(&self.hub), self.drain.clone());
-        let answers = http::Public::new(&hub);
+        let workers = 0..hub.workers.len();
+        let answers: Vec<_> = workers.map(|worker| http::Public::new(&hub, worker)).collect();
         let full = http::full::Full::new(self.tasks.clone());
         self.tasks.spawn(async move {
             let accept = || acceptor::run(&hub, &public, &answers, &end, &full);

@@ -73,7 +73,9 @@ impl Budget {
 
     /// Charges `bytes` until the charge is dropped.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
-        self.take(bytes);
+        if bytes > 0 {
+            self.take(bytes);
+        }
         Charge { budget: Arc::clone(self), bytes: AtomicUsize::new(bytes) }
     }
 }

@@ -15,12 +15,14 @@ mod problem;
 mod publisher;
 mod query;
 pub(crate) mod relief;
+pub(crate) mod route;
 mod talk;
 mod topic_path;
 mod upgrade;
 mod whole;
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,9 +32,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper::body::Incoming;
@@ -53,6 +54,7 @@ use crate::worker::handle::Socket;
 use patient::Patient;
 use problem::Problem;
 use relief::Relief;
+use route::Route;
 use talk::KeepAlive;
 use upgrade::Upgrade;
 use whole::Watched;
@@ -60,12 +62,20 @@ use whole::Watched;
 /// How long a browser may remember what a preflight said.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// The worker that serves the request, and the connection that it came by. Together, for each extension of a request
-/// costs a look-up and a place.
+/// What the routes know: the broker, and the worker that serves the request.
 #[derive(Debug, Clone)]
-struct OnWorker(usize, Arc<Relief>);
+pub(super) struct Served {
+    hub: Arc<Hub>,
+    worker: usize,
+}
 
-/// What the public listener answers with.
+impl FromRef<Served> for Arc<Hub> {
+    fn from_ref(served: &Served) -> Self {
+        Self::clone(&served.hub)
+    }
+}
+
+/// What a worker answers the requests of the public listener with.
 #[derive(Debug)]
 pub(crate) struct Public {
     /// For requests that are no page's.
@@ -76,14 +86,33 @@ pub(crate) struct Public {
 }
 
 impl Public {
-    pub(crate) fn new(hub: &Arc<Hub>) -> Arc<Self> {
-        let routes = public_routes(Arc::clone(hub));
-        let guarded = |routes: Router| routes.layer(middleware::from_fn_with_state(Arc::clone(hub), guard));
+    pub(crate) fn new(hub: &Arc<Hub>, worker: usize) -> Arc<Self> {
+        let routes = public_routes(Served { hub: Arc::clone(hub), worker });
         Arc::new(Self {
-            plain: guarded(routes.clone()),
-            for_pages: guarded(routes.layer(cors())),
+            plain: routes.clone(),
+            for_pages: routes.layer(cors()),
             keep_alive: KeepAlive::new(&hub.config.limits),
         })
+    }
+
+    /// Answers a request whose head and origin are good, and counts it.
+    async fn answer(&self, hub: &Hub, request: Request) -> Response {
+        let started = Instant::now();
+        let (route, method) = (Route::of(request.uri().path()), request.method().clone());
+        let checked = head::check(&request).and_then(|()| origin::check(hub, request.headers()));
+        let mut response = match checked {
+            Ok(()) => self.routes_for(request.headers()).oneshot(request).await.into_response(),
+            Err(refused) => refused.into_response(),
+        };
+        if method == Method::GET {
+            response = held::if_there_is_room(hub, response);
+        }
+        if method != Method::POST && !response.headers().contains_key(header::VARY) {
+            // Another page would be answered otherwise. What a POST was answered nobody keeps.
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+        }
+        hub.metrics.http(route, &method, response.status(), started.elapsed());
+        response
     }
 
     fn routes_for(&self, headers: &HeaderMap) -> Router {
@@ -92,21 +121,21 @@ impl Public {
 }
 
 /// The routes of the public listener.
-fn public_routes(hub: Arc<Hub>) -> Router {
+fn public_routes(served: Served) -> Router {
     Router::new()
-        .route("/", get(welcome))
-        .route("/ws", get(upgrade::native))
-        .route("/ws/{*topic}", get(upgrade::raw))
-        .route("/v1/messages", post(api::publish_or_batch).get(api::history))
-        .route("/v1/topic", get(api::topic))
-        .route("/v1/topics", get(api::list_topics))
-        .route("/v1/topics/{topic}", get(api::topic))
-        .route("/v1/topics/{topic}/messages", get(api::history).post(api::publish))
+        .route(Route::Welcome.template(), get(welcome))
+        .route(Route::Native.template(), get(upgrade::native))
+        .route(Route::Raw.template(), get(upgrade::raw))
+        .route(Route::Messages.template(), post(api::publish_or_batch).get(api::history))
+        .route(Route::Topic.template(), get(api::topic))
+        .route(Route::Topics.template(), get(api::list_topics))
+        .route(Route::TopicByPath.template(), get(api::topic))
+        .route(Route::MessagesByPath.template(), get(api::history).post(api::publish))
         .fallback(async || nothing_here())
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method")
         })
-        .with_state(hub)
+        .with_state(served)
 }
 
 fn nothing_here() -> Problem {
@@ -123,32 +152,6 @@ fn cors() -> CorsLayer {
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, idempotency_key])
         .expose_headers([header::ACCEPT_ENCODING, header::RETRY_AFTER, header::WWW_AUTHENTICATE])
         .max_age(PREFLIGHT_MAX_AGE)
-}
-
-/// What every request goes through: the check of its head and its origin, and counting.
-async fn guard(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
-    let mut response = match head::check(&request).and_then(|()| origin::check(&hub, request.headers())) {
-        Ok(()) => {
-            let connection = request.extensions().get::<OnWorker>().map(|it| Arc::clone(&it.1));
-            held::charge(&hub, next.run(request).await, method == Method::GET, connection).await
-        }
-        Err(refused) => refused.into_response(),
-    };
-    if !response.headers().contains_key(header::VARY) {
-        // Another page would be answered otherwise.
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
-    }
-    let method = if method == Method::GET || method == Method::POST { method.as_str() } else { "other" };
-    hub.metrics.http(
-        route.as_ref().map_or("other", MatchedPath::as_str),
-        method,
-        response.status().as_u16(),
-        started.elapsed(),
-    );
-    response
 }
 
 /// A page to try the broker with, where anybody may do everything anyway.
@@ -168,35 +171,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
     };
-    let admitted = Rc::new(admitted);
-    let has_asked = Cell::new(false);
-    // One request begins in each turn of the connection, however many it has sent.
-    let may_begin = Rc::new(Cell::new(false));
-    // Whoever has begun goes on without the gate: it may hold credit, for which others wait.
-    let is_answering = Rc::new(Cell::new(false));
-    let relief = Arc::<Relief>::default();
-    let service = service_fn(|request| {
-        has_asked.set(true);
-        let relief = Arc::clone(&relief);
-        let asked = Asked { worker: Rc::clone(&worker), admitted: Rc::clone(&admitted), relief, request };
-        answer(asked, Rc::clone(&may_begin), Rc::clone(&is_answering), stop.clone())
-    });
     let limits = &worker.hub.config.limits;
-    let place = Rc::<gate::Place>::default();
-    let poll_turn = |cx: &Context<'_>| {
-        let spawn = |refill| drop(worker.tasks.spawn_local(refill));
-        if !is_answering.get() {
-            ready!(worker.gate.poll_turn(&place, cx, spawn));
-            if let Some(waited) = place.waited() {
-                worker.stats.held_up(Wait::Turn, waited);
-            }
-        }
-        may_begin.set(true);
-        Poll::Ready(())
-    };
-    match talk::talk(stream, limits, &stop, Arc::clone(&relief), poll_turn, service).await {
+    let visit = Visit::new(&worker, admitted);
+    let relief = Arc::clone(&visit.relief);
+    let service = service_fn(|request| visit.answer(request));
+    match talk::talk(stream, limits, &stop, relief, |cx| visit.poll_turn(cx), service).await {
         // One that was kept alive and has nothing more to ask.
-        Err(error) if error.is_timeout() && has_asked.get() => {}
+        Err(error) if error.is_timeout() && visit.has_asked.get() => {}
         Err(error) => {
             worker.hub.metrics.rejected(if error.is_timeout() { "timeout" } else { "bad_http" });
             tracing::debug!(%error, "an HTTP connection ended badly");
@@ -205,42 +186,68 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
     }
 }
 
-/// A request that waits to be answered.
-struct Asked {
-    worker: Rc<Worker>,
+/// One connection's requests, each answered before the next is read.
+struct Visit<'w> {
+    worker: &'w Rc<Worker>,
     admitted: Rc<Admitted>,
     relief: Arc<Relief>,
-    request: hyper::Request<Incoming>,
+    place: Rc<gate::Place>,
+    has_asked: Cell<bool>,
+    /// One request begins in each turn of the connection, however many it has sent.
+    may_begin: Cell<bool>,
+    /// Whoever has begun goes on without the gate: it may hold credit, for which others wait.
+    is_answering: Cell<bool>,
 }
 
-/// Answers one request; one that asks for a WebSocket is taken over by its worker.
-async fn answer(
-    asked: Asked,
-    may_begin: Rc<Cell<bool>>,
-    is_answering: Rc<Cell<bool>>,
-    stop: CancellationToken,
-) -> Result<Response, std::convert::Infallible> {
-    let Asked { worker, admitted, relief, request } = asked;
-    while !may_begin.replace(false) {
-        tokio::task::yield_now().await;
+impl<'w> Visit<'w> {
+    fn new(worker: &'w Rc<Worker>, admitted: Admitted) -> Self {
+        Self {
+            worker,
+            admitted: Rc::new(admitted),
+            relief: Arc::default(),
+            place: Rc::default(),
+            has_asked: Cell::new(false),
+            may_begin: Cell::new(false),
+            is_answering: Cell::new(false),
+        }
     }
-    is_answering.set(true);
-    let wants_to_stay = talk::wants_to_stay(&request);
-    let (head, body) = request.into_parts();
-    let (body, is_whole) = Watched::new(body);
-    let mut request = Request::from_parts(head, Body::new(body));
-    request.extensions_mut().insert(OnWorker(worker.index, relief));
-    let public = admitted.public();
-    let mut response = public.routes_for(request.headers()).oneshot(request).await?;
-    if let Some(upgrade) = response.extensions_mut().remove::<Upgrade>() {
-        let task = adopt(Rc::clone(&worker), Rc::clone(&admitted), upgrade);
-        worker.tasks.spawn_local(task);
-    } else {
-        let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !stop.is_cancelled();
-        public.keep_alive.tell(&mut response, is_kept);
+
+    fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.is_answering.get() {
+            let spawn = |refill| drop(self.worker.tasks.spawn_local(refill));
+            ready!(self.worker.gate.poll_turn(&self.place, cx, spawn));
+            if let Some(waited) = self.place.waited() {
+                self.worker.stats.held_up(Wait::Turn, waited);
+            }
+        }
+        self.may_begin.set(true);
+        Poll::Ready(())
     }
-    is_answering.set(false);
-    Ok(response)
+
+    /// Answers one request; one that asks for a WebSocket is taken over by its worker.
+    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
+        self.has_asked.set(true);
+        while !self.may_begin.replace(false) {
+            tokio::task::yield_now().await;
+        }
+        self.is_answering.set(true);
+        let (hub, public) = (&self.worker.hub, self.admitted.public());
+        let wants_to_stay = talk::wants_to_stay(&request);
+        let (head, body) = request.into_parts();
+        let (body, is_whole) = Watched::new(body);
+        let request = Request::from_parts(head, Body::new(body));
+        let response = public.answer(hub, request).await;
+        let mut response = held::charge(hub, response, &self.relief).await;
+        if let Some(upgrade) = response.extensions_mut().remove::<Upgrade>() {
+            let task = adopt(Rc::clone(self.worker), Rc::clone(&self.admitted), upgrade);
+            self.worker.tasks.spawn_local(task);
+        } else {
+            let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !hub.is_draining();
+            public.keep_alive.tell(&mut response, is_kept);
+        }
+        self.is_answering.set(false);
+        Ok(response)
+    }
 }
 
 /// The life of a connection that counts until it is over, and its socket closed. An async block would take twice as
@@ -287,7 +294,7 @@ mod tests {
         let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let stream = accepted.expect("a socket").0.into_std().expect("a socket");
         worker.hub.connections.fetch_add(1, Ordering::Relaxed);
-        let admitted = Admitted::new(&worker.hub, &Public::new(&worker.hub), worker.index);
+        let admitted = Admitted::new(&worker.hub, &Public::new(&worker.hub, worker.index), worker.index);
         (peer.expect("a socket"), Socket { stream, admitted })
     }
 

@@ -8,10 +8,11 @@ mod collector;
 mod kept;
 mod worker_stats;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::http::{Method, StatusCode};
 use fanfare_protocol::ErrorCode;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -20,6 +21,7 @@ use prometheus::{
 
 use crate::access::Access;
 use crate::budget::Budget;
+use crate::http::route::Route;
 use crate::namespaces::Namespaces;
 use crate::topic::publication::Encoding;
 use crate::worker::handle::Workers;
@@ -72,11 +74,20 @@ pub struct Metrics {
     recoveries: IntCounterVec,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
+    http_routes: [HttpRoute; Route::COUNT],
     draining: IntGauge,
     task_panics: IntCounterVec,
     /// From accepting a publication to having written it to the sockets of one worker.
     pub fanout: Histogram,
     workers: Vec<Arc<WorkerStats>>,
+}
+
+/// What a route counts most often, looked up once.
+#[derive(Debug, Default)]
+struct HttpRoute {
+    good_gets: OnceLock<IntCounter>,
+    good_posts: OnceLock<IntCounter>,
+    duration: OnceLock<Histogram>,
 }
 
 /// Registers metrics whose names and labels are known to be good.
@@ -179,6 +190,7 @@ impl Metrics {
                 "HTTP requests answered.",
                 &["route", "method", "code"],
             ),
+            http_routes: Default::default(),
             http_duration: register.histograms(
                 "fanfare_http_request_duration_seconds",
                 "From the head of an HTTP request to the head of its answer.",
@@ -253,10 +265,17 @@ impl Metrics {
         self.recoveries.with_label_values(&[namespace, result]).inc();
     }
 
-    /// `route` is the template that matched, never a path that a peer wrote.
-    pub(crate) fn http(&self, route: &str, method: &str, code: u16, took: Duration) {
-        self.http_requests.with_label_values(&[route, method, &code.to_string()]).inc();
-        self.http_duration.with_label_values(&[route]).observe(took.as_secs_f64());
+    pub(crate) fn http(&self, route: Route, method: &Method, status: StatusCode, took: Duration) {
+        let kept = &self.http_routes[route as usize];
+        let label = if *method == Method::GET || *method == Method::POST { method.as_str() } else { "other" };
+        let requests = || self.http_requests.with_label_values(&[route.template(), label, status.as_str()]);
+        match (method, status) {
+            (&Method::GET, StatusCode::OK) => kept.good_gets.get_or_init(requests).inc(),
+            (&Method::POST, StatusCode::OK) => kept.good_posts.get_or_init(requests).inc(),
+            _ => requests().inc(),
+        }
+        let duration = || self.http_duration.with_label_values(&[route.template()]);
+        kept.duration.get_or_init(duration).observe(took.as_secs_f64());
     }
 
     /// `task` is one of a few names.

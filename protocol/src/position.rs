@@ -3,10 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::ser::{Serialize, Serializer};
+
 use crate::limits::EPOCH_BYTES_MAX;
 
 /// A place in a topic's history: 1 for the first publication of an epoch, 0 for "before any".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct Offset(u64);
 
 impl Offset {
@@ -90,6 +96,32 @@ impl fmt::Display for Epoch {
     }
 }
 
+impl Serialize for Epoch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Epoch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Epoch;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an epoch")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Epoch, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
 /// An epoch and an offset within it; written `EPOCH:OFFSET` on the command line.
 ///
 /// ```
@@ -98,9 +130,11 @@ impl fmt::Display for Epoch {
 /// let position: Position = "9f2c:21".parse()?;
 /// assert_eq!(position.offset.get(), 21);
 /// assert_eq!(position.to_string(), "9f2c:21");
-/// # Ok::<(), fanfare_protocol::InvalidPosition>(())
+/// // To be kept by whatever serde writes to.
+/// assert_eq!(serde_json::to_string(&position)?, r#"{"epoch":"9f2c","offset":21}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Position {
     /// Which life of the topic's history.
     pub epoch: Epoch,

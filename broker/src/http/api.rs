@@ -1,17 +1,17 @@
 //! The HTTP API: publish, history, topics.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Uri, header};
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::Response;
 use fanfare_protocol::limits::TOPIC_NAME_BYTES_MAX;
 use fanfare_protocol::{
-    Codec, ErrorCode, Headers, Offset, Payload, PayloadKind, PayloadRef, Position, ServerFrame, TopicRef,
-    check_message_id,
+    Codec, Epoch, ErrorCode, Headers, Offset, Payload, PayloadKind, PayloadRef, Position, ServerFrame,
+    TopicRef, check_message_id,
 };
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -22,11 +22,13 @@ use super::problem::Problem;
 use super::publisher::Publisher;
 use super::query::verbatim;
 use super::topic_path::TopicPath;
-use super::{OnWorker, body, credentials};
+use super::{Served, body, credentials};
 use crate::access::Grant;
 use crate::connection::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
+
 use crate::hub::Hub;
 use crate::metrics::Source;
+use crate::topic::Accepted;
 use crate::topic::publication::Unpositioned;
 use crate::worker::credit::Wants;
 
@@ -66,6 +68,17 @@ fn may_subscribe(hub: &Hub, headers: &HeaderMap, topic: &str) -> Result<(), Prob
     grant.may_subscribe(topic).then_some(()).ok_or_else(|| refuse(&grant, "subscribe to this topic"))
 }
 
+/// An answer in JSON.
+fn json(body: &impl Serialize) -> Response {
+    json_bytes(serde_json::to_vec(body).expect("an answer is plain data"))
+}
+
+fn json_bytes(body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// What a body's content type makes of it.
 fn payload(headers: &HeaderMap, body: Bytes) -> Result<Payload, Problem> {
     let content_type =
@@ -86,8 +99,7 @@ fn payload(headers: &HeaderMap, body: Bytes) -> Result<Payload, Problem> {
 
 /// `POST /v1/topics/{topic}/messages`: the body is the payload.
 pub(super) async fn publish(
-    State(hub): State<Arc<Hub>>,
-    Extension(OnWorker(worker, _)): Extension<OnWorker>,
+    State(Served { hub, worker }): State<Served>,
     TopicPath(topic): TopicPath,
     headers: HeaderMap,
     body: Body,
@@ -117,35 +129,35 @@ pub(super) async fn publish(
         origin: None,
         received: body.received,
     };
-    let result = publish_one(&hub, &topic, content)?;
-    Ok(Json(result).into_response())
+    let accepted = publish_one(&hub, &topic, content)?;
+    Ok(json(&Published::new(topic.as_str(), &accepted)))
 }
 
 /// What a publication has become.
 #[derive(Debug, Serialize)]
-struct PublishedBody {
-    topic: String,
-    epoch: String,
-    offset: u64,
+struct Published<'a> {
+    topic: Cow<'a, str>,
+    epoch: Epoch,
+    offset: Offset,
     duplicate: bool,
 }
 
-fn publish_one(hub: &Hub, topic: &TopicRef<'_>, content: Unpositioned) -> Result<PublishedBody, Problem> {
-    let accepted = hub.publish(topic, content, Source::Http).map_err(|e| problem(e.code(), e))?;
-    let Position { epoch, offset } = accepted.position;
-    Ok(PublishedBody {
-        topic: topic.as_str().to_owned(),
-        epoch: epoch.to_string(),
-        offset: offset.get(),
-        duplicate: accepted.is_duplicate,
-    })
+impl<'a> Published<'a> {
+    fn new(topic: impl Into<Cow<'a, str>>, accepted: &Accepted) -> Self {
+        let Position { epoch, offset } = accepted.position;
+        Self { topic: topic.into(), epoch, offset, duplicate: accepted.is_duplicate }
+    }
+}
+
+fn publish_one(hub: &Hub, topic: &TopicRef<'_>, content: Unpositioned) -> Result<Accepted, Problem> {
+    hub.publish(topic, content, Source::Http).map_err(|e| problem(e.code(), e))
 }
 
 /// One result of a batch.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum BatchResult {
-    Published(PublishedBody),
+    Published(Published<'static>),
     Refused {
         #[serde(flatten)]
         problem: Problem,
@@ -193,8 +205,7 @@ pub(super) struct PublishQuery {
 
 /// `POST /v1/messages`: a batch, or with `?topic=` the same as `POST /v1/topics/{topic}/messages`.
 pub(super) async fn publish_or_batch(
-    State(hub): State<Arc<Hub>>,
-    worker: Extension<OnWorker>,
+    State(served): State<Served>,
     topic: Result<TopicPath, Problem>,
     query: Result<Query<PublishQuery>, QueryRejection>,
     uri: Uri,
@@ -203,8 +214,8 @@ pub(super) async fn publish_or_batch(
 ) -> Result<Response, Problem> {
     query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
     match verbatim(&uri, "topic")? {
-        Some(_) => publish(State(hub), worker, topic?, headers, body).await,
-        None => publish_batch(&hub, worker.0.0, headers, body).await,
+        Some(_) => publish(State(served), topic?, headers, body).await,
+        None => publish_batch(&served.hub, served.worker, headers, body).await,
     }
 }
 
@@ -263,7 +274,7 @@ async fn publish_batch(
                 }
             };
             results.push(match result {
-                Ok(published) => BatchResult::Published(published),
+                Ok(accepted) => BatchResult::Published(Published::new(name, &accepted)),
                 Err(problem) => refused(problem, Some(name)),
             });
             if results.len().is_multiple_of(BATCH_TURN) {
@@ -272,7 +283,7 @@ async fn publish_batch(
             }
         }
     }
-    Ok(Json(BatchBody { results }).into_response())
+    Ok(json(&BatchBody { results }))
 }
 
 fn may_publish<'a>(grant: &Grant, name: &'a str) -> Result<TopicRef<'a>, Problem> {
@@ -328,8 +339,7 @@ pub(super) struct HistoryQuery {
 
 /// `GET /v1/topics/{topic}/messages`: the history, as the native protocol's `history` reply.
 pub(super) async fn history(
-    State(hub): State<Arc<Hub>>,
-    Extension(OnWorker(worker, _)): Extension<OnWorker>,
+    State(Served { hub, worker }): State<Served>,
     TopicPath(topic): TopicPath,
     query: Result<Query<HistoryQuery>, QueryRejection>,
     headers: HeaderMap,
@@ -366,7 +376,7 @@ pub(super) async fn history(
         body
     };
     let body = hub.workers[worker].long_work(encoded).await;
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok(json_bytes(body))
 }
 
 /// `GET /v1/topics/{topic}`: where the topic stands; a page can be made with this position and then
@@ -382,22 +392,22 @@ pub(super) async fn topic(
         Ok(found) => (found.position(), found.subscriptions()),
         Err(absent) => (absent.position, 0),
     };
-    Ok(Json(TopicBody::new(topic.as_str(), position, subscribers)).into_response())
+    Ok(json(&TopicBody::new(topic.as_str(), position, subscribers)))
 }
 
 /// Where a topic stands.
 #[derive(Debug, Serialize)]
 struct TopicBody {
     topic: String,
-    epoch: String,
-    offset: u64,
+    epoch: Epoch,
+    offset: Offset,
     subscribers: usize,
 }
 
 impl TopicBody {
     fn new(topic: &str, position: Position, subscribers: usize) -> Self {
         let Position { epoch, offset } = position;
-        Self { topic: topic.to_owned(), epoch: epoch.to_string(), offset: offset.get(), subscribers }
+        Self { topic: topic.to_owned(), epoch, offset, subscribers }
     }
 }
 
@@ -436,12 +446,14 @@ pub(super) async fn list_topics(
         tokio::task::yield_now().await;
     }
     let cursor = page.cursor.map(|name| name.to_string());
-    Ok(Json(TopicsBody { topics, cursor }).into_response())
+    Ok(json(&TopicsBody { topics, cursor }))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use axum::response::IntoResponse;
 
     use super::*;
     use crate::worker::tests::{use_up_credit, worker};

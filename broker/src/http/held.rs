@@ -19,7 +19,7 @@ const SMALL: u64 = 4 * 1024;
 struct Held {
     bytes: Bytes,
     _charge: Charge,
-    _entered: Option<Entered>,
+    _entered: Entered,
 }
 
 impl AsRef<[u8]> for Held {
@@ -28,26 +28,32 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Charges the answer to what is on its way. One that `may_be_refused`, because asking again does no harm,
-/// is replaced where there is no room for it.
-pub(super) async fn charge(
-    hub: &Hub,
-    response: Response,
-    may_be_refused: bool,
-    connection: Option<Arc<Relief>>,
-) -> Response {
-    let Some(length) = response.body().size_hint().exact().filter(|length| *length > SMALL) else {
-        return response;
-    };
-    let charge = hub.in_flight.charge(length as usize);
-    if may_be_refused && hub.in_flight.is_over() {
-        return Problem::of(ErrorCode::Unavailable, "too much is on its way at the moment").into_response();
+/// The answer, or where there is no room for it on its way, that there is none: for requests that do no harm if they
+/// are sent again.
+pub(super) fn if_there_is_room(hub: &Hub, response: Response) -> Response {
+    match length(&response) {
+        Some(length) if hub.in_flight.used() + length > hub.in_flight.limit() => {
+            Problem::of(ErrorCode::Unavailable, "too much is on its way at the moment").into_response()
+        }
+        _ => response,
     }
+}
+
+/// Charges the answer to what is on its way, until the connection has written it or is given up.
+pub(super) async fn charge(hub: &Hub, response: Response, connection: &Arc<Relief>) -> Response {
+    let Some(length) = length(&response) else { return response };
+    let charge = hub.in_flight.charge(length);
     let (head, body) = response.into_parts();
     // It is all there: every answer is made as a whole.
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return Problem::of(ErrorCode::Internal, "the answer could not be made").into_response();
     };
-    let _entered = connection.map(|connection| hub.answers.enter(bytes.len(), connection));
+    let _entered = hub.answers.enter(bytes.len(), Arc::clone(connection));
     Response::from_parts(head, Body::from(Bytes::from_owner(Held { bytes, _charge: charge, _entered })))
+}
+
+/// Bytes of an answer that is worth counting.
+fn length(response: &Response) -> Option<usize> {
+    let length = response.body().size_hint().exact().filter(|length| *length > SMALL);
+    length.map(|length| length as usize)
 }

@@ -9,7 +9,8 @@ use super::problem::Problem;
 /// The value of a key of the query, percent-decoded. A `+` in it is a `+` and not a blank, as a form would
 /// have it: neither topics nor tokens hold blanks, and both may hold that.
 pub(super) fn verbatim(uri: &Uri, key: &str) -> Result<Option<String>, Problem> {
-    let pairs = uri.query().unwrap_or_default().split('&');
+    let Some(query) = uri.query() else { return Ok(None) };
+    let pairs = query.split('&');
     let mut values = pairs.filter_map(|pair| pair.split_once('=').filter(|(name, _)| *name == key));
     let Some((_, value)) = values.next() else { return Ok(None) };
     let bad = |why: &str| Problem::of(ErrorCode::BadRequest, format!("{key} {why}"));

@@ -102,8 +102,8 @@ impl KeepAlive {
             _ if !is_kept => {
                 headers.append(header::CONNECTION, HeaderValue::from_static("close"));
             }
+            // That it is kept goes without saying in HTTP/1.1.
             Some(timeout) => {
-                headers.append(header::CONNECTION, HeaderValue::from_static("keep-alive"));
                 headers.insert(KEEP_ALIVE, timeout.clone());
             }
             None => {}
