@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 
 use rmp_serde::decode::Error as MessagePackError;
-use serde::de::Deserialize;
+use serde::de::{Deserialize, DeserializeSeed};
 use serde::ser::Serialize;
 
 use crate::frame::{ClientFrame, FrameError, Message, ServerFrame};
 use crate::limits::{JSON_DEPTH_MAX, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 use crate::payload::PayloadRef;
-use crate::wire::{ClientWire, Maps, ReadClientFrame, ReadServerFrame, ServerWire};
+use crate::value::Care;
+use crate::wire::{ClientWire, Maps, MessageWire, ServerWire, Wire, WrittenFrame};
 
 /// How frames are written: the same maps with the same keys either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -54,8 +55,7 @@ impl Codec {
         self,
         message: &'a [u8],
     ) -> Result<Vec<Result<ClientFrame<'a>, FrameError>>, NotAFrame> {
-        let Maps(frames) = self.read(message)?;
-        Ok(frames.into_iter().map(|ReadClientFrame(frame)| frame).collect())
+        self.read::<ClientWire<'_>>(message)
     }
 
     /// The frames of one WebSocket message from a server, in order; types that this version does not
@@ -64,8 +64,7 @@ impl Codec {
     /// # Errors
     /// [`NotAFrame`] when the message is not made of frames, or a frame lacks what its type asks for.
     pub fn decode_server(self, message: &[u8]) -> Result<Vec<ServerFrame<'_>>, NotAFrame> {
-        let Maps(frames) = self.read(message)?;
-        Ok(frames.into_iter().filter_map(|ReadServerFrame(frame)| frame).collect())
+        Ok(self.read::<ServerWire<'_>>(message)?.into_iter().flatten().collect())
     }
 
     /// Appends a client's frame to `out`.
@@ -75,7 +74,7 @@ impl Codec {
 
     /// Appends a server's frame to `out`.
     pub fn encode_server(self, frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
-        self.write(&ServerWire::from_frame(frame), out);
+        self.write(&WrittenFrame(frame), out);
     }
 
     /// At most so many bytes does [`encode_server`](Self::encode_server) append for this `message`, alone or
@@ -88,35 +87,40 @@ impl Codec {
         match (self, &message.payload) {
             // Base64 between its quotes: no need to make it for its length.
             (Self::Json, PayloadRef::Binary(bytes)) => {
-                self.write(&ServerWire::envelope(message), &mut written);
+                self.write(&MessageWire::envelope(message), &mut written);
                 written.0 + bytes.len().div_ceil(3) * 4
             }
             (Self::Json, _) => {
-                self.write(&ServerWire::from_message(message), &mut written);
+                self.write(&MessageWire::frame(message), &mut written);
                 written.0
             }
             (Self::MessagePack, payload) => {
-                self.write(&ServerWire::envelope(message), &mut written);
+                self.write(&MessageWire::envelope(message), &mut written);
                 written.0 + PREFIX_BYTES_MAX + payload.as_bytes().len()
             }
         }
     }
 
-    fn read<'a, T: Deserialize<'a>>(self, message: &'a [u8]) -> Result<T, NotAFrame> {
+    fn read<'a, W: Wire<'a>>(self, message: &'a [u8]) -> Result<Vec<W::Read>, NotAFrame> {
         match self {
             Self::Json => {
                 // Checked once for all, or each value is checked by itself.
                 let text = std::str::from_utf8(message).map_err(not_a_frame)?;
-                serde_json::from_str(text).map_err(not_a_frame)
+                let read = |care| {
+                    let mut reader = serde_json::Deserializer::from_str(text);
+                    let frames = Maps::<W>::new(care).deserialize(&mut reader)?;
+                    reader.end().map(|()| frames)
+                };
+                read(Care::Quick).or_else(|_| read(Care::Full)).map_err(not_a_frame)
             }
             Self::MessagePack => {
                 let mut reader = rmp_serde::Deserializer::from_read_ref(message);
                 reader.set_max_depth(JSON_DEPTH_MAX);
-                let value = T::deserialize(&mut reader).map_err(not_a_frame)?;
+                let frames = Maps::<W>::new(Care::Quick).deserialize(&mut reader).map_err(not_a_frame)?;
                 // rmp-serde leaves what follows the value unread. A unit has nothing inside it, so that a
                 // marker is found missing only where the message ends.
                 match <()>::deserialize(&mut reader) {
-                    Err(MessagePackError::InvalidMarkerRead(_)) => Ok(value),
+                    Err(MessagePackError::InvalidMarkerRead(_)) => Ok(frames),
                     _ => Err(NotAFrame("not a frame: something follows it".into())),
                 }
             }
@@ -147,5 +151,81 @@ impl Write for Counter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn keys() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            r#""type""#,
+            r#""id""#,
+            r#""topic""#,
+            r#""to\u0070ic""#,
+            r#""data""#,
+            r#""message_id""#,
+            r#""history""#,
+            r#""since""#,
+            r#""headers""#,
+            r#""echo""#,
+            r#""x""#,
+            r#""\ud800""#,
+        ])
+    }
+
+    fn values() -> impl Strategy<Value = String> {
+        let plain = prop::sample::select(vec![
+            r#""publish""#,
+            r#""subscribe""#,
+            r#""a\"b\u00e9""#,
+            r#""\udc00""#,
+            r#""bytes""#,
+            "0",
+            "-0",
+            "7",
+            "-7",
+            "7.0",
+            "7e2",
+            "7.5",
+            "9007199254740992",
+            "9007199254740993.0",
+            "18446744073709551615",
+            "18446744073709551616",
+            "1e400",
+            "true",
+            "false",
+            "null",
+            "[]",
+            "{}",
+            r#"[1,{"a":[]}]"#,
+            r#"{"epoch":"e","offset":1}"#,
+            r#"{"epoch":"\ud800","offset":1e400,"\udc00":{}}"#,
+            r#"{"a":"b","c":"d\n"}"#,
+        ]);
+        prop_oneof![
+            plain.prop_map(str::to_owned),
+            any::<f64>().prop_map(|number| number.to_string()),
+            any::<u64>().prop_map(|number| number.to_string()),
+            (300usize..400).prop_map(|depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_quickly_is_what_care_would_have_read(
+            entries in prop::collection::vec((keys(), values()), 0..6),
+        ) {
+            let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+            let text = format!("{{{}}}", entries.join(","));
+            let read = |care| Maps::<ClientWire<'_>>::new(care).deserialize(&mut serde_json::Deserializer::from_str(&text));
+            let full = read(Care::Full);
+            if let Ok(quick) = read(Care::Quick) {
+                prop_assert_eq!(quick, full.expect("it is well-formed"));
+            }
+        }
     }
 }

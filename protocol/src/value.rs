@@ -57,26 +57,33 @@ impl Serialize for Value<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        AnyValue::FIELD.deserialize(deserializer)
-    }
+/// How JSON is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// As it comes: quick, and nearly always right. A string that holds half a surrogate pair, or a number out of all
+    /// bounds, is a fault of the whole message, though it is one of this value alone.
+    Quick,
+    /// By way of the text of each value, so that such a fault is the value's.
+    Full,
 }
 
 /// Reads a value. What is in a map may be no map itself: no key asks for that, and so reading a value takes
 /// no recursion, however deep it nests.
-///
-/// JSON is read by way of its text: a string that holds half a surrogate pair, or a number out of all
-/// bounds, would be a fault of the whole message otherwise, though it is one of this value alone.
 #[derive(Clone, Copy)]
 pub(crate) struct AnyValue {
+    care: Care,
     within_map: bool,
 }
 
 impl AnyValue {
-    const FIELD: Self = Self { within_map: false };
+    pub(crate) const fn field(care: Care) -> Self {
+        Self { care, within_map: false }
+    }
+
     /// A key, or a value in a map.
-    pub(crate) const WITHIN_MAP: Self = Self { within_map: true };
+    pub(crate) const fn within_map(care: Care) -> Self {
+        Self { care, within_map: true }
+    }
 
     /// The value of a JSON text that is known to be well-formed, without white space around it.
     fn read_json(self, text: &str) -> Value<'_> {
@@ -115,7 +122,7 @@ impl<'de> DeserializeSeed<'de> for AnyValue {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-        if deserializer.is_human_readable() {
+        if self.care == Care::Full {
             <&RawValue>::deserialize(deserializer).map(|raw| self.read_json(raw.get()))
         } else {
             deserializer.deserialize_any(self)
@@ -150,6 +157,10 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Value::Str(Cow::Borrowed(text)))
     }
 
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Str(Cow::Owned(text.to_owned())))
+    }
+
     /// Text that is not UTF-8; a bin comes here too, and is no text either.
     fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Value<'de>, E> {
         Ok(Value::BadStr)
@@ -164,7 +175,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-        Deserialize::deserialize(deserializer)
+        DeserializeSeed::deserialize(self, deserializer)
     }
 
     /// A MessagePack extension: read to its end, or its bytes would be taken for what follows.
@@ -182,7 +193,7 @@ impl<'de> Visitor<'de> for AnyValue {
             while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
             return Ok(Value::Other);
         }
-        let within = Self::WITHIN_MAP;
+        let within = Self::within_map(self.care);
         let mut entries = Vec::new();
         while let Some(key) = map.next_key_seed(within)? {
             if entries.len() == MAP_ENTRIES_MAX {

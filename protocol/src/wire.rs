@@ -1,16 +1,16 @@
 //! Frames as they stand on the wire: flat maps with every key of the protocol, the same for all codecs.
 //!
 //! Reading has two steps, so that a bad field can be named and answered: first any map is taken, with
-//! the values as they came ([`ClientWire`]), then each value is held against what its key asks for.
+//! the values as they came ([`ClientWire`]), then each value is held against what its key asks for. JSON that cannot be
+//! taken quickly is read once more with more [`Care`].
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{
-    self, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
-};
+use serde::Serialize;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::Serializer;
-use serde::{Deserialize, Serialize};
 
 use crate::code::ErrorCode;
 use crate::frame::*;
@@ -19,7 +19,7 @@ use crate::limits::*;
 use crate::payload::{PayloadKind, PayloadRef, RawData};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic::TopicRef;
-use crate::value::{AnyValue, Value};
+use crate::value::{AnyValue, Care, Value};
 
 fn offset(offset: Offset) -> Option<Value<'static>> {
     Some(Value::Uint(offset.get()))
@@ -27,30 +27,6 @@ fn offset(offset: Offset) -> Option<Value<'static>> {
 
 fn uint_or_null(number: Option<u64>) -> Option<Value<'static>> {
     Some(number.map_or(Value::Null, Value::Uint))
-}
-
-/// A map whose keys are text: an entry under anything else is skipped, as an unknown key is.
-///
-/// MessagePack allows any value for a key, and serde would take a number for the place of a field; and a
-/// JSON text may be half a character, which serde would not read.
-struct TextKeys<A>(A);
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for TextKeys<A> {
-    type Error = A::Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        while let Some(key) = self.0.next_key_seed(AnyValue::WITHIN_MAP)? {
-            match key {
-                Value::Str(key) => return seed.deserialize(key.into_deserializer()).map(Some),
-                _ => self.0.next_value().map(|IgnoredAny| ())?,
-            }
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.0.next_value_seed(seed)
-    }
 }
 
 /// The field `data`: on its way in its kind is not known yet, on its way out it is a payload.
@@ -69,191 +45,365 @@ impl Serialize for Data<'_> {
     }
 }
 
-/// A key that is present, also where its value is `null`.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data<'de>>, D::Error> {
-    RawData::deserialize(deserializer).map(|data| Some(Data::In(data)))
-}
-
 /// Every key that a client sends.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct ClientWire<'a> {
-    #[serde(rename = "type", borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind_of_frame: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     echo: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     presence: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     on_lag: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<Value<'a>>,
-    #[serde(borrow, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Data<'a>>,
 }
 
 /// Every key that a server sends.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct ServerWire<'a> {
-    #[serde(rename = "type", borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind_of_frame: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     duplicate: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     recovered: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     missed: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     ping_interval_ms: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     message_size: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     retryable: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<Value<'a>>,
-    #[serde(borrow, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Data<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    messages: Option<Vec<Map<MessageWire<'a>>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<Vec<MessageWire<'a>>>,
 }
 
 /// Every key of a message within `messages`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct MessageWire<'a> {
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct MessageWire<'a> {
+    /// Only where it is a frame of its own.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind_of_frame: Option<Value<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<Value<'a>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<Value<'a>>,
-    #[serde(borrow, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Data<'a>>,
 }
 
-/// A map, and nothing that a codec might take for one.
+/// Every key of a `published` reply, which is written once a publication: a map with every key that a server sends takes
+/// longer to look through than this takes to write.
 #[derive(Debug, Serialize)]
-struct Map<T>(T);
+struct PublishedWire<'a> {
+    #[serde(rename = "type")]
+    kind_of_frame: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    topic: &'a str,
+    epoch: Epoch,
+    offset: Offset,
+    duplicate: bool,
+}
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneMap<T>(std::marker::PhantomData<T>);
+/// Where the value of a key is put.
+pub(crate) enum Slot<'s, 'a> {
+    Value(&'s mut Option<Value<'a>>),
+    Data(&'s mut Option<Data<'a>>),
+    Messages(&'s mut Option<Vec<MessageWire<'a>>>),
+}
 
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneMap<T> {
-            type Value = Map<T>;
+/// A map as it stands on the wire, and what it is read as.
+pub(crate) trait Wire<'a>: Default {
+    type Read;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map")
-            }
+    /// The place of that key's value; `None` for a key that is not known.
+    fn slot(&mut self, key: &str) -> Option<Slot<'_, 'a>>;
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Map<T>, A::Error> {
-                read_map(map).map(Map)
-            }
-        }
+    /// What the map stands for.
+    fn read(self) -> Result<Self::Read, BadField>;
+}
 
-        deserializer.deserialize_any(OneMap(std::marker::PhantomData))
+impl<'a> Wire<'a> for ClientWire<'a> {
+    type Read = Result<ClientFrame<'a>, FrameError>;
+
+    fn slot(&mut self, key: &str) -> Option<Slot<'_, 'a>> {
+        Some(Slot::Value(match key {
+            "type" => &mut self.kind_of_frame,
+            "id" => &mut self.id,
+            "topic" => &mut self.topic,
+            "data" => return Some(Slot::Data(&mut self.data)),
+            "message_id" => &mut self.message_id,
+            "kind" => &mut self.kind,
+            "headers" => &mut self.headers,
+            "token" => &mut self.token,
+            "name" => &mut self.name,
+            "version" => &mut self.version,
+            "since" => &mut self.since,
+            "history" => &mut self.history,
+            "limit" => &mut self.limit,
+            "echo" => &mut self.echo,
+            "presence" => &mut self.presence,
+            "on_lag" => &mut self.on_lag,
+            _ => return None,
+        }))
+    }
+
+    fn read(self) -> Result<Self::Read, BadField> {
+        Ok(self.into_frame())
     }
 }
 
-fn read_map<'de, T: Deserialize<'de>, A: MapAccess<'de>>(map: A) -> Result<T, A::Error> {
-    T::deserialize(de::value::MapAccessDeserializer::new(TextKeys(map)))
+impl<'a> Wire<'a> for ServerWire<'a> {
+    /// `None` for a type this version does not know.
+    type Read = Option<ServerFrame<'a>>;
+
+    fn slot(&mut self, key: &str) -> Option<Slot<'_, 'a>> {
+        Some(Slot::Value(match key {
+            "type" => &mut self.kind_of_frame,
+            "id" => &mut self.id,
+            "topic" => &mut self.topic,
+            "data" => return Some(Slot::Data(&mut self.data)),
+            "epoch" => &mut self.epoch,
+            "offset" => &mut self.offset,
+            "time" => &mut self.time,
+            "from" => &mut self.from,
+            "to" => &mut self.to,
+            "duplicate" => &mut self.duplicate,
+            "recovered" => &mut self.recovered,
+            "missed" => &mut self.missed,
+            "replayed" => &mut self.replayed,
+            "connection" => &mut self.connection,
+            "user" => &mut self.user,
+            "server" => &mut self.server,
+            "ping_interval_ms" => &mut self.ping_interval_ms,
+            "message_size" => &mut self.message_size,
+            "expires_at" => &mut self.expires_at,
+            "code" => &mut self.code,
+            "message" => &mut self.message,
+            "retryable" => &mut self.retryable,
+            "kind" => &mut self.kind,
+            "message_id" => &mut self.message_id,
+            "headers" => &mut self.headers,
+            "messages" => return Some(Slot::Messages(&mut self.messages)),
+            _ => return None,
+        }))
+    }
+
+    fn read(self) -> Result<Self::Read, BadField> {
+        self.into_frame()
+    }
 }
 
-/// One map, or an array of at most [`FRAMES_PER_MESSAGE_MAX`] of them.
-#[derive(Debug)]
-pub(crate) struct Maps<T>(pub(crate) Vec<T>);
+impl<'a> Wire<'a> for MessageWire<'a> {
+    type Read = Self;
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maps<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMany<T>(std::marker::PhantomData<T>);
+    fn slot(&mut self, key: &str) -> Option<Slot<'_, 'a>> {
+        Some(Slot::Value(match key {
+            "topic" => &mut self.topic,
+            "offset" => &mut self.offset,
+            "from" => &mut self.from,
+            "time" => &mut self.time,
+            "kind" => &mut self.kind,
+            "message_id" => &mut self.message_id,
+            "headers" => &mut self.headers,
+            "data" => return Some(Slot::Data(&mut self.data)),
+            _ => return None,
+        }))
+    }
 
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
-            type Value = Maps<T>;
+    fn read(self) -> Result<Self, BadField> {
+        Ok(self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map or an array of maps")
-            }
+/// Reads a map, and nothing that a codec might take for one. An entry whose key is no text is skipped, as an unknown
+/// key is: MessagePack allows any value for a key, and a JSON text may be half a character.
+struct OneMap<W>(Care, PhantomData<W>);
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Maps<T>, A::Error> {
-                Ok(Maps(vec![read_map(map)?]))
-            }
+impl<'de, W: Wire<'de>> Visitor<'de> for OneMap<W> {
+    type Value = W::Read;
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Maps<T>, A::Error> {
-                let mut maps = Vec::new();
-                while let Some(Map(map)) = seq.next_element()? {
-                    if maps.len() == FRAMES_PER_MESSAGE_MAX {
-                        return Err(de::Error::custom(format_args!(
-                            "more than {FRAMES_PER_MESSAGE_MAX} frames in one message"
-                        )));
-                    }
-                    maps.push(map);
-                }
-                Ok(Maps(maps))
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<W::Read, A::Error> {
+        let mut wire = W::default();
+        while let Some(key) = map.next_key_seed(AnyValue::within_map(self.0))? {
+            let Value::Str(key) = key else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let twice = || de::Error::custom(format_args!("\"{key}\" stands twice in one frame"));
+            match wire.slot(&key) {
+                Some(Slot::Value(slot)) => put(slot, map.next_value_seed(AnyValue::field(self.0))?, twice)?,
+                Some(Slot::Data(slot)) => put(slot, Data::In(map.next_value()?), twice)?,
+                Some(Slot::Messages(slot)) => put(slot, map.next_value_seed(Messages(self.0))?, twice)?,
+                None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
+        wire.read().map_err(|bad| de::Error::custom(bad.message))
+    }
+}
 
-        deserializer.deserialize_any(OneOrMany(std::marker::PhantomData))
+fn put<T, E>(slot: &mut Option<T>, value: T, twice: impl FnOnce() -> E) -> Result<(), E> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(twice()),
+    }
+}
+
+impl<'de, W: Wire<'de>> DeserializeSeed<'de> for OneMap<W> {
+    type Value = W::Read;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<W::Read, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+/// Reads the messages of a `history`; null is none.
+struct Messages(Care);
+
+impl<'de> Visitor<'de> for Messages {
+    type Value = Vec<MessageWire<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of messages")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut messages = Vec::new();
+        while let Some(message) = seq.next_element_seed(OneMap::<MessageWire<'de>>(self.0, PhantomData))? {
+            messages.push(message);
+        }
+        Ok(messages)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Messages {
+    type Value = Vec<MessageWire<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+/// Reads one map, or an array of at most [`FRAMES_PER_MESSAGE_MAX`] of them. What each came as is gone by the time the
+/// next one is read.
+pub(crate) struct Maps<W>(Care, PhantomData<W>);
+
+impl<W> Maps<W> {
+    pub(crate) fn new(care: Care) -> Self {
+        Self(care, PhantomData)
+    }
+}
+
+impl<'de, W: Wire<'de>> Visitor<'de> for Maps<W> {
+    type Value = Vec<W::Read>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map or an array of maps")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Ok(vec![OneMap::<W>(self.0, PhantomData).visit_map(map)?])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut frames = Vec::new();
+        while let Some(frame) = seq.next_element_seed(OneMap::<W>(self.0, PhantomData))? {
+            if frames.len() == FRAMES_PER_MESSAGE_MAX {
+                return Err(de::Error::custom(format_args!(
+                    "more than {FRAMES_PER_MESSAGE_MAX} frames in one message"
+                )));
+            }
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+}
+
+impl<'de, W: Wire<'de>> DeserializeSeed<'de> for Maps<W> {
+    type Value = Vec<W::Read>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -402,27 +552,6 @@ fn message_id<'a>(field: Field<'a>) -> Result<Option<Cow<'a, str>>, BadField> {
 
 fn token<'a>(field: Field<'a>) -> Result<Option<Token<'a>>, BadField> {
     Ok(short_text("token", field, TOKEN_BYTES_MAX)?.map(Token::new))
-}
-
-/// A client's frame, understood or refused. The map it came as is gone by the time the next one is read.
-#[derive(Debug)]
-pub(crate) struct ReadClientFrame<'a>(pub(crate) Result<ClientFrame<'a>, FrameError>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for ReadClientFrame<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        ClientWire::deserialize(deserializer).map(|map| Self(map.into_frame()))
-    }
-}
-
-/// A server's frame; `None` for a type this version does not know.
-#[derive(Debug)]
-pub(crate) struct ReadServerFrame<'a>(pub(crate) Option<ServerFrame<'a>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for ReadServerFrame<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let map = ServerWire::deserialize(deserializer)?;
-        map.into_frame().map(Self).map_err(|bad| de::Error::custom(bad.message))
-    }
 }
 
 impl<'a> ClientWire<'a> {
@@ -593,9 +722,7 @@ impl<'a> ServerWire<'a> {
                     id,
                     epoch: epoch("epoch", self.epoch)?,
                     offset: read_offset("offset", self.offset)?,
-                    messages: messages
-                        .map(|Map(message)| message.into_message())
-                        .collect::<Result<_, _>>()?,
+                    messages: messages.map(MessageWire::into_message).collect::<Result<_, _>>()?,
                     topic,
                 }
             }
@@ -634,26 +761,19 @@ impl<'a> ServerWire<'a> {
             _ => return Ok(None),
         }))
     }
+}
 
-    /// The map that stands for a `message` frame.
-    pub(crate) fn from_message(message: &'a Message<'_>) -> Self {
-        Self { kind_of_frame: Some("message".into()), ..MessageWire::from_message(message).into() }
-    }
+/// A server's frame on its way out.
+pub(crate) struct WrittenFrame<'f>(pub(crate) &'f ServerFrame<'f>);
 
-    /// The map that stands for a `message` frame, with an empty string for its payload.
-    pub(crate) fn envelope(message: &'a Message<'_>) -> Self {
-        let nothing = Data::Out(PayloadRef::Text("".into()));
-        Self { data: Some(nothing), ..Self::from_message(message) }
-    }
-
-    /// The map that stands for the frame.
-    pub(crate) fn from_frame(frame: &'a ServerFrame<'_>) -> Self {
-        let wire = |kind_of_frame: &'static str, id: &Option<RequestId>| Self {
+impl Serialize for WrittenFrame<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let wire = |kind_of_frame: &'static str, id: &Option<RequestId>| ServerWire {
             kind_of_frame: Some(kind_of_frame.into()),
             id: id.map(|id| Value::Uint(id.get())),
-            ..Self::default()
+            ..ServerWire::default()
         };
-        match frame {
+        let wire = match self.0 {
             ServerFrame::Connected {
                 id,
                 connection,
@@ -662,7 +782,7 @@ impl<'a> ServerWire<'a> {
                 ping_interval_ms,
                 message_size,
                 expires_at,
-            } => Self {
+            } => ServerWire {
                 connection: Some((**connection).into()),
                 user: Some(user.as_deref().map_or(Value::Null, Value::from)),
                 server: Some((**server).into()),
@@ -671,14 +791,14 @@ impl<'a> ServerWire<'a> {
                 expires_at: expires_at.map(Value::Uint),
                 ..wire("connected", id)
             },
-            ServerFrame::Error(error) => Self {
+            ServerFrame::Error(error) => ServerWire {
                 topic: error.topic.as_deref().map(Value::from),
                 code: Some(error.code.as_str().into()),
                 message: Some((*error.message).into()),
                 retryable: Some(Value::Bool(error.retryable)),
                 ..wire("error", &error.id)
             },
-            ServerFrame::Gap(gap) => Self {
+            ServerFrame::Gap(gap) => ServerWire {
                 topic: Some(gap.topic.as_str().into()),
                 epoch: Some(gap.epoch.as_str().into()),
                 from: offset(gap.from),
@@ -686,26 +806,30 @@ impl<'a> ServerWire<'a> {
                 missed: uint_or_null(gap.missed),
                 ..wire("gap", &None)
             },
-            ServerFrame::History { id, topic, epoch, offset: head, messages } => Self {
+            ServerFrame::History { id, topic, epoch, offset: head, messages } => ServerWire {
                 topic: Some(topic.as_str().into()),
                 epoch: Some(epoch.as_str().into()),
                 offset: offset(*head),
-                messages: Some(messages.iter().map(|m| Map(MessageWire::from_message(m))).collect()),
+                messages: Some(messages.iter().map(MessageWire::within).collect()),
                 ..wire("history", id)
             },
-            ServerFrame::Message(message) => Self::from_message(message),
+            ServerFrame::Message(message) => return MessageWire::frame(message).serialize(serializer),
             ServerFrame::Pong { id } => wire("pong", id),
-            ServerFrame::Published { id, topic, position, duplicate } => Self {
-                topic: Some(topic.as_str().into()),
-                epoch: Some(position.epoch.as_str().into()),
-                offset: offset(position.offset),
-                duplicate: Some(Value::Bool(*duplicate)),
-                ..wire("published", id)
-            },
-            ServerFrame::Refreshed { id, expires_at } => {
-                Self { expires_at: uint_or_null(*expires_at), ..wire("refreshed", id) }
+            ServerFrame::Published { id, topic, position, duplicate } => {
+                let published = PublishedWire {
+                    kind_of_frame: "published",
+                    id: id.map(RequestId::get),
+                    topic: topic.as_str(),
+                    epoch: position.epoch,
+                    offset: position.offset,
+                    duplicate: *duplicate,
+                };
+                return published.serialize(serializer);
             }
-            ServerFrame::Subscribed(subscribed) => Self {
+            ServerFrame::Refreshed { id, expires_at } => {
+                ServerWire { expires_at: uint_or_null(*expires_at), ..wire("refreshed", id) }
+            }
+            ServerFrame::Subscribed(subscribed) => ServerWire {
                 topic: Some(subscribed.topic.as_str().into()),
                 epoch: Some(subscribed.position.epoch.as_str().into()),
                 offset: offset(subscribed.position.offset),
@@ -718,13 +842,14 @@ impl<'a> ServerWire<'a> {
                     .then_some(Value::Uint(subscribed.replayed)),
                 ..wire("subscribed", &subscribed.id)
             },
-            ServerFrame::Unsubscribed { id, topic, code, message } => Self {
+            ServerFrame::Unsubscribed { id, topic, code, message } => ServerWire {
                 topic: Some(topic.as_str().into()),
                 code: code.map(|code| code.as_str().into()),
                 message: message.as_deref().map(Value::from),
                 ..wire("unsubscribed", id)
             },
-        }
+        };
+        wire.serialize(serializer)
     }
 }
 
@@ -745,9 +870,22 @@ impl<'a> MessageWire<'a> {
         })
     }
 
-    fn from_message(message: &'a Message<'_>) -> Self {
+    /// The map that stands for a `message` frame.
+    pub(crate) fn frame(message: &'a Message<'_>) -> Self {
+        Self { kind_of_frame: Some("message".into()), ..Self::within(message) }
+    }
+
+    /// The map that stands for a `message` frame, with an empty string for its payload.
+    pub(crate) fn envelope(message: &'a Message<'_>) -> Self {
+        let nothing = Data::Out(PayloadRef::Text("".into()));
+        Self { data: Some(nothing), ..Self::frame(message) }
+    }
+
+    /// The map that stands for a message within `messages`.
+    fn within(message: &'a Message<'_>) -> Self {
         let author = |author: &'a Author<'_>| Value::Map(vec![("user".into(), (*author.user).into())]);
         Self {
+            kind_of_frame: None,
             topic: Some(message.topic.as_str().into()),
             offset: offset(message.offset),
             from: message.from.as_ref().map(author),
@@ -762,15 +900,9 @@ impl<'a> MessageWire<'a> {
 
 impl<'a> From<ServerWire<'a>> for MessageWire<'a> {
     fn from(wire: ServerWire<'a>) -> Self {
-        let ServerWire { topic, offset, from, time, kind, message_id, headers, data, .. } = wire;
-        Self { topic, offset, from, time, kind, message_id, headers, data }
-    }
-}
-
-impl<'a> From<MessageWire<'a>> for ServerWire<'a> {
-    fn from(message: MessageWire<'a>) -> Self {
-        let MessageWire { topic, offset, from, time, kind, message_id, headers, data } = message;
-        Self { topic, offset, from, time, kind, message_id, headers, data, ..Self::default() }
+        let ServerWire { kind_of_frame, topic, offset, from, time, kind, message_id, headers, data, .. } =
+            wire;
+        Self { kind_of_frame, topic, offset, from, time, kind, message_id, headers, data }
     }
 }
 
