@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fanfare_protocol::{InvalidTopic, Payload, TopicName};
+use fanfare_protocol::{InvalidTopic, TopicName};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::command::{Command, Departures, Drain, Reply, Submission, SubscriberId};
+use crate::backlog::Backlog;
+use crate::command::{Command, Departures, Drain, Handed, Reply, Submission, SubscriberId};
 use crate::deadline;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
@@ -20,10 +21,12 @@ use crate::inbox::Inbox;
 use crate::link::Link;
 use crate::options::ConnectOptions;
 use crate::own::MessageIds;
-use crate::pressure::Pressure;
+use crate::payload::Payload;
 use crate::publish::{PublishRequest, Room};
-use crate::state::{CloseReason, ConnectionState};
+use crate::state::{CloseReason, ConnectionState, StateChanges};
+use crate::statistics::Statistics;
 use crate::subscription::SubscribeRequest;
+use crate::subscriptions::SubscribeManyRequest;
 
 /// Most commands that wait for the driver; publishes are bounded on their own.
 const COMMANDS_MAX: usize = 256;
@@ -40,7 +43,9 @@ pub struct Client {
 
 struct Inner {
     link: Arc<Link>,
-    publishes: mpsc::Sender<Submission>,
+    publishes: mpsc::Sender<Handed>,
+    /// The place in `publishes` for whoever flushes.
+    flush: Arc<Semaphore>,
     room: Room,
     /// Held while a publish is handed over, so that ids count in the order of sending.
     message_ids: Mutex<MessageIds>,
@@ -88,16 +93,13 @@ impl Client {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish(&self, topic: impl IntoTopic, payload: Payload) -> PublishRequest {
-        let what = topic.into_topic().map(|topic| (topic, payload)).map_err(Error::invalid);
+        let what = checked(topic).map(|topic| (topic, payload));
         PublishRequest::new(self.clone(), what)
     }
 
     /// Publishes `value` to `topic` as a `json` payload.
     pub fn publish_json<T: Serialize + ?Sized>(&self, topic: impl IntoTopic, value: &T) -> PublishRequest {
-        let what = topic.into_topic().map_err(Error::invalid).and_then(|topic| {
-            let raw = serde_json::value::to_raw_value(value).map_err(Error::invalid)?;
-            Ok((topic, Payload::Json(raw)))
-        });
+        let what = checked(topic).and_then(|topic| Ok((topic, Payload::json_of(value)?)));
         PublishRequest::new(self.clone(), what)
     }
 
@@ -125,13 +127,35 @@ impl Client {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subscribe(&self, topic: impl IntoTopic) -> SubscribeRequest {
-        let topic = topic.into_topic().map_err(Error::invalid);
-        SubscribeRequest::new(self.clone(), topic, self.inner.subscription_buffer)
+        SubscribeRequest::new(self.clone(), checked(topic), self.inner.subscription_buffer)
+    }
+
+    /// Subscribes to many topics, to be read as one stream.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let broker = fanfare::Broker::start(fanfare::Config::for_tests()).await?;
+    /// # let client = fanfare_client::Client::connect(&format!("ws://{}", broker.public_addr())).await?;
+    /// use fanfare_client::Event;
+    ///
+    /// let mut rooms = client.subscribe_many(["room:1", "room:2"]).history(10).await?;
+    /// client.publish_json("room:2", "hello").await?;
+    /// if let Some((topic, Event::Publication(publication))) = rooms.next().await {
+    ///     println!("{topic}: {:?}", publication.text());
+    /// }
+    /// // To go on from here another time.
+    /// let positions = serde_json::to_string(&rooms.positions())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn subscribe_many<T: IntoTopic>(&self, topics: impl IntoIterator<Item = T>) -> SubscribeManyRequest {
+        SubscribeManyRequest::new(self, topics)
     }
 
     /// Asks for publications of the past.
     pub fn history(&self, topic: impl IntoTopic) -> HistoryRequest {
-        HistoryRequest::new(self.clone(), topic.into_topic().map_err(Error::invalid))
+        HistoryRequest::new(self.clone(), checked(topic))
     }
 
     /// Asks the broker for a sign of life; returns how long that took.
@@ -150,8 +174,51 @@ impl Client {
     }
 
     /// Follows what the connection is doing.
-    pub fn state_changes(&self) -> watch::Receiver<ConnectionState> {
-        self.inner.link.state.clone()
+    pub fn state_changes(&self) -> StateChanges {
+        StateChanges::new(self.inner.link.state.clone())
+    }
+
+    /// What this client and its clones have done so far.
+    pub fn statistics(&self) -> Statistics {
+        let Backlog { counters, .. } = &*self.inner.link.backlog;
+        Statistics {
+            connections: counters.connections.get(),
+            received: counters.received.get(),
+            missed: counters.missed.get(),
+            sent: counters.sent.get(),
+            acknowledged: counters.acknowledged.get(),
+            duplicates: counters.duplicates.get(),
+            failed: counters.failed.get(),
+            unsettled: self.inner.room.count(),
+            waiting_bytes: self.inner.link.backlog.bytes(),
+        }
+    }
+
+    /// Waits until every publish that was handed over so far, through any clone, is settled: acknowledged or failed,
+    /// as its [`PublishAck`](crate::PublishAck) says. Others may be handed over meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    /// Nothing is taken back when the future is dropped.
+    pub async fn flush(&self) -> Result<(), Error> {
+        let Inner { link, publishes, flush, .. } = &*self.inner;
+        let place = flush.clone().acquire_owned().await.expect("it is never closed");
+        let (reply, answer) = Reply::new();
+        publishes.send(Handed::Flush { reply, _place: place }).await.map_err(|_| link.closed())?;
+        answer.await.unwrap_or_else(|_| Err(link.closed()))
+    }
+
+    /// Ends the client at once: publishes that are not settled fail with [`Error::Closed`], and subscriptions end with
+    /// [`Event::Closed`](crate::Event::Closed). Returns when the connection is closed, or after a second.
+    /// [`drain`](Self::drain) waits for the publishes first.
+    ///
+    /// # Cancel safety
+    /// The client ends all the same when the future is dropped after it was polled.
+    pub async fn close(&self) {
+        self.inner.link.closing.notify_one();
+        self.state_changes().wait_for(|state| matches!(state, ConnectionState::Closed(_))).await;
     }
 
     /// Ends the client in good order: takes nothing more, waits until every publish handed over so far is
@@ -186,7 +253,7 @@ impl Client {
         let closed = state.wait_for(|state| matches!(state, ConnectionState::Closed(_)));
         match timeout(within, closed).await {
             Err(_) => Err(link.timeout(within)),
-            Ok(Ok(state)) if matches!(*state, ConnectionState::Closed(CloseReason::Drained)) => Ok(()),
+            Ok(Some(ConnectionState::Closed(CloseReason::Drained))) => Ok(()),
             Ok(_) => Err(link.closed()),
         }
     }
@@ -194,43 +261,50 @@ impl Client {
     pub(crate) fn start(endpoint: Endpoint, options: ConnectOptions) -> Self {
         let (commands, command_inbox) = mpsc::channel(COMMANDS_MAX);
         let room = Room::new(options.publish_buffer, options.publish_buffer_bytes);
-        // As large as the room, so whoever has room finds a place in it.
-        let (publishes, publish_inbox) = mpsc::channel(room.count_max());
+        // As large as the room and one for whoever flushes, so whoever has room finds a place in it.
+        let (publishes, publish_inbox) = mpsc::channel(room.count_max() + 1);
         let (state_sender, state) = watch::channel(ConnectionState::Connecting { last_failure: None });
         let departures = Arc::new(Departures::default());
         let message_ids = Mutex::new(MessageIds::new(rand::random()));
         let request_timeout = options.request_timeout;
-        let pressure = Arc::<Pressure>::default();
+        let closing = Arc::<Notify>::default();
+        let backlog = Backlog::new(options.subscription_buffer_bytes);
         let inner = Inner {
             link: Arc::new(Link {
                 commands,
                 departures: departures.clone(),
                 state,
                 request_timeout,
-                pressure: Arc::clone(&pressure),
+                backlog: Arc::clone(&backlog),
+                closing: Arc::clone(&closing),
                 draining: AtomicBool::new(false),
             }),
             publishes,
+            flush: Arc::new(Semaphore::new(1)),
             room,
             subscribers: AtomicU64::new(0),
             subscription_buffer: options.subscription_buffer,
             message_ids,
         };
         let inbox = Inbox::new(command_inbox, publish_inbox, departures);
-        let driver = Driver::new(endpoint, options, pressure, inbox, state_sender);
+        let driver = Driver::new(endpoint, options, backlog, closing, inbox, state_sender);
         #[expect(clippy::disallowed_methods, reason = "the handles own it: it ends when they are gone")]
         tokio::spawn(driver.run());
         Self { inner: Arc::new(inner) }
     }
 
-    /// Waits until the first connection is there.
-    pub(crate) async fn connected_within(&self, within: Duration) -> Result<(), Error> {
+    /// Waits until the first connection is there, or where `fail_fast` the first try has failed.
+    pub(crate) async fn connected_within(&self, within: Duration, fail_fast: bool) -> Result<(), Error> {
         let mut state = self.state_changes();
-        let settled = state
-            .wait_for(|state| matches!(state, ConnectionState::Connected(_) | ConnectionState::Closed(_)));
+        let settled = state.wait_for(|state| match state {
+            ConnectionState::Connected(_) | ConnectionState::Closed(_) => true,
+            ConnectionState::Waiting { .. } => fail_fast,
+            ConnectionState::Connecting { .. } => false,
+        });
         match timeout(within, settled).await {
             Err(_) => Err(self.inner.link.timeout(within)),
-            Ok(Ok(state)) if matches!(*state, ConnectionState::Connected(_)) => Ok(()),
+            Ok(Some(ConnectionState::Connected(_))) => Ok(()),
+            Ok(Some(ConnectionState::Waiting { failure, .. })) => Err(Error::NotConnected(failure)),
             Ok(_) => Err(self.inner.link.closed()),
         }
     }
@@ -248,7 +322,7 @@ impl Client {
         let mut ids = self.inner.message_ids.lock().unwrap_or_else(PoisonError::into_inner);
         let id = given.unwrap_or_else(|| ids.make());
         let submission = submission(id.clone());
-        self.inner.publishes.try_send(submission).map_err(|_| self.inner.link.closed())?;
+        self.inner.publishes.try_send(Handed::Publish(submission)).map_err(|_| self.inner.link.closed())?;
         Ok(id)
     }
 
@@ -269,6 +343,10 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("state", &self.state()).finish_non_exhaustive()
     }
+}
+
+pub(crate) fn checked(topic: impl IntoTopic) -> Result<TopicName, Error> {
+    topic.into_topic().map_err(|e| Error::invalid("the topic", e))
 }
 
 /// What names a topic: a text that is checked, or a [`TopicName`] that was.

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fanfare_protocol::{Headers, OnLag, Payload, Position, TopicName};
-use tokio::sync::{Notify, oneshot};
+use fanfare_protocol::{Headers, OnLag, Position, TopicName};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::history::History;
+use crate::payload::Payload;
 use crate::publish::{Published, RoomTaken};
 use crate::queue::EventQueue;
 use crate::state::CloseReason;
@@ -58,6 +59,16 @@ pub(crate) struct Submission {
     pub(crate) reply: Reply<Published>,
     /// Given back when the publish is settled.
     pub(crate) room: RoomTaken,
+}
+
+/// What is handed over in order: publishes, and the wish to know when those before are settled.
+pub(crate) enum Handed {
+    Publish(Submission),
+    /// The permit is given back when the driver has it: one place in the queue is enough for all who flush.
+    Flush {
+        reply: Reply<()>,
+        _place: OwnedSemaphorePermit,
+    },
 }
 
 /// A subscription as asked for by a handle.

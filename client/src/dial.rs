@@ -1,22 +1,24 @@
 //! Making one connection: token, TCP, TLS, WebSocket, `connect`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fanfare_protocol::{ClientFrame, ClientOp, ErrorCode, ErrorFrame, RequestId, ServerFrame, Token};
 use tokio_tungstenite::tungstenite::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::Error as WebSocketError;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::Response;
-use tokio_tungstenite::tungstenite::http::header::RETRY_AFTER;
+use tokio_tungstenite::tungstenite::http::header::{DATE, RETRY_AFTER};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::either::Either;
 
 use crate::endpoint::Endpoint;
+use crate::failure::{Failure, FailureKind};
 use crate::heard::Heard;
 use crate::options::ConnectOptions;
+use crate::proxy::tunnel;
 use crate::reach::reach;
 use crate::state::{CloseReason, ConnectionInfo};
 use crate::tls;
-use crate::token::BoxError;
 use crate::wire::{Lost, Wire};
 
 /// Read at a time, in bytes. Kept for the life of the connection, so not larger than it is worth.
@@ -40,19 +42,20 @@ pub(crate) struct Connected {
     pub(crate) message_size: usize,
     /// When the credentials expire, in Unix milliseconds.
     pub(crate) expires_at: Option<u64>,
+    /// What time it was where the broker is, when it let the client in.
+    pub(crate) date: SystemTime,
 }
 
 /// What kept a connection from being made, or ended it, for now.
 #[derive(Debug)]
 pub(crate) struct Setback {
-    /// For people.
-    pub(crate) why: String,
+    pub(crate) why: Failure,
     /// How long to stay away at least, where the other side said so.
     pub(crate) retry_after: Option<Duration>,
 }
 
-impl From<String> for Setback {
-    fn from(why: String) -> Self {
+impl From<Failure> for Setback {
+    fn from(why: Failure) -> Self {
         Self { why, retry_after: None }
     }
 }
@@ -68,16 +71,16 @@ pub(crate) enum DialError {
     Unauthorized(String),
 }
 
-impl From<BoxError> for DialError {
-    fn from(error: BoxError) -> Self {
-        Self::Passing(error.to_string().into())
+impl From<Failure> for DialError {
+    fn from(failure: Failure) -> Self {
+        Self::Passing(failure.into())
     }
 }
 
 impl From<Lost> for DialError {
     fn from(lost: Lost) -> Self {
         match lost.final_reason() {
-            None => Self::Passing(lost.to_string().into()),
+            None => Self::Passing(lost.into_failure().into()),
             Some(_) if lost.is_unauthorized() => Self::Unauthorized(lost.to_string()),
             Some(reason) => Self::Final(reason),
         }
@@ -95,7 +98,7 @@ pub(crate) async fn dial(
         Ok(result) => result,
         Err(_) => {
             let why = format!("not connected within {:?}", options.attempt_timeout);
-            Err(DialError::Passing(why.into()))
+            Err(Failure::new(FailureKind::TimedOut, why).into())
         }
     }
 }
@@ -105,27 +108,33 @@ async fn try_dial(
     options: &ConnectOptions,
     was_connected: bool,
 ) -> Result<(Wire, Connected), DialError> {
-    let token = options.token.get().await.map_err(|e| DialError::Passing(format!("no token: {e}").into()))?;
-    let at = || format!("{}:{}", endpoint.host, endpoint.port);
-    let reached = reach(&endpoint.host, endpoint.port).await;
-    let tcp = reached.map_err(|e| DialError::Passing(format!("{}: {e}", at()).into()))?;
-    tcp.set_nodelay(true).map_err(BoxError::from)?;
+    let token = options.token.get().await.map_err(|e| Failure::caused(FailureKind::Token, "no token", e))?;
+    let tcp = match options.proxies.on_the_way(endpoint) {
+        Some(proxy) => tunnel(&proxy, endpoint).await?,
+        None => reach(&endpoint.host, endpoint.port).await?,
+    };
     let stream = if endpoint.tls {
-        let secured = tls::secure(tcp, &endpoint.host, options.tls.clone()).await;
-        Either::Right(secured.map_err(|e| DialError::Passing(format!("TLS with {}: {e}", at()).into()))?)
+        let secured = tls::secure(tcp, &endpoint.host, options.trust.clone()).await;
+        let at = format!("TLS with {}:{}", endpoint.host, endpoint.port);
+        Either::Right(secured.map_err(|e| Failure::caused(FailureKind::Tls, at, e))?)
     } else {
         Either::Left(tcp)
     };
-    let request =
-        ClientRequestBuilder::new(endpoint.uri.clone()).with_sub_protocol(options.codec.subprotocol());
+    let request = ClientRequestBuilder::new(endpoint.uri.clone())
+        .with_sub_protocol(options.codec.subprotocol())
+        .into_client_request();
+    let mut request =
+        request.map_err(|e| Failure::caused(FailureKind::Handshake, "the handshake cannot be written", e))?;
+    request.headers_mut().extend(endpoint.headers.clone());
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(Some(RECEIVED_BYTES_MAX))
         .max_frame_size(Some(RECEIVED_BYTES_MAX));
     let shaken = tokio_tungstenite::client_async_with_config(request, Heard::new(stream), Some(config)).await;
-    let (socket, _) = shaken.map_err(|e| refused(e, options, was_connected))?;
-    introduce(Wire::new(socket, options.codec), token, options).await
+    let (socket, response) = shaken.map_err(|e| refused(e, options, was_connected))?;
+    let date = date(&response).unwrap_or_else(SystemTime::now);
+    introduce(Wire::new(socket, options.codec), token, options, date).await
 }
 
 /// The WebSocket handshake failed. What cannot be right at the first try ends it; a client that `was_connected`
@@ -133,16 +142,20 @@ async fn try_dial(
 fn refused(error: WebSocketError, options: &ConnectOptions, was_connected: bool) -> DialError {
     let response = match error {
         WebSocketError::Http(response) => response,
-        error => return DialError::Passing(format!("the handshake failed: {error}").into()),
+        error => return Failure::caused(FailureKind::Handshake, "the handshake failed", error).into(),
     };
     let status = response.status().as_u16();
     let why = format!("the handshake was answered with HTTP {status}");
     match status {
         401 | 403 if options.token.can_change() => DialError::Unauthorized(why),
-        // A timeout, too early, too many requests.
-        408 | 425 | 429 => DialError::Passing(Setback { why, retry_after: retry_after(&response) }),
-        300..=499 if !was_connected => DialError::Final(CloseReason::Handshake { status }),
-        _ => DialError::Passing(Setback { why, retry_after: retry_after(&response) }),
+        // All but a timeout, too early, too many requests.
+        300..=499 if !was_connected && !matches!(status, 408 | 425 | 429) => {
+            DialError::Final(CloseReason::Handshake { status })
+        }
+        _ => {
+            let why = Failure::new(FailureKind::Handshake, why);
+            DialError::Passing(Setback { why, retry_after: retry_after(&response) })
+        }
     }
 }
 
@@ -152,11 +165,17 @@ fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
+/// What time it is where the broker is.
+fn date<B>(response: &Response<B>) -> Option<SystemTime> {
+    httpdate::parse_http_date(response.headers().get(DATE)?.to_str().ok()?).ok()
+}
+
 /// Says who the client is and waits for the broker's word.
 async fn introduce(
     mut wire: Wire,
     token: Option<String>,
     options: &ConnectOptions,
+    date: SystemTime,
 ) -> Result<(Wire, Connected), DialError> {
     let connect = ClientOp::Connect {
         token: token.map(Token::new),
@@ -186,7 +205,7 @@ async fn introduce(
                 let ping_interval = Duration::from_millis(ping_interval_ms).min(PING_INTERVAL_MAX);
                 let message_size = message_size
                     .map_or(options.message_size, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-                answer = Some(Ok(Connected { info, ping_interval, message_size, expires_at }));
+                answer = Some(Ok(Connected { info, ping_interval, message_size, expires_at, date }));
             }
             ServerFrame::Error(error) => answer = Some(Err(not_connected(&error))),
             _ => {}
@@ -201,7 +220,9 @@ fn not_connected(error: &ErrorFrame<'_>) -> DialError {
     let message = error.message.to_string();
     match error.code {
         ErrorCode::Unauthorized => DialError::Unauthorized(message),
-        code if error.retryable => DialError::Passing(format!("refused with {code}: {message}").into()),
+        code if error.retryable => {
+            Failure::new(FailureKind::Refused, format!("refused with {code}: {message}")).into()
+        }
         code => DialError::Final(CloseReason::Refused { code: Some(code), message }),
     }
 }

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::select;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
-use crate::command::Command;
+use crate::backlog::Backlog;
+use crate::command::{Command, Handed};
 use crate::deadline;
 use crate::dial::{Connected, DialError, Setback, dial};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::failure::{Failure, FailureKind};
 use crate::inbox::{Inbox, Input};
-use crate::options::ConnectOptions;
-use crate::own::OwnPublications;
-use crate::pressure::{Patience, Pressure};
+use crate::options::{ConnectOptions, OnState};
+use crate::pressure::Patience;
 use crate::reconnect::Backoff;
 use crate::refresh::Refresh;
 use crate::session::{Session, Sizes};
@@ -31,6 +32,8 @@ const PING_GRACE: Duration = Duration::from_secs(10);
 const ASK_AFTER: Duration = Duration::from_secs(5);
 /// ... and after so long the connection is lost: before publishes fail that another one would take.
 const LOST_AFTER: Duration = Duration::from_secs(10);
+/// How long after credentials were refused others are asked for.
+const ANOTHER_TOKEN_AFTER: Duration = Duration::from_secs(1);
 /// When to look again where nothing is due.
 const FAR_AWAY: Duration = Duration::from_secs(3600);
 
@@ -39,7 +42,9 @@ pub(crate) struct Driver {
     endpoint: Arc<Endpoint>,
     options: Arc<ConnectOptions>,
     session: Session,
-    pressure: Arc<Pressure>,
+    backlog: Arc<Backlog>,
+    /// Told when the client is to end at once.
+    closing: Arc<Notify>,
     inbox: Inbox,
     state: StateSender,
     backoff: Backoff,
@@ -50,22 +55,31 @@ pub(crate) struct Driver {
 }
 
 /// What the client's handles are told of its state.
-struct StateSender(watch::Sender<ConnectionState>);
+struct StateSender {
+    states: watch::Sender<ConnectionState>,
+    callback: Option<OnState>,
+}
 
-impl std::ops::Deref for StateSender {
-    type Target = watch::Sender<ConnectionState>;
+impl StateSender {
+    fn send(&self, state: ConnectionState) {
+        if let Some(callback) = &self.callback {
+            callback(&state);
+        }
+        self.states.send_replace(state);
+    }
 
-    fn deref(&self) -> &Self::Target {
-        &self.0
+    fn last_failure(&self) -> Option<Failure> {
+        self.states.borrow().last_failure()
     }
 }
 
 /// However the driver ends, also with the runtime it ran in: a client that nobody drives is not connected.
 impl Drop for StateSender {
     fn drop(&mut self) {
-        let is_closed = matches!(*self.0.borrow(), ConnectionState::Closed(_));
+        let is_closed = matches!(*self.states.borrow(), ConnectionState::Closed(_));
         if !is_closed {
-            self.0.send_replace(ConnectionState::Closed(CloseReason::Stopped));
+            // Not to the callback: it may be what panics.
+            self.states.send_replace(ConnectionState::Closed(CloseReason::Stopped));
         }
     }
 }
@@ -74,18 +88,21 @@ impl Driver {
     pub(crate) fn new(
         endpoint: Endpoint,
         options: ConnectOptions,
-        pressure: Arc<Pressure>,
+        backlog: Arc<Backlog>,
+        closing: Arc<Notify>,
         inbox: Inbox,
         state: watch::Sender<ConnectionState>,
     ) -> Self {
+        let callback = options.on_state.clone();
         Self {
             endpoint: Arc::new(endpoint),
             backoff: Backoff::new(options.backoff_base, options.backoff_max),
             options: Arc::new(options),
-            session: Session::new(OwnPublications::default()),
-            pressure,
+            session: Session::new(Arc::clone(&backlog)),
+            backlog,
+            closing,
             inbox,
-            state: StateSender(state),
+            state: StateSender { states: state, callback },
             unauthorized: false,
             was_connected: false,
         }
@@ -102,7 +119,7 @@ impl Driver {
             }
         };
         debug!(%reason, "client closed");
-        self.state.send_replace(ConnectionState::Closed(reason.clone()));
+        self.state.send(ConnectionState::Closed(reason.clone()));
         self.session.close(&reason);
         self.inbox.refuse(&reason);
     }
@@ -121,8 +138,9 @@ impl Driver {
         debug!(connection = connected.info.connection, server = connected.info.server, "connected");
         self.unauthorized = false;
         self.was_connected = true;
+        self.backlog.counters.connections.add(1);
         let start = Instant::now();
-        self.state.send_replace(ConnectionState::Connected(connected.info.clone()));
+        self.state.send(ConnectionState::Connected(connected.info.clone()));
         self.session.connected();
         let end = self.converse(&mut wire, &connected).await;
         self.session.disconnected();
@@ -146,7 +164,7 @@ impl Driver {
             packed_max: self.options.message_size.min(connected.message_size),
             single_max: connected.message_size,
         };
-        let mut refresh = Refresh::new(self.options.token.clone(), connected.expires_at);
+        let mut refresh = Refresh::new(self.options.token.clone(), connected.expires_at, connected.date);
         let mut resubscribe = Resubscribe::new(&self.options);
         let mut patience = Patience::new();
         let mut doubt = Doubt::default();
@@ -156,7 +174,7 @@ impl Driver {
                 return Err(reason);
             }
             // Readers without room are waited for, a little: what they cannot take would be dropped.
-            let held_until = patience.hold(&self.pressure);
+            let held_until = patience.hold(&self.backlog.pressure);
             let quiet = doubt.since(self.session.awaits_reply(), wire.last_heard());
             let silent_at = wire.last_heard() + silence;
             let lost_at = quiet.map_or(silent_at, |since| silent_at.min(since + LOST_AFTER));
@@ -167,11 +185,11 @@ impl Driver {
                 timer.as_mut().reset(due);
             }
             select! {
-                heard = wire.exchange(&mut self.session, sizes, &self.pressure, held_until.is_none()) => {
+                heard = wire.exchange(&mut self.session, sizes, &self.backlog.pressure, held_until.is_none()) => {
                     if let Err(lost) = heard {
                         return Ok(lost);
                     }
-                    if self.pressure.take_felt() {
+                    if self.backlog.pressure.take_felt() {
                         // The readers may be on this very thread.
                         tokio::task::yield_now().await;
                     }
@@ -181,13 +199,15 @@ impl Driver {
                     resubscribe.plan(&self.session);
                 }
                 input = self.inbox.next(), if self.session.has_room() => self.take(input),
-                () = self.pressure.relieved(), if held_until.is_some() => {}
+                () = self.backlog.pressure.relieved(), if held_until.is_some() => {}
+                () = self.closing.notified() => return Err(CloseReason::Stopped),
                 token = refresh.token() => token.into_iter().for_each(|token| self.session.refresh(token)),
                 () = &mut timer => {
                     let now = Instant::now();
                     if now >= lost_at && held_until.is_none() {
                         let heard = now.duration_since(wire.last_heard());
-                        return Ok(Lost::Failed(format!("the broker was silent for {heard:.1?}")));
+                        let why = format!("the broker was silent for {heard:.1?}");
+                        return Ok(Lost::Failed(Failure::new(FailureKind::Silent, why)));
                     }
                     if doubt.asks(now) {
                         self.session.ask_for_life();
@@ -207,10 +227,10 @@ impl Driver {
         // All who were told the same do not come back in the same moment.
         let retry_in = retry_after.map_or(backoff, |told| told + backoff);
         let attempt = self.backoff.attempt();
-        info!(failure, ?retry_in, attempt, "not connected");
-        self.state.send_replace(ConnectionState::Waiting { retry_in, failure: failure.clone() });
+        info!(%failure, ?retry_in, attempt, "not connected");
+        self.state.send(ConnectionState::Waiting { retry_in, failure: failure.clone() });
         self.meanwhile(sleep(retry_in)).await?;
-        self.state.send_replace(ConnectionState::Connecting { last_failure: Some(failure) });
+        self.state.send(ConnectionState::Connecting { last_failure: Some(failure) });
         Ok(())
     }
 
@@ -225,6 +245,7 @@ impl Driver {
             select! {
                 output = &mut future => return Ok(output),
                 input = self.inbox.next() => self.take(input),
+                () = self.closing.notified() => return Err(CloseReason::Stopped),
                 () = sleep_until(due) => self.expire(Instant::now()),
             }
         }
@@ -245,8 +266,11 @@ impl Driver {
             }
             Some(Input::Publishes(submissions)) => {
                 let deadline = deadline::after(self.options.request_timeout);
-                for submission in submissions {
-                    self.session.publish(submission, deadline);
+                for handed in submissions {
+                    match handed {
+                        Handed::Publish(submission) => self.session.publish(submission, deadline),
+                        Handed::Flush { reply, .. } => self.session.flush(reply),
+                    }
                 }
             }
             None => {}
@@ -272,13 +296,17 @@ impl Driver {
     fn expire(&mut self, now: Instant) {
         let after = self.options.request_timeout;
         let state = &self.state;
-        self.session.expire(now, || Error::Timeout { after, last_failure: state.borrow().last_failure() });
+        self.session.expire(now, || Error::Timeout {
+            after,
+            last_failure: state.last_failure(),
+            may_have_happened: false,
+        });
     }
 
     /// What follows from the end of a connection.
     fn lost(&mut self, lost: Lost) -> Result<Setback, CloseReason> {
         match lost.final_reason() {
-            None => Ok(lost.to_string().into()),
+            None => Ok(lost.into_failure().into()),
             Some(_) if lost.is_unauthorized() => self.try_another_token(lost.to_string()),
             Some(reason) => Err(reason),
         }
@@ -288,7 +316,12 @@ impl Driver {
     fn try_another_token(&mut self, why: String) -> Result<Setback, CloseReason> {
         if self.options.token.can_change() && !self.unauthorized {
             self.unauthorized = true;
-            return Ok(format!("the credentials were refused: {why}").into());
+            let why = format!("the credentials were refused: {why}");
+            // Where tokens come from a cache the next one may still be the old one a moment later.
+            return Ok(Setback {
+                why: Failure::new(FailureKind::Refused, why),
+                retry_after: Some(ANOTHER_TOKEN_AFTER),
+            });
         }
         Err(CloseReason::Unauthorized(why))
     }

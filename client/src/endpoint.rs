@@ -1,13 +1,13 @@
 //! Where a broker is: its URL, taken apart.
 
-use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_tungstenite::tungstenite::http::{HeaderMap, Uri};
 
 use crate::error::Error;
 
 /// The path of the native WebSocket endpoint, where the URL names none.
 const DEFAULT_PATH: &str = "/ws";
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     /// What the handshake asks for; its scheme is `ws` or `wss`.
     pub(crate) uri: Uri,
@@ -15,13 +15,15 @@ pub(crate) struct Endpoint {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) tls: bool,
+    /// What the handshake bears besides.
+    pub(crate) headers: HeaderMap,
 }
 
 impl Endpoint {
     /// Understands `ws`, `wss`, `http` and `https` URLs.
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
         let shown = without_secrets(url);
-        let bad = |why: &str| Error::Invalid(format!("\"{shown}\" is no URL of a broker: {why}"));
+        let bad = |why: &str| Error::invalid_text(format!("\"{shown}\" is no URL of a broker: {why}"));
         let uri: Uri = url.parse().map_err(|e| bad(&format!("{e}")))?;
         let tls = match uri.scheme_str() {
             Some("ws" | "http") => false,
@@ -51,7 +53,7 @@ impl Endpoint {
             .path_and_query(target)
             .build()
             .map_err(|e| bad(&e.to_string()))?;
-        Ok(Self { uri, host, port, tls })
+        Ok(Self { uri, host, port, tls, headers: HeaderMap::new() })
     }
 }
 

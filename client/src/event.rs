@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use fanfare_protocol::{Epoch, Message, Offset, Payload, Position, TopicName};
+use fanfare_protocol::{Epoch, Message, Offset, Position, TopicName};
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
+use crate::payload::Payload;
 use crate::state::CloseReason;
 
 /// What a [`Subscription`](crate::Subscription) yields.
@@ -30,6 +31,17 @@ pub enum Event {
         /// How many publications were missed; unknown (`None`) where the topic began a new epoch.
         missed: Option<u64>,
     },
+}
+
+impl Event {
+    /// What it takes while it waits for its reader.
+    pub(crate) fn bytes(&self) -> usize {
+        let beside = match self {
+            Self::Publication(publication) => publication.bytes(),
+            Self::Closed(_) | Self::Gap(_) | Self::Resubscribed { .. } => 0,
+        };
+        size_of::<Self>() + beside
+    }
 }
 
 /// A publication, as delivered.
@@ -58,26 +70,24 @@ impl Publication {
     /// # Errors
     /// [`Error::Invalid`] when the payload is not `json`, or does not fit `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        match &self.payload {
-            Payload::Json(raw) => serde_json::from_str(raw.get()).map_err(Error::invalid),
-            other => {
-                Err(Error::Invalid(format!("a json payload is expected, this is {}", other.kind().as_str())))
-            }
-        }
+        self.payload.to_value()
     }
 
     /// The payload as text, unless it is `binary`.
     pub fn text(&self) -> Option<&str> {
-        match &self.payload {
-            Payload::Binary(_) => None,
-            Payload::Json(raw) => Some(raw.get()),
-            Payload::Text(text) => Some(text),
-        }
+        self.payload.as_str()
     }
 
     /// When the broker took it.
     pub fn time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.time_ms)
+    }
+
+    /// What it takes, as if nobody else had its payload.
+    fn bytes(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| 64 + name.len() + value.len()).sum();
+        let texts = [&self.message_id, &self.from].into_iter().flatten().map(String::len).sum::<usize>();
+        self.payload.as_bytes().len() + headers + texts
     }
 
     pub(crate) fn new(topic: &TopicName, epoch: Epoch, message: Message<'_>) -> Self {
@@ -86,7 +96,7 @@ impl Publication {
             topic: topic.clone(),
             position: Position { epoch, offset: message.offset },
             time_ms: message.time,
-            payload: message.payload.into_owned(),
+            payload: message.payload.into(),
             message_id: message.message_id.map(Into::into),
             headers: message.headers.iter().flat_map(|headers| headers.iter()).map(owned).collect(),
             from: message.from.map(|author| author.user.into()),

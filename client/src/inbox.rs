@@ -8,7 +8,7 @@ use fanfare_protocol::TopicName;
 use tokio::select;
 use tokio::sync::mpsc;
 
-use crate::command::{Command, Departures, Submission, SubscriberId};
+use crate::command::{Command, Departures, Handed, SubscriberId};
 use crate::error::Error;
 use crate::state::CloseReason;
 
@@ -17,9 +17,9 @@ const BATCH_MAX: usize = 1024;
 
 pub(crate) struct Inbox {
     commands: mpsc::Receiver<Command>,
-    publishes: mpsc::Receiver<Submission>,
+    publishes: mpsc::Receiver<Handed>,
     departures: Arc<Departures>,
-    batch: Vec<Submission>,
+    batch: Vec<Handed>,
     /// Whether more may come from either.
     commands_open: bool,
     publishes_open: bool,
@@ -29,13 +29,13 @@ pub(crate) enum Input {
     Command(Command),
     Departures(Vec<(TopicName, SubscriberId)>),
     /// In the order in which they were handed over.
-    Publishes(Vec<Submission>),
+    Publishes(Vec<Handed>),
 }
 
 impl Inbox {
     pub(crate) fn new(
         commands: mpsc::Receiver<Command>,
-        publishes: mpsc::Receiver<Submission>,
+        publishes: mpsc::Receiver<Handed>,
         departures: Arc<Departures>,
     ) -> Self {
         Self { commands, publishes, departures, batch: Vec::new(), commands_open: true, publishes_open: true }
@@ -76,9 +76,11 @@ impl Inbox {
     /// Refuses what is left.
     pub(crate) fn refuse(mut self, reason: &CloseReason) {
         self.close();
-        while let Ok(submission) = self.publishes.try_recv() {
-            submission.reply.send(Err(Error::Closed(reason.clone())));
+        while let Ok(handed) = self.publishes.try_recv() {
+            if let Handed::Publish(submission) = handed {
+                submission.reply.send(Err(Error::closed(reason.clone())));
+            }
         }
-        // Commands find out by their replies being dropped.
+        // Commands and flushes find out by their replies being dropped.
     }
 }

@@ -40,6 +40,7 @@
 //! One task, the driver, owns the socket. Handles send it commands; a session without IO decides what they
 //! and the broker's frames mean; a wire carries frames. Read `driver.rs`, then `session/mod.rs`.
 
+mod backlog;
 mod client;
 mod command;
 mod deadline;
@@ -48,13 +49,16 @@ mod driver;
 mod endpoint;
 mod error;
 mod event;
+mod failure;
 mod heard;
 mod history;
 mod inbox;
 mod link;
 mod options;
 mod own;
+mod payload;
 mod pressure;
+mod proxy;
 mod publish;
 mod queue;
 mod reach;
@@ -62,7 +66,10 @@ mod reconnect;
 mod refresh;
 mod session;
 mod state;
+mod statistics;
 mod subscription;
+mod subscriptions;
+#[cfg_attr(not(feature = "_tls"), path = "no_tls.rs")]
 mod tls;
 mod token;
 mod wire;
@@ -70,12 +77,19 @@ mod wire;
 pub use client::{Client, IntoTopic};
 pub use error::Error;
 pub use event::{Event, Gap, Publication};
+pub use failure::{Failure, FailureKind};
 pub use fanfare_protocol::{
-    CloseCode, Codec, Epoch, ErrorCode, InvalidTopic, Offset, OnLag, Payload, PayloadKind, Position,
-    TopicName,
+    CloseCode, Codec, Epoch, ErrorCode, InvalidEpoch, InvalidPosition, InvalidTopic, Offset, OnLag,
+    PayloadKind, Position, TopicName,
 };
 pub use history::{History, HistoryRequest};
 pub use options::ConnectOptions;
+pub use payload::Payload;
 pub use publish::{PublishAck, PublishRequest, Published};
-pub use state::{CloseReason, ConnectionInfo, ConnectionState};
+#[cfg(feature = "_tls")]
+pub use rustls;
+pub use state::{CloseReason, ConnectionInfo, ConnectionState, StateChanges};
+pub use statistics::Statistics;
 pub use subscription::{SubscribeRequest, Subscription};
+pub use subscriptions::{SubscribeManyRequest, Subscriptions};
+pub use {bytes, serde_json};

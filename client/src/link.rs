@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
+use crate::backlog::Backlog;
 use crate::command::{Command, Departures, Reply};
 use crate::error::Error;
-use crate::pressure::Pressure;
 use crate::state::{CloseReason, ConnectionState};
 
 /// What clients and subscriptions share. While there is one of them, the driver runs.
@@ -19,7 +19,9 @@ pub(crate) struct Link {
     pub(crate) departures: Arc<Departures>,
     pub(crate) state: watch::Receiver<ConnectionState>,
     pub(crate) request_timeout: Duration,
-    pub(crate) pressure: Arc<Pressure>,
+    pub(crate) backlog: Arc<Backlog>,
+    /// Tells the driver to end at once.
+    pub(crate) closing: Arc<Notify>,
     /// Whether the client was told to take nothing more.
     pub(crate) draining: AtomicBool,
 }
@@ -34,21 +36,21 @@ impl Link {
         };
         match timeout(self.request_timeout, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(self.timeout(self.request_timeout)),
+            Err(_) => Err(self.timeout(self.request_timeout).of_fate(true)),
         }
     }
 
     /// The error of whoever comes too late.
     pub(crate) fn closed(&self) -> Error {
         match &*self.state.borrow() {
-            ConnectionState::Closed(reason) => Error::Closed(reason.clone()),
-            _ if self.draining.load(Ordering::Relaxed) => Error::Closed(CloseReason::Drained),
-            _ => Error::Closed(CloseReason::Stopped),
+            ConnectionState::Closed(reason) => Error::closed(reason.clone()),
+            _ if self.draining.load(Ordering::Relaxed) => Error::closed(CloseReason::Drained),
+            _ => Error::closed(CloseReason::Stopped),
         }
     }
 
     pub(crate) fn timeout(&self, after: Duration) -> Error {
         let last_failure = self.state.borrow().last_failure();
-        Error::Timeout { after, last_failure }
+        Error::Timeout { after, last_failure, may_have_happened: false }
     }
 }

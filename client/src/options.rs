@@ -2,17 +2,21 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_protocol::Codec;
 use fanfare_protocol::limits::{CLIENT_NAME_BYTES_MAX, MESSAGE_BYTES_DEFAULT, TOKEN_BYTES_MAX};
 use futures_util::FutureExt;
-use rustls::ClientConfig;
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::client::Client;
 use crate::endpoint::{Endpoint, without_secrets};
 use crate::error::Error;
+use crate::proxy::Proxies;
+use crate::state::ConnectionState;
+use crate::tls::Trust;
 use crate::token::{BoxError, TokenSource};
 
 /// How a [`Client`] connects: made by [`Client::builder`], used by [`connect`](Self::connect).
@@ -48,12 +52,23 @@ pub struct ConnectOptions {
     pub(crate) publish_buffer: usize,
     pub(crate) publish_buffer_bytes: usize,
     pub(crate) subscription_buffer: usize,
+    pub(crate) subscription_buffer_bytes: usize,
     pub(crate) message_size: usize,
     pub(crate) attempt_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
-    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) trust: Trust,
+    #[cfg_attr(not(feature = "_tls"), expect(dead_code, reason = "there is nothing to trust"))]
+    root_files: Vec<PathBuf>,
+    headers: Vec<(String, String)>,
+    pub(crate) proxies: Proxies,
+    proxy: Option<String>,
+    fail_fast: bool,
+    pub(crate) on_state: Option<OnState>,
 }
+
+/// What a client tells of its state.
+pub(crate) type OnState = Arc<dyn Fn(&ConnectionState) + Send + Sync>;
 
 impl ConnectOptions {
     pub(crate) fn new(url: &str) -> Self {
@@ -68,11 +83,18 @@ impl ConnectOptions {
             publish_buffer: 1024,
             publish_buffer_bytes: 64 << 20,
             subscription_buffer: 1024,
+            subscription_buffer_bytes: 64 << 20,
             message_size: MESSAGE_BYTES_DEFAULT,
             attempt_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
-            tls: None,
+            trust: Trust::default(),
+            root_files: Vec::new(),
+            headers: Vec::new(),
+            proxies: Proxies::default(),
+            proxy: None,
+            fail_fast: false,
+            on_state: None,
         }
     }
 
@@ -148,6 +170,14 @@ impl ConnectOptions {
         self
     }
 
+    /// Most bytes of events that wait for the readers of all subscriptions together; default 64 MiB. Beyond that
+    /// whoever holds most is treated as one whose [capacity](crate::SubscribeRequest::capacity) is used up. A payload
+    /// counts for each subscription that it waits in, though they share it.
+    pub fn subscription_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.subscription_buffer_bytes = bytes;
+        self
+    }
+
     /// Waiting frames are packed together into WebSocket messages of so many bytes at most; default 64 KiB. The
     /// broker's own limit, which it tells, counts where it is smaller. A single publish may have what the broker
     /// allows: a larger one fails with [`Error::Refused`] and disturbs nothing else.
@@ -174,18 +204,74 @@ impl ConnectOptions {
         self
     }
 
-    /// How `wss://` is secured: for a private certificate authority or client certificates. The default
-    /// trusts what the operating system trusts.
-    pub fn tls(mut self, config: Arc<ClientConfig>) -> Self {
-        self.tls = Some(config);
+    /// Whether [`connect`](Self::connect) gives up with [`Error::NotConnected`] after the first try, instead of trying
+    /// until [`connect_timeout`](Self::connect_timeout) has passed; default false. What breaks later is connected again
+    /// either way.
+    pub fn fail_fast(mut self, fail_fast: bool) -> Self {
+        self.fail_fast = fail_fast;
+        self
+    }
+
+    /// Trusts the certificates of a PEM file besides what the operating system trusts: for a private certificate
+    /// authority. The file is read once, when the client is made.
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]
+    pub fn root_certificates(mut self, path: impl Into<PathBuf>) -> Self {
+        self.root_files.push(path.into());
+        self
+    }
+
+    /// How `wss://` is secured, in all detail: for client certificates and the like. The default trusts what the
+    /// operating system trusts.
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]
+    pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+        self.trust.config = Some(config);
+        self
+    }
+
+    /// Adds a header to the WebSocket handshake, for what stands in front of the broker; credentials for the broker
+    /// itself are [`token`](Self::token)s.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The `Origin` of the handshake, for a broker that lets only some pages in; default none, as for any client that
+    /// is no page.
+    pub fn origin(self, origin: impl Into<String>) -> Self {
+        self.header("origin", origin)
+    }
+
+    /// Connects through this HTTP proxy (`http://HOST:PORT`, with `USER:PASSWORD@` where it asks for that).
+    ///
+    /// The default is what the environment says, as for curl: `HTTPS_PROXY` for `wss://`, `HTTP_PROXY` for `ws://`,
+    /// `ALL_PROXY` for both, but for the hosts in `NO_PROXY`; and never for this machine itself.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(url.into());
+        self
+    }
+
+    /// Connects without a proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        (self.proxies, self.proxy) = (Proxies::None, None);
+        self
+    }
+
+    /// Calls `callback` with each state that the connection comes to, beginning with the second. It runs in the
+    /// client's task, so it must not block; one that panics ends the client. See also
+    /// [`Client::state_changes`].
+    pub fn on_state_change(mut self, callback: impl Fn(&ConnectionState) + Send + Sync + 'static) -> Self {
+        self.on_state = Some(Arc::new(callback));
         self
     }
 
     /// Connects, trying again where that may help.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a bad URL, name or token; [`Error::Closed`] when the broker refuses for good;
-    /// [`Error::Timeout`] when [`connect_timeout`](Self::connect_timeout) has passed.
+    /// [`Error::Invalid`] for options that cannot be right, a bad URL above all; [`Error::Closed`] when the broker
+    /// refuses for good; [`Error::Timeout`] when [`connect_timeout`](Self::connect_timeout) has passed, or
+    /// [`Error::NotConnected`] after the first try where it is to [fail fast](Self::fail_fast).
     ///
     /// # Cancel safety
     /// Dropping the future ends the try and leaves nothing behind.
@@ -193,31 +279,67 @@ impl ConnectOptions {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn connect(self) -> Result<Client, Error> {
-        let timeout = self.connect_timeout;
+        let (timeout, fail_fast) = (self.connect_timeout, self.fail_fast);
         let client = self.connect_lazy()?;
-        client.connected_within(timeout).await?;
+        client.connected_within(timeout, fail_fast).await?;
         Ok(client)
     }
 
     /// A client that connects in the background. Subscribing and publishing work at once, and wait.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a bad URL, name or token.
+    /// [`Error::Invalid`] for options that cannot be right: a bad URL, name, token, header or proxy, root certificates
+    /// that cannot be read, `wss://` without TLS built in.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn connect_lazy(self) -> Result<Client, Error> {
-        let endpoint = Endpoint::parse(&self.url)?;
+    pub fn connect_lazy(mut self) -> Result<Client, Error> {
+        let mut endpoint = Endpoint::parse(&self.url)?;
+        endpoint.headers = handshake_headers(&self.headers)?;
+        if let Some(url) = &self.proxy {
+            self.proxies = Proxies::one(url)?;
+        }
+        #[cfg(feature = "_tls")]
+        for path in &self.root_files {
+            self.trust.add_file(path)?;
+        }
+        if endpoint.tls && !cfg!(feature = "_tls") {
+            return Err(Error::invalid_text(
+                "wss:// needs the feature \"ring\" or \"aws-lc-rs\" of fanfare-client",
+            ));
+        }
         for (what, text) in [("name", &self.name), ("version", &self.version)] {
             if text.as_ref().is_some_and(|text| text.len() > CLIENT_NAME_BYTES_MAX) {
-                return Err(Error::Invalid(format!("{what} has at most {CLIENT_NAME_BYTES_MAX} bytes")));
+                return Err(Error::invalid_text(format!("{what} has at most {CLIENT_NAME_BYTES_MAX} bytes")));
             }
         }
         if matches!(&self.token, TokenSource::Fixed(token) if token.len() > TOKEN_BYTES_MAX) {
-            return Err(Error::Invalid(format!("a token has at most {TOKEN_BYTES_MAX} bytes")));
+            return Err(Error::invalid_text(format!("a token has at most {TOKEN_BYTES_MAX} bytes")));
         }
         Ok(Client::start(endpoint, self))
     }
+}
+
+/// What the handshake bears besides what makes it one.
+fn handshake_headers(given: &[(String, String)]) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        let header =
+            HeaderName::try_from(name).map_err(|e| Error::invalid(&format!("the header {name:?}"), e))?;
+        if is_of_the_handshake(&header) {
+            return Err(Error::invalid_text(format!("the header {name:?} is made by the handshake itself")));
+        }
+        // Not shown: it may be a secret.
+        let mut value =
+            HeaderValue::try_from(value).map_err(|e| Error::invalid(&format!("the value of {name:?}"), e))?;
+        value.set_sensitive(true);
+        headers.append(header, value);
+    }
+    Ok(headers)
+}
+
+fn is_of_the_handshake(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "host" | "upgrade") || name.as_str().starts_with("sec-websocket-")
 }
 
 impl fmt::Debug for ConnectOptions {

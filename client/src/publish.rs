@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use fanfare_protocol::{Headers, Payload, Position, TopicName, check_message_id};
+use fanfare_protocol::{Headers, Position, TopicName, check_message_id};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::client::Client;
 use crate::command::{Reply, Submission};
 use crate::error::Error;
+use crate::payload::Payload;
 use crate::state::CloseReason;
 
 /// What the broker said of a publish.
@@ -95,12 +96,12 @@ impl PublishRequest {
     fn check(self) -> Result<(Client, Checked), Error> {
         let (topic, payload) = self.what?;
         if let Some(id) = &self.message_id {
-            check_message_id(id).map_err(Error::Invalid)?;
+            check_message_id(id).map_err(Error::invalid_text)?;
         }
         let message_id = self.message_id.map(Into::into);
         let headers = match self.headers {
             headers if headers.is_empty() => None,
-            headers => Some(Headers::new(headers).map_err(Error::Invalid)?),
+            headers => Some(Headers::new(headers).map_err(Error::invalid_text)?),
         };
         Ok((self.client, Checked { topic, payload, message_id, headers }))
     }
@@ -158,7 +159,7 @@ impl Future for PublishAck {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(self.answer.poll_unpin(cx));
-        Poll::Ready(answer.unwrap_or(Err(Error::Closed(CloseReason::Stopped))))
+        Poll::Ready(answer.unwrap_or_else(|_| Err(Error::closed(CloseReason::Stopped).of_fate(true))))
     }
 }
 
@@ -196,6 +197,11 @@ impl Room {
     /// Most publishes without an ack at a time.
     pub(crate) fn count_max(&self) -> usize {
         self.count_max
+    }
+
+    /// How many there are at the moment.
+    pub(crate) fn count(&self) -> usize {
+        self.count_max - self.count.available_permits()
     }
 
     async fn take(&self, bytes: usize) -> RoomTaken {

@@ -3,7 +3,7 @@
 //! A queue that is half full asks for a turn of its reader, and one that is full has the driver read nothing, for a
 //! [bounded time](crate::pressure). When its reader is behind by more than the capacity all the same, the oldest
 //! events make room and become one gap in front of what is left: order is kept, the loss is counted, and
-//! memory is bounded whatever happens.
+//! memory is bounded whatever happens. What all queues hold together is bounded [in bytes](crate::backlog).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Waker};
 
 use fanfare_protocol::OnLag;
 
+use crate::backlog::Backlog;
 use crate::event::{Event, Gap};
-use crate::pressure::Pressure;
 use crate::state::CloseReason;
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct EventQueue {
     /// Most events held, at least 1.
     capacity: usize,
     on_lag: OnLag,
-    pressure: Arc<Pressure>,
+    backlog: Arc<Backlog>,
     inner: Mutex<Inner>,
 }
 
@@ -30,6 +30,8 @@ struct Inner {
     lost: Option<Gap>,
     /// Invariant: at most `capacity` long.
     events: VecDeque<Event>,
+    /// What they take.
+    bytes: usize,
     /// Why nothing more will be pushed.
     closed: Option<CloseReason>,
     /// Whether the reader has seen [`Event::Closed`].
@@ -42,8 +44,9 @@ struct Inner {
 }
 
 impl EventQueue {
-    pub(crate) fn new(capacity: usize, on_lag: OnLag, pressure: Arc<Pressure>) -> Self {
-        Self { capacity: capacity.max(1), on_lag, pressure, inner: Mutex::default() }
+    /// See [`Backlog::queue`].
+    pub(crate) fn new(capacity: usize, on_lag: OnLag, backlog: Arc<Backlog>) -> Self {
+        Self { capacity: capacity.max(1), on_lag, backlog, inner: Mutex::default() }
     }
 
     /// Takes an event for the reader; returns whether the subscription goes on.
@@ -59,30 +62,82 @@ impl EventQueue {
             return false;
         }
         if full {
-            inner.drop_oldest(if self.on_lag == OnLag::Latest { self.capacity } else { 1 });
+            let count = if self.on_lag == OnLag::Latest { self.capacity } else { 1 };
+            self.drop_oldest(&mut inner, count);
         }
+        let bytes = event.bytes();
+        inner.bytes += bytes;
+        self.backlog.add(bytes);
         inner.events.push_back(event);
         if self.on_lag != OnLag::Latest {
             self.press(&mut inner);
         }
         wake(inner);
+        self.backlog.shrink();
         true
+    }
+
+    /// The broker could not keep what the connection had yet to read.
+    pub(crate) fn gap(&self, gap: Gap) {
+        match self.on_lag {
+            OnLag::Disconnect => self.close(CloseReason::TooSlow),
+            _ => drop(self.push(Event::Gap(gap))),
+        }
+    }
+
+    /// Bytes that wait here.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Gives up so many bytes, or what there is but for the newest event.
+    pub(crate) fn give(&self, bytes: usize) {
+        let mut inner = self.lock();
+        if self.on_lag == OnLag::Disconnect {
+            drop(inner);
+            return self.close(CloseReason::TooSlow);
+        }
+        let mut left = if self.on_lag == OnLag::Latest { usize::MAX } else { bytes };
+        let others = inner.events.len().saturating_sub(1);
+        let given = inner.events.iter().take(others).take_while(|event| {
+            let gives = left > 0;
+            left = left.saturating_sub(event.bytes());
+            gives
+        });
+        let count = given.count();
+        self.drop_oldest(&mut inner, count);
+    }
+
+    fn drop_oldest(&self, inner: &mut Inner, count: usize) {
+        let mut bytes = 0;
+        for event in inner.events.drain(..count) {
+            bytes += event.bytes();
+            if let Some(gap) = Gap::of(&event) {
+                inner.lost = Some(inner.lost.map_or(gap, |lost| lost.followed_by(gap)));
+            }
+        }
+        self.give_back(inner, bytes);
+    }
+
+    fn give_back(&self, inner: &mut Inner, bytes: usize) {
+        inner.bytes -= bytes;
+        self.backlog.give_back(bytes);
     }
 
     /// Asks for what the reader needs so that nothing has to be dropped.
     fn press(&self, inner: &mut Inner) {
         let len = inner.events.len();
-        if 2 * len >= self.capacity {
-            self.pressure.feel();
+        if 2 * len >= self.capacity || self.backlog.is_half_full() {
+            self.backlog.pressure.feel();
         }
-        if len == self.capacity && inner.full.is_none() {
-            inner.full = Some(self.pressure.fill());
+        if inner.full.is_none() && (len == self.capacity || self.backlog.is_nearly_full()) {
+            inner.full = Some(self.backlog.pressure.fill());
         }
     }
 
     fn relieve(&self, inner: &mut Inner) {
         if let Some(full) = inner.full.take() {
-            self.pressure.relieve(full);
+            self.backlog.pressure.relieve(full);
         }
     }
 
@@ -100,6 +155,8 @@ impl EventQueue {
         inner.departed = true;
         inner.lost = None;
         inner.events = VecDeque::new();
+        let bytes = inner.bytes;
+        self.give_back(&mut inner, bytes);
         self.relieve(&mut inner);
     }
 
@@ -113,10 +170,17 @@ impl EventQueue {
     pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         let mut inner = self.lock();
         if let Some(gap) = inner.lost.take() {
+            self.backlog.counters.missed.add(gap.missed.unwrap_or(0));
             return Poll::Ready(Some(Event::Gap(gap)));
         }
         if let Some(event) = inner.events.pop_front() {
-            if 2 * inner.events.len() <= self.capacity {
+            if let Event::Gap(Gap { missed: Some(missed), .. })
+            | Event::Resubscribed { missed: Some(missed), .. } = event
+            {
+                self.backlog.counters.missed.add(missed);
+            }
+            self.give_back(&mut inner, event.bytes());
+            if 2 * inner.events.len() <= self.capacity && !self.backlog.is_half_full() {
                 self.relieve(&mut inner);
             }
             return Poll::Ready(Some(event));
@@ -141,13 +205,10 @@ impl EventQueue {
     }
 }
 
-impl Inner {
-    fn drop_oldest(&mut self, count: usize) {
-        for event in self.events.drain(..count) {
-            if let Some(gap) = Gap::of(&event) {
-                self.lost = Some(self.lost.map_or(gap, |lost| lost.followed_by(gap)));
-            }
-        }
+impl Drop for EventQueue {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.backlog.give_back(inner.bytes);
     }
 }
 
@@ -164,13 +225,14 @@ fn wake(mut inner: MutexGuard<'_, Inner>) {
 mod tests {
     use std::task::Waker;
 
-    use fanfare_protocol::{Epoch, Offset, Payload, Position};
+    use fanfare_protocol::{Epoch, Offset, Position};
 
     use super::*;
     use crate::event::Publication;
+    use crate::payload::Payload;
 
     fn queue(capacity: usize, on_lag: OnLag) -> EventQueue {
-        EventQueue::new(capacity, on_lag, Arc::default())
+        EventQueue::new(capacity, on_lag, Backlog::new(1 << 20))
     }
 
     fn position(epoch: u64, offset: u64) -> Position {
@@ -277,8 +339,9 @@ mod tests {
 
     #[test]
     fn a_queue_says_when_it_is_half_full_and_while_it_is_full() {
-        let pressure = Arc::new(Pressure::default());
-        let queue = EventQueue::new(4, OnLag::Gap, Arc::clone(&pressure));
+        let backlog = Backlog::new(1 << 20);
+        let pressure = &backlog.pressure;
+        let queue = EventQueue::new(4, OnLag::Gap, Arc::clone(&backlog));
         queue.push(publication(1, 1));
         assert!(!pressure.take_felt());
         queue.push(publication(1, 2));
@@ -298,14 +361,52 @@ mod tests {
         for end in
             [|queue: &EventQueue| queue.depart(), |queue: &EventQueue| queue.close(CloseReason::Drained)]
         {
-            let queue = EventQueue::new(1, OnLag::Disconnect, Arc::clone(&pressure));
+            let queue = EventQueue::new(1, OnLag::Disconnect, Arc::clone(&backlog));
             queue.push(publication(1, 1));
             assert!(pressure.is_full());
             end(&queue);
             assert!(!pressure.is_full(), "nobody is waited for");
         }
-        let latest = EventQueue::new(1, OnLag::Latest, Arc::clone(&pressure));
+        let latest = EventQueue::new(1, OnLag::Latest, Arc::clone(&backlog));
         latest.push(publication(1, 1));
         assert!(!pressure.is_full(), "whoever wants the newest alone holds nobody up");
+    }
+
+    #[test]
+    fn beyond_the_bytes_of_all_queues_whoever_holds_most_gives_and_says_what() {
+        let large = |offset| {
+            let Event::Publication(publication) = publication(1, offset) else { unreachable!() };
+            let payload = Payload::text("x".repeat(1_000));
+            Event::Publication(Publication { payload, ..publication })
+        };
+        let backlog = Backlog::new(100_000);
+        let [slow, prompt] = [(); 2].map(|()| backlog.queue(1_000_000, OnLag::Gap));
+        let newest = backlog.queue(1_000_000, OnLag::Latest);
+        let ends = backlog.queue(1_000_000, OnLag::Disconnect);
+        for offset in 1..=10 {
+            for queue in [&prompt, &newest, &ends] {
+                queue.push(large(offset));
+            }
+        }
+        for offset in 1..=1_000 {
+            assert!(slow.push(large(offset)));
+            assert!(slow.bytes() + prompt.bytes() <= 100_000);
+        }
+        assert_eq!(drain(&prompt).len(), 10, "it held less");
+        assert_eq!(drain(&newest).len(), 10);
+        assert_eq!(drain(&ends).len(), 10);
+        let left = drain(&slow);
+        let Event::Gap(gap) = left[0] else { panic!("{:?}", left[0]) };
+        assert_eq!(gap.missed, Some(gap.to.get()));
+        assert_eq!(gap.to.get() + left.len() as u64 - 1, 1_000);
+        for offset in 1..=1_000 {
+            newest.push(large(offset));
+        }
+        assert!(matches!(drain(&newest)[..], [Event::Gap(_), Event::Publication(_), ..]));
+        while ends.push(large(1)) {}
+        assert_eq!(drain(&ends).last(), Some(&Event::Closed(CloseReason::TooSlow)));
+        drop((slow, prompt, newest, ends));
+        assert!(!backlog.is_half_full());
+        backlog.give_back(0);
     }
 }

@@ -11,6 +11,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::select;
 use tokio::time::sleep;
 
+use crate::failure::{Failure, FailureKind};
+
 /// How long an address has the field to itself (RFC 8305, section 8).
 const STAGGER: Duration = Duration::from_millis(250);
 
@@ -18,9 +20,13 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// answered in time; the families take turns.
 ///
 /// # Errors
-/// The last address's, with that address.
-pub(crate) async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
-    race(lookup_host((host, port)).await?.collect()).await
+/// Where the name cannot be looked up, or the last address's, with that address.
+pub(crate) async fn reach(host: &str, port: u16) -> Result<TcpStream, Failure> {
+    let at = || format!("{host}:{port}");
+    let addresses = lookup_host((host, port)).await;
+    let addresses = addresses.map_err(|e| Failure::caused(FailureKind::Lookup, at(), e))?.collect();
+    let reached = race(addresses).await.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp));
+    reached.map_err(|e| Failure::caused(FailureKind::Connect, at(), e))
 }
 
 async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {

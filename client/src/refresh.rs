@@ -16,18 +16,24 @@ pub(crate) struct Refresh {
     source: TokenSource,
     due: Option<Instant>,
     asking: Option<BoxFuture<'static, Option<String>>>,
+    /// What time it was where the broker is, ...
+    date: SystemTime,
+    /// ... and when that was.
+    dated: Instant,
 }
 
 impl Refresh {
-    pub(crate) fn new(source: TokenSource, expires_at: Option<u64>) -> Self {
-        let mut refresh = Self { source, due: None, asking: None };
+    /// Of a connection that was made when it was `date` where the broker is: when credentials expire is the broker's
+    /// word, by the broker's clock.
+    pub(crate) fn new(source: TokenSource, expires_at: Option<u64>, date: SystemTime) -> Self {
+        let mut refresh = Self { source, due: None, asking: None, date, dated: Instant::now() };
         refresh.schedule(expires_at);
         refresh
     }
 
     /// The present credentials expire then, in Unix milliseconds.
     pub(crate) fn schedule(&mut self, expires_at: Option<u64>) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = self.date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + self.dated.elapsed();
         self.due = expires_at
             .filter(|_| self.source.can_change())
             .and_then(|expires_at| Instant::now().checked_add(wait(now, Duration::from_millis(expires_at))));

@@ -4,6 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use fanfare_protocol::{CloseCode, ErrorCode};
+use tokio::sync::watch;
+
+use crate::failure::Failure;
 
 /// What a client's connection is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,25 +18,60 @@ pub enum ConnectionState {
     Connected(ConnectionInfo),
     /// A connection is being made.
     Connecting {
-        /// What became of the try before this one, for people.
-        last_failure: Option<String>,
+        /// What became of the try before this one.
+        last_failure: Option<Failure>,
     },
     /// The last connection, or the last try to make one, failed: another try follows.
     Waiting {
         /// How long from now.
         retry_in: Duration,
-        /// What failed, for people.
-        failure: String,
+        /// What failed.
+        failure: Failure,
     },
 }
 
 impl ConnectionState {
-    pub(crate) fn last_failure(&self) -> Option<String> {
+    pub(crate) fn last_failure(&self) -> Option<Failure> {
         match self {
             Self::Closed(_) | Self::Connected(_) => None,
             Self::Connecting { last_failure } => last_failure.clone(),
             Self::Waiting { failure, .. } => Some(failure.clone()),
         }
+    }
+}
+
+/// Follows what a client's connection is doing; made by [`Client::state_changes`](crate::Client::state_changes).
+///
+/// A state that another one follows at once may be left out; the last one never is.
+#[derive(Debug, Clone)]
+pub struct StateChanges(watch::Receiver<ConnectionState>);
+
+impl StateChanges {
+    pub(crate) fn new(mut states: watch::Receiver<ConnectionState>) -> Self {
+        // The present one is the first.
+        states.mark_changed();
+        Self(states)
+    }
+
+    /// The present state at first, then each that follows; `None` after [`ConnectionState::Closed`].
+    ///
+    /// # Cancel safety
+    /// No state is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<ConnectionState> {
+        // The sender is gone as well once the client is closed, and what it sent last was not read yet, or was.
+        self.0.changed().await.ok()?;
+        Some(self.0.borrow_and_update().clone())
+    }
+
+    /// The first state from now on, the present one included, that `is_wanted`; `None` when the client closes without.
+    ///
+    /// # Cancel safety
+    /// No state is lost when the future is dropped.
+    pub async fn wait_for(
+        &mut self,
+        is_wanted: impl FnMut(&ConnectionState) -> bool,
+    ) -> Option<ConnectionState> {
+        self.0.wait_for(is_wanted).await.ok().map(|state| state.clone())
     }
 }
 
@@ -74,7 +112,8 @@ pub enum CloseReason {
         /// Why, for people.
         message: String,
     },
-    /// Its client stopped: every handle is gone, or the runtime it ran in ended.
+    /// Its client stopped: [`Client::close`](crate::Client::close) was called, every handle is gone, or the runtime it
+    /// ran in ended.
     Stopped,
     /// The subscription's reader fell behind by more than its buffer, and its
     /// [`OnLag`](fanfare_protocol::OnLag) is `Disconnect`.

@@ -68,9 +68,9 @@ impl SubscribeRequest {
     /// What happens when the reader falls behind by more than the [capacity](Self::capacity), and when the
     /// connection falls behind what the broker keeps; default [`OnLag::Gap`].
     ///
-    /// Towards the reader: `Gap` drops the oldest events, `Latest` all but the newest, and [`Event::Gap`]
-    /// says what was dropped; `Disconnect` ends the subscription. Towards the broker the policy of the
-    /// topic's first subscription holds.
+    /// `Gap` drops the oldest events, `Latest` all but the newest, and [`Event::Gap`] says what was dropped;
+    /// `Disconnect` ends this subscription, and no other. Towards the broker `Latest` holds where the topic's first
+    /// subscription asks for it.
     pub fn on_lag(mut self, policy: OnLag) -> Self {
         self.on_lag = policy;
         self
@@ -78,7 +78,8 @@ impl SubscribeRequest {
 
     /// Most events that wait to be read, at least 1; default the client's
     /// [`subscription_buffer`](crate::ConnectOptions::subscription_buffer), or as many as the
-    /// [`history`](Self::history) that was asked for, up to 65,536.
+    /// [`history`](Self::history) that was asked for, up to 65,536. All subscriptions of the client together hold at most
+    /// [`subscription_buffer_bytes`](crate::ConnectOptions::subscription_buffer_bytes).
     pub fn capacity(mut self, count: usize) -> Self {
         self.capacity = Some(count);
         self
@@ -109,8 +110,7 @@ impl IntoFuture for SubscribeRequest {
         let Self { client, topic, start, echo, on_lag, .. } = self;
         async move {
             let topic = topic?;
-            let pressure = client.link().pressure.clone();
-            let queue = Arc::new(EventQueue::new(capacity, on_lag, pressure));
+            let queue = client.link().backlog.queue(capacity, on_lag);
             let id = client.next_subscriber();
             // Made before it is confirmed, so that dropping this future unsubscribes like any other end.
             let mut subscription = Subscription {
@@ -177,7 +177,7 @@ impl Subscription {
     pub async fn unsubscribe(self) -> Result<(), Error> {
         let (topic, subscriber) = (self.topic.clone(), self.id);
         match self.link.request(|reply| Command::Unsubscribe { topic, subscriber, reply }).await {
-            Err(Error::Closed(_)) => Ok(()),
+            Err(Error::Closed { .. }) => Ok(()),
             result => result,
         }
     }

@@ -1,26 +1,65 @@
-//! TLS: rustls with ring, trusting what the operating system trusts.
+//! TLS: rustls, trusting what the operating system trusts and what it was told to besides.
 
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use rustls::crypto::ring;
-use rustls::pki_types::ServerName;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use crate::error::Error;
 use crate::token::BoxError;
 
+pub(crate) type Stream = tokio_rustls::client::TlsStream<TcpStream>;
+
+/// Whom to trust.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trust {
+    /// Instead of anything else.
+    pub(crate) config: Option<Arc<ClientConfig>>,
+    /// Besides what the operating system trusts.
+    pub(crate) roots: Vec<CertificateDer<'static>>,
+}
+
+impl Trust {
+    /// Reads the certificates of a PEM file.
+    pub(crate) fn add_file(&mut self, path: &Path) -> Result<(), Error> {
+        let shown = path.display();
+        let bad = |e| Error::invalid(&format!("the root certificates in {shown}"), e);
+        let read =
+            CertificateDer::pem_file_iter(path).map_err(bad)?.collect::<Result<Vec<_>, _>>().map_err(bad)?;
+        if read.is_empty() {
+            return Err(Error::invalid_text(format!("{shown} holds no certificate in PEM form")));
+        }
+        let mut store = RootCertStore::empty();
+        for certificate in read {
+            store
+                .add(certificate.clone())
+                .map_err(|e| Error::invalid(&format!("a certificate in {shown}"), e))?;
+            self.roots.push(certificate);
+        }
+        Ok(())
+    }
+
+    fn config(self) -> Result<Arc<ClientConfig>, BoxError> {
+        match self {
+            Self { config: Some(config), .. } => Ok(config),
+            Self { roots, .. } if roots.is_empty() => system_config(),
+            Self { roots, .. } => config(roots).map(Arc::new),
+        }
+    }
+}
+
 /// Secures the connection to `host`.
-pub(crate) async fn secure(
-    tcp: TcpStream,
-    host: &str,
-    config: Option<Arc<ClientConfig>>,
-) -> Result<TlsStream<TcpStream>, BoxError> {
-    let config = match config {
+pub(crate) async fn secure(tcp: TcpStream, host: &str, trust: Trust) -> Result<Stream, BoxError> {
+    let config = match trust.config {
         Some(config) => config,
         // Reads files: not on a thread that others wait for.
-        None => tokio::task::spawn_blocking(system_config).await??,
+        None => tokio::task::spawn_blocking(|| trust.config()).await??,
     };
     let name = ServerName::try_from(host.to_owned())?;
     Ok(TlsConnector::from(config).connect(name, tcp).await?)
@@ -34,18 +73,33 @@ fn system_config() -> Result<Arc<ClientConfig>, BoxError> {
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
     }
+    let config = Arc::new(config(Vec::new())?);
+    Ok(CONFIG.get_or_init(|| config).clone())
+}
+
+/// Trusts the operating system's certificate authorities and these.
+fn config(more: Vec<CertificateDer<'static>>) -> Result<ClientConfig, BoxError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
+    let (added, _) = roots.add_parsable_certificates(found.certs.into_iter().chain(more));
     if added == 0 {
         return Err(match found.errors.into_iter().next() {
             Some(error) => error.into(),
-            None => "the system has no certificate authorities to trust".into(),
+            None => io::Error::other("the system has no certificate authorities to trust").into(),
         });
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
+        .with_no_client_auth())
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+#[cfg(not(feature = "aws-lc-rs"))]
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -6,27 +6,29 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare_protocol::{ClientFrame, CloseCode, CloseRange, Codec, ServerFrame};
+use fanfare_protocol::{ClientFrame, CloseCode, CloseRange, Codec, NotAFrame, ServerFrame};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes};
 use tokio_util::either::Either;
+use tracing::warn;
 
+use crate::failure::{Failure, FailureKind};
 use crate::heard::Heard;
 use crate::pressure::Pressure;
 use crate::session::{Session, Sizes};
 use crate::state::CloseReason;
+use crate::tls;
 
 /// Messages read in one go, before something else has its turn.
 const READS_MAX: usize = 64;
 /// How long the closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(crate) type Socket = WebSocketStream<Heard<Either<TcpStream, TlsStream<TcpStream>>>>;
+pub(crate) type Socket = WebSocketStream<Heard<Either<TcpStream, tls::Stream>>>;
 
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -37,12 +39,12 @@ pub(crate) struct Wire {
 }
 
 /// Why a connection is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Lost {
     /// The broker closed it.
     Closed { code: CloseCode, reason: String },
     /// It broke.
-    Failed(String),
+    Failed(Failure),
 }
 
 impl Lost {
@@ -67,14 +69,23 @@ impl fmt::Display for Lost {
         match self {
             Self::Closed { code, reason } if reason.is_empty() => write!(f, "closed by the broker ({code})"),
             Self::Closed { code, reason } => write!(f, "closed by the broker ({code}: {reason})"),
-            Self::Failed(why) => f.write_str(why),
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl Lost {
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) => failure,
+            closed @ Self::Closed { .. } => Failure::new(FailureKind::Closed, closed.to_string()),
         }
     }
 }
 
 impl From<WebSocketError> for Lost {
     fn from(error: WebSocketError) -> Self {
-        Self::Failed(format!("the connection failed: {error}"))
+        Self::Failed(Failure::caused(FailureKind::Broken, "the connection failed", error))
     }
 }
 
@@ -185,12 +196,14 @@ impl Wire {
         message: Option<Result<Message, WebSocketError>>,
         take: impl FnMut(ServerFrame<'_>),
     ) -> Result<(), Lost> {
-        let Some(message) = message else { return Err(Lost::Failed("the connection broke off".into())) };
+        let Some(message) = message else {
+            return Err(Lost::Failed(Failure::new(FailureKind::Broken, "the connection broke off")));
+        };
         let message = message?;
         match message {
             Message::Binary(_) | Message::Text(_) => {
                 let bytes = message.into_data();
-                let frames = self.codec.decode_server(&bytes).map_err(|e| Lost::Failed(e.to_string()))?;
+                let frames = self.codec.decode_server(&bytes).map_err(not_the_protocol)?;
                 frames.into_iter().for_each(take);
                 Ok(())
             }
@@ -198,7 +211,9 @@ impl Wire {
                 Some(CloseFrame { code, reason }) => {
                     Lost::Closed { code: CloseCode::new(code.into()), reason: reason.to_string() }
                 }
-                None => Lost::Failed("closed by the broker without a reason".into()),
+                None => {
+                    Lost::Failed(Failure::new(FailureKind::Closed, "closed by the broker without a reason"))
+                }
             }),
             Message::Frame(_) | Message::Ping(_) | Message::Pong(_) => Ok(()),
         }
@@ -210,4 +225,10 @@ impl Wire {
             Codec::MessagePack => Message::Binary(bytes),
         }
     }
+}
+
+/// The next connection will hear the same: people should know.
+fn not_the_protocol(error: NotAFrame) -> Lost {
+    warn!(%error, "the broker does not speak the protocol");
+    Lost::Failed(Failure::caused(FailureKind::Protocol, "the broker does not speak the protocol", error))
 }

@@ -25,6 +25,7 @@ mod codec;
 mod frame;
 mod headers;
 pub mod limits;
+mod parsed;
 mod payload;
 mod position;
 mod topic;

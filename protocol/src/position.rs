@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 use crate::limits::EPOCH_BYTES_MAX;
+use crate::parsed::Parsed;
 
 /// A place in a topic's history: 1 for the first publication of an epoch, 0 for "before any".
 #[derive(
@@ -104,21 +105,7 @@ impl Serialize for Epoch {
 
 impl<'de> Deserialize<'de> for Epoch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = Epoch;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an epoch")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Epoch, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_str(Parsed::new("an epoch"))
     }
 }
 

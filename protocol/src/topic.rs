@@ -5,13 +5,18 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
 use crate::limits::TOPIC_NAME_BYTES_MAX;
+use crate::parsed::Parsed;
 
 /// The namespace of a topic that names none.
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// Why a text is no topic name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidTopic {
     /// It holds a control character.
     #[error("a topic name may not hold control characters")]
@@ -92,6 +97,18 @@ impl FromStr for TopicName {
     fn from_str(name: &str) -> Result<Self, InvalidTopic> {
         check(name)?;
         Ok(Self(name.into()))
+    }
+}
+
+impl Serialize for TopicName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for TopicName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("a topic name"))
     }
 }
 

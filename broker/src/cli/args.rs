@@ -107,14 +107,13 @@ impl ConnectArgs {
         let mut states = client.state_changes();
         let mut last_failure = None;
         let connecting = async {
-            loop {
-                let state = states.borrow_and_update().clone();
+            while let Some(state) = states.next().await {
                 match state {
                     ConnectionState::Connected(_) => return Ok(()),
                     ConnectionState::Closed(reason) => anyhow::bail!("{}: {reason}", self.url),
                     ConnectionState::Waiting { failure, .. }
                     | ConnectionState::Connecting { last_failure: Some(failure) } => {
-                        let failure = output::printable(&failure);
+                        let failure = output::printable(&failure.to_string());
                         if last_failure.is_none() {
                             let within = humantime::format_duration(within);
                             output::notice(&format!("fanfare: {}: {failure}; trying for {within}", self.url));
@@ -123,8 +122,8 @@ impl ConnectArgs {
                     }
                     _ => {}
                 }
-                states.changed().await?;
             }
+            anyhow::bail!("{}: the client stopped", self.url)
         };
         if let Ok(ended) = tokio::time::timeout(within, connecting).await {
             return ended.map(|()| client);

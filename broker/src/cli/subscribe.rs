@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fanfare_client::{Client, Event, Payload, Publication, TopicName};
+use fanfare_client::{Client, Event, PayloadKind, Publication, TopicName};
 use fanfare_protocol::{Codec, Message, PayloadRef, ServerFrame, TopicRef};
 use futures_util::stream::{SelectAll, StreamExt};
 
@@ -74,10 +74,9 @@ async fn follow(client: &Client, args: &SubArgs) -> anyhow::Result<()> {
 fn show(topic: &TopicName, event: &Event) -> anyhow::Result<()> {
     match event {
         Event::Publication(publication) => {
-            let payload = match &publication.payload {
-                Payload::Binary(bytes) => format!("<{} bytes>", bytes.len()),
-                Payload::Json(raw) => output::printable(raw.get()),
-                Payload::Text(text) => output::printable(text),
+            let payload = match publication.text() {
+                Some(text) => output::printable(text),
+                None => format!("<{} bytes>", publication.payload.as_bytes().len()),
             };
             return output::line(&format!("{topic} {} {payload}", publication.position));
         }
@@ -125,7 +124,11 @@ fn write_json(topic: &TopicName, event: &Event) -> anyhow::Result<()> {
 
 fn message_line(publication: &Publication) -> anyhow::Result<String> {
     let headers = fanfare_protocol::Headers::new(&publication.headers).map_err(anyhow::Error::msg)?;
-    let payload: PayloadRef<'_> = publication.payload.as_ref();
+    let payload = match (publication.payload.kind(), publication.text()) {
+        (PayloadKind::Json, Some(text)) => PayloadRef::json(text).map_err(anyhow::Error::msg)?,
+        (_, Some(text)) => PayloadRef::Text(text.into()),
+        (_, None) => PayloadRef::Binary(publication.payload.as_bytes().into()),
+    };
     let frame = ServerFrame::Message(Message {
         topic: TopicRef::from(&publication.topic),
         offset: publication.position.offset,

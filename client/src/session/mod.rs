@@ -15,6 +15,7 @@ mod topic;
 mod topics;
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fanfare_protocol::{
@@ -24,6 +25,7 @@ use fanfare_protocol::{
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use crate::backlog::Backlog;
 use crate::command::{Command, Drain, NewSubscriber, Reply, Submission, SubscriberId};
 use crate::error::Error;
 use crate::event::Publication;
@@ -45,6 +47,7 @@ pub(crate) struct Session {
     publishes: Publishes,
     requests: Requests,
     own: OwnPublications,
+    backlog: Arc<Backlog>,
     /// Whether there is a connection. Invariant: without one `outgoing` is empty.
     online: bool,
     outgoing: VecDeque<Outgoing>,
@@ -78,12 +81,13 @@ impl Ids {
 }
 
 impl Session {
-    pub(crate) fn new(own: OwnPublications) -> Self {
+    pub(crate) fn new(backlog: Arc<Backlog>) -> Self {
         Self {
             topics: Topics::default(),
             publishes: Publishes::new(),
             requests: Requests::default(),
-            own,
+            own: OwnPublications::default(),
+            backlog,
             online: false,
             outgoing: VecDeque::new(),
             asking: HashSet::new(),
@@ -113,6 +117,11 @@ impl Session {
         self.publishes.add(self.ids.next(), submission, deadline);
     }
 
+    /// Answers once what was handed over before is settled.
+    pub(crate) fn flush(&mut self, reply: Reply<()>) {
+        self.publishes.add_flush(self.ids.next(), reply);
+    }
+
     /// A subscription's reader is gone.
     pub(crate) fn depart(&mut self, topic: &TopicName, id: SubscriberId, reply: Option<Reply<()>>) {
         if self.topics.depart(topic, id) && self.online {
@@ -139,6 +148,14 @@ impl Session {
             self.asking.insert(id);
             self.outgoing.push_back(Outgoing::Subscribe(topic.name().clone(), id));
         }
+    }
+
+    /// Asks for that topic alone: others may have to wait until they are asked for again.
+    fn ask(&mut self, name: TopicName) {
+        let id = self.ids.next();
+        self.topics.ask(&name, id);
+        self.asking.insert(id);
+        self.outgoing.push_back(Outgoing::Subscribe(name, id));
     }
 
     /// The connection is gone.
@@ -173,11 +190,16 @@ impl Session {
         match frame {
             ServerFrame::Connected { .. } => {}
             ServerFrame::Error(error) => self.refused(error),
-            ServerFrame::Gap(gap) => self.topics.gap(&gap),
+            ServerFrame::Gap(gap) => {
+                if let Some(abandoned) = self.topics.gap(&gap) {
+                    self.unsubscribe(abandoned, None);
+                }
+            }
             ServerFrame::History { id, epoch, offset, messages, .. } => {
                 self.history(id, Position { epoch, offset }, messages);
             }
             ServerFrame::Message(message) => {
+                self.backlog.counters.received.add(1);
                 if let Some(abandoned) = self.topics.deliver(message, &self.own) {
                     self.unsubscribe(abandoned, None);
                 }
@@ -230,7 +252,9 @@ impl Session {
             }
             self.outgoing.pop_front();
         }
-        for (id, bytes) in self.publishes.pack(&mut packer) {
+        let (sent, too_large) = self.publishes.pack(&mut packer);
+        self.backlog.counters.sent.add(sent);
+        for (id, bytes) in too_large {
             self.refused_publish(Some(id), Error::too_large(bytes, sizes.single_max));
         }
         packer.finish()
@@ -269,22 +293,23 @@ impl Session {
 
     /// Fails what has waited too long.
     pub(crate) fn expire(&mut self, now: Instant, error: impl Fn() -> Error) {
-        self.publishes.expire(now, error);
+        let failed = self.publishes.expire(now, error);
+        self.backlog.counters.failed.add(failed);
     }
 
     /// Nothing more will come: everybody who waits is told why.
     pub(crate) fn close(mut self, reason: &CloseReason) {
         let settled = self.is_settled();
-        self.publishes.close(reason);
+        self.backlog.counters.failed.add(self.publishes.close(reason));
         self.requests.close(reason);
         self.topics.close(reason);
         for drain in self.drains {
             drain.reply.send(match (reason, settled) {
                 (CloseReason::Drained, true) => Ok(()),
                 (CloseReason::Drained, false) => {
-                    Err(Error::Timeout { after: drain.within, last_failure: None })
+                    Err(Error::Timeout { after: drain.within, last_failure: None, may_have_happened: false })
                 }
-                _ => Err(Error::Closed(reason.clone())),
+                _ => Err(Error::closed(reason.clone())),
             });
         }
     }
@@ -293,6 +318,8 @@ impl Session {
         let Some(unsettled) = self.publishes.take(id) else { return };
         let Submission { topic, message_id, .. } = &unsettled.submission;
         let Published { position, duplicate, .. } = published;
+        self.backlog.counters.acknowledged.add(1);
+        self.backlog.counters.duplicates.add(u64::from(duplicate));
         if duplicate && !unsettled.is_retry() {
             // Somebody else's stands there, or an earlier one of this client's that is known already.
             self.own.forget_unplaced(topic.as_str(), message_id);
@@ -301,6 +328,7 @@ impl Session {
             self.topics.own_acknowledged(topic.as_str(), position);
         }
         unsettled.settle(Ok(published));
+        self.publishes.flush();
     }
 
     /// The broker will not have a publish; returns whether there is one of that id.
@@ -308,7 +336,9 @@ impl Session {
         let Some(unsettled) = self.publishes.take(id) else { return false };
         let Submission { topic, message_id, .. } = &unsettled.submission;
         self.own.forget_unplaced(topic.as_str(), message_id);
+        self.backlog.counters.failed.add(1);
         unsettled.settle(Err(error));
+        self.publishes.flush();
         true
     }
 
@@ -323,7 +353,7 @@ impl Session {
         let name = new.topic.clone();
         let needs = self.topics.subscribe(new);
         if needs.asking && self.online {
-            self.resubscribe();
+            self.ask(name.clone());
         }
         if needs.changing && self.online {
             self.outgoing.push_back(Outgoing::Subscribe(name, self.ids.next()));
@@ -344,6 +374,7 @@ impl Session {
     }
 
     fn history(&mut self, id: Option<RequestId>, head: Position, messages: Vec<Message<'_>>) {
+        self.backlog.counters.received.add(messages.len() as u64);
         match self.requests.take(id) {
             Some(Request::Fill { topic, subscriber, .. }) => {
                 if let Some(fill) = self.topics.fill(&topic, subscriber, head, messages, &self.own) {

@@ -1,13 +1,13 @@
 //! Publishes without an ack: kept in order, so that the next connection can say them again.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use fanfare_protocol::{ClientFrame, ClientOp, Publish, RequestId};
 use tokio::time::Instant;
 
 use super::pack::{Added, Packer};
-use crate::command::Submission;
+use crate::command::{Reply, Submission};
 use crate::error::Error;
 use crate::publish::Published;
 use crate::state::CloseReason;
@@ -18,6 +18,8 @@ pub(crate) struct Publishes {
     unsettled: BTreeMap<RequestId, Unsettled>,
     /// Smaller ids were sent on the present connection.
     unsent_from: RequestId,
+    /// Who waits until all with smaller ids are settled.
+    flushes: VecDeque<(RequestId, Reply<()>)>,
 }
 
 pub(crate) struct Unsettled {
@@ -31,11 +33,28 @@ const FIRST: RequestId = RequestId::new(1).expect("1 is in range");
 
 impl Publishes {
     pub(crate) fn new() -> Self {
-        Self { unsettled: BTreeMap::new(), unsent_from: FIRST }
+        Self { unsettled: BTreeMap::new(), unsent_from: FIRST, flushes: VecDeque::new() }
     }
 
     pub(crate) fn add(&mut self, id: RequestId, submission: Submission, deadline: Instant) {
         self.unsettled.insert(id, Unsettled { submission, deadline, sent: 0 });
+    }
+
+    pub(crate) fn add_flush(&mut self, id: RequestId, reply: Reply<()>) {
+        self.flushes.retain(|(_, reply)| !reply.is_abandoned());
+        self.flushes.push_back((id, reply));
+        self.flush();
+    }
+
+    /// Answers those whose time has come; to be called when something was settled.
+    pub(crate) fn flush(&mut self) {
+        let first = self.unsettled.first_key_value().map(|(&id, _)| id);
+        while let Some((id, _)) = self.flushes.front()
+            && first.is_none_or(|first| *id < first)
+            && let Some((_, reply)) = self.flushes.pop_front()
+        {
+            reply.send(Ok(()));
+        }
     }
 
     /// The publish that an answer belongs to.
@@ -48,13 +67,17 @@ impl Publishes {
         self.unsent_from = FIRST;
     }
 
-    /// Adds what was not sent yet, as far as it fits. Returns what is too large by itself, and how many bytes it has.
-    #[must_use = "it waits for an answer that will not come"]
-    pub(crate) fn pack(&mut self, packer: &mut Packer) -> Vec<(RequestId, usize)> {
-        let mut too_large = Vec::new();
+    /// Adds what was not sent yet, as far as it fits. Returns how many these are; and what is too large by itself, with
+    /// how many bytes it has.
+    #[must_use = "what is too large waits for an answer that will not come"]
+    pub(crate) fn pack(&mut self, packer: &mut Packer) -> (u64, Vec<(RequestId, usize)>) {
+        let (mut packed, mut too_large) = (0, Vec::new());
         for (&id, Unsettled { submission, sent, .. }) in self.unsettled.range_mut(self.unsent_from..) {
             match packer.add(&frame(id, submission)) {
-                Added::Packed => *sent += 1,
+                Added::Packed => {
+                    *sent += 1;
+                    packed += 1;
+                }
                 Added::TooLarge(bytes) => too_large.push((id, bytes)),
                 Added::Full => {
                     self.unsent_from = id;
@@ -63,7 +86,7 @@ impl Publishes {
             }
             self.unsent_from = RequestId::new(id.get() + 1).unwrap_or(id);
         }
-        too_large
+        (packed, too_large)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -75,19 +98,32 @@ impl Publishes {
         self.unsettled.first_key_value().map(|(_, unsettled)| unsettled.deadline)
     }
 
-    /// Fails those whose deadline has passed.
-    pub(crate) fn expire(&mut self, now: Instant, error: impl Fn() -> Error) {
+    /// Fails those whose deadline has passed; returns how many.
+    pub(crate) fn expire(&mut self, now: Instant, error: impl Fn() -> Error) -> u64 {
+        let mut failed = 0;
         while let Some(first) = self.unsettled.first_entry()
             && first.get().deadline <= now
         {
-            first.remove().settle(Err(error()));
+            let unsettled = first.remove();
+            let error = error().of_fate(unsettled.was_sent());
+            unsettled.settle(Err(error));
+            failed += 1;
         }
+        self.flush();
+        failed
     }
 
-    pub(crate) fn close(&mut self, reason: &CloseReason) {
+    /// Fails all; returns how many.
+    pub(crate) fn close(&mut self, reason: &CloseReason) -> u64 {
+        let failed = self.unsettled.len() as u64;
         for unsettled in std::mem::take(&mut self.unsettled).into_values() {
-            unsettled.settle(Err(Error::Closed(reason.clone())));
+            let error = Error::closed(reason.clone()).of_fate(unsettled.was_sent());
+            unsettled.settle(Err(error));
         }
+        for (_, reply) in std::mem::take(&mut self.flushes) {
+            reply.send(Err(Error::closed(reason.clone())));
+        }
+        failed
     }
 }
 
@@ -95,6 +131,11 @@ impl Unsettled {
     /// Whether an earlier connection may have taken it already.
     pub(crate) fn is_retry(&self) -> bool {
         self.sent > 1
+    }
+
+    /// Whether the broker may have it.
+    fn was_sent(&self) -> bool {
+        self.sent > 0
     }
 
     /// Gives the answer to whoever waits for it.
@@ -110,7 +151,7 @@ fn frame(id: RequestId, submission: &Submission) -> ClientFrame<'_> {
     let Submission { topic, payload, message_id, headers, .. } = submission;
     let publish = Publish {
         topic: topic.into(),
-        payload: payload.as_ref(),
+        payload: payload.borrowed(),
         message_id: Some(Cow::Borrowed(message_id)),
         headers: headers.clone(),
     };

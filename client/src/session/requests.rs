@@ -93,7 +93,7 @@ impl Requests {
 
     pub(crate) fn close(&mut self, reason: &CloseReason) {
         for request in std::mem::take(&mut self.0).into_values() {
-            request.fail(Error::Closed(reason.clone()));
+            request.fail(Error::closed(reason.clone()));
         }
     }
 }

@@ -73,7 +73,7 @@ impl Subscriber {
     pub(crate) fn close(self, reason: &CloseReason) {
         self.queue.close(reason.clone());
         if let Stage::Filling { reply: Some(reply), .. } | Stage::Joining { reply, .. } = self.stage {
-            reply.send(Err(Error::Closed(reason.clone())));
+            reply.send(Err(Error::closed(reason.clone())));
         }
     }
 }

@@ -1,16 +1,13 @@
-use std::sync::Arc;
-
 use fanfare_protocol::OnLag;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::command::{QueueWriter, Start};
-use crate::queue::EventQueue;
 
 const SIZES: Sizes = Sizes { packed_max: 1 << 20, single_max: 1 << 20 };
 
 fn session() -> Session {
-    Session::new(OwnPublications::default())
+    Session::new(Backlog::new(1 << 20))
 }
 
 fn subscribe(n: u64) -> (Command, oneshot::Receiver<Result<Position, Error>>) {
@@ -21,7 +18,7 @@ fn subscribe(n: u64) -> (Command, oneshot::Receiver<Result<Position, Error>>) {
         start: Start::Now,
         echo: true,
         on_lag: OnLag::Gap,
-        queue: QueueWriter(Arc::new(EventQueue::new(1, OnLag::Gap, Arc::default()))),
+        queue: QueueWriter(Backlog::new(1 << 20).queue(1, OnLag::Gap)),
         reply,
     });
     (command, answer)
@@ -64,8 +61,52 @@ fn only_so_many_requests_wait_for_a_reply_and_those_given_up_make_room() {
         answer
     };
     let mut waiting: Vec<_> = (0..1024).map(|_| ping()).collect();
-    assert_eq!(ping().try_recv(), Ok(Err(Error::Full)));
+    assert!(matches!(ping().try_recv(), Ok(Err(Error::Full))));
     assert!(waiting.iter_mut().all(|answer| answer.try_recv().is_err()));
     waiting.pop();
     assert!(ping().try_recv().is_err(), "taken, and not answered yet");
+}
+
+#[test]
+fn a_new_subscription_does_not_ask_again_for_what_was_refused_for_the_moment() {
+    /// The topics that the next message asks for, with the id of the first.
+    fn asked(session: &mut Session) -> (Vec<String>, u64) {
+        let message = session.pack(Codec::Json, SIZES).expect("frames");
+        let frames = Codec::Json.decode_client(&message).expect("frames");
+        let frames: Vec<_> = frames.into_iter().map(|frame| frame.expect("a good one")).collect();
+        let id = frames[0].id.expect("an id").get();
+        let topics = frames.into_iter().map(|frame| match frame.op {
+            ClientOp::Subscribe(subscribe) => subscribe.topic.as_str().to_owned(),
+            other => panic!("{other:?}"),
+        });
+        (topics.collect(), id)
+    }
+
+    fn hear(session: &mut Session, text: &str) {
+        for frame in Codec::Json.decode_server(text.as_bytes()).expect("frames") {
+            session.receive(frame);
+        }
+    }
+
+    let mut session = session();
+    let (command, _answer) = subscribe(1);
+    session.command(command);
+    session.connected();
+    let (_, id) = asked(&mut session);
+    hear(&mut session, &format!(r#"{{"type":"subscribed","id":{id},"topic":"t:1","epoch":"e","offset":5}}"#));
+    session.disconnected();
+    session.connected();
+    let (_, id) = asked(&mut session);
+    hear(
+        &mut session,
+        &format!(
+            r#"{{"type":"error","id":{id},"topic":"t:1","code":"rate_limited","message":"","retryable":true}}"#
+        ),
+    );
+    assert!(session.is_refused_for_now());
+    let (command, _other) = subscribe(2);
+    session.command(command);
+    assert_eq!(asked(&mut session).0, ["t:2"]);
+    session.resubscribe();
+    assert_eq!(asked(&mut session).0, ["t:1"]);
 }

@@ -113,7 +113,8 @@ impl Topic {
     pub(crate) fn frame(&self, id: RequestId) -> ClientFrame<'_> {
         let mut subscribe = Subscribe::new(TopicRef::from(&self.name));
         subscribe.echo = self.echo;
-        subscribe.on_lag = self.on_lag;
+        // The broker would end the whole connection, with everybody else's subscriptions: this client ends the one.
+        subscribe.on_lag = if self.on_lag == OnLag::Disconnect { OnLag::Gap } else { self.on_lag };
         match (self.position, self.start) {
             _ if self.phase != Phase::Asked(id) => {}
             (Some(position), _) | (None, Start::Since(position)) => subscribe.since = Some(position),
@@ -239,12 +240,13 @@ impl Topic {
         }
     }
 
-    pub(crate) fn gap(&mut self, frame: &GapFrame<'_>) {
-        let (Phase::Live, Some(position)) = (self.phase, &mut self.position) else { return };
+    /// Says what was missed; returns whether that ended a subscription.
+    pub(crate) fn gap(&mut self, frame: &GapFrame<'_>) -> bool {
+        let (Phase::Live, Some(position)) = (self.phase, &mut self.position) else { return false };
         let &GapFrame { epoch, from, to, missed, .. } = frame;
         let same_epoch = epoch == position.epoch;
         if same_epoch && to <= position.offset {
-            return;
+            return false;
         }
         *position = Position { epoch, offset: to };
         if !same_epoch {
@@ -261,10 +263,13 @@ impl Topic {
             };
             let from = Offset::new(from.get() + had);
             let missed = missed.map(|missed| missed.saturating_sub(had));
-            subscriber.queue.push(Event::Gap(Gap { epoch, from, to, missed }));
+            subscriber.queue.gap(Gap { epoch, from, to, missed });
             subscriber.seen = to;
         }
         self.pass_own();
+        let before = self.subscribers.len();
+        self.subscribers.retain(|subscriber| !subscriber.queue.is_over());
+        self.subscribers.len() < before
     }
 
     /// Gives a subscriber the past it asked for. Returns after what the rest of it is to be asked for.

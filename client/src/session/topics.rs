@@ -51,6 +51,13 @@ impl Topics {
         self.0.values_mut().filter(|topic| topic.phase == Phase::Unsent)
     }
 
+    /// The present connection is asked for it.
+    pub(crate) fn ask(&mut self, name: &TopicName, id: RequestId) {
+        if let Some(topic) = self.0.get_mut(name) {
+            topic.ask(id);
+        }
+    }
+
     pub(crate) fn disconnected(&mut self) {
         for topic in self.0.values_mut() {
             topic.phase = Phase::Unsent;
@@ -86,10 +93,15 @@ impl Topics {
         }
     }
 
-    pub(crate) fn gap(&mut self, frame: &GapFrame<'_>) {
-        if let Some(topic) = self.0.get_mut(frame.topic.as_str()) {
-            topic.gap(frame);
+    /// Tells its subscribers what they missed. Returns the topic's name when the last of them was ended by that.
+    pub(crate) fn gap(&mut self, frame: &GapFrame<'_>) -> Option<TopicName> {
+        let topic = self.0.get_mut(frame.topic.as_str())?;
+        if topic.gap(frame) && topic.is_deserted() {
+            let name = topic.name().clone();
+            self.0.remove(&name);
+            return Some(name);
         }
+        None
     }
 
     /// The past that a subscriber asked for is here. Returns the request for the rest of it, if there is any.

@@ -4,6 +4,8 @@
 mod cable;
 mod closing;
 mod codecs;
+mod connecting;
+mod ending;
 mod peer;
 mod promises;
 mod publishing;

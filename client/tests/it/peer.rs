@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use fanfare_client::{Client, Codec, ConnectOptions};
+use fanfare_client::{Client, CloseReason, Codec, ConnectOptions, Error};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -14,11 +14,20 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::HeaderMap;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// Waits for what must happen, but not for ever.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), future).await.expect("it happens soon")
+}
+
+/// Why the client is closed, if that is the error.
+pub(crate) fn close_reason(error: &Error) -> Option<&CloseReason> {
+    match error {
+        Error::Closed { reason, .. } => Some(reason),
+        _ => None,
+    }
 }
 
 pub(crate) struct Listener(TcpListener);
@@ -64,6 +73,8 @@ impl Listener {
 pub(crate) struct Peer<S = TcpStream> {
     socket: WebSocketStream<S>,
     codec: Codec,
+    /// What the handshake bore.
+    pub(crate) request_headers: HeaderMap,
     /// Frames of a message that held several.
     frames: VecDeque<Value>,
     /// How many messages were read.
@@ -72,17 +83,27 @@ pub(crate) struct Peer<S = TcpStream> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     pub(crate) async fn handshake(stream: S) -> Self {
-        let mut codec = Codec::Json;
+        Self::handshake_at(stream, None).await
+    }
+
+    /// As [`handshake`](Self::handshake), by a broker whose clock says `date`.
+    pub(crate) async fn handshake_at(stream: S, date: Option<SystemTime>) -> Self {
+        let (mut codec, mut request_headers) = (Codec::Json, HeaderMap::new());
         #[expect(clippy::result_large_err, reason = "the callback's type is not ours")]
         let choose = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
             assert_eq!(request.uri().path(), "/ws");
             let asked = request.headers().get("sec-websocket-protocol").expect("a subprotocol").clone();
             codec = Codec::from_subprotocol(asked.to_str().expect("text")).expect("a known subprotocol");
             response.headers_mut().insert("sec-websocket-protocol", asked);
+            request_headers = request.headers().clone();
+            if let Some(date) = date {
+                let date = httpdate::fmt_http_date(date);
+                response.headers_mut().insert("date", date.parse().expect("a header"));
+            }
             Ok(response)
         };
         let socket = soon(tokio_tungstenite::accept_hdr_async(stream, choose)).await.expect("a handshake");
-        Self { socket, codec, frames: VecDeque::new(), message_count: 0 }
+        Self { socket, codec, request_headers, frames: VecDeque::new(), message_count: 0 }
     }
 
     /// Answers `connect`, and returns it.
@@ -206,4 +227,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 
 pub(crate) fn message(topic: &str, offset: u64) -> Value {
     json!({"type": "message", "topic": topic, "offset": offset, "time": 1_763_740_800_000_u64, "data": offset})
+}
+
+pub(crate) fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(now.as_millis()).expect("64 bits are enough for now")
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_client::{Client, ConnectionState, Error, Payload};
+use fanfare_client::{Client, ConnectionState, Error, FailureKind, Payload};
 use futures_util::StreamExt;
 use serde_json::json;
 
@@ -34,11 +34,12 @@ async fn the_state_can_be_followed() {
     let mut state = client.state_changes();
     peer.close(1012).await;
     let waiting = soon(state.wait_for(|state| matches!(state, ConnectionState::Waiting { .. }))).await;
-    let ConnectionState::Waiting { retry_in, failure } = waiting.expect("the client lives").clone() else {
+    let ConnectionState::Waiting { retry_in, failure } = waiting.expect("the client lives") else {
         panic!("just matched")
     };
     assert!(retry_in <= Duration::from_secs(3600));
-    assert_eq!(failure, "closed by the broker (1012: the script says so)");
+    assert_eq!(failure.kind(), FailureKind::Closed);
+    assert_eq!(failure.to_string(), "closed by the broker (1012: the script says so)");
 }
 
 #[tokio::test]

@@ -198,7 +198,8 @@ async fn a_slow_reader_that_would_rather_end_ends_and_unsubscribes() {
     let (client, mut peer) = listener.connected(listener.client()).await;
     let request = client.subscribe("t").on_lag(OnLag::Disconnect).capacity(2);
     let (slow, subscribe) = tokio::join!(soon(request.into_future()), peer.subscribed(20, json!({})));
-    assert_eq!(subscribe["on_lag"], "disconnect");
+    // Towards the broker it would end the whole connection.
+    assert_eq!(subscribe["on_lag"], json!(null));
     let mut slow = slow.expect("subscribed");
     for offset in 21..=23 {
         peer.deliver("t", offset).await;
@@ -208,6 +209,29 @@ async fn a_slow_reader_that_would_rather_end_ends_and_unsubscribes() {
         assert_eq!(next(&mut slow).await, expected);
     }
     assert_eq!(soon(slow.next()).await, None);
+}
+
+#[tokio::test]
+async fn what_the_broker_could_not_keep_ends_those_who_would_rather_end_and_is_told_to_the_others() {
+    let listener = Listener::bind().await;
+    let (client, mut peer) = listener.connected(listener.client()).await;
+    let request = client.subscribe("t").on_lag(OnLag::Disconnect);
+    let (ends, _) = tokio::join!(soon(request.into_future()), peer.subscribed(20, json!({})));
+    let mut ends = ends.expect("subscribed");
+    let mut goes_on = soon(client.subscribe("t").into_future()).await.expect("it is subscribed to already");
+    peer.say(json!({"type": "gap", "topic": "t", "epoch": "e1", "from": 21, "to": 30, "missed": 10})).await;
+    peer.deliver("t", 31).await;
+    assert_eq!(next(&mut ends).await, "closed: its reader was too slow");
+    assert_eq!(next(&mut goes_on).await, "gap e1:21..30 Some(10)");
+    assert_eq!(next(&mut goes_on).await, "e1:31");
+    drop(goes_on);
+    assert_eq!(peer.expect("unsubscribe").await["topic"], "t");
+    let request = client.subscribe("u").on_lag(OnLag::Disconnect);
+    let (ends, _) = tokio::join!(soon(request.into_future()), peer.subscribed(20, json!({})));
+    let mut ends = ends.expect("subscribed");
+    peer.say(json!({"type": "gap", "topic": "u", "epoch": "e1", "from": 21, "to": 30, "missed": 10})).await;
+    assert_eq!(next(&mut ends).await, "closed: its reader was too slow");
+    assert_eq!(peer.expect("unsubscribe").await["topic"], "u");
 }
 
 #[tokio::test]

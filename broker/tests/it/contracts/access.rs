@@ -212,7 +212,7 @@ async fn the_client_is_refused_for_good_and_does_not_come_back() {
     let url = format!("ws://{}", broker.public_addr());
     let refused = fanfare_client::Client::builder(&url).token("unknown").connect();
     let refused = soon("an answer", refused).await.expect_err("nobody knows it");
-    assert!(matches!(refused, Error::Closed(CloseReason::Unauthorized(_))), "{refused:?}");
+    assert!(matches!(refused, Error::Closed { reason: CloseReason::Unauthorized(_), .. }), "{refused:?}");
 
     let bob = fanfare_client::Client::builder(&url).token(BOB).connect().await.expect("he is known");
     let error = bob.subscribe("room:1").await.expect_err("he may not");

@@ -1,0 +1,99 @@
+//! What waits for the readers of a client, all together: bounded in bytes, and counted.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use fanfare_protocol::OnLag;
+
+use crate::pressure::Pressure;
+use crate::queue::EventQueue;
+use crate::statistics::Counters;
+
+/// The bytes of all events that wait in the queues of a client.
+///
+/// Beyond the bound the queue that holds most gives first, so that a reader that stands still costs the others nothing.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    pub(crate) pressure: Pressure,
+    pub(crate) counters: Counters,
+    bytes: AtomicUsize,
+    bytes_max: usize,
+    queues: Mutex<Queues>,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    all: Vec<Weak<EventQueue>>,
+    /// Length at which those that are gone are looked for.
+    sweep_at: usize,
+}
+
+impl Backlog {
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            pressure: Pressure::default(),
+            counters: Counters::default(),
+            bytes: AtomicUsize::new(0),
+            bytes_max,
+            queues: Mutex::default(),
+        })
+    }
+
+    /// A queue whose events count here.
+    pub(crate) fn queue(self: &Arc<Self>, capacity: usize, on_lag: OnLag) -> Arc<EventQueue> {
+        let queue = Arc::new(EventQueue::new(capacity, on_lag, Arc::clone(self)));
+        let mut queues = self.lock();
+        if queues.all.len() >= queues.sweep_at {
+            queues.all.retain(|queue| queue.strong_count() > 0);
+            queues.sweep_at = 2 * queues.all.len() + 16;
+        }
+        queues.all.push(Arc::downgrade(&queue));
+        queue
+    }
+
+    pub(crate) fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn give_back(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether readers should have a turn before more is read.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.bytes() > self.bytes_max / 2
+    }
+
+    /// Whether reading should wait for readers. What is beyond is room for what is being read already.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.bytes() > self.bytes_max / 4 * 3
+    }
+
+    /// Has those that hold most give, where all together hold too much. To be called with no queue locked.
+    pub(crate) fn shrink(&self) {
+        if self.bytes() <= self.bytes_max {
+            return;
+        }
+        let queues: Vec<_> = self.lock().all.iter().filter_map(Weak::upgrade).collect();
+        let mut by_bytes: Vec<_> = queues.iter().map(|queue| (queue.bytes(), queue)).collect();
+        by_bytes.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        // Somewhat more than must be, so that not every event asks who holds most.
+        let enough = self.bytes_max / 8 * 7;
+        for (bytes, queue) in by_bytes {
+            let over = self.bytes().saturating_sub(enough);
+            if over == 0 || bytes == 0 {
+                break;
+            }
+            queue.give(over);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
