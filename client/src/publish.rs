@@ -37,7 +37,8 @@ impl Published {
 /// [`try_send`](Self::try_send).
 ///
 /// Every publish carries a `message_id`, made by the client where the caller gives none. A publish whose
-/// ack was lost with the connection is sent again on the next one under the same id, so it is stored once.
+/// ack was lost with the connection is sent again on the next one under the same id, in the order of all that is
+/// sent again, so within the broker's window it is stored once. What others published meanwhile may stand before it.
 /// What the broker *refused* is not sent again, even where the error [is retryable](Error::is_retryable):
 /// by then later publishes may have succeeded, and only the caller knows whether their order matters.
 #[must_use = "nothing is published until it is awaited or sent"]
