@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need (on Debian and its kin; elsewhere it says what is missing) and runs everything:
-# formatting, lints, docs, unit and integration tests (some against other brokers, see loadgen/peers), doctests, each
+# formatting, lints, docs, the client's features and packages, unit and integration tests (some against other brokers, see loadgen/peers), doctests, each
 # bench once, the pages in a browser, the Autobahn test suite.
 #
 # usage: ./test.sh        exit 0: all passed; it stops at the first failure
@@ -91,6 +91,12 @@ rust_tests() {
   fi
 }
 
+# The client without TLS, and with the provider that is not the default.
+client_features() {
+  cargo clippy --locked -p fanfare-client --no-default-features -- -D warnings
+  cargo clippy --locked -p fanfare-client --no-default-features --features aws-lc-rs -- -D warnings
+}
+
 browser_tests() {
   npm ci --prefix examples/htmx
   npm ci --prefix tests/browser
@@ -102,6 +108,9 @@ step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 step "build" cargo build --workspace
+step "client features" client_features
+step "packages" cargo package --locked --allow-dirty -p fanfare-protocol -p fanfare-client
+step "public interface" tests/semver.sh
 step "peers" install_peers
 step "rust tests" rust_tests
 step "doctests" cargo test --workspace --doc
