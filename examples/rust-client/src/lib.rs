@@ -1,4 +1,4 @@
-//! What is written with the client for each task, as small functions.
+//! The code of `docs/rust-client.md`, a function for each task: what the guide shows stands here word for word.
 
 pub mod connecting;
 pub mod publishing;

@@ -180,9 +180,12 @@ async fn whoever_wants_the_newest_price_alone_is_told_what_it_skipped() {
     for cents in 1..=10 {
         soon(client.publish_json("price:tea", &cents).into_future()).await.expect("stored");
     }
-    while client.statistics().received < 10 {
-        tokio::task::yield_now().await;
-    }
+    let all_received = async {
+        while client.statistics().received < 10 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(all_received).await;
     let skipped = soon(price.next()).await.expect("an event");
     assert_eq!(missed(&skipped), Some(9), "{skipped:?}");
     let Some(Event::Publication(publication)) = soon(price.next()).await else { panic!("a publication") };
