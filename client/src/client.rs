@@ -68,16 +68,14 @@ impl Client {
         ConnectOptions::new(url)
     }
 
-    /// Publishes `payload` to `topic`.
+    /// Publishes `payload` to `topic`; text and bytes are payloads as they are.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// # let broker = fanfare::Broker::start(fanfare::Config::for_tests()).await?;
     /// # let client = fanfare_client::Client::connect(&format!("ws://{}", broker.public_addr())).await?;
-    /// use fanfare_client::Payload;
-    ///
     /// // One at a time: wait for the ack.
-    /// let published = client.publish("room:42", Payload::text("hello")).await?;
+    /// let published = client.publish("room:42", "hello").await?;
     /// println!("at {}", published.position);
     ///
     /// // Many: hand them over as fast as there is room, then wait for the acks.
@@ -92,8 +90,8 @@ impl Client {
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn publish(&self, topic: impl IntoTopic, payload: Payload) -> PublishRequest {
-        let what = checked(topic).map(|topic| (topic, payload));
+    pub fn publish(&self, topic: impl IntoTopic, payload: impl Into<Payload>) -> PublishRequest {
+        let what = checked(topic).map(|topic| (topic, payload.into()));
         PublishRequest::new(self.clone(), what)
     }
 
@@ -194,8 +192,9 @@ impl Client {
         }
     }
 
-    /// Waits until every publish that was handed over so far, through any clone, is settled: acknowledged or failed,
-    /// as its [`PublishAck`](crate::PublishAck) says. Others may be handed over meanwhile.
+    /// Waits until every publish that was handed over so far, through any clone, is settled: acknowledged or failed. Which
+    /// of the two its [`PublishAck`](crate::PublishAck) says, and of those whose acks were dropped
+    /// [`statistics`](Self::statistics) how many failed. Others may be handed over meanwhile.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -222,8 +221,8 @@ impl Client {
     }
 
     /// Ends the client in good order: takes nothing more, waits until every publish handed over so far is
-    /// settled, then closes the connection and all subscriptions. Called while it drains already, it waits for
-    /// that, and the earliest deadline counts.
+    /// settled, then closes the connection and all subscriptions. Their deliveries are not waited for. Called while it
+    /// drains already, it waits for that, and the earliest deadline counts.
     ///
     /// # Errors
     /// [`Error::Timeout`] when that took longer: the client is closed all the same, and the publishes that
@@ -366,6 +365,12 @@ impl IntoTopic for &str {
     }
 }
 
+impl IntoTopic for &&str {
+    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
+        self.parse()
+    }
+}
+
 impl IntoTopic for &String {
     fn into_topic(self) -> Result<TopicName, InvalidTopic> {
         self.parse()
@@ -393,6 +398,7 @@ impl IntoTopic for TopicName {
 mod private {
     pub trait Sealed {}
     impl Sealed for &str {}
+    impl Sealed for &&str {}
     impl Sealed for &String {}
     impl Sealed for String {}
     impl Sealed for &super::TopicName {}

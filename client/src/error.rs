@@ -62,9 +62,9 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later without being changed.
     ///
-    /// A publish that is tried again should carry the `message_id` of the first try
-    /// (see [`PublishAck::message_id`](crate::PublishAck::message_id)): within the broker's window it is not stored
-    /// twice then.
+    /// A publish that is tried again should carry the `message_id` of the first try: within the broker's window it is
+    /// not stored twice then. Give it one of your own, or read [`PublishAck::message_id`](crate::PublishAck::message_id)
+    /// before the ack is awaited.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Closed { .. } | Self::Invalid { .. } => false,
@@ -139,7 +139,10 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Invalid { source: Some(source), .. } => Some(source.as_ref()),
-            Self::NotConnected(failure) | Self::Timeout { last_failure: Some(failure), .. } => Some(failure),
+            // The failure's text is part of this one's.
+            Self::NotConnected(failure) | Self::Timeout { last_failure: Some(failure), .. } => {
+                failure.source()
+            }
             _ => None,
         }
     }

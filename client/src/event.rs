@@ -23,8 +23,9 @@ pub enum Event {
     /// The subscription goes on: after a reconnect, or first thing where it was asked to continue from a
     /// position.
     Resubscribed {
-        /// Whether every publication in between follows. If not, `missed` of them do not, and the
-        /// application should fetch its state anew.
+        /// Whether every publication in between follows. If not, none of them does: `missed` were, and what follows
+        /// was published after `position`. The application should fetch its state anew, or read what is left of them
+        /// with [`Client::history`](crate::Client::history).
         recovered: bool,
         /// The topic's newest position at that moment.
         position: Position,

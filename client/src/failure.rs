@@ -9,8 +9,8 @@ pub(crate) type Cause = Arc<dyn StdError + Send + Sync>;
 
 /// What kept a connection from being made, or ended it; another try follows.
 ///
-/// Its text is for people, its [kind](Self::kind) for programs, and its [source](StdError::source) is the error of the
-/// system or the library where there is one.
+/// Its text is for people and says all, its [kind](Self::kind) is for programs, and its [source](StdError::source) is the
+/// error of the system or the library where there is one, whose text is part of this one's.
 #[derive(Clone)]
 pub struct Failure {
     kind: FailureKind,

@@ -11,7 +11,7 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::event::Publication;
 
-/// Publications of the past.
+/// Publications of the past: at most 1,000, or 1 MiB, whatever was asked for.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct History {
@@ -22,6 +22,13 @@ pub struct History {
 }
 
 impl History {
+    /// After what there is more of the past, as one reply did not hold all since the position that was asked for: ask
+    /// again [since](HistoryRequest::since) there. `None` where the newest publication is among these.
+    pub fn rest(&self) -> Option<Position> {
+        let last = self.publications.last()?.position;
+        (last.offset < self.position.offset).then_some(last)
+    }
+
     pub(crate) fn new(position: Position, publications: Vec<Publication>) -> Self {
         Self { position, publications }
     }
@@ -42,19 +49,21 @@ impl HistoryRequest {
         Self { client, topic, since: None, limit: None }
     }
 
-    /// Only publications after this position.
-    pub fn since(mut self, position: Position) -> Self {
-        self.since = Some(position);
+    /// Only publications after this position, the oldest first; `None` is as if it were not called.
+    pub fn since(mut self, position: impl Into<Option<Position>>) -> Self {
+        self.since = position.into();
         self
     }
 
-    /// At most so many: the oldest after `since`, or without `since` the newest.
+    /// At most so many, 1,000 at most: the oldest after `since`, or without `since` the newest.
     pub fn limit(mut self, count: u64) -> Self {
         self.limit = Some(count);
         self
     }
 }
 
+/// Resolves with what the broker keeps of it.
+///
 /// # Errors
 /// [`Error::Invalid`] for a bad topic; [`Error::Refused`]; [`Error::Timeout`]; [`Error::Closed`].
 ///

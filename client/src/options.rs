@@ -213,7 +213,8 @@ impl ConnectOptions {
     }
 
     /// Trusts the certificates of a PEM file besides what the operating system trusts: for a private certificate
-    /// authority. The file is read once, when the client is made.
+    /// authority. The file is read once, when the client is made; ignored where there is a [`tls`](Self::tls) of your
+    /// own.
     #[cfg(feature = "_tls")]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]
     pub fn root_certificates(mut self, path: impl Into<PathBuf>) -> Self {
@@ -221,8 +222,8 @@ impl ConnectOptions {
         self
     }
 
-    /// How `wss://` is secured, in all detail: for client certificates and the like. The default trusts what the
-    /// operating system trusts.
+    /// How `wss://` is secured, in all detail: for client certificates and the like. It alone counts then, whatever
+    /// [`root_certificates`](Self::root_certificates) were given. The default trusts what the operating system trusts.
     #[cfg(feature = "_tls")]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {

@@ -30,7 +30,20 @@ impl MessageIds {
 
     pub(crate) fn make(&mut self) -> Arc<str> {
         self.made = self.made.wrapping_add(1);
-        format!("{:08x}{:08x}{:016x}", self.name, self.made, rand::random::<u64>()).into()
+        let named = u64::from(self.name) << 32 | u64::from(self.made);
+        let mut id = [0; 32];
+        for (half, number) in id.chunks_exact_mut(16).zip([named, rand::random()]) {
+            write_hex(half, number);
+        }
+        std::str::from_utf8(&id).expect("digits").into()
+    }
+}
+
+/// The digits of a number; `format!` takes a good part of what a publish costs.
+fn write_hex(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
+        number >>= 4;
     }
 }
 
@@ -54,7 +67,8 @@ impl Hasher for AsItIs {
 
 /// Stands for a topic and a message id in it: a keyed hash. Of those that are remembered two are the same by chance once
 /// in 10^12 publications, and then the place tells them apart.
-type Key = u64;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key(u64);
 
 /// Knows a client's own publications.
 #[derive(Debug, Default)]
@@ -68,14 +82,15 @@ pub(crate) struct OwnPublications {
 
 impl OwnPublications {
     fn key(&self, topic: &str, id: &str) -> Key {
-        self.keys.hash_one((topic, id))
+        Key(self.keys.hash_one((topic, id)))
     }
 
-    /// One that is sent for the first time; under an id that was used before where the first stands counts.
-    pub(crate) fn sent(&mut self, topic: &str, id: &str) {
+    /// One that is sent for the first time; under an id that was used before where the first stands counts. Returns what
+    /// it is known by.
+    pub(crate) fn sent(&mut self, topic: &str, id: &str) -> Key {
         let key = self.key(topic, id);
         match self.sent.entry(key) {
-            Entry::Occupied(_) => return,
+            Entry::Occupied(_) => return key,
             Entry::Vacant(place) => place.insert(None),
         };
         if self.order.len() == REMEMBERED_MAX
@@ -84,19 +99,19 @@ impl OwnPublications {
             self.sent.remove(&oldest);
         }
         self.order.push_back(key);
+        key
     }
 
     /// The broker has it there.
-    pub(crate) fn acknowledged(&mut self, topic: &str, id: &str, at: Position) {
-        if let Some(position) = self.sent.get_mut(&self.key(topic, id)) {
+    pub(crate) fn acknowledged(&mut self, key: Key, at: Position) {
+        if let Some(position) = self.sent.get_mut(&key) {
             *position = Some(at);
         }
     }
 
     /// The broker does not have it, or has somebody else's under that id; unless an earlier one of that id was
     /// acknowledged.
-    pub(crate) fn forget_unplaced(&mut self, topic: &str, id: &str) {
-        let key = self.key(topic, id);
+    pub(crate) fn forget_unplaced(&mut self, key: Key) {
         if self.sent.get(&key) == Some(&None) {
             // It keeps its place in `order`, which is bounded.
             self.sent.remove(&key);
@@ -132,15 +147,15 @@ mod tests {
     #[test]
     fn an_own_publication_is_known_by_topic_id_and_place() {
         let mut own = OwnPublications::default();
-        own.sent("x", "order-7");
+        let seven = own.sent("x", "order-7");
         assert!(own.contains("x", Some("order-7"), at(3)), "where it stands is not known yet");
         assert!(!own.contains("y", Some("order-7"), at(3)) && !own.contains("x", Some("order-8"), at(3)));
         assert!(!own.contains("x", None, at(3)));
-        own.acknowledged("x", "order-7", at(3));
+        own.acknowledged(seven, at(3));
         assert!(own.contains("x", Some("order-7"), at(3)));
         assert!(!own.contains("x", Some("order-7"), at(900)), "somebody has taken the id once more");
-        own.sent("x", "order-9");
-        own.forget_unplaced("x", "order-9");
+        let nine = own.sent("x", "order-9");
+        own.forget_unplaced(nine);
         assert!(!own.contains("x", Some("order-9"), at(4)));
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -22,11 +22,14 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// # Errors
 /// Where the name cannot be looked up, or the last address's, with that address.
 pub(crate) async fn reach(host: &str, port: u16) -> Result<TcpStream, Failure> {
-    let at = || format!("{host}:{port}");
     let addresses = lookup_host((host, port)).await;
-    let addresses = addresses.map_err(|e| Failure::caused(FailureKind::Lookup, at(), e))?.collect();
+    let addresses = addresses.map_err(|e| Failure::caused(FailureKind::Lookup, host, e))?.collect();
     let reached = race(addresses).await.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp));
-    reached.map_err(|e| Failure::caused(FailureKind::Connect, at(), e))
+    // The error names the address.
+    reached.map_err(|e| match host.parse::<IpAddr>() {
+        Ok(_) => Failure::caused(FailureKind::Connect, "cannot connect", e),
+        Err(_) => Failure::caused(FailureKind::Connect, format!("cannot connect to {host}"), e),
+    })
 }
 
 async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {

@@ -44,9 +44,11 @@ impl SubscribeRequest {
     }
 
     /// Continues after a position, as [`Subscription::position`] gave it earlier. The first event is
-    /// [`Event::Resubscribed`] and says whether that worked.
-    pub fn since(mut self, position: Position) -> Self {
-        self.start = Start::Since(position);
+    /// [`Event::Resubscribed`] and says whether that worked. `None`, where there is none yet, is as if it were not called.
+    pub fn since(mut self, position: impl Into<Option<Position>>) -> Self {
+        if let Some(position) = position.into() {
+            self.start = Start::Since(position);
+        }
         self
     }
 

@@ -20,6 +20,8 @@ use crate::subscription::{SubscribeRequest, Subscription};
 #[derive(Debug)]
 pub struct SubscribeManyRequest {
     requests: Result<HashMap<TopicName, SubscribeRequest>, Error>,
+    /// Where to continue, whatever else is asked for.
+    positions: Result<HashMap<TopicName, Position>, Error>,
 }
 
 impl SubscribeManyRequest {
@@ -28,7 +30,7 @@ impl SubscribeManyRequest {
             let topic = checked(topic)?;
             Ok((topic.clone(), client.subscribe(topic)))
         });
-        Self { requests: requests.collect() }
+        Self { requests: requests.collect(), positions: Ok(HashMap::new()) }
     }
 
     fn each(mut self, change: impl Fn(SubscribeRequest) -> SubscribeRequest) -> Self {
@@ -39,20 +41,15 @@ impl SubscribeManyRequest {
     }
 
     /// Continues the topics that are among `positions` after these, as [`Subscriptions::positions`] gave them earlier;
-    /// see [`SubscribeRequest::since`].
+    /// see [`SubscribeRequest::since`]. Positions of other topics are ignored.
     pub fn since<T: IntoTopic>(mut self, positions: impl IntoIterator<Item = (T, Position)>) -> Self {
-        self.requests = self.requests.and_then(|mut requests| {
-            for (topic, position) in positions {
-                if let Some((topic, request)) = requests.remove_entry(&checked(topic)?) {
-                    requests.insert(topic, request.since(position));
-                }
-            }
-            Ok(requests)
-        });
+        let checked = |(topic, position)| Ok((checked(topic)?, position));
+        self.positions = positions.into_iter().map(checked).collect();
         self
     }
 
-    /// Each begins with its newest `count` publications; see [`SubscribeRequest::history`].
+    /// Each begins with its newest `count` publications, but for those that continue [`since`](Self::since) a position;
+    /// see [`SubscribeRequest::history`].
     pub fn history(self, count: u64) -> Self {
         self.each(|request| request.history(count))
     }
@@ -86,9 +83,16 @@ impl IntoFuture for SubscribeManyRequest {
 
     fn into_future(self) -> Self::IntoFuture {
         async move {
-            let requests = self.requests?.into_values().map(IntoFuture::into_future);
+            let positions = self.positions?;
+            let requests = self.requests?.into_iter().map(|(topic, request)| {
+                match positions.get(&topic) {
+                    Some(&position) => request.since(position),
+                    None => request,
+                }
+                .into_future()
+            });
             let subscriptions = try_join_all(requests).await?;
-            Ok(Subscriptions { all: subscriptions.into_iter().map(Named).collect() })
+            Ok(Subscriptions { all: subscriptions.into_iter().map(Named).collect(), ended: HashMap::new() })
         }
         .boxed()
     }
@@ -100,6 +104,8 @@ impl IntoFuture for SubscribeManyRequest {
 #[derive(Debug)]
 pub struct Subscriptions {
     all: SelectAll<Named>,
+    /// Where those stood that have ended.
+    ended: HashMap<TopicName, Position>,
 }
 
 impl Subscriptions {
@@ -108,12 +114,14 @@ impl Subscriptions {
     /// # Cancel safety
     /// No event is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<(TopicName, Event)> {
-        poll_fn(|cx| Pin::new(&mut self.all).poll_next(cx)).await
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// After what each topic would continue, of those that have not ended: see [`Subscription::position`].
+    /// After what each topic would continue, those that have ended included: see [`Subscription::position`].
     pub fn positions(&self) -> HashMap<TopicName, Position> {
-        self.all.iter().map(|Named(one)| (one.topic().clone(), one.position())).collect()
+        let mut positions = self.ended.clone();
+        positions.extend(self.all.iter().map(|Named(one)| (one.topic().clone(), one.position())));
+        positions
     }
 }
 
@@ -121,7 +129,13 @@ impl Stream for Subscriptions {
     type Item = (TopicName, Event);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.all).poll_next(cx)
+        let next = ready!(Pin::new(&mut self.all).poll_next(cx));
+        Poll::Ready(next.map(|(topic, event, position)| {
+            if let Event::Closed(_) = event {
+                self.ended.insert(topic.clone(), position);
+            }
+            (topic, event)
+        }))
     }
 }
 
@@ -131,15 +145,15 @@ impl FusedStream for Subscriptions {
     }
 }
 
-/// A subscription whose events bear their topic.
+/// A subscription whose events bear their topic, and where it stands then.
 #[derive(Debug)]
 struct Named(Subscription);
 
 impl Stream for Named {
-    type Item = (TopicName, Event);
+    type Item = (TopicName, Event, Position);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let event = ready!(Pin::new(&mut self.0).poll_next(cx));
-        Poll::Ready(event.map(|event| (self.0.topic().clone(), event)))
+        Poll::Ready(event.map(|event| (self.0.topic().clone(), event, self.0.position())))
     }
 }

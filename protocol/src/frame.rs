@@ -230,7 +230,8 @@ impl<'a> Subscribe<'a> {
 /// What happens to a subscription whose reader fell behind what its topic keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnLag {
-    /// The connection is closed with 4508.
+    /// The broker closes the connection with 4508, as a client may come back and resume. (The Rust client ends the one
+    /// subscription instead, and asks the broker for [`Gap`](Self::Gap).)
     Disconnect,
     /// It skips to the oldest publication kept and is told what it missed.
     #[default]

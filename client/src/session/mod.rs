@@ -113,8 +113,8 @@ impl Session {
 
     /// Takes a publish; it has failed when there is no ack by `deadline`.
     pub(crate) fn publish(&mut self, submission: Submission, deadline: Instant) {
-        self.own.sent(submission.topic.as_str(), &submission.message_id);
-        self.publishes.add(self.ids.next(), submission, deadline);
+        let key = self.own.sent(submission.topic.as_str(), &submission.message_id);
+        self.publishes.add(self.ids.next(), submission, key, deadline);
     }
 
     /// Answers once what was handed over before is settled.
@@ -316,16 +316,15 @@ impl Session {
 
     fn published(&mut self, id: Option<RequestId>, published: Published) {
         let Some(unsettled) = self.publishes.take(id) else { return };
-        let Submission { topic, message_id, .. } = &unsettled.submission;
         let Published { position, duplicate, .. } = published;
         self.backlog.counters.acknowledged.add(1);
         self.backlog.counters.duplicates.add(u64::from(duplicate));
         if duplicate && !unsettled.is_retry() {
             // Somebody else's stands there, or an earlier one of this client's that is known already.
-            self.own.forget_unplaced(topic.as_str(), message_id);
+            self.own.forget_unplaced(unsettled.key);
         } else {
-            self.own.acknowledged(topic.as_str(), message_id, position);
-            self.topics.own_acknowledged(topic.as_str(), position);
+            self.own.acknowledged(unsettled.key, position);
+            self.topics.own_acknowledged(unsettled.submission.topic.as_str(), position);
         }
         unsettled.settle(Ok(published));
         self.publishes.flush();
@@ -334,8 +333,7 @@ impl Session {
     /// The broker will not have a publish; returns whether there is one of that id.
     fn refused_publish(&mut self, id: Option<RequestId>, error: Error) -> bool {
         let Some(unsettled) = self.publishes.take(id) else { return false };
-        let Submission { topic, message_id, .. } = &unsettled.submission;
-        self.own.forget_unplaced(topic.as_str(), message_id);
+        self.own.forget_unplaced(unsettled.key);
         self.backlog.counters.failed.add(1);
         unsettled.settle(Err(error));
         self.publishes.flush();

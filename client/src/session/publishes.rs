@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::pack::{Added, Packer};
 use crate::command::{Reply, Submission};
 use crate::error::Error;
+use crate::own::Key;
 use crate::publish::Published;
 use crate::state::CloseReason;
 
@@ -24,6 +25,8 @@ pub(crate) struct Publishes {
 
 pub(crate) struct Unsettled {
     pub(crate) submission: Submission,
+    /// What it is known by as the client's own.
+    pub(crate) key: Key,
     deadline: Instant,
     /// On how many connections it was said.
     sent: u32,
@@ -36,8 +39,8 @@ impl Publishes {
         Self { unsettled: BTreeMap::new(), unsent_from: FIRST, flushes: VecDeque::new() }
     }
 
-    pub(crate) fn add(&mut self, id: RequestId, submission: Submission, deadline: Instant) {
-        self.unsettled.insert(id, Unsettled { submission, deadline, sent: 0 });
+    pub(crate) fn add(&mut self, id: RequestId, submission: Submission, key: Key, deadline: Instant) {
+        self.unsettled.insert(id, Unsettled { submission, key, deadline, sent: 0 });
     }
 
     pub(crate) fn add_flush(&mut self, id: RequestId, reply: Reply<()>) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_client::{Client, ConnectionState, Error, FailureKind, Payload};
+use fanfare_client::{Client, ConnectionState, Error, FailureKind, Payload, Position};
 use futures_util::StreamExt;
 use serde_json::json;
 
@@ -138,13 +138,13 @@ async fn absurd_numbers_do_no_harm() {
         peer
     });
     let client = client.expect("connected");
-    let since = client.subscribe("t").since(format!("e1:{most}").parse().expect("a position"));
+    let since = client.subscribe("t").since(format!("e1:{most}").parse::<Position>().expect("a position"));
     let (first, _) = tokio::join!(
         soon(since.into_future()),
         peer.subscribed(0, json!({"recovered": false, "missed": most, "replayed": most}))
     );
     let mut first = first.expect("subscribed").fuse();
-    let joins = client.subscribe("t").since(format!("e1:{most}").parse().expect("a position"));
+    let joins = client.subscribe("t").since(format!("e1:{most}").parse::<Position>().expect("a position"));
     let (second, ()) = tokio::join!(soon(joins.into_future()), async {
         let history = peer.expect("history").await;
         peer.say(json!({"type": "history", "id": history["id"], "topic": "t", "epoch": "e1", "offset": most,

@@ -1,6 +1,6 @@
 //! Several subscriptions to one topic in one client.
 
-use fanfare_client::{Error, ErrorCode, Event};
+use fanfare_client::{Error, ErrorCode, Event, Position};
 use serde_json::{Value, json};
 
 use crate::peer::{Listener, Peer, message, soon};
@@ -107,7 +107,7 @@ async fn one_that_joins_to_continue_is_given_all_pages_or_told_what_it_missed() 
     let listener = Listener::bind().await;
     let (client, mut peer) = listener.connected(listener.client()).await;
     let (_first, _) = join!(client.subscribe("t"), peer.subscribed(20, json!({})));
-    let since = || client.subscribe("t").since("e1:14".parse().expect("a position"));
+    let since = || client.subscribe("t").since("e1:14".parse::<Position>().expect("a position"));
 
     let (mut whole, ()) = join!(since(), async {
         history(&mut peer, 20, 15..=17).await;

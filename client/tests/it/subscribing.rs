@@ -1,6 +1,6 @@
 //! Subscriptions: what they yield, and what becomes of them when a connection is lost.
 
-use fanfare_client::{CloseReason, Error, ErrorCode, Event, OnLag, Subscription};
+use fanfare_client::{CloseReason, Error, ErrorCode, Event, OnLag, Position, Subscription};
 use serde_json::json;
 
 use crate::peer::{Listener, Peer, message, soon};
@@ -121,7 +121,8 @@ async fn a_connection_lost_in_the_middle_of_a_replay_continues_from_there() {
 async fn a_wish_to_continue_from_a_position_is_answered_first_thing() {
     let listener = Listener::bind().await;
     let (client, mut peer) = listener.connected(listener.client()).await;
-    let since = |position: &str| client.subscribe("a").since(position.parse().expect("a position"));
+    let since =
+        |position: &str| client.subscribe("a").since(position.parse::<Position>().expect("a position"));
     let (first, _) = tokio::join!(
         soon(since("e1:18").into_future()),
         peer.subscribed(20, json!({"recovered": true, "replayed": 2}))
@@ -132,7 +133,7 @@ async fn a_wish_to_continue_from_a_position_is_answered_first_thing() {
     assert_eq!(next(&mut first).await, "resubscribed true e1:20 Some(0)");
     assert_eq!(next(&mut first).await, "e1:19");
 
-    let other = client.subscribe("b").since("e1:18".parse().expect("a position"));
+    let other = client.subscribe("b").since("e1:18".parse::<Position>().expect("a position"));
     let (second, _) = tokio::join!(
         soon(other.into_future()),
         peer.subscribed(40, json!({"recovered": false, "missed": 22}))
@@ -356,7 +357,7 @@ async fn without_echo_ones_own_publications_stay_away_after_a_reconnect_too() {
 async fn history_is_asked_for_and_given_oldest_first() {
     let listener = Listener::bind().await;
     let (client, mut peer) = listener.connected(listener.client()).await;
-    let request = client.history("t").since("e1:10".parse().expect("a position")).limit(2);
+    let request = client.history("t").since("e1:10".parse::<Position>().expect("a position")).limit(2);
     let (history, frame) = tokio::join!(soon(request.into_future()), async {
         let frame = peer.expect("history").await;
         peer.say(json!({"type": "history", "id": frame["id"], "topic": "t", "epoch": "e1", "offset": 21,
