@@ -33,6 +33,9 @@ pub(crate) struct Topic {
     /// Offsets of the client's own publications behind `position`, of which the broker does not tell where `echo` is
     /// false. Invariant: at most [`OWN_AHEAD_MAX`].
     own_ahead: BTreeSet<u64>,
+    /// While nothing of the past that was asked for has come: at most what is behind this was promised, though
+    /// `position` may lie before it, where the client's own publications are left out.
+    promised_after: Option<Offset>,
     subscribers: Vec<Subscriber>,
 }
 
@@ -64,6 +67,7 @@ impl Topic {
             on_lag,
             position: None,
             own_ahead: BTreeSet::new(),
+            promised_after: None,
             subscribers: vec![first],
         }
     }
@@ -144,6 +148,8 @@ impl Topic {
             _ => head,
         };
         self.position = Some(begin);
+        let promised_after = before_newest(head, frame.replayed).offset;
+        self.promised_after = matches!(self.start, Start::History(_)).then_some(promised_after);
         let news = matches!(self.start, Start::Since(_)).then(|| resubscribed(frame, None));
         for subscriber in &mut self.subscribers {
             if let Some(opened) = subscriber.go_live(head, begin)
@@ -167,8 +173,10 @@ impl Topic {
     }
 
     /// A later `subscribed`, on a new connection.
-    fn resumed(&mut self, position: Position, frame: &Subscribed<'_>) {
+    fn resumed(&mut self, mut position: Position, frame: &Subscribed<'_>) {
         let head = frame.position;
+        position.offset =
+            self.promised_after.take().map_or(position.offset, |after| after.max(position.offset));
         let recovered = frame.recovery == Some(Recovery::Recovered);
         if !recovered {
             self.position = Some(head);
@@ -198,6 +206,7 @@ impl Topic {
             return false;
         }
         position.offset = message.offset;
+        self.promised_after = None;
         let (offset, epoch) = (message.offset, position.epoch);
         let own = own.contains(self.name.as_str(), message.message_id.as_deref(), *position);
         self.pass_own();

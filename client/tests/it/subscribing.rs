@@ -236,6 +236,20 @@ async fn what_the_broker_could_not_keep_ends_those_who_would_rather_end_and_is_t
 }
 
 #[tokio::test]
+async fn a_past_that_never_came_is_missed_as_far_as_it_was_promised() {
+    let listener = Listener::bind().await;
+    let (client, mut peer) = listener.connected(listener.client()).await;
+    let request = client.subscribe("t").history(10).echo(false);
+    let (past, _) = tokio::join!(soon(request.into_future()), peer.subscribed(20, json!({"replayed": 3})));
+    let mut past = past.expect("subscribed");
+    drop(peer);
+    let mut peer = listener.welcome().await;
+    let again = peer.subscribed(21, json!({"recovered": false, "missed": 8})).await;
+    assert_eq!(again["since"]["offset"], 10, "where the three lie is not known");
+    assert_eq!(next(&mut past).await, "resubscribed false e1:21 Some(4)");
+}
+
+#[tokio::test]
 async fn a_refused_subscription_is_an_error_and_is_not_asked_for_again() {
     let listener = Listener::bind().await;
     let (client, mut peer) = listener.connected(listener.client()).await;
