@@ -99,7 +99,7 @@ impl Connection {
         let opened = async {
             let mut stream = connect(plan, n).await?;
             let early = upgrade.perform(&mut stream).await?;
-            let dialect = Dialect::new(plan.target, &plan.context(role, topic));
+            let dialect = Dialect::new(plan.target, &plan.context(role, topic, n));
             let mut connection = Self::new(dialect, stream, &early, n);
             connection.greet(buffer).await?;
             anyhow::Ok(connection)

@@ -205,10 +205,10 @@ impl Plan {
         Upgrade { host: self.server.host.clone(), path, subprotocol }
     }
 
-    /// What there is to know of a connection.
-    pub(crate) fn context(&self, role: Role, topic: u32) -> Context<'_> {
+    /// What there is to know of connection `number`.
+    pub(crate) fn context(&self, role: Role, topic: u32, number: u64) -> Context<'_> {
         let (path, secret) = (&self.server.path, self.secret.as_deref());
-        Context { role, topic: &self.topics[topic as usize], size: self.size, path, secret }
+        Context { role, topic: &self.topics[topic as usize], number, size: self.size, path, secret }
     }
 
     /// The address that connection `n` comes from, where it matters.

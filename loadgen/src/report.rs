@@ -37,6 +37,9 @@ pub struct Report {
     pub out_of_order: u64,
     /// How many publications the broker said were missed. They count as lost too.
     pub gaps: u64,
+    /// How many more the broker said that subscribers had missed than each of them had. Not known of older reports.
+    #[serde(default)]
+    pub over_told: u64,
     /// Messages that the subscriber had not asked for, or that came back changed.
     pub strays: u64,
     /// Subscribers that did not stay connected.
@@ -248,6 +251,7 @@ impl Report {
             duplicates: 0,
             out_of_order: 0,
             gaps: 0,
+            over_told: 0,
             strays: 0,
             disconnected: 0,
             latency_seconds: None,
@@ -307,6 +311,7 @@ pub(crate) mod tests {
             duplicates: 4,
             out_of_order: 5,
             gaps: 2,
+            over_told: 1,
             strays: 6,
             disconnected: 7,
             latency_seconds: Some(quantiles.clone()),
@@ -348,7 +353,7 @@ fanfare at ws://127.0.0.1:8000/ws: the one given
 published                    5  1,000/s of 1,000/s
 publish errors               1
 delivered                4,997  1,000,000/s
-lost                         3  the broker announced 2 as missed
+lost                         3  the broker announced 2 as missed, 1 more than were
 duplicates                   4
 out of order                 5
 strays                       6

@@ -23,6 +23,9 @@ const PAUSE_CONFIRMED: Duration = Duration::from_millis(20);
 const PAUSE_UNCONFIRMED: Duration = Duration::from_millis(200);
 /// How long to go on reading when all is there: it might come twice.
 pub(crate) const AFTERMATH: Duration = Duration::from_millis(50);
+/// How long after the last publication was due, where something came that should not have, or not so; and the most
+/// that a slow broker gets.
+pub(crate) const AFTERMATH_SUSPICIOUS: Duration = Duration::from_secs(1);
 
 /// A run under way.
 pub(crate) struct Run {
@@ -34,6 +37,8 @@ pub(crate) struct Run {
     publisher: Thread<Published>,
     subscribed: Vec<Counter>,
     delivered: Vec<Counter>,
+    suspicious: Vec<Counter>,
+    slowest_ns: Vec<Counter>,
     woken: Vec<Counter>,
     /// When all were cut off.
     cut_ns: Counter,
@@ -78,18 +83,27 @@ impl Run {
         let (phase, follower) = watch::channel(Phase::Connecting);
         let counters = || (0..plan.threads).map(|_| Counter::default()).collect::<Vec<_>>();
         let (subscribed, delivered, woken) = (counters(), counters(), counters());
+        let (suspicious, slowest_ns) = (counters(), counters());
         let cut_ns = Counter::default();
+        let publishing = publisher::Progress::default();
         let mut readers = Vec::new();
         for thread in 0..plan.threads {
-            let [subscribed, delivered, woken] =
-                [&subscribed, &delivered, &woken].map(|counters| counters[thread as usize].clone());
-            let group =
-                Group { plan: plan.clone(), thread, subscribed, delivered, woken, cut_ns: cut_ns.clone() };
+            let own = |counters: &[Counter]| counters[thread as usize].clone();
+            let group = Group {
+                plan: plan.clone(),
+                thread,
+                subscribed: own(&subscribed),
+                delivered: own(&delivered),
+                suspicious: own(&suspicious),
+                slowest_ns: own(&slowest_ns),
+                woken: own(&woken),
+                start_ns: publishing.start_ns.clone(),
+                cut_ns: cut_ns.clone(),
+            };
             let phase = follower.clone();
             let work = move || subscriber::run(group, phase);
             readers.push(Thread::spawn(format!("reader-{thread}"), follower.clone(), work)?);
         }
-        let publishing = publisher::Progress::default();
         let work = {
             let (plan, publishing, phase) = (plan.clone(), publishing.clone(), follower.clone());
             move || publisher::run(plan, publishing, phase)
@@ -104,6 +118,8 @@ impl Run {
             publisher,
             subscribed,
             delivered,
+            suspicious,
+            slowest_ns,
             woken,
             cut_ns,
             sampling: None,
@@ -166,7 +182,19 @@ impl Run {
         let own_cpu = own_cpu_time() - own_before;
         let wall = Duration::from_nanos(now_ns() - before_ns);
         let samples = self.sampling.take().map_or_else(Vec::new, |sampling| sampling.samples);
-        Ok(Measured { own_cpu, wall, server: server_before.zip(self.server_usage()?), from_ns, samples })
+        let measured =
+            Measured { own_cpu, wall, server: server_before.zip(self.server_usage()?), from_ns, samples };
+        let end_ns = end_ns + self.aftermath_ns();
+        sleep(Duration::from_nanos(end_ns.saturating_sub(now_ns()))).await;
+        Ok(measured)
+    }
+
+    /// How long after the last publication was due something may still come twice: as long as the slowest
+    /// delivery took, or longer where that has happened.
+    fn aftermath_ns(&self) -> u64 {
+        let most = AFTERMATH_SUSPICIOUS.as_nanos() as u64;
+        let slowest = self.slowest_ns.iter().map(Counter::get).max().unwrap_or_default();
+        if sum(&self.suspicious) > 0 { most } else { slowest.min(most) }
     }
 
     /// Wakes the stuck subscribers and waits until they have read all there is, or no more comes.

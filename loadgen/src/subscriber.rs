@@ -35,6 +35,13 @@ pub(crate) struct Group {
     pub(crate) subscribed: Counter,
     /// How many deliveries have been counted.
     pub(crate) delivered: Counter,
+    /// 1 once something has come that should not have, or not so.
+    pub(crate) suspicious: Counter,
+    /// The longest latency so far, in nanoseconds.
+    pub(crate) slowest_ns: Counter,
+    /// When the schedule started, on the clock of [`now_ns`](crate::clock::now_ns): set before
+    /// [`Phase::Running`].
+    pub(crate) start_ns: Counter,
     /// How many of the stuck ones have woken up and read what there was.
     pub(crate) woken: Counter,
     /// When all were cut off, on the clock of [`now_ns`](crate::clock::now_ns): set before [`Phase::Cut`].
@@ -89,6 +96,14 @@ struct Shared {
 }
 
 impl Shared {
+    /// Says how far this thread's subscribers are.
+    fn tell(&self) {
+        let (group, tally) = (&self.group, self.tally.borrow());
+        group.delivered.set(tally.delivered);
+        group.suspicious.set(tally.is_suspicious().into());
+        group.slowest_ns.set(tally.latency.max());
+    }
+
     /// Notes that a subscriber did not stay connected.
     fn disconnected(&self, ended: &Ended) {
         let mut tally = self.tally.borrow_mut();
@@ -131,7 +146,7 @@ impl Subscriber {
         }
         connection.subscribe(topics.iter().map(|topic| (&plan.topics[*topic as usize], None))).await?;
         let unconfirmed = if plan.target.confirms_subscriptions() { topics.len() } else { 0 };
-        let expectation = Expectation::new(topics, &plan.schedule);
+        let expectation = Expectation::new(topics, &plan.schedule, shared.group.start_ns.clone());
         let mut subscriber = Self { connection, expectation, unconfirmed };
         while subscriber.unconfirmed > 0 {
             subscriber.read(shared).await.context("cannot subscribe")?;
@@ -145,7 +160,7 @@ impl Subscriber {
             if let Err(ended) = self.read(shared).await {
                 return ended;
             }
-            shared.group.delivered.set(shared.tally.borrow().delivered);
+            shared.tell();
         }
     }
 
@@ -154,9 +169,9 @@ impl Subscriber {
         let read = connection.read(&shared.buffer, |now, event| {
             let tally = &mut shared.tally.borrow_mut();
             match event {
-                Event::Delivery(stamp) => expectation.check(stamp, now, tally),
+                Event::Delivery(stamp, place) => expectation.check(stamp, place, now, tally),
                 Event::Subscribed { .. } => *unconfirmed = unconfirmed.saturating_sub(1),
-                Event::Gap(missed) => tally.gaps += missed,
+                Event::Gap(missed) => expectation.check_gap(missed, tally),
                 Event::Error { why, .. } => return Err(Ended::Refused(why)),
                 Event::Published(_) | Event::Ready | Event::Stray => tally.strays += 1,
             }

@@ -75,10 +75,13 @@ impl Report {
         }
         let Published { count: sent, per_second, offered_per_second, errors } = self.published;
         let rates = format!("{} of {}", rate(per_second), rate(offered_per_second));
-        let announced = match self.gaps {
+        let mut announced = match self.gaps {
             0 => String::new(),
             gaps => format!("the broker announced {} as missed", count(gaps)),
         };
+        if self.over_told > 0 {
+            announced += &format!(", {} more than were", count(self.over_told));
+        }
         let none = String::new;
         vec![
             Row("published", count(sent), rates),

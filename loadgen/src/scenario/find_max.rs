@@ -106,6 +106,7 @@ fn faults(report: &Report) -> Vec<String> {
         ("lost", report.lost),
         ("duplicates", report.duplicates),
         ("out of order", report.out_of_order),
+        ("over-told", report.over_told),
         ("strays", report.strays),
         ("disconnected", report.disconnected),
         ("publish errors", report.published.errors),
@@ -130,8 +131,15 @@ mod tests {
         assert_eq!(tried, Tried::Fails);
         assert!(why.starts_with("lost 3, ") && why.contains("p99 above the limit"), "{why}");
         assert!(why.ends_with("the load generator was busy too"), "{why}");
-        let mut flawless =
-            Report { lost: 0, duplicates: 0, out_of_order: 0, strays: 0, disconnected: 0, ..flawed };
+        let mut flawless = Report {
+            lost: 0,
+            duplicates: 0,
+            out_of_order: 0,
+            over_told: 0,
+            strays: 0,
+            disconnected: 0,
+            ..flawed
+        };
         flawless.published.errors = 0;
         let (tried, step) = judge(&flawless, Duration::from_millis(12));
         assert_eq!((tried, step.failure), (Tried::Works, None), "busy, but it kept up");

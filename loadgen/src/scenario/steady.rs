@@ -92,6 +92,7 @@ pub(crate) fn compile(
         duplicates: tally.duplicates,
         out_of_order: tally.out_of_order,
         gaps: tally.gaps,
+        over_told: tally.over_told,
         strays: tally.strays,
         disconnected: tally.disconnected,
         latency_seconds: Quantiles::of(&tally.latency),

@@ -86,13 +86,15 @@ pub(crate) async fn run(args: &StuckArgs) -> anyhow::Result<Report> {
     let mut measured = run.follow_schedule(load.schedule.grace).await?;
     run.wake().await?;
     let outcome = run.finish().await?;
-    let Woken { delivered, missed, told, lost, duplicates, out_of_order, disconnected } = outcome.tally.woken;
+    let Woken { delivered, missed, told, lost, over_told, duplicates, out_of_order, disconnected } =
+        outcome.tally.woken;
     let stuck = Stuck {
         subscribers: plan.stuck,
         delivered,
         missed,
         told,
         lost,
+        over_told,
         duplicates,
         out_of_order,
         disconnected,
