@@ -27,7 +27,8 @@ use crate::{floor, server};
 
 /// Puts load on a pub/sub broker and checks every delivery.
 ///
-/// Exit codes: 0 when all went well, 1 when an assertion was not met, 2 when the arguments are wrong or
+/// Exit codes: 0 when all went well, 1 when an assertion was not met, the server ended or all subscribers were
+/// disconnected, 2 when the arguments are wrong or
 /// nothing could be measured.
 #[derive(Debug, Parser)]
 #[command(name = "fanfare-loadgen", version)]
@@ -178,7 +179,11 @@ fn conclude(report: &Report, args: &CommonArgs) -> anyhow::Result<ExitCode> {
     for failure in &failures {
         eprintln!("assertion not met: {failure}");
     }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let breakdown = report.breakdown();
+    if let Some(breakdown) = &breakdown {
+        eprintln!("{breakdown}");
+    }
+    Ok(if failures.is_empty() && breakdown.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// Prints to standard output; a reader that has left is nothing to complain about.

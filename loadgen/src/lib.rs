@@ -37,6 +37,7 @@ mod tally;
 mod target;
 mod thread;
 mod unit;
+mod watched;
 mod websocket;
 
 pub use assertion::Assertions;

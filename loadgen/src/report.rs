@@ -53,6 +53,10 @@ pub struct Report {
     pub loadgen: OwnUsage,
     /// What the broker used meanwhile, where its process is known.
     pub server: Option<ServerUsage>,
+    /// When one of the broker's processes ended before it was all over, where they are known: since the first
+    /// measured publication was due. What it used is then what it had used shortly before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_ended_seconds: Option<f64>,
     /// What connections cost that do nothing: scenario `idle`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Idle>,
@@ -258,6 +262,7 @@ impl Report {
             sent_late_seconds: None,
             loadgen: OwnUsage { cpu_seconds: 0.0, busiest_thread: 0.0 },
             server: None,
+            server_ended_seconds: None,
             idle: None,
             connects: None,
             stuck: None,
@@ -269,6 +274,19 @@ impl Report {
             troubles: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// That the server has ended, and when.
+    pub(crate) fn server_ended(&self) -> Option<String> {
+        self.server_ended_seconds.map(|seconds| format!("the server ended at {seconds:.1} s"))
+    }
+
+    /// Why there was an end to it before all was measured, whatever was to be expected.
+    pub fn breakdown(&self) -> Option<String> {
+        let subscribers = self.config.subscribers - self.stuck.as_ref().map_or(0, |stuck| stuck.subscribers);
+        let by_schedule = self.config.rate > 0.0;
+        let all_gone = by_schedule && subscribers > 0 && self.disconnected >= u64::from(subscribers);
+        self.server_ended().or_else(|| all_gone.then(|| "all subscribers were disconnected".to_owned()))
     }
 
     /// The report as one JSON object with a line end.
@@ -331,6 +349,7 @@ pub(crate) mod tests {
                 anonymous_bytes: 15_728_640,
                 anonymous_before_bytes: 5_242_880,
             }),
+            server_ended_seconds: Some(3.04),
             idle: None,
             connects: None,
             stuck: None,
@@ -369,6 +388,7 @@ latency max            31.2 ms  sent late max 31.2 ms
 own CPU                 3.21 s  busiest thread 64%
 server CPU              4.50 s  900 ns a delivery: 80 ns user, 820 ns system
 server memory         20.0 MiB  10.0 MiB before; its own 15.0 MiB, 5.0 MiB before; of 3 processes
+the server ended at 3.0 s
 trouble: subscriber closed by the broker with 4508 (7 times)
 warning: the load generator was busy
 ";
@@ -397,6 +417,16 @@ warning: the load generator was busy
         assert!(!report.to_string().contains("latency"));
         let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
         assert!(json["latency_seconds"].is_null() && json["server"].is_null());
+    }
+
+    #[test]
+    fn a_server_that_ended_or_subscribers_that_all_did_are_a_breakdown() {
+        let ended = report();
+        assert_eq!(ended.breakdown().as_deref(), Some("the server ended at 3.0 s"));
+        let all = "all subscribers were disconnected";
+        let gone = Report { server_ended_seconds: None, disconnected: 1000, ..ended };
+        assert_eq!(gone.breakdown().as_deref(), Some(all));
+        assert_eq!(Report { disconnected: 999, ..gone }.breakdown(), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::subscriber::{self, Group};
 use crate::tally::Tally;
 use crate::thread::{Counter, Phase, Thread};
 use crate::unit::Unit;
+use crate::watched::Watched;
 
 /// How often the run is looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -30,7 +31,7 @@ pub(crate) const AFTERMATH_SUSPICIOUS: Duration = Duration::from_secs(1);
 /// A run under way.
 pub(crate) struct Run {
     plan: Arc<Plan>,
-    server_pids: Vec<u32>,
+    server: Option<Watched>,
     quiet: bool,
     phase: watch::Sender<Phase>,
     readers: Vec<Thread<Tally>>,
@@ -63,6 +64,8 @@ pub(crate) struct Measured {
     pub(crate) wall: Duration,
     /// Of the broker, before and after.
     pub(crate) server: Option<(Usage, Usage)>,
+    /// When it ended, where it did: since the first measured publication was due.
+    pub(crate) server_ended: Option<Duration>,
     /// When the first measured publication was due.
     pub(crate) from_ns: u64,
     /// The server's own memory, where it was [sampled](Run::sample_memory).
@@ -79,7 +82,11 @@ pub(crate) struct Outcome {
 
 impl Run {
     /// Starts all threads, which begin to connect.
-    pub(crate) fn start(plan: Arc<Plan>, server_pids: Vec<u32>, quiet: bool) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// Which of the server's processes is not there, or why there can be no threads.
+    pub(crate) fn start(plan: Arc<Plan>, server_pids: &[u32], quiet: bool) -> anyhow::Result<Self> {
+        let server = Watched::begin(server_pids)?;
         let (phase, follower) = watch::channel(Phase::Connecting);
         let counters = || (0..plan.threads).map(|_| Counter::default()).collect::<Vec<_>>();
         let (subscribed, delivered, woken) = (counters(), counters(), counters());
@@ -111,7 +118,7 @@ impl Run {
         let publisher = Thread::spawn("publisher".into(), follower, work)?;
         Ok(Self {
             plan,
-            server_pids,
+            server,
             quiet,
             phase,
             readers,
@@ -130,7 +137,7 @@ impl Run {
     /// Looks at the server's memory so often while the schedule runs, where its process is known.
     pub(crate) fn sample_memory(&mut self, every: Duration) {
         let sampling = Sampling { every, next_ns: 0, samples: Vec::new() };
-        self.sampling = (!self.server_pids.is_empty()).then_some(sampling);
+        self.sampling = self.server.is_some().then_some(sampling);
     }
 
     /// Waits until everybody is connected and subscribed.
@@ -162,7 +169,7 @@ impl Run {
         self.phase.send_replace(Phase::Running);
         self.wait_until(from_ns, start_ns, &bar).await?;
         self.phase.send_replace(Phase::Measuring);
-        let (own_before, server_before, before_ns) = (own_cpu_time(), self.server_usage()?, now_ns());
+        let (own_before, server_before, before_ns) = (own_cpu_time(), self.server_usage(), now_ns());
         if let Some(sampling) = &mut self.sampling {
             sampling.next_ns = from_ns;
         }
@@ -174,7 +181,7 @@ impl Run {
         self.wait_until(end_ns, start_ns, &bar).await?;
         self.phase.send_replace(Phase::Draining);
         let last_ns = end_ns + grace.as_nanos() as u64;
-        while now_ns() < last_ns && !self.is_complete() {
+        while now_ns() < last_ns && !self.is_complete() && !self.has_server_ended() {
             self.check_alive()?;
             sleep(Duration::from_millis(1)).await;
         }
@@ -182,8 +189,10 @@ impl Run {
         let own_cpu = own_cpu_time() - own_before;
         let wall = Duration::from_nanos(now_ns() - before_ns);
         let samples = self.sampling.take().map_or_else(Vec::new, |sampling| sampling.samples);
-        let measured =
-            Measured { own_cpu, wall, server: server_before.zip(self.server_usage()?), from_ns, samples };
+        let server = server_before.zip(self.server_usage());
+        let ended_ns = self.server.as_ref().and_then(Watched::ended_ns);
+        let server_ended = ended_ns.map(|ended_ns| Duration::from_nanos(ended_ns.saturating_sub(from_ns)));
+        let measured = Measured { own_cpu, wall, server, server_ended, from_ns, samples };
         let end_ns = end_ns + self.aftermath_ns();
         sleep(Duration::from_nanos(end_ns.saturating_sub(now_ns()))).await;
         Ok(measured)
@@ -227,22 +236,29 @@ impl Run {
                 return Ok(());
             }
             self.check_alive()?;
-            self.sample(now)?;
+            self.sample(now);
             let delivered = Unit::Count.show(sum(&self.delivered) as f64);
             bar.ran(Duration::from_nanos(now.saturating_sub(start_ns)), format!("{delivered} delivered"));
             sleep(TICK.min(Duration::from_nanos(time_ns - now))).await;
         }
     }
 
-    fn sample(&mut self, now: u64) -> anyhow::Result<()> {
-        let Some(Sampling { every, next_ns, samples }) = &mut self.sampling else { return Ok(()) };
-        if *next_ns > 0 && now >= *next_ns {
+    fn sample(&mut self, now: u64) {
+        let Some(server) = &mut self.server else { return };
+        server.look();
+        let Some(Sampling { every, next_ns, samples }) = &mut self.sampling else { return };
+        if *next_ns > 0 && now >= *next_ns && server.ended_ns().is_none() {
             let from_ns = *next_ns - samples.len() as u64 * every.as_nanos() as u64;
-            let bytes = Usage::of(&self.server_pids)?.anonymous_bytes;
-            samples.push((now.saturating_sub(from_ns) as f64 / 1e9, bytes));
+            samples.push((now.saturating_sub(from_ns) as f64 / 1e9, server.usage().anonymous_bytes));
             *next_ns += every.as_nanos() as u64;
         }
-        Ok(())
+    }
+
+    fn has_server_ended(&mut self) -> bool {
+        self.server.as_mut().is_some_and(|server| {
+            server.look();
+            server.ended_ns().is_some()
+        })
     }
 
     /// Whether all has been published and delivered.
@@ -255,8 +271,8 @@ impl Run {
         self.publisher.check_alive()
     }
 
-    fn server_usage(&self) -> anyhow::Result<Option<Usage>> {
-        (!self.server_pids.is_empty()).then(|| Usage::of(&self.server_pids)).transpose()
+    fn server_usage(&mut self) -> Option<Usage> {
+        self.server.as_mut().map(Watched::usage)
     }
 }
 

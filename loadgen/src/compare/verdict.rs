@@ -102,6 +102,7 @@ fn faults(reports: &[&Report]) -> Vec<String> {
         (sum(|it| it.ingest.as_ref().map_or(0, |ingest| ingest.unacknowledged)), "not acknowledged"),
         (sum(|it| it.resume.as_ref().map_or(0, |resume| resume.reloads)), "told to reload"),
         (sum(not_caught_up), "had not caught up"),
+        (sum(|it| it.server_ended_seconds.is_some().into()), "times the server ended early"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
@@ -158,6 +159,7 @@ mod tests {
             "1 announced as missed that were not",
             "7 subscribers disconnected",
             "1 publications refused, not taken or not confirmed",
+            "1 times the server ended early",
         ];
         assert_eq!(faults(&[&with_p99(0.01)]), expected);
         let resume = Resume {

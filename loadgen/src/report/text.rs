@@ -60,6 +60,9 @@ impl fmt::Display for Report {
         if let Some(find_max) = &self.find_max {
             write!(f, "\n{find_max}")?;
         }
+        if let Some(ended) = self.server_ended() {
+            writeln!(f, "{ended}")?;
+        }
         for Trouble { what, count } in &self.troubles {
             writeln!(f, "trouble: {what} ({count} times)")?;
         }

@@ -95,7 +95,7 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
     let (server, plan) = steady::prepare(&load).await?;
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
-    let Outcome { results, measured, own_cpu, server: usage, busiest_thread } = outcome;
+    let Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } = outcome;
     let mut seen = Seen::new();
     results.iter().for_each(|result| seen.add(result));
     let count = seen.closed.len();
@@ -113,6 +113,7 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
             server_user_seconds_each: usage.as_ref().and_then(|usage| usage.user_each(count)),
         }),
         loadgen: OwnUsage { cpu_seconds: own_cpu.as_secs_f64(), busiest_thread },
+        server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage,
         troubles: seen.troubles.to_report(),
         warnings,

@@ -83,7 +83,7 @@ pub(crate) async fn run(args: &IdleArgs) -> anyhow::Result<Report> {
     let warm_up = Load { subscribers: args.connections.min(WARM_UP_CONNECTIONS), ..load.clone() };
     steady::run_at(&warm_up, &server).await?;
     let before_bytes = settled(memory).await?;
-    let mut run = Run::start(plan.clone(), server.pids.clone(), args.common.quiet)?;
+    let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;
     run.connect().await?;
     let connected_bytes = settled(memory).await?;
     let measured = run.follow_schedule(load.schedule.grace).await?;

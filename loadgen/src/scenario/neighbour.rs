@@ -110,7 +110,7 @@ pub(crate) async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
     let work = move |worker| work(worker, array, listeners);
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
-    let Outcome { results, measured, own_cpu, server: usage, busiest_thread } = outcome;
+    let Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } = outcome;
     let (mut answers, mut shares, mut troubles) = (histogram(), Vec::new(), Troubles::default());
     for seen in &results {
         answers.add(&seen.answers).expect("all histograms have the same bounds");
@@ -131,6 +131,7 @@ pub(crate) async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
             subscribers_closed: results.iter().map(|seen| seen.subscribers_closed).sum(),
         }),
         loadgen: OwnUsage { cpu_seconds: own_cpu.as_secs_f64(), busiest_thread },
+        server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0)),
         troubles: troubles.to_report(),
         warnings,

@@ -59,7 +59,7 @@ impl ResumeArgs {
 pub(crate) async fn run(args: &ResumeArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare(&load).await?;
-    let mut run = Run::start(plan.clone(), server.pids.clone(), args.common.quiet)?;
+    let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;
     run.connect().await?;
     let measured = run.follow_schedule(load.schedule.grace).await?;
     let outcome = run.finish().await?;

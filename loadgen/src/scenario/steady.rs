@@ -24,7 +24,7 @@ pub(crate) async fn run(load: &Load<'_>) -> anyhow::Result<Report> {
 /// Puts the load on the broker and reports.
 pub(crate) async fn run_at(load: &Load<'_>, server: &Server) -> anyhow::Result<Report> {
     let plan = plan(load, server).await?;
-    let mut run = Run::start(plan.clone(), server.pids.clone(), load.common.quiet)?;
+    let mut run = Run::start(plan.clone(), &server.pids, load.common.quiet)?;
     run.connect().await?;
     let measured = run.follow_schedule(load.schedule.grace).await?;
     let outcome = run.finish().await?;
@@ -100,6 +100,7 @@ pub(crate) fn compile(
         loadgen: OwnUsage { cpu_seconds: measured.own_cpu.as_secs_f64(), busiest_thread: *busiest_thread },
         server: usage
             .map(|(before, after)| ServerUsage::between(&server.pids, before, after, tally.delivered)),
+        server_ended_seconds: measured.server_ended.map(|after| after.as_secs_f64()),
         troubles: [tally.troubles.to_report(), published.troubles.to_report()].concat(),
         warnings: warnings(*busiest_thread, measured.own_cpu, usage, measured.wall),
         ..Report::new(load.scenario, config(load, server, plan))

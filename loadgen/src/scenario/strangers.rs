@@ -161,7 +161,7 @@ pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
     let memory = || anyhow::Ok(Usage::of(&server.pids)?.rss_bytes);
     let before_bytes = memory()?;
     let (mut attacks, mut troubles, mut warnings) = (Vec::new(), Troubles::default(), Vec::new());
-    let (mut cpu_seconds, mut busiest_thread) = (0.0, 0.0_f64);
+    let (mut cpu_seconds, mut busiest_thread, mut server_ended) = (0.0, 0.0_f64, None);
     for way in WAYS {
         let token = args.token.clone();
         let work = move |worker| work(worker, *way, token);
@@ -189,10 +189,16 @@ pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
             outcome.measured,
         );
         warnings.extend(more.into_iter().map(|warning| format!("{}: {warning}", way.name)));
+        server_ended = outcome.server_ended;
+        if server_ended.is_some() {
+            troubles.count(&format!("the server ended: {}", way.name));
+            break;
+        }
     }
     Ok(Report {
         strangers: Some(Strangers { strangers: load.subscribers, before_bytes, attacks }),
         loadgen: OwnUsage { cpu_seconds, busiest_thread },
+        server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         troubles: troubles.to_report(),
         warnings,
         ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })

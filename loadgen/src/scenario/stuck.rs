@@ -80,7 +80,7 @@ impl StuckArgs {
 pub(crate) async fn run(args: &StuckArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare(&load).await?;
-    let mut run = Run::start(plan.clone(), server.pids.clone(), args.common.quiet)?;
+    let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;
     run.connect().await?;
     run.sample_memory((args.duration / SAMPLES_MAX).max(SAMPLE_EVERY_MIN));
     let mut measured = run.follow_schedule(load.schedule.grace).await?;

@@ -10,7 +10,7 @@ use fanfare_protocol::{
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -103,6 +103,7 @@ impl Lie {
 /// A running broker; its tasks end with it.
 pub(crate) struct Liar {
     pub(crate) url: String,
+    published: watch::Receiver<u64>,
     _tasks: JoinSet<()>,
 }
 
@@ -110,6 +111,7 @@ pub(crate) struct Liar {
 struct State {
     subscribers: HashMap<TopicName, Vec<mpsc::Sender<Out>>>,
     published: u64,
+    told: watch::Sender<u64>,
     /// How many of those to each topic.
     offsets: HashMap<TopicName, u64>,
     /// With its offset.
@@ -129,7 +131,9 @@ impl Liar {
     pub(crate) async fn start(lie: Lie) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("ws://{}/ws", listener.local_addr().expect("bound"));
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = State::default();
+        let published = state.told.subscribe();
+        let state = Arc::new(Mutex::new(state));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -138,7 +142,13 @@ impl Liar {
                 connections.spawn(serve(stream, lie, state.clone()));
             }
         });
-        Self { url, _tasks: tasks }
+        Self { url, published, _tasks: tasks }
+    }
+
+    /// Returns when so many were published.
+    pub(crate) async fn until_published(&self, count: u64) {
+        let published = self.published.clone().wait_for(|published| *published >= count).await.map(drop);
+        published.expect("it runs");
     }
 }
 
@@ -256,6 +266,7 @@ impl Session {
         }
         let mut state = self.state.lock().expect("not poisoned");
         state.published += 1;
+        state.told.send_replace(state.published);
         if self.lie == Lie::HangUp && state.published >= 50 {
             // Those that were under way already find the connection closed.
             self.outbox.try_send(Out::Close(1001)).ok();

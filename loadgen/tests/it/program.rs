@@ -53,6 +53,35 @@ async fn an_assertion_that_is_not_met_exits_with_1_after_the_report() {
 }
 
 #[tokio::test]
+async fn a_server_that_ends_in_between_is_reported_with_what_it_used_and_exits_with_1() {
+    let liar = Liar::start(Lie::None).await;
+    // It stands for the broker's process.
+    let mut server = Command::new("cat").stdin(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+    let load = "--subscribers 3 --rate 200 --duration 1s --warmup 0s --quiet";
+    let pid = server.id().expect("it runs");
+    let mut run = command(&format!("fanout --url {} {load} --server-pid {pid}", liar.url));
+    let ending = async {
+        liar.until_published(20).await;
+        server.kill().await.expect("it runs");
+    };
+    let (output, ()) = tokio::join!(run.output(), ending);
+    let output = output.expect("it starts");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stderr).trim_end();
+    assert!(said.starts_with("the server ended at 0.") && said.ends_with(" s"), "{output:?}");
+    let report = text(&output.stdout);
+    assert!(report.contains("\nserver memory") && report.contains(said), "{report}");
+}
+
+#[tokio::test]
+async fn subscribers_that_were_all_disconnected_exit_with_1() {
+    let output = run(Lie::Close(4508), "--quiet").await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(text(&output.stderr), "all subscribers were disconnected\n");
+    assert!(text(&output.stdout).contains("disconnected                 3\n"), "{output:?}");
+}
+
+#[tokio::test]
 async fn wrong_arguments_and_runs_that_cannot_be_exit_with_2() {
     for args in
         ["--size 10", "--assert p98<1s", "--rate fast", "--target fanfarejson", "--server-pid 4294967295"]
