@@ -25,7 +25,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use crate::cli::print;
+use crate::cli::{cores, print};
+use crate::pin::Pinning;
 use contender::Contender;
 use environment::Environment;
 use outcome::{Comparison, Outcome};
@@ -61,6 +62,9 @@ pub struct CompareArgs {
     /// The folder of the peers' `start`.
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/peers"), hide_default_value = true)]
     pub peers: PathBuf,
+    /// Run the servers on one half of the processors and the load generator on the other.
+    #[arg(long)]
+    pub pin: bool,
     /// When a run that has not ended counts as failed.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     pub run_timeout: Duration,
@@ -86,7 +90,9 @@ pub(crate) async fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
 /// All runs, round by round.
 async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
     ensure!(args.rounds > 0, "--rounds must be at least 1");
-    let tasks = Task::parse_all(&args.scenario, &args.rates)?;
+    let pinning = args.pin.then(Pinning::new).transpose()?;
+    let readers = pinning.as_ref().map_or_else(cores, |pinning| pinning.own.len() as u32);
+    let tasks = Task::parse_all(&args.scenario, &args.rates, readers)?;
     let contenders =
         args.targets.iter().map(|target| target.parse()).collect::<anyhow::Result<Vec<Contender>>>()?;
     tasks.iter().try_for_each(|task| task.check_names(&contenders))?;
@@ -105,7 +111,7 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
             for (step_index, step) in task.steps().iter().enumerate() {
                 for (who, contender) in contenders.iter().enumerate().filter(|it| task.is_for(&it.1.name)) {
                     count += 1;
-                    let (version, outcome) = runner::run(contender, task, step, args).await;
+                    let (version, outcome) = runner::run(contender, task, step, args, pinning.as_ref()).await;
                     eprintln!("[{count}/{total}] {}, {}: {outcome}", task.label(step), contender.name);
                     comparison.add(task_index, step_index, who, version, outcome);
                 }

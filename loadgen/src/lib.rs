@@ -21,6 +21,7 @@ mod limits;
 mod link;
 mod outgoing;
 mod payload;
+mod pin;
 mod plan;
 mod process;
 mod progress;

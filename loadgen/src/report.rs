@@ -114,6 +114,9 @@ pub struct Config {
     pub warmup_seconds: f64,
     /// Threads that read.
     pub threads: u32,
+    /// Whose processors are which, where they were shared out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
 }
 
 /// What the publishers did.
@@ -320,6 +323,7 @@ pub(crate) mod tests {
                 duration_seconds: 5.0,
                 warmup_seconds: 0.5,
                 threads: 2,
+                pinned: Some("servers on processor 0, load generator on processor 1".into()),
             },
             published: Published { count: 5, per_second: 999.5, offered_per_second: 1000.0, errors: 1 },
             delivered: 4997,
@@ -366,8 +370,8 @@ pub(crate) mod tests {
     #[test]
     fn the_text_is_a_table_with_units() {
         let expected = "\
-fanout: 1,000 subscribers, 1 topic, 2 publishers; 1,000 publications/s of 128 bytes for 5.00 s
-fanfare at ws://127.0.0.1:8000/ws: the one given
+fanout: 1,000 subscribers, 1 topic, 2 publishers; 1,000 publications/s of 128 bytes for 5.00 s; 2 reader threads
+fanfare at ws://127.0.0.1:8000/ws: the one given; servers on processor 0, load generator on processor 1
 
 published                    5  1,000/s of 1,000/s
 publish errors               1

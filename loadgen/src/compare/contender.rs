@@ -61,6 +61,7 @@ fn origin(name: &str) -> Origin {
 /// name says so where it is not known here.
 fn dialect(name: &str) -> &str {
     match name {
+        "bun-2" => "bun",
         "mosquitto" => "mqtt",
         "reverb" | "sockudo" | "soketi" => "pusher",
         other => other.rsplit_once(':').map_or(other, |(_, dialect)| dialect),
@@ -81,6 +82,7 @@ mod tests {
         assert_eq!(contender("floor").origin, Origin::Own(&["__floor"]));
         let mosquitto = contender("mosquitto");
         assert_eq!((mosquitto.dialect.as_str(), mosquitto.origin), ("mqtt", Origin::Peer));
+        assert_eq!(contender("bun-2").dialect, "bun");
     }
 
     #[test]

@@ -243,6 +243,9 @@ fn conditions(task: &TaskOutcome) -> String {
         parts.push(some(config.publishers, "publisher"));
     }
     parts.push(format!("payloads of {} bytes", config.size_bytes));
+    if let Some(pinned) = &config.pinned {
+        parts.push(pinned.clone());
+    }
     if config.duration_seconds > 0.0 {
         parts.push(format!("measured for {}", Unit::Seconds.show(config.duration_seconds)));
     }

@@ -170,7 +170,10 @@ impl fmt::Display for Config {
         if self.publishers > 0 {
             write!(f, " of {} bytes", self.size_bytes)?;
         }
-        writeln!(f, " for {}", seconds(self.duration_seconds))?;
-        writeln!(f, "{} at {}: {}", self.target, self.url, self.server)
+        // Whom a reader wakes up pays for that: figures compare with the same number of them alone.
+        let threads = some(self.threads, "reader thread");
+        writeln!(f, " for {}; {threads}", seconds(self.duration_seconds))?;
+        let pinned = self.pinned.as_ref().map_or_else(String::new, |pinned| format!("; {pinned}"));
+        writeln!(f, "{} at {}: {}{pinned}", self.target, self.url, self.server)
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Load;
-use crate::cli::cores;
+use crate::cli::processors;
 use crate::limits;
+use crate::pin::Pinning;
 use crate::plan::{Plan, ServerAddress};
 use crate::process::Usage;
 use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage};
@@ -122,6 +123,7 @@ pub(crate) fn config(load: &Load<'_>, server: &Server, plan: &Plan) -> Config {
         duration_seconds: load.schedule.duration.as_secs_f64(),
         warmup_seconds: load.schedule.warmup.as_secs_f64(),
         threads: plan.threads,
+        pinned: server.pinning.as_ref().map(Pinning::sentence),
     }
 }
 
@@ -141,7 +143,7 @@ pub(crate) fn warnings(
         ));
     }
     let server_seconds = server.map_or(0.0, |(before, after)| after.cpu_seconds() - before.cpu_seconds());
-    let all = wall.as_secs_f64() * f64::from(cores());
+    let all = wall.as_secs_f64() * f64::from(processors());
     if own_cpu.as_secs_f64() + server_seconds > BUSY_MAX * all {
         warnings.push(
             "load generator and server together kept the processors busy: the times measured hold some \
@@ -162,7 +164,7 @@ mod tests {
         assert_eq!(warnings(0.9, Duration::ZERO, None, wall), [""; 0]);
         let busy = warnings(0.91, Duration::ZERO, None, wall);
         assert!(busy[0].contains("busy 91% of the time"), "{busy:?}");
-        let half = f64::from(cores()) * 10.0 / 2.0;
+        let half = f64::from(processors()) * 10.0 / 2.0;
         let usage = (Usage::default(), Usage { user_seconds: half, ..Usage::default() });
         let own = Duration::from_secs_f64(half);
         assert_eq!(warnings(0.5, own, None, wall), [""; 0]);

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use tokio::process::Command;
 
-const TINY: &str = "fanout --subscribers 3 --duration 200ms --warmup 50ms --rates 100,200";
+const TINY: &str = "fanout --subscribers 3 --duration 200ms --warmup 50ms --threads 2 --rates 100,200";
 
 /// Where one test writes; it is gone with this value.
 struct Files(PathBuf);

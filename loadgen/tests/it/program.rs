@@ -31,13 +31,14 @@ fn text(bytes: &[u8]) -> &str {
 
 #[tokio::test]
 async fn a_run_reports_on_standard_output_and_exits_with_0() {
-    let output = run(Lie::None, "").await;
+    let output = run(Lie::None, "--threads 1").await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let report = text(&output.stdout);
     assert!(
         report.starts_with("fanout: 3 subscribers, 1 topic, 1 publisher; 200 publications/s"),
         "{report}"
     );
+    assert!(report.lines().next().is_some_and(|head| head.contains("; 1 reader thread")), "{report}");
     // At 600 a second, unless the machine is busy.
     assert!(report.contains("\ndelivered                  120  "), "{report}");
     assert!(report.contains("\nlost                         0\n"), "{report}");
@@ -164,6 +165,24 @@ async fn the_floor_is_started_where_it_is_the_target_and_delivers_everything() {
         assert!(json["delivered"].as_u64() > Some(500), "{json}");
         assert!(json["server"]["rss_bytes"].is_u64(), "it is measured: {json}");
     }
+}
+
+#[tokio::test]
+async fn servers_and_load_generator_are_pinned_apart_or_it_is_said_that_they_cannot_be() {
+    let load = "--subscribers 3 --rate 100 --duration 100ms --warmup 0s --quiet --json";
+    let output = command(&format!("fanout --target floor {load} --pin")).output().await.expect("it starts");
+    let processors = std::thread::available_parallelism().expect("known").get();
+    if processors < 2 {
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains("--pin needs two processors"), "{output:?}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let pinned = json["config"]["pinned"].as_str().expect("it says how");
+    assert!(pinned.starts_with("servers on processor"), "{pinned}");
+    let own = processors - processors / 2;
+    assert_eq!(json["config"]["threads"], own.min(3), "as many readers as it has processors: {json}");
 }
 
 #[tokio::test]
