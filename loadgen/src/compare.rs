@@ -4,6 +4,7 @@
 //! each run its server is started anew and stopped again, so that there is never more than one; the
 //! scenario itself is this program once more, in a process of its own. Turns go round: A B C, A B C.
 
+mod calibration;
 mod contender;
 mod environment;
 mod figure;
@@ -27,6 +28,7 @@ use clap::Args;
 
 use crate::cli::{cores, print};
 use crate::pin::Pinning;
+use calibration::Calibration;
 use contender::Contender;
 use environment::Environment;
 use outcome::{Comparison, Outcome};
@@ -62,6 +64,12 @@ pub struct CompareArgs {
     /// The folder of the peers' `start`.
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/peers"), hide_default_value = true)]
     pub peers: PathBuf,
+    /// What p99 must stay within for processor time to be compared: who is behind may well spend less on each delivery.
+    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = humantime::parse_duration)]
+    pub p99_bound: Duration,
+    /// Do not run the floor before and after, by which figures of different days can be held against each other.
+    #[arg(long)]
+    pub no_calibration: bool,
     /// Run the servers on one half of the processors and the load generator on the other.
     #[arg(long)]
     pub pin: bool,
@@ -101,7 +109,11 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
         let opened = File::options().create(true).append(true).open(file);
         opened.with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let mut comparison = Comparison::new(Environment::of_this_machine(), args.rounds, &contenders, &tasks);
+    let mut comparison = Comparison::new(Environment::of_this_machine(), args, &contenders, &tasks);
+    if !args.no_calibration {
+        let before = calibration::measure(args, pinning.as_ref()).await;
+        comparison.calibration = before.map(|before| Calibration { before, after: None });
+    }
     let takes_part = |task: &Task| contenders.iter().filter(|it| task.is_for(&it.name)).count();
     let turns: usize = tasks.iter().map(|task| task.steps().len() * takes_part(task)).sum();
     let total = turns * args.rounds as usize;
@@ -119,6 +131,9 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
             // What there is by now survives whatever comes.
             save(&comparison, args)?;
         }
+    }
+    if let Some(calibration) = &mut comparison.calibration {
+        calibration.after = calibration::measure(args, pinning.as_ref()).await;
     }
     ensure!(
         comparison.outcomes().any(|outcome| matches!(outcome, Outcome::Measured(_))),

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use minijinja::syntax::SyntaxConfig;
 use serde::Serialize;
 
-use super::figure::{Figure, Value};
+use super::figure::{Figure, Ratio, Value};
 use super::outcome::{Comparison, Participant, TaskOutcome};
 use super::sheet::Sheet;
 use super::verdict::Verdict;
@@ -22,6 +22,7 @@ const TEMPLATE: &str = include_str!("report.html");
 struct Page {
     environment: Vec<(&'static str, String)>,
     rounds: u32,
+    p99_bound: String,
     contenders: Vec<ContenderPart>,
     tasks: Vec<TaskPart>,
     warnings: Vec<String>,
@@ -67,6 +68,8 @@ struct CellPart {
     /// The least and the most of the rounds, where they differ.
     spread: String,
     ratio: String,
+    /// Low because its server was behind, or so it may be.
+    flattered: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -120,15 +123,18 @@ impl Page {
                 behind,
             }
         };
+        let mut about = vec![
+            ("date", format!("{} UTC", environment.date)),
+            ("processor", format!("{}, {} cores", environment.cpu, environment.cores)),
+            ("memory", Unit::Bytes.show(environment.memory_bytes as f64)),
+            ("system", format!("{}, Linux {}", environment.system, environment.kernel)),
+            ("command", environment.command.clone()),
+        ];
+        about.extend(comparison.calibration.map(|it| ("calibration", it.sentence())));
         Ok(Self {
-            environment: vec![
-                ("date", format!("{} UTC", environment.date)),
-                ("processor", format!("{}, {} cores", environment.cpu, environment.cores)),
-                ("memory", Unit::Bytes.show(environment.memory_bytes as f64)),
-                ("system", format!("{}, Linux {}", environment.system, environment.kernel)),
-                ("command", environment.command.clone()),
-            ],
+            environment: about,
             rounds: comparison.rounds,
+            p99_bound: Unit::Seconds.show(comparison.p99_bound_seconds),
             contenders: comparison.contenders.iter().enumerate().map(part).collect(),
             tasks: comparison
                 .tasks
@@ -156,7 +162,7 @@ impl TaskPart {
             SheetPart {
                 label: step.label.clone(),
                 bars: bars.iter().map(|bars| BarsPart::of(comparison, bars)).collect(),
-                ..SheetPart::of(comparison, &Sheet::of(step))
+                ..SheetPart::of(comparison, &Sheet::of(step, comparison.p99_bound_seconds))
             }
         });
         Ok(Self {
@@ -174,7 +180,8 @@ impl SheetPart {
             let row = &sheet.rows[who];
             let cell = |column: usize| {
                 let value = row.values[column]?;
-                Some(CellPart::of(&sheet.figures[column], value, sheet.ratio(who, column)))
+                let flattered = sheet.is_flattered(who, column);
+                Some(CellPart::of(&sheet.figures[column], value, sheet.ratio(who, column), flattered))
             };
             RowPart {
                 name: comparison.contenders[who].name.clone(),
@@ -193,13 +200,16 @@ impl SheetPart {
 }
 
 impl CellPart {
-    fn of(figure: &Figure, value: Value, ratio: Option<f64>) -> Self {
-        let show = |value| figure.unit.show(value);
-        let (min, max) = (show(value.min), show(value.max));
+    fn of(figure: &Figure, value: Value, ratio: Option<Ratio>, flattered: bool) -> Self {
         Self {
-            median: show(value.median),
-            spread: if min == max { String::new() } else { format!("{min} – {max}") },
-            ratio: ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}×")),
+            median: figure.unit.show(value.median),
+            spread: value.spread(figure.unit).unwrap_or_default(),
+            ratio: match ratio {
+                Some(Ratio::Times(times)) => format!("{times:.2}×"),
+                Some(Ratio::WithinSpread) => "≈".to_owned(),
+                Some(Ratio::Unknown) | None => String::new(),
+            },
+            flattered,
         }
     }
 }

@@ -57,6 +57,7 @@ async fn all_who_take_part_are_measured_in_turns_and_shown_on_one_page() {
 
     let turns: Vec<&str> = text(&output.stderr)
         .lines()
+        .filter(|line| line.starts_with('['))
         .filter_map(|line| line.split_once(": delivered"))
         .map(|it| it.0)
         .collect();
@@ -85,6 +86,13 @@ async fn all_who_take_part_are_measured_in_turns_and_shown_on_one_page() {
     }
     let table = text(&output.stdout);
     assert!(table.contains("floor: nothing lost, doubled or out of order"), "{table}");
+    let calibration = table.lines().last().expect("it is the last line");
+    assert!(
+        calibration.starts_with("calibration: the floor spent ") && calibration.contains(" after ("),
+        "{table}"
+    );
+    assert!(page.contains("the floor spent "), "the page has it too");
+    assert!(json["calibration"]["after"].is_f64(), "and the file");
 }
 
 #[tokio::test]
@@ -92,7 +100,8 @@ async fn who_cannot_take_part_is_shown_with_the_reason_and_the_others_go_on() {
     let files = Files::new("failure");
     let out = files.path("report.html");
     let targets = "nobody,fanfare,gone=ws://127.0.0.1:1/@4294967294";
-    let output = compare(&["--scenario", TINY, "--targets", targets, "--rounds", "1", "--out", &out]).await;
+    let args = ["--no-calibration", "--scenario", TINY, "--targets", targets, "--rounds", "1", "--out", &out];
+    let output = compare(&args).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let table = text(&output.stdout);
     assert!(table.contains("nobody failed: it does not start") && table.contains("no peer is called nobody"));
@@ -106,9 +115,20 @@ async fn who_cannot_take_part_is_shown_with_the_reason_and_the_others_go_on() {
 async fn a_report_can_be_written_again_from_what_was_measured() {
     let files = Files::new("again");
     let (out, json, again) = (files.path("report.html"), files.path("report.json"), files.path("again.html"));
-    let output =
-        compare(&["--scenario", TINY, "--targets", "floor", "--rounds", "1", "--out", &out, "--json", &json])
-            .await;
+    let output = compare(&[
+        "--no-calibration",
+        "--scenario",
+        TINY,
+        "--targets",
+        "floor",
+        "--rounds",
+        "1",
+        "--out",
+        &out,
+        "--json",
+        &json,
+    ])
+    .await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let output = compare(&["--from", &json, "--out", &again]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -121,7 +141,7 @@ async fn what_cannot_be_measured_at_all_exits_with_2() {
     let out = files.path("report.html");
     for (args, why) in [
         (["--scenario", "fanin", "--out", &out], "there is no scenario \"fanin\""),
-        (["--targets", "nobody", "--out", &out], "nothing could be measured"),
+        (["--targets=nobody", "--no-calibration", "--out", &out], "nothing could be measured"),
         (["--rounds", "0", "--out", &out], "--rounds"),
         (["--rounds", "1", "--out", "/nowhere/report.html"], "cannot write /nowhere/report.html"),
         (["--from", &out, "--out", &out], "is nothing that --json has written"),
