@@ -114,14 +114,14 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
         let before = calibration::measure(args, pinning.as_ref()).await;
         comparison.calibration = before.map(|before| Calibration { before, after: None });
     }
-    let takes_part = |task: &Task| contenders.iter().filter(|it| task.is_for(&it.name)).count();
+    let takes_part = |task: &Task| contenders.iter().filter(|it| task.is_for(it)).count();
     let turns: usize = tasks.iter().map(|task| task.steps().len() * takes_part(task)).sum();
     let total = turns * args.rounds as usize;
     let mut count = 0;
     for (task_index, task) in tasks.iter().enumerate() {
         for _ in 0..args.rounds {
             for (step_index, step) in task.steps().iter().enumerate() {
-                for (who, contender) in contenders.iter().enumerate().filter(|it| task.is_for(&it.1.name)) {
+                for (who, contender) in contenders.iter().enumerate().filter(|it| task.is_for(it.1)) {
                     count += 1;
                     let (version, outcome) = runner::run(contender, task, step, args, pinning.as_ref()).await;
                     eprintln!("[{count}/{total}] {}, {}: {outcome}", task.label(step), contender.name);

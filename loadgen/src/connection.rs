@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::clock::now_ns;
 use crate::handshake::Upgrade;
+use crate::limits::no_port_left;
 use crate::outgoing::{Opcode, Outgoing};
 use crate::plan::Plan;
 use crate::target::{Dialect, Event, Role};
@@ -246,10 +247,9 @@ pub(crate) async fn connect(plan: &Plan, n: u64) -> anyhow::Result<TcpStream> {
     if let Some(bytes) = plan.receive_buffer_bytes(n) {
         socket.set_recv_buffer_size(bytes)?;
     }
-    let ports_hint = "no port is left on this address: give more --source-addresses";
     let explain = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::AddrNotAvailable | std::io::ErrorKind::AddrInUse => {
-            anyhow::Error::new(e).context(ports_hint)
+            anyhow::Error::new(e).context(no_port_left())
         }
         _ => e.into(),
     };

@@ -114,6 +114,9 @@ pub struct Config {
     pub warmup_seconds: f64,
     /// Threads that read.
     pub threads: u32,
+    /// Which publications the target confirms, in words. Not known of older reports.
+    #[serde(default)]
+    pub confirmed: String,
     /// Whose processors are which, where they were shared out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
@@ -323,6 +326,7 @@ pub(crate) mod tests {
                 duration_seconds: 5.0,
                 warmup_seconds: 0.5,
                 threads: 2,
+                confirmed: "one publication in 64 is confirmed".into(),
                 pinned: Some("servers on processor 0, load generator on processor 1".into()),
             },
             published: Published { count: 5, per_second: 999.5, offered_per_second: 1000.0, errors: 1 },
@@ -374,7 +378,7 @@ fanout: 1,000 subscribers, 1 topic, 2 publishers; 1,000 publications/s of 128 by
 fanfare at ws://127.0.0.1:8000/ws: the one given; servers on processor 0, load generator on processor 1
 
 published                    5  1,000/s of 1,000/s
-publish errors               1
+publish errors               1  one publication in 64 is confirmed
 delivered                4,997  1,000,000/s
 lost                         3  the broker announced 2 as missed, 1 more than were
 duplicates                   4

@@ -230,6 +230,16 @@ impl Target {
         }
     }
 
+    /// Which publications it confirms when a schedule is followed, as a report says it: what is said back costs the
+    /// server, too.
+    pub(crate) fn confirmed(self) -> &'static str {
+        match self {
+            Self::Centrifugo | Self::Nchan => "each publication is confirmed",
+            _ if self.confirms_publications() => "one publication in 64 is confirmed",
+            _ => "no publication is confirmed",
+        }
+    }
+
     fn topic_in_path(self) -> bool {
         matches!(self, Self::FanfareRaw | Self::Fastapi | Self::Nchan)
     }

@@ -3,6 +3,9 @@
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
+use clap::ValueEnum as _;
+
+use crate::target::Target;
 
 /// A broker that takes part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,13 @@ pub(crate) enum Origin {
     Peer,
     /// It runs already.
     Running { url: String, pid: Option<u32> },
+}
+
+impl Contender {
+    /// Whether it confirms subscriptions, as far as its dialect is known here.
+    pub(crate) fn confirms_subscriptions(&self) -> bool {
+        Target::from_str(&self.dialect, false).map_or(true, Target::confirms_subscriptions)
+    }
 }
 
 impl FromStr for Contender {

@@ -45,6 +45,9 @@ pub(crate) struct Participant {
 pub(crate) struct TaskOutcome {
     pub(crate) scenario: String,
     pub(crate) title: String,
+    /// Who takes no part, and why; empty if all do.
+    #[serde(default)]
+    pub(crate) left_out: String,
     pub(crate) steps: Vec<StepOutcome>,
 }
 
@@ -81,6 +84,7 @@ impl Comparison {
         let outcome = |task: &Task| TaskOutcome {
             scenario: task.scenario.clone(),
             title: task.title(),
+            left_out: task.left_out(contenders),
             steps: steps(task),
         };
         let participant =

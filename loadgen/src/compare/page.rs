@@ -32,6 +32,8 @@ struct Page {
 struct ContenderPart {
     name: String,
     version: String,
+    /// Which publications it confirms, in words.
+    confirmed: String,
     colour: usize,
     measured: bool,
     faults: Vec<String>,
@@ -117,6 +119,10 @@ impl Page {
             ContenderPart {
                 name: it.name.clone(),
                 version: it.version.clone(),
+                confirmed: comparison
+                    .reports_of(who)
+                    .next()
+                    .map_or_else(String::new, |report| report.config.confirmed.clone()),
                 colour: who % COLOURS,
                 measured: comparison.reports_of(who).next().is_some(),
                 faults,
@@ -236,7 +242,9 @@ impl BarsPart {
 
 /// How it was measured, as the first report of the scenario has it.
 fn conditions(task: &TaskOutcome) -> String {
-    let Some(report) = task.steps.iter().find_map(|step| step.reports().next()) else { return String::new() };
+    let Some(report) = task.steps.iter().find_map(|step| step.reports().next()) else {
+        return task.left_out.clone();
+    };
     let config = &report.config;
     let some = |count: u32, one: &str| {
         format!("{} {one}{}", Unit::Count.show(f64::from(count)), if count == 1 { "" } else { "s" })
@@ -259,7 +267,8 @@ fn conditions(task: &TaskOutcome) -> String {
     if config.duration_seconds > 0.0 {
         parts.push(format!("measured for {}", Unit::Seconds.show(config.duration_seconds)));
     }
-    parts.join(", ")
+    let left_out = Some(task.left_out.clone()).filter(|it| !it.is_empty());
+    [parts.join(", ")].into_iter().chain(left_out).collect::<Vec<_>>().join("; ")
 }
 
 /// What the load generator said about its own figures, with who and where.

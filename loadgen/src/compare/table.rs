@@ -17,6 +17,9 @@ pub(crate) fn render(comparison: &Comparison) -> String {
             table(&mut out, comparison, &Sheet::of(step, comparison.p99_bound_seconds));
             out.push('\n');
         }
+        if !task.left_out.is_empty() {
+            line(&mut out, &format!("{}: {}\n", task.scenario, task.left_out));
+        }
     }
     for (who, contender) in comparison.contenders.iter().enumerate() {
         let verdict = match comparison.reports_of(who).next() {

@@ -100,8 +100,27 @@ impl Task {
         Ok(Self { scenario, arguments, steps, only })
     }
 
-    /// Whether the contender of that name takes part.
-    pub(crate) fn is_for(&self, name: &str) -> bool {
+    /// Whether a contender takes part.
+    pub(crate) fn is_for(&self, contender: &Contender) -> bool {
+        self.is_wanted(&contender.name) && !self.leaves_out(contender)
+    }
+
+    /// Whether a contender would have less to do than others: one that confirms no subscription has none to wait for.
+    fn leaves_out(&self, contender: &Contender) -> bool {
+        self.scenario == "connect" && !contender.confirms_subscriptions()
+    }
+
+    /// Why some take no part who were wanted, if there are any.
+    pub(crate) fn left_out(&self, contenders: &[Contender]) -> String {
+        let left_out = contenders.iter().filter(|it| self.is_wanted(&it.name) && self.leaves_out(it));
+        let names: Vec<&str> = left_out.map(|it| it.name.as_str()).collect();
+        match names.as_slice() {
+            [] => String::new(),
+            names => format!("left out, because they confirm no subscription: {}", names.join(", ")),
+        }
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.iter().any(|it| it == name))
     }
 
@@ -245,12 +264,27 @@ mod tests {
     #[test]
     fn a_scenario_can_be_for_some_only() {
         let tasks = tasks(&["resume --targets fanfare,nats", "connect"], &[]).expect("valid");
-        assert!(tasks[0].is_for("nats") && !tasks[0].is_for("floor") && tasks[1].is_for("floor"));
+        let is_for = |task: &Task, name: &str| task.is_for(&name.parse().expect("a name"));
+        assert!(is_for(&tasks[0], "nats") && !is_for(&tasks[0], "floor") && is_for(&tasks[1], "floor"));
         assert_eq!(tasks[0].title(), "resume");
         let contenders = ["fanfare", "floor"].map(|name| name.parse().expect("a name"));
         assert!(tasks[1].check_names(&contenders).is_ok());
         let error = tasks[0].check_names(&contenders).expect_err("no nats").to_string();
         assert!(error.starts_with("resume --targets nats: it does not take part"), "{error}");
+    }
+
+    #[test]
+    fn who_confirms_no_subscription_takes_no_part_in_connects() {
+        let tasks = tasks(&["connect", "fanout"], &[]).expect("valid");
+        let contenders =
+            ["fanfare", "fanfare-raw", "floor", "nchan"].map(|name| name.parse().expect("a name"));
+        let take_part = |task: &Task| contenders.iter().filter(|it| task.is_for(it)).count();
+        assert_eq!((take_part(&tasks[0]), take_part(&tasks[1])), (2, 4));
+        let why = "left out, because they confirm no subscription: fanfare-raw, nchan";
+        assert_eq!(
+            (tasks[0].left_out(&contenders).as_str(), tasks[1].left_out(&contenders).as_str()),
+            (why, "")
+        );
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Report {
         let none = String::new;
         vec![
             Row("published", count(sent), rates),
-            Row("publish errors", count(errors), none()),
+            Row("publish errors", count(errors), self.config.confirmed.clone()),
             Row("delivered", count(self.delivered), rate(self.delivered_per_second)),
             Row("lost", count(self.lost), announced),
             Row("duplicates", count(self.duplicates), none()),

@@ -99,7 +99,13 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
     let mut seen = Seen::new();
     results.iter().for_each(|result| seen.add(result));
     let count = seen.closed.len();
-    let warnings = steady::warnings(busiest_thread, own_cpu, usage.as_ref(), measured);
+    let mut warnings = steady::warnings(busiest_thread, own_cpu, usage.as_ref(), measured);
+    if !plan.target.confirms_subscriptions() {
+        warnings.push(format!(
+            "{} confirms no subscription: a connection counts as ready when it is one, which is less than others do",
+            plan.target.name()
+        ));
+    }
     let usage = usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0));
     Ok(Report {
         connects: Some(Connects {

@@ -62,7 +62,11 @@ async fn find_own_server(load: &Load<'_>, own: &[&str]) -> anyhow::Result<Server
 async fn plan(load: &Load<'_>, server: &Server) -> anyhow::Result<Arc<Plan>> {
     let address = ServerAddress::resolve(&server.url).await?;
     let plan = Arc::new(Plan::new(load, address)?);
-    limits::check(&plan)?;
+    if let Some(short) = limits::check(&plan)?
+        && !load.common.quiet
+    {
+        eprintln!("{short}");
+    }
     Ok(plan)
 }
 
@@ -123,6 +127,7 @@ pub(crate) fn config(load: &Load<'_>, server: &Server, plan: &Plan) -> Config {
         duration_seconds: load.schedule.duration.as_secs_f64(),
         warmup_seconds: load.schedule.warmup.as_secs_f64(),
         threads: plan.threads,
+        confirmed: plan.target.confirmed().to_owned(),
         pinned: server.pinning.as_ref().map(Pinning::sentence),
     }
 }

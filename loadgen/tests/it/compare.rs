@@ -75,7 +75,16 @@ async fn all_who_take_part_are_measured_in_turns_and_shown_on_one_page() {
     assert_eq!((&measured["delivered"], &measured["lost"]), (&120.into(), &0.into()), "{measured}");
 
     let page = files.read("report.html");
-    for part in ["fanfare", "floor", "100 publications", "Latency by quantile", "</svg>", "</html>"] {
+    for part in [
+        "fanfare",
+        "floor",
+        "one publication in 64 is confirmed",
+        "no publication is confirmed",
+        "100 publications",
+        "Latency by quantile",
+        "</svg>",
+        "</html>",
+    ] {
         assert!(page.contains(part), "the page should have {part}");
     }
     for link in ["http://", "https://", "src=", "href="] {

@@ -58,6 +58,8 @@ async fn connections_come_and_go() {
         let (ready, closed) = (connects.ready_seconds.as_ref(), connects.closed_seconds.as_ref());
         assert!(ready.expect("some").p50 <= closed.expect("some").p50, "{report}");
         assert!(connects.server_cpu_seconds_each.is_some(), "{report}");
+        let warned = report.warnings.iter().any(|it| it.starts_with("fanfare-raw confirms no subscription"));
+        assert_eq!(warned, target == "fanfare-raw", "{report}");
     }
 }
 
