@@ -28,6 +28,7 @@ const METRICS: &[Metric] = &[
     ("delivered", Unit::Count, |report| Some(by_schedule(report)?.delivered as f64)),
     ("delivered_per_second", Unit::Count, |report| Some(by_schedule(report)?.delivered_per_second)),
     ("server_cpu_per_delivery", Unit::Seconds, |report| report.server.as_ref()?.cpu_seconds_per_delivery),
+    ("own_cpu_per_delivery", Unit::Seconds, |report| report.loadgen.cpu_seconds_per_delivery),
     ("server_rss", Unit::Bytes, |report| Some(report.server.as_ref()?.rss_bytes as f64)),
     ("server_memory", Unit::Bytes, |report| Some(report.server.as_ref()?.anonymous_bytes as f64)),
     ("busiest_thread", Unit::Count, |report| Some(report.loadgen.busiest_thread)),

@@ -50,7 +50,7 @@ pub use report::{
     Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
 };
 pub use scenario::connect::ConnectArgs;
-pub use scenario::fanout::FanoutArgs;
+pub use scenario::fanout::{FanoutArgs, Reading};
 pub use scenario::find_max::FindMaxArgs;
 pub use scenario::idle::IdleArgs;
 pub use scenario::ingest::{IngestArgs, Via};

@@ -4,6 +4,8 @@ mod sections;
 mod sections_text;
 mod text;
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +100,9 @@ pub struct Config {
     pub server: String,
     /// Connections that subscribe.
     pub subscribers: u32,
+    /// Whether these are clients of the crate `fanfare-client`, at the load generator's cost.
+    #[serde(default)]
+    pub by_client: bool,
     /// Topics.
     pub topics: u32,
     /// Topics that each of the subscribers subscribes to.
@@ -157,6 +162,9 @@ pub struct Quantiles {
 pub struct OwnUsage {
     /// Processor time.
     pub cpu_seconds: f64,
+    /// The same for each delivery, publishing included, if there were any.
+    #[serde(default)]
+    pub cpu_seconds_per_delivery: Option<f64>,
     /// Which share of the time its busiest thread was on a processor, 0 to 1.
     pub busiest_thread: f64,
 }
@@ -214,6 +222,15 @@ impl Quantiles {
     }
 }
 
+impl OwnUsage {
+    /// So much processor time for so many deliveries.
+    pub(crate) fn of(cpu: Duration, busiest_thread: f64, delivered: u64) -> Self {
+        let cpu_seconds = cpu.as_secs_f64();
+        let each = (delivered > 0).then(|| cpu_seconds / delivered as f64);
+        Self { cpu_seconds, cpu_seconds_per_delivery: each, busiest_thread }
+    }
+}
+
 impl ServerUsage {
     /// Processor time for each of `count`, if there were any.
     pub(crate) fn cpu_each(&self, count: u64) -> Option<f64> {
@@ -266,7 +283,7 @@ impl Report {
             disconnected: 0,
             latency_seconds: None,
             sent_late_seconds: None,
-            loadgen: OwnUsage { cpu_seconds: 0.0, busiest_thread: 0.0 },
+            loadgen: OwnUsage::of(Duration::ZERO, 0.0, 0),
             server: None,
             server_ended_seconds: None,
             idle: None,
@@ -318,6 +335,7 @@ pub(crate) mod tests {
                 url: "ws://127.0.0.1:8000/ws".into(),
                 server: "the one given".into(),
                 subscribers: 1000,
+                by_client: true,
                 topics: 1,
                 topics_each: 1,
                 publishers: 2,
@@ -342,7 +360,11 @@ pub(crate) mod tests {
             disconnected: 7,
             latency_seconds: Some(quantiles.clone()),
             sent_late_seconds: Some(quantiles),
-            loadgen: OwnUsage { cpu_seconds: 3.21, busiest_thread: 0.64 },
+            loadgen: OwnUsage {
+                cpu_seconds: 3.21,
+                cpu_seconds_per_delivery: Some(642e-6),
+                busiest_thread: 0.64,
+            },
             server: Some(ServerUsage {
                 pids: vec![42],
                 processes: 3,
@@ -374,7 +396,7 @@ pub(crate) mod tests {
     #[test]
     fn the_text_is_a_table_with_units() {
         let expected = "\
-fanout: 1,000 subscribers, 1 topic, 2 publishers; 1,000 publications/s of 128 bytes for 5.00 s; 2 reader threads
+fanout: 1,000 subscribers by client, 1 topic, 2 publishers; 1,000 publications/s of 128 bytes for 5.00 s; 2 reader threads
 fanfare at ws://127.0.0.1:8000/ws: the one given; servers on processor 0, load generator on processor 1
 
 published                    5  1,000/s of 1,000/s
@@ -393,7 +415,7 @@ latency p99.9          20.0 ms
 latency p99.99         30.0 ms
 latency max            31.2 ms  sent late max 31.2 ms
 
-own CPU                 3.21 s  busiest thread 64%
+own CPU                 3.21 s  642 µs a delivery; busiest thread 64%
 server CPU              4.50 s  900 ns a delivery: 80 ns user, 820 ns system
 server memory         20.0 MiB  10.0 MiB before; its own 15.0 MiB, 5.0 MiB before; of 3 processes
 the server ended at 3.0 s

@@ -1,5 +1,6 @@
 //! The subscribers of one thread: each reads all it gets and holds it against what it expects.
 
+mod by_client;
 mod cut_off;
 mod stuck;
 
@@ -65,6 +66,7 @@ pub(crate) async fn run(group: Group, mut phase: watch::Receiver<Phase>) -> anyh
     for n in (first..end).step_by(step as usize) {
         let plan = &shared.group.plan;
         match plan.cut_after.is_some() {
+            _ if plan.by_client => subscribers.spawn_local(by_client::live(n, shared.clone())),
             _ if plan.is_stuck(n) => subscribers.spawn_local(stuck::live(n, shared.clone(), phase.clone())),
             true => subscribers.spawn_local(cut_off::live(n, shared.clone(), phase.clone())),
             false => subscribers.spawn_local(live(n, shared.clone())),

@@ -115,6 +115,9 @@ const STEADY: &[Figure] = &[
     USER,
     SYSTEM,
     MEMORY,
+    Figure::new("client CPU", Unit::Seconds, |it| {
+        it.config.by_client.then_some(it.loadgen.cpu_seconds_per_delivery).flatten()
+    }),
     Figure::new("lost or late", Unit::Count, |it| Some(it.lost as f64)),
     Figure::new("duplicates", Unit::Count, |it| Some(it.duplicates as f64)),
     Figure::new("out of order", Unit::Count, |it| Some(it.out_of_order as f64)),

@@ -251,7 +251,8 @@ fn conditions(task: &TaskOutcome) -> String {
     };
     let mut parts = Vec::new();
     if config.subscribers > 0 && report.idle.is_none() {
-        parts.push(some(config.subscribers, "subscriber"));
+        let by = if config.by_client { " by client" } else { "" };
+        parts.push(some(config.subscribers, "subscriber") + by);
     }
     if config.topics_each > 1 {
         parts.push(format!("{} each", some(config.topics_each, "topic")));

@@ -115,7 +115,9 @@ impl Report {
     }
 
     fn usage(&self) -> Vec<Row> {
-        let busiest = format!("busiest thread {:.0}%", 100.0 * self.loadgen.busiest_thread);
+        let each = self.loadgen.cpu_seconds_per_delivery;
+        let each = each.map_or_else(String::new, |each| format!("{} a delivery; ", seconds(each)));
+        let busiest = format!("{each}busiest thread {:.0}%", 100.0 * self.loadgen.busiest_thread);
         let mut rows = vec![Row("own CPU", seconds(self.loadgen.cpu_seconds), busiest)];
         if let Some(server) = &self.server {
             rows.extend(server.rows());
@@ -160,7 +162,8 @@ impl fmt::Display for Config {
             0 | 1 => String::new(),
             topics => format!(" ({topics} each)"),
         };
-        write!(f, "{}, {}{each}", some(self.subscribers, "subscriber"), some(self.topics, "topic"))?;
+        let by = if self.by_client { " by client" } else { "" };
+        write!(f, "{}{by}, {}{each}", some(self.subscribers, "subscriber"), some(self.topics, "topic"))?;
         if self.publishers > 0 {
             write!(f, ", {}", some(self.publishers, "publisher"))?;
         }

@@ -59,6 +59,7 @@ impl IdleArgs {
             publishers: 1,
             stuck: 0,
             cut_after: None,
+            by_client: false,
             rate: Some(f64::from(self.burst) * f64::from(self.topics) / BURST.as_secs_f64()),
             schedule: ScheduleArgs {
                 size: self.size,

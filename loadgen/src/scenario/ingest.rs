@@ -114,6 +114,7 @@ impl IngestArgs {
             publishers,
             stuck: 0,
             cut_after: None,
+            by_client: false,
             rate: None,
             schedule: ScheduleArgs {
                 size: self.size,
@@ -155,7 +156,7 @@ pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
             server_cpu_seconds_each: usage.as_ref().and_then(|usage| usage.cpu_each(acknowledged)),
             server_user_seconds_each: usage.as_ref().and_then(|usage| usage.user_each(acknowledged)),
         }),
-        loadgen: OwnUsage { cpu_seconds: own_cpu.as_secs_f64(), busiest_thread },
+        loadgen: OwnUsage::of(own_cpu, busiest_thread, 0),
         server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage,
         troubles: acks.troubles.to_report(),

@@ -48,6 +48,7 @@ impl ResumeArgs {
             publishers: self.publishers,
             stuck: 0,
             cut_after: Some(self.cut_after),
+            by_client: false,
             rate: Some(self.rate),
             schedule: self.schedule.clone(),
             common: &self.common,

@@ -102,7 +102,7 @@ pub(crate) fn compile(
         disconnected: tally.disconnected,
         latency_seconds: Quantiles::of(&tally.latency),
         sent_late_seconds: Quantiles::of(&published.late),
-        loadgen: OwnUsage { cpu_seconds: measured.own_cpu.as_secs_f64(), busiest_thread: *busiest_thread },
+        loadgen: OwnUsage::of(measured.own_cpu, *busiest_thread, tally.delivered),
         server: usage
             .map(|(before, after)| ServerUsage::between(&server.pids, before, after, tally.delivered)),
         server_ended_seconds: measured.server_ended.map(|after| after.as_secs_f64()),
@@ -119,6 +119,7 @@ pub(crate) fn config(load: &Load<'_>, server: &Server, plan: &Plan) -> Config {
         url: server.url.clone(),
         server: server.how.clone(),
         subscribers: load.subscribers,
+        by_client: load.by_client,
         topics: load.topics,
         topics_each: load.topics_each,
         publishers: load.publishers,

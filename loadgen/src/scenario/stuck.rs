@@ -64,6 +64,7 @@ impl StuckArgs {
             publishers: self.publishers,
             stuck: stuck.min(self.subscribers.saturating_sub(1)),
             cut_after: None,
+            by_client: false,
             rate: Some(self.rate),
             schedule: ScheduleArgs {
                 size: self.size,

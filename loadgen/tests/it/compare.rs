@@ -145,6 +145,24 @@ async fn a_report_can_be_written_again_from_what_was_measured() {
 }
 
 #[tokio::test]
+async fn servers_that_are_compared_are_pinned_where_there_are_processors_enough() {
+    let files = Files::new("pin");
+    let (out, json) = (files.path("report.html"), files.path("report.json"));
+    let args =
+        ["--pin", "--no-calibration", "--targets", "floor", "--rounds", "1", "--out", &out, "--json", &json];
+    let output = compare(&[&args[..], &["--scenario", TINY]].concat()).await;
+    if std::thread::available_parallelism().expect("known").get() < 2 {
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let json: serde_json::Value = serde_json::from_str(&files.read("report.json")).expect("JSON");
+    let config = &json["tasks"][0]["steps"][0]["rounds"][0][0]["measured"]["config"];
+    let pinned = config["pinned"].as_str().expect("it says how");
+    assert!(files.read("report.html").contains(pinned), "{pinned}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_measured_at_all_exits_with_2() {
     let files = Files::new("nothing");
     let out = files.path("report.html");

@@ -348,7 +348,7 @@ impl Session {
                     for subscriber in state.subscribers[&topic].clone() {
                         let frame = frame.clone();
                         state.later.spawn(async move {
-                            tokio::time::sleep(Duration::from_millis(400)).await;
+                            tokio::time::sleep(Duration::from_millis(200)).await;
                             // Who has left by then has not noticed.
                             subscriber.try_send(frame).ok();
                         });
