@@ -15,6 +15,8 @@ pub(crate) struct Schedule {
     common: u32,
     /// What turns a publisher and a topic back into their pair: see [`pair`](Self::pair).
     inverse: u64,
+    /// How many different pairs of a publisher and a topic there are: those of the first so many slots.
+    pairs: u64,
     warmup_count: u64,
     count: u64,
 }
@@ -57,16 +59,17 @@ impl Schedule {
         let inverse = (0..modulus).find(|n| steps * n % modulus == 1 % modulus);
         let inverse = inverse.expect("what has no common divisor has an inverse");
         let count = warmup_count + measured_count;
-        let schedule = Self { rate, publishers, topics, common, inverse, warmup_count, count };
-        if u32::try_from(schedule.count / schedule.pairs()).is_err() {
+        let pairs = steps * u64::from(topics);
+        if u32::try_from(count / pairs).is_err() {
             return Err("more publications than can be numbered: shorten the duration".into());
         }
-        Ok(schedule)
+        Ok(Self { rate, publishers, topics, common, inverse, pairs, warmup_count, count })
     }
 
     /// Nothing at all.
     pub(crate) fn empty() -> Self {
-        Self { rate: 1.0, publishers: 1, topics: 1, common: 1, inverse: 0, warmup_count: 0, count: 0 }
+        let (publishers, topics, common, inverse, pairs) = (1, 1, 1, 0, 1);
+        Self { rate: 1.0, publishers, topics, common, inverse, pairs, warmup_count: 0, count: 0 }
     }
 
     /// How many publishers publish to a topic: to each as many.
@@ -98,15 +101,15 @@ impl Schedule {
         u64::from(to).saturating_sub(first.max(from.into()))
     }
 
-    /// Which number the publication `sequence` of a publisher to a topic has, where there is such a one.
-    pub(crate) fn number(&self, publisher: u32, topic: u32, sequence: u32) -> Option<u64> {
-        let n = self.pair(publisher, topic)? + u64::from(sequence) * self.pairs();
+    /// Which number the publication `sequence` of a pair has, where there is such a one.
+    pub(crate) fn number(&self, pair: u64, sequence: u32) -> Option<u64> {
+        let n = pair + u64::from(sequence) * self.pairs;
         (n < self.count).then_some(n)
     }
 
     /// Which pair a publisher and a topic are, where they meet: the one number below that of all pairs with
     /// the publisher as its rest by the publishers and the topic as its rest by the topics.
-    fn pair(&self, publisher: u32, topic: u32) -> Option<u64> {
+    pub(crate) fn pair(&self, publisher: u32, topic: u32) -> Option<u64> {
         let exist = publisher < self.publishers && topic < self.topics;
         if !exist || publisher % self.common != topic % self.common {
             return None;
@@ -156,7 +159,7 @@ impl Schedule {
 
     /// How many different pairs of a publisher and a topic there are: those of the first so many slots.
     pub(crate) fn pairs(&self) -> u64 {
-        u64::from(self.publishers / self.common) * u64::from(self.topics)
+        self.pairs
     }
 
     /// The greatest common divisor of publishers and topics: a publisher and a topic meet where the rest of
@@ -213,7 +216,8 @@ mod tests {
                 let slot = schedule.slot(n);
                 let (pair, sequence) = next.entry((slot.publisher, slot.topic)).or_insert((slot.pair, 0));
                 assert_eq!((slot.pair, slot.sequence), (*pair, *sequence));
-                assert_eq!(schedule.number(slot.publisher, slot.topic, slot.sequence), Some(n));
+                assert_eq!(schedule.pair(slot.publisher, slot.topic), Some(slot.pair));
+                assert_eq!(schedule.number(slot.pair, slot.sequence), Some(n));
                 *sequence += 1;
             }
             assert_eq!(next.len() as u64, schedule.pairs());
@@ -226,9 +230,9 @@ mod tests {
             assert_eq!(next.len() as u32, publishers * topics / common);
             let strangers = [(publishers, 0), (0, topics), (0, 1), (1, 0)];
             for pair in strangers.iter().filter(|pair| !next.contains_key(pair)) {
-                assert_eq!(schedule.number(pair.0, pair.1, 0), None, "{publishers}, {topics}: {pair:?}");
+                assert_eq!(schedule.pair(pair.0, pair.1), None, "{publishers}, {topics}: {pair:?}");
             }
-            assert_eq!(schedule.number(0, 0, schedule.count() as u32), None, "the schedule is over by then");
+            assert_eq!(schedule.number(0, schedule.count() as u32), None, "the schedule is over by then");
         }
     }
 

@@ -139,8 +139,11 @@ pub(crate) struct Expectation {
     schedule: Schedule,
     /// When the schedule started, on the clock of [`now_ns`](crate::clock::now_ns): set before anything comes.
     start_ns: Counter,
+    /// How many publishers publish to each topic, and by what they differ: each delivery asks for it.
+    publishers_each: u32,
+    publishers_apart: u32,
     /// For each topic, one for each publisher that publishes there.
-    sequences: Box<[Sequence]>,
+    streams: Box<[Stream]>,
     /// For each topic, the offset of the last publication that said its own.
     offsets: Box<[u64]>,
     /// How many publications there will be for it, warm-up included.
@@ -151,12 +154,29 @@ pub(crate) struct Expectation {
     told: u64,
 }
 
+/// What comes from one publisher on one topic.
+#[derive(Debug)]
+struct Stream {
+    publisher: u32,
+    /// See [`Schedule::pair`].
+    pair: u64,
+    sequence: Sequence,
+}
+
 impl Expectation {
     /// Of a subscriber of these topics, ascending.
     pub(crate) fn new(topics: Vec<u32>, schedule: &Schedule, start_ns: Counter) -> Self {
-        let pairs = topics.len() * schedule.publishers_of_topic() as usize;
+        let (publishers_each, publishers_apart) = (schedule.publishers_of_topic(), schedule.common());
+        let stream = |topic: u32, n: u32| {
+            let publisher = topic % publishers_apart + n * publishers_apart;
+            let pair = schedule.pair(publisher, topic).expect("they meet");
+            Stream { publisher, pair, sequence: Sequence::default() }
+        };
+        let streams = |topic: u32| (0..publishers_each).map(move |n| stream(topic, n));
         Self {
-            sequences: (0..pairs).map(|_| Sequence::default()).collect(),
+            streams: topics.iter().flat_map(|topic| streams(*topic)).collect(),
+            publishers_each,
+            publishers_apart,
             offsets: vec![0; topics.len()].into(),
             count: topics.iter().map(|topic| schedule.count_of_topic(*topic)).sum(),
             topics: topics.into(),
@@ -177,19 +197,26 @@ impl Expectation {
         place: Option<Place>,
     ) -> Result<(Arrival, u32), &'static str> {
         let Stamp { measured, publisher, topic, sequence, due_ns } = stamp;
+        let single = self.streams.len() == 1;
         let at = self.topics.binary_search(&topic).map_err(|_| "what was meant for others")?;
-        let number = self.schedule.number(publisher, topic, sequence).ok_or("what was never published")?;
+        let n = publisher / self.publishers_apart;
+        let stream = self.streams.get_mut(at * self.publishers_each as usize + n as usize);
+        let stream = stream.filter(|stream| n < self.publishers_each && stream.publisher == publisher);
+        let stream = stream.ok_or("what was meant for others")?;
+        let number = self.schedule.number(stream.pair, sequence).ok_or("what was never published")?;
         let due = self.start_ns.get() + self.schedule.due_ns(number);
         if (measured, due_ns) != (self.schedule.is_measured(number), due) {
             return Err("a publication with another stamp than it was given");
         }
-        let each = self.schedule.publishers_of_topic();
-        let pair = at * each as usize + (publisher / self.schedule.common()) as usize;
-        let due_next = self.sequences[pair].next();
+        let due_next = stream.sequence.next();
         if let Some(Place { subscription, offset }) = place {
             // With one publisher the offset follows from the sequence, but for publications that were refused.
-            let most = if each == 1 { u64::from(sequence) + 1 } else { self.schedule.count_of_topic(topic) };
-            let least = if self.sequences.len() == 1 { self.arrived + 1 } else { self.offsets[at] + 1 };
+            let most = if self.publishers_each == 1 {
+                u64::from(sequence) + 1
+            } else {
+                self.schedule.count_of_topic(topic)
+            };
+            let least = if single { self.arrived + 1 } else { self.offsets[at] + 1 };
             if subscription != at {
                 return Err("a publication with another topic around it");
             }
@@ -200,7 +227,7 @@ impl Expectation {
                 self.offsets[at] = offset;
             }
         }
-        let arrival = self.sequences[pair].arrived(sequence);
+        let arrival = stream.sequence.arrived(sequence);
         self.arrived += u64::from(arrival != Arrival::Duplicate);
         Ok((arrival, due_next))
     }
@@ -217,7 +244,7 @@ impl Expectation {
 
     /// How many publications have arrived, or were left out before one that has.
     pub(crate) fn seen(&self) -> u64 {
-        self.sequences.iter().map(|sequence| u64::from(sequence.next())).sum()
+        self.streams.iter().map(|stream| u64::from(stream.sequence.next())).sum()
     }
 
     /// Holds a delivery read at `now_ns` against what was expected.
@@ -283,7 +310,8 @@ mod tests {
 
     fn stamp_of(publisher: u32, topic: u32, sequence: u32) -> Stamp {
         let schedule = schedule();
-        let number = schedule.number(publisher, topic, sequence).unwrap_or_default();
+        let pair = schedule.pair(publisher, topic).unwrap_or_default();
+        let number = schedule.number(pair, sequence).unwrap_or_default();
         let (measured, due_ns) = (schedule.is_measured(number), START_NS + schedule.due_ns(number));
         Stamp { measured, publisher, topic, sequence, due_ns }
     }
