@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -27,7 +28,8 @@ use crate::{floor, server};
 
 /// Puts load on a pub/sub broker and checks every delivery.
 ///
-/// Exit codes: 0 when all went well, 1 when an assertion was not met, 2 when the arguments are wrong or
+/// Exit codes: 0 when all went well, 1 when an assertion was not met, the server ended or all subscribers were
+/// disconnected, 2 when the arguments are wrong or
 /// nothing could be measured.
 #[derive(Debug, Parser)]
 #[command(name = "fanfare-loadgen", version)]
@@ -102,6 +104,9 @@ pub struct CommonArgs {
     /// How many threads read [default: one per core].
     #[arg(long)]
     pub threads: Option<u32>,
+    /// Run the servers on one half of the processors and the load generator on the other.
+    #[arg(long)]
+    pub pin: bool,
     /// From how many loopback addresses to connect: one has about 28,000 ports.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub source_addresses: u32,
@@ -136,7 +141,13 @@ impl CommonArgs {
     }
 }
 
-/// How many processors there are for this process.
+/// How many processors there were for this process at first: it may have been pinned to some of them since.
+pub(crate) fn processors() -> u32 {
+    static PROCESSORS: OnceLock<u32> = OnceLock::new();
+    *PROCESSORS.get_or_init(cores)
+}
+
+/// How many processors there are for this thread.
 pub(crate) fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
 }
@@ -144,6 +155,7 @@ pub(crate) fn cores() -> u32 {
 /// Runs the program: what `main` does.
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
+    processors();
     match run(command) {
         Ok(code) => code,
         Err(e) => {
@@ -178,7 +190,11 @@ fn conclude(report: &Report, args: &CommonArgs) -> anyhow::Result<ExitCode> {
     for failure in &failures {
         eprintln!("assertion not met: {failure}");
     }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let breakdown = report.breakdown();
+    if let Some(breakdown) = &breakdown {
+        eprintln!("{breakdown}");
+    }
+    Ok(if failures.is_empty() && breakdown.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// Prints to standard output; a reader that has left is nothing to complain about.

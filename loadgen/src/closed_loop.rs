@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::clock::now_ns;
 use crate::plan::Plan;
 use crate::process::{Usage, own_cpu_time};
 use crate::progress::Bar;
 use crate::thread::{Counter, Phase, Thread};
 use crate::unit::Unit;
+use crate::watched::Watched;
 
 /// How often the run is looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -39,6 +41,8 @@ pub(crate) struct Outcome<T> {
     pub(crate) own_cpu: Duration,
     /// Of the broker, before and after.
     pub(crate) server: Option<(Usage, Usage)>,
+    /// When it ended, where it did: since it is measured.
+    pub(crate) server_ended: Option<Duration>,
     /// Which share of the measured time the busiest thread was on a processor, 0 to 1.
     pub(crate) busiest_thread: f64,
 }
@@ -93,7 +97,7 @@ where
         let work = work.clone();
         threads.push(Thread::spawn(format!("worker-{thread}"), follower.clone(), move || work(worker))?);
     }
-    let usage = || (!server_pids.is_empty()).then(|| Usage::of(server_pids)).transpose();
+    let mut server = Watched::begin(server_pids)?;
     let sum = |counters: &[Counter]| counters.iter().map(Counter::get).sum::<u64>();
 
     while sum(&ready) < u64::from(plan.threads) {
@@ -102,24 +106,27 @@ where
     }
     phase.send_replace(Phase::Running);
     sleep(warmup).await;
-    let (own_before, server_before) = (own_cpu_time(), usage()?);
+    let (own_before, server_before) = (own_cpu_time(), server.as_mut().map(Watched::usage));
     phase.send_replace(Phase::Measuring);
-    let start = Instant::now();
+    let (start, start_ns) = (Instant::now(), now_ns());
     let bar = Bar::running(duration, quiet);
     while start.elapsed() < duration {
         threads.iter_mut().try_for_each(Thread::check_alive)?;
+        server.iter_mut().for_each(Watched::look);
         bar.ran(start.elapsed(), format!("{} done", Unit::Count.show(sum(&done) as f64)));
         sleep(TICK.min(duration.saturating_sub(start.elapsed()))).await;
     }
     phase.send_replace(Phase::Draining);
     let measured = start.elapsed();
     let own_cpu = own_cpu_time() - own_before;
-    let server = server_before.zip(usage()?);
+    let usage = server_before.zip(server.as_mut().map(Watched::usage));
+    let ended_ns = server.as_ref().and_then(Watched::ended_ns);
+    let server_ended = ended_ns.map(|ended_ns| Duration::from_nanos(ended_ns.saturating_sub(start_ns)));
     let (mut results, mut busiest_thread) = (Vec::new(), 0.0_f64);
     for thread in threads {
         let finished = thread.join().await?;
         busiest_thread = busiest_thread.max(finished.busy);
         results.push(finished.result);
     }
-    Ok(Outcome { results, measured, own_cpu, server, busiest_thread })
+    Ok(Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread })
 }

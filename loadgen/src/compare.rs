@@ -4,6 +4,7 @@
 //! each run its server is started anew and stopped again, so that there is never more than one; the
 //! scenario itself is this program once more, in a process of its own. Turns go round: A B C, A B C.
 
+mod calibration;
 mod contender;
 mod environment;
 mod figure;
@@ -25,7 +26,9 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use crate::cli::print;
+use crate::cli::{cores, print};
+use crate::pin::Pinning;
+use calibration::Calibration;
 use contender::Contender;
 use environment::Environment;
 use outcome::{Comparison, Outcome};
@@ -61,6 +64,15 @@ pub struct CompareArgs {
     /// The folder of the peers' `start`.
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/peers"), hide_default_value = true)]
     pub peers: PathBuf,
+    /// What p99 must stay within for processor time to be compared: who is behind may well spend less on each delivery.
+    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = humantime::parse_duration)]
+    pub p99_bound: Duration,
+    /// Do not run the floor before and after, by which figures of different days can be held against each other.
+    #[arg(long)]
+    pub no_calibration: bool,
+    /// Run the servers on one half of the processors and the load generator on the other.
+    #[arg(long)]
+    pub pin: bool,
     /// When a run that has not ended counts as failed.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     pub run_timeout: Duration,
@@ -86,7 +98,9 @@ pub(crate) async fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
 /// All runs, round by round.
 async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
     ensure!(args.rounds > 0, "--rounds must be at least 1");
-    let tasks = Task::parse_all(&args.scenario, &args.rates)?;
+    let pinning = args.pin.then(Pinning::new).transpose()?;
+    let readers = pinning.as_ref().map_or_else(cores, |pinning| pinning.own.len() as u32);
+    let tasks = Task::parse_all(&args.scenario, &args.rates, readers)?;
     let contenders =
         args.targets.iter().map(|target| target.parse()).collect::<anyhow::Result<Vec<Contender>>>()?;
     tasks.iter().try_for_each(|task| task.check_names(&contenders))?;
@@ -95,17 +109,21 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
         let opened = File::options().create(true).append(true).open(file);
         opened.with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let mut comparison = Comparison::new(Environment::of_this_machine(), args.rounds, &contenders, &tasks);
-    let takes_part = |task: &Task| contenders.iter().filter(|it| task.is_for(&it.name)).count();
+    let mut comparison = Comparison::new(Environment::of_this_machine(), args, &contenders, &tasks);
+    if !args.no_calibration {
+        let before = calibration::measure(args, pinning.as_ref()).await;
+        comparison.calibration = before.map(|before| Calibration { before, after: None });
+    }
+    let takes_part = |task: &Task| contenders.iter().filter(|it| task.is_for(it)).count();
     let turns: usize = tasks.iter().map(|task| task.steps().len() * takes_part(task)).sum();
     let total = turns * args.rounds as usize;
     let mut count = 0;
     for (task_index, task) in tasks.iter().enumerate() {
         for _ in 0..args.rounds {
             for (step_index, step) in task.steps().iter().enumerate() {
-                for (who, contender) in contenders.iter().enumerate().filter(|it| task.is_for(&it.1.name)) {
+                for (who, contender) in contenders.iter().enumerate().filter(|it| task.is_for(it.1)) {
                     count += 1;
-                    let (version, outcome) = runner::run(contender, task, step, args).await;
+                    let (version, outcome) = runner::run(contender, task, step, args, pinning.as_ref()).await;
                     eprintln!("[{count}/{total}] {}, {}: {outcome}", task.label(step), contender.name);
                     comparison.add(task_index, step_index, who, version, outcome);
                 }
@@ -113,6 +131,9 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
             // What there is by now survives whatever comes.
             save(&comparison, args)?;
         }
+    }
+    if let Some(calibration) = &mut comparison.calibration {
+        calibration.after = calibration::measure(args, pinning.as_ref()).await;
     }
     ensure!(
         comparison.outcomes().any(|outcome| matches!(outcome, Outcome::Measured(_))),

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::clock::now_ns;
 use crate::handshake::Upgrade;
+use crate::limits::no_port_left;
 use crate::outgoing::{Opcode, Outgoing};
 use crate::plan::Plan;
 use crate::target::{Dialect, Event, Role};
@@ -99,7 +100,7 @@ impl Connection {
         let opened = async {
             let mut stream = connect(plan, n).await?;
             let early = upgrade.perform(&mut stream).await?;
-            let dialect = Dialect::new(plan.target, &plan.context(role, topic));
+            let dialect = Dialect::new(plan.target, &plan.context(role, topic, n));
             let mut connection = Self::new(dialect, stream, &early, n);
             connection.greet(buffer).await?;
             anyhow::Ok(connection)
@@ -246,10 +247,9 @@ pub(crate) async fn connect(plan: &Plan, n: u64) -> anyhow::Result<TcpStream> {
     if let Some(bytes) = plan.receive_buffer_bytes(n) {
         socket.set_recv_buffer_size(bytes)?;
     }
-    let ports_hint = "no port is left on this address: give more --source-addresses";
     let explain = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::AddrNotAvailable | std::io::ErrorKind::AddrInUse => {
-            anyhow::Error::new(e).context(ports_hint)
+            anyhow::Error::new(e).context(no_port_left())
         }
         _ => e.into(),
     };

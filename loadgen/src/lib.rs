@@ -21,6 +21,7 @@ mod limits;
 mod link;
 mod outgoing;
 mod payload;
+mod pin;
 mod plan;
 mod process;
 mod progress;
@@ -37,6 +38,7 @@ mod tally;
 mod target;
 mod thread;
 mod unit;
+mod watched;
 mod websocket;
 
 pub use assertion::Assertions;
@@ -48,7 +50,7 @@ pub use report::{
     Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
 };
 pub use scenario::connect::ConnectArgs;
-pub use scenario::fanout::FanoutArgs;
+pub use scenario::fanout::{FanoutArgs, Reading};
 pub use scenario::find_max::FindMaxArgs;
 pub use scenario::idle::IdleArgs;
 pub use scenario::ingest::{IngestArgs, Via};

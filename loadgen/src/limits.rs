@@ -23,32 +23,69 @@ pub(crate) fn raise_file_limit() {
     }
 }
 
-/// Checks that the system allows all connections of the run.
+/// Checks that the system allows all connections of the run. Returns what may still be short, if anything.
 ///
 /// # Errors
-/// Says what is short and what to do about it.
-pub(crate) fn check(plan: &Plan) -> anyhow::Result<()> {
+/// Says what is short for certain, and what to do about it.
+pub(crate) fn check(plan: &Plan) -> anyhow::Result<Option<String>> {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let loopback = plan.server.address.ip().is_loopback();
     let ports = loopback.then(ports_per_address);
-    check_connections(plan.connections(), files, ports, u64::from(plan.source_addresses))
+    check_connections(plan.connections(), files, ports, u64::from(plan.source_addresses), time_wait())
 }
 
-fn check_connections(connections: u64, files: u64, ports: Option<u64>, sources: u64) -> anyhow::Result<()> {
+/// What to say where a connection gets no port.
+pub(crate) fn no_port_left() -> String {
+    match time_wait() {
+        0 => "no port is left on this address: give more --source-addresses".to_owned(),
+        waiting => format!(
+            "no port is left on this address: {waiting} sockets are in TIME_WAIT, for a minute after their \
+             connections; wait that long, or give more --source-addresses"
+        ),
+    }
+}
+
+/// `waiting` sockets hold ports of connections that have ended: those of all addresses, since nobody says whose. Many
+/// systems give such ports away again after a second, so that this may be no more than a warning.
+fn check_connections(
+    connections: u64,
+    files: u64,
+    ports: Option<u64>,
+    sources: u64,
+    waiting: u64,
+) -> anyhow::Result<Option<String>> {
     ensure!(
         connections + OTHER_FILES <= files,
         "{connections} connections need a limit of {} open files, and it is {files}: raise it with \
          `ulimit -n`, or in the limits of the system",
         connections + OTHER_FILES
     );
-    let ports = ports.unwrap_or(connections);
+    let Some(ports) = ports else { return Ok(None) };
     ensure!(
         connections <= ports * sources,
         "{connections} connections need more ports than the {ports} of an address: give \
          --source-addresses {}",
         connections.div_ceil(ports)
     );
-    Ok(())
+    Ok((connections + waiting > ports * sources).then(|| {
+        format!(
+            "ports may run short: of {} there are {waiting} in TIME_WAIT, for a minute after their connections, \
+             and {connections} are needed; wait that long, or give --source-addresses {}",
+            ports * sources,
+            (connections + waiting).div_ceil(ports)
+        )
+    }))
+}
+
+/// How many sockets are in TIME_WAIT; 0 where nobody says.
+fn time_wait() -> u64 {
+    time_wait_of(&std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default()).unwrap_or_default()
+}
+
+fn time_wait_of(sockstat: &str) -> Option<u64> {
+    let tcp = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let mut words = tcp.split_whitespace().skip_while(|word| *word != "tw").skip(1);
+    words.next()?.parse().ok()
 }
 
 fn ports_per_address() -> u64 {
@@ -66,13 +103,31 @@ mod tests {
 
     #[test]
     fn too_many_connections_say_what_is_short() {
-        assert!(check_connections(900, 1000, Some(28_000), 1).is_ok());
-        let error = check_connections(901, 1000, Some(28_000), 1).expect_err("no files left");
+        let check = |connections, files, ports, sources| {
+            check_connections(connections, files, ports, sources, 0).map(|short| assert_eq!(short, None))
+        };
+        assert!(check(900, 1000, Some(28_000), 1).is_ok());
+        let error = check(901, 1000, Some(28_000), 1).expect_err("no files left");
         assert!(error.to_string().contains("a limit of 1001 open files, and it is 1000"), "{error}");
-        let error = check_connections(30_000, 99_999, Some(28_000), 1).expect_err("no ports left");
+        let error = check(30_000, 99_999, Some(28_000), 1).expect_err("no ports left");
         assert!(error.to_string().ends_with("--source-addresses 2"), "{error}");
-        assert!(check_connections(30_000, 99_999, Some(28_000), 2).is_ok());
-        assert!(check_connections(30_000, 99_999, None, 1).is_ok(), "not on loopback: the server's matter");
+        assert!(check(30_000, 99_999, Some(28_000), 2).is_ok());
+        assert!(check(30_000, 99_999, None, 1).is_ok(), "not on loopback: the server's matter");
+    }
+
+    #[test]
+    fn ports_of_connections_that_have_ended_are_counted() {
+        let sockstat =
+            "sockets: used 57\nTCP: inuse 28 orphan 0 tw 10400 alloc 28 mem 46\nUDP: inuse 0 mem 0\n";
+        let waiting = time_wait_of(sockstat).expect("it says");
+        assert_eq!(waiting, 10_400);
+        let short = check_connections(19_800, 99_999, Some(28_000), 1, waiting).expect("they may do");
+        let short = short.expect("they may not, too");
+        assert!(short.contains("of 28000 there are 10400 in TIME_WAIT"), "{short}");
+        assert!(short.ends_with("--source-addresses 2"), "{short}");
+        let enough = check_connections(19_800, 99_999, Some(28_000), 2, waiting).expect("enough");
+        assert_eq!(enough, None);
+        assert_eq!(time_wait_of("UDP: inuse 0 tw 3\n"), None);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! A payload is a JSON string without escapes, so that it passes through any broker unchanged and can be
 //! read out of a frame without parsing the frame: `"~`, then 32 letters from `a` to `p` (four bits
 //! each), then padding, then `"`. No envelope and no topic of a run holds the `~`.
+//!
+//! The padding follows from the stamp, so that whoever reads it knows all of a payload: it is a fixed
+//! pattern that begins elsewhere for each stamp.
 
 /// Smallest payload, in bytes: what the stamp alone takes.
 pub(crate) const SIZE_MIN: usize = 2 + 4 * WORD + 1;
@@ -17,6 +20,10 @@ const MARKER: u8 = b'~';
 const WORD: usize = 8;
 const PUBLISHER_BITS: u32 = 12;
 const TOPIC_BITS: u32 = 19;
+/// After so many bytes the padding repeats: a prime, so that nothing else repeats with it.
+const PERIOD: usize = 251;
+/// Twice the pattern of the padding: from wherever in the first one, there is a whole one to copy or compare.
+const PATTERN: [u8; 2 * PERIOD] = pattern();
 
 /// What a payload says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +50,15 @@ impl Stamp {
         for word in [who, self.sequence, (self.due_ns >> 32) as u32, self.due_ns as u32] {
             out.extend_from_slice(&to_letters(word));
         }
-        out.resize(end - 1, b'.');
+        let pattern = self.pattern();
+        while out.len() < end - 1 {
+            out.extend_from_slice(&pattern[..PERIOD.min(end - 1 - out.len())]);
+        }
         out.push(b'"');
     }
 
-    /// The first stamp in `bytes` and what follows its payload, which must be whole and `size` bytes long.
+    /// The first stamp in `bytes` and what follows its payload, which must be whole, `size` bytes long and in
+    /// all of them what [`write`](Self::write) has made.
     pub(crate) fn find(bytes: &[u8], size: usize) -> Option<(Self, &[u8])> {
         let start = memchr::memchr(MARKER, bytes)?.checked_sub(1)?;
         let (payload, rest) = bytes[start..].split_at_checked(size)?;
@@ -63,8 +74,33 @@ impl Stamp {
             sequence: word(1)?,
             due_ns: u64::from(word(2)?) << 32 | u64::from(word(3)?),
         };
-        Some((stamp, rest))
+        let pattern = stamp.pattern();
+        let mut padding = payload[SIZE_MIN - 1..size - 1].chunks(PERIOD);
+        padding.all(|chunk| *chunk == pattern[..chunk.len()]).then_some((stamp, rest))
     }
+
+    /// What its padding repeats.
+    fn pattern(&self) -> &'static [u8] {
+        let Self { measured, publisher, topic, sequence, due_ns } = *self;
+        // Any mixture of all of it does: what is altered shall not fit what was not.
+        let who = u64::from(measured) << 31 | u64::from(publisher << TOPIC_BITS | topic);
+        let mixed = (who ^ u64::from(sequence).rotate_left(32) ^ due_ns).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        &PATTERN[(mixed >> 32) as usize % PERIOD..][..PERIOD]
+    }
+}
+
+/// Letters and digits without a visible order: nothing that any dialect would escape or take for its own.
+const fn pattern() -> [u8; 2 * PERIOD] {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-";
+    let mut pattern = [0; 2 * PERIOD];
+    let (mut at, mut random) = (0, 1_u32);
+    while at < PERIOD {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        pattern[at] = LETTERS[(random >> 26) as usize];
+        pattern[at + PERIOD] = pattern[at];
+        at += 1;
+    }
+    pattern
 }
 
 const EVERY_A: u64 = u64::from_be_bytes([b'a'; 8]);
@@ -140,5 +176,23 @@ mod tests {
                 assert_eq!(Stamp::find(&altered, 40), None, "byte {byte} at {at}");
             }
         }
+    }
+
+    #[test]
+    fn no_byte_of_a_payload_can_be_altered_unseen() {
+        let whole = payload(STAMP, 700);
+        for at in 0..whole.len() {
+            let mut altered = whole.clone();
+            altered[at] ^= 1;
+            let found = Stamp::find(&altered, 700);
+            assert!(found.is_none_or(|(stamp, _)| at < SIZE_MIN && stamp != STAMP), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_padding_of_one_publication_does_not_fit_another() {
+        let padding = |sequence| payload(Stamp { sequence, ..STAMP }, 128).split_off(SIZE_MIN - 1);
+        let same = (1..1000).filter(|sequence| padding(*sequence) == padding(0)).count();
+        assert!(same < 20, "{same} of 1,000");
     }
 }

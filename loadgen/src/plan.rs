@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     /// When all subscribers are cut off, to come back and recover: so long after the first measured
     /// publication is due.
     pub(crate) cut_after: Option<Duration>,
+    /// Whether the subscribers are clients of the client crate.
+    pub(crate) by_client: bool,
     /// How long the last deliveries may take.
     pub(crate) grace: Duration,
     pub(crate) schedule: Schedule,
@@ -105,6 +107,15 @@ impl Plan {
             common.source_addresses == 1 || loopback_v4,
             "--source-addresses takes addresses of 127.0.0.0/8, so the broker must listen there too"
         );
+        if load.by_client {
+            let speaks = matches!(common.target, Target::Fanfare | Target::FanfareMsgpack);
+            ensure!(
+                speaks,
+                "--via client is for fanfare and fanfare-msgpack, not for {}",
+                common.target.name()
+            );
+            ensure!(common.source_addresses == 1, "--via client connects from wherever the system likes");
+        }
         common.target.ensure_secret(common.secret.as_deref(), &server.path)?;
         // A namespace and a run of its own: neither another run nor history comes in between.
         let run = run_id();
@@ -131,6 +142,7 @@ impl Plan {
             audience: Vec::new(),
             stuck: load.stuck,
             cut_after: load.cut_after,
+            by_client: load.by_client,
             grace: timing.grace,
             schedule,
             size: timing.size,
@@ -199,16 +211,22 @@ impl Plan {
         (0..self.topics.len() as u32).map(of_topic).sum()
     }
 
+    /// Where a client of Fanfare's own protocol connects.
+    pub(crate) fn url(&self) -> String {
+        let (path, _) = self.target.path(&self.server.path, Role::Subscriber, &self.topics[0]);
+        format!("ws://{}{path}", self.server.host)
+    }
+
     /// What connection `n` asks for.
     pub(crate) fn upgrade(&self, role: Role, topic: u32) -> Upgrade {
         let (path, subprotocol) = self.target.path(&self.server.path, role, &self.topics[topic as usize]);
         Upgrade { host: self.server.host.clone(), path, subprotocol }
     }
 
-    /// What there is to know of a connection.
-    pub(crate) fn context(&self, role: Role, topic: u32) -> Context<'_> {
+    /// What there is to know of connection `number`.
+    pub(crate) fn context(&self, role: Role, topic: u32, number: u64) -> Context<'_> {
         let (path, secret) = (&self.server.path, self.secret.as_deref());
-        Context { role, topic: &self.topics[topic as usize], size: self.size, path, secret }
+        Context { role, topic: &self.topics[topic as usize], number, size: self.size, path, secret }
     }
 
     /// The address that connection `n` comes from, where it matters.
@@ -319,6 +337,8 @@ mod tests {
             ("--publishers 2 --topics 4 --rate 0", "rate"),
             ("--source-addresses 255", "--source-addresses"),
             ("--rate 0", "rate"),
+            ("--via client --target fanfare-raw", "--via client is for fanfare"),
+            ("--via client --source-addresses 2", "--via client connects from"),
         ] {
             let error = plan(args).expect_err(args);
             assert!(error.to_string().contains(what), "{error} should name {what}");

@@ -35,8 +35,27 @@ impl Usage {
     /// # Errors
     /// Names the process of `pids` that is not there.
     pub(crate) fn of(pids: &[u32]) -> anyhow::Result<Self> {
+        Self::of_family(&Self::family(pids), pids)
+    }
+
+    /// `pids` and their descendants now, without this process and its own.
+    pub(crate) fn family(pids: &[u32]) -> BTreeSet<u32> {
+        family(pids, &parents(), std::process::id())
+    }
+
+    /// Whether a process no longer runs, though it may wait for somebody to ask how it ended.
+    pub(crate) fn has_ended(pid: u32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        fields(&stat).is_none_or(|fields| matches!(fields.first(), None | Some(&("Z" | "X"))))
+    }
+
+    /// Of a family, of which `pids` must be there.
+    ///
+    /// # Errors
+    /// Names the process of `pids` that is not there.
+    pub(crate) fn of_family(family: &BTreeSet<u32>, pids: &[u32]) -> anyhow::Result<Self> {
         let mut sum = Self::default();
-        for pid in family(pids, &parents(), std::process::id()) {
+        for &pid in family {
             match Self::of_one(pid) {
                 Ok(usage) => sum.add(&usage),
                 Err(e) if pids.contains(&pid) => return Err(e),

@@ -4,6 +4,8 @@ mod sections;
 mod sections_text;
 mod text;
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,9 @@ pub struct Report {
     pub out_of_order: u64,
     /// How many publications the broker said were missed. They count as lost too.
     pub gaps: u64,
+    /// How many more the broker said that subscribers had missed than each of them had. Not known of older reports.
+    #[serde(default)]
+    pub over_told: u64,
     /// Messages that the subscriber had not asked for, or that came back changed.
     pub strays: u64,
     /// Subscribers that did not stay connected.
@@ -50,6 +55,10 @@ pub struct Report {
     pub loadgen: OwnUsage,
     /// What the broker used meanwhile, where its process is known.
     pub server: Option<ServerUsage>,
+    /// When one of the broker's processes ended before it was all over, where they are known: since the first
+    /// measured publication was due. What it used is then what it had used shortly before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_ended_seconds: Option<f64>,
     /// What connections cost that do nothing: scenario `idle`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Idle>,
@@ -91,6 +100,9 @@ pub struct Config {
     pub server: String,
     /// Connections that subscribe.
     pub subscribers: u32,
+    /// Whether these are clients of the crate `fanfare-client`, at the load generator's cost.
+    #[serde(default)]
+    pub by_client: bool,
     /// Topics.
     pub topics: u32,
     /// Topics that each of the subscribers subscribes to.
@@ -107,6 +119,12 @@ pub struct Config {
     pub warmup_seconds: f64,
     /// Threads that read.
     pub threads: u32,
+    /// Which publications the target confirms, in words. Not known of older reports.
+    #[serde(default)]
+    pub confirmed: String,
+    /// Whose processors are which, where they were shared out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
 }
 
 /// What the publishers did.
@@ -144,6 +162,9 @@ pub struct Quantiles {
 pub struct OwnUsage {
     /// Processor time.
     pub cpu_seconds: f64,
+    /// The same for each delivery, publishing included, if there were any.
+    #[serde(default)]
+    pub cpu_seconds_per_delivery: Option<f64>,
     /// Which share of the time its busiest thread was on a processor, 0 to 1.
     pub busiest_thread: f64,
 }
@@ -201,6 +222,15 @@ impl Quantiles {
     }
 }
 
+impl OwnUsage {
+    /// So much processor time for so many deliveries.
+    pub(crate) fn of(cpu: Duration, busiest_thread: f64, delivered: u64) -> Self {
+        let cpu_seconds = cpu.as_secs_f64();
+        let each = (delivered > 0).then(|| cpu_seconds / delivered as f64);
+        Self { cpu_seconds, cpu_seconds_per_delivery: each, busiest_thread }
+    }
+}
+
 impl ServerUsage {
     /// Processor time for each of `count`, if there were any.
     pub(crate) fn cpu_each(&self, count: u64) -> Option<f64> {
@@ -248,12 +278,14 @@ impl Report {
             duplicates: 0,
             out_of_order: 0,
             gaps: 0,
+            over_told: 0,
             strays: 0,
             disconnected: 0,
             latency_seconds: None,
             sent_late_seconds: None,
-            loadgen: OwnUsage { cpu_seconds: 0.0, busiest_thread: 0.0 },
+            loadgen: OwnUsage::of(Duration::ZERO, 0.0, 0),
             server: None,
+            server_ended_seconds: None,
             idle: None,
             connects: None,
             stuck: None,
@@ -265,6 +297,19 @@ impl Report {
             troubles: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// That the server has ended, and when.
+    pub(crate) fn server_ended(&self) -> Option<String> {
+        self.server_ended_seconds.map(|seconds| format!("the server ended at {seconds:.1} s"))
+    }
+
+    /// Why there was an end to it before all was measured, whatever was to be expected.
+    pub fn breakdown(&self) -> Option<String> {
+        let subscribers = self.config.subscribers - self.stuck.as_ref().map_or(0, |stuck| stuck.subscribers);
+        let by_schedule = self.config.rate > 0.0;
+        let all_gone = by_schedule && subscribers > 0 && self.disconnected >= u64::from(subscribers);
+        self.server_ended().or_else(|| all_gone.then(|| "all subscribers were disconnected".to_owned()))
     }
 
     /// The report as one JSON object with a line end.
@@ -290,6 +335,7 @@ pub(crate) mod tests {
                 url: "ws://127.0.0.1:8000/ws".into(),
                 server: "the one given".into(),
                 subscribers: 1000,
+                by_client: true,
                 topics: 1,
                 topics_each: 1,
                 publishers: 2,
@@ -298,6 +344,8 @@ pub(crate) mod tests {
                 duration_seconds: 5.0,
                 warmup_seconds: 0.5,
                 threads: 2,
+                confirmed: "one publication in 64 is confirmed".into(),
+                pinned: Some("servers on processor 0, load generator on processor 1".into()),
             },
             published: Published { count: 5, per_second: 999.5, offered_per_second: 1000.0, errors: 1 },
             delivered: 4997,
@@ -307,11 +355,16 @@ pub(crate) mod tests {
             duplicates: 4,
             out_of_order: 5,
             gaps: 2,
+            over_told: 1,
             strays: 6,
             disconnected: 7,
             latency_seconds: Some(quantiles.clone()),
             sent_late_seconds: Some(quantiles),
-            loadgen: OwnUsage { cpu_seconds: 3.21, busiest_thread: 0.64 },
+            loadgen: OwnUsage {
+                cpu_seconds: 3.21,
+                cpu_seconds_per_delivery: Some(642e-6),
+                busiest_thread: 0.64,
+            },
             server: Some(ServerUsage {
                 pids: vec![42],
                 processes: 3,
@@ -326,6 +379,7 @@ pub(crate) mod tests {
                 anonymous_bytes: 15_728_640,
                 anonymous_before_bytes: 5_242_880,
             }),
+            server_ended_seconds: Some(3.04),
             idle: None,
             connects: None,
             stuck: None,
@@ -342,13 +396,13 @@ pub(crate) mod tests {
     #[test]
     fn the_text_is_a_table_with_units() {
         let expected = "\
-fanout: 1,000 subscribers, 1 topic, 2 publishers; 1,000 publications/s of 128 bytes for 5.00 s
-fanfare at ws://127.0.0.1:8000/ws: the one given
+fanout: 1,000 subscribers by client, 1 topic, 2 publishers; 1,000 publications/s of 128 bytes for 5.00 s; 2 reader threads
+fanfare at ws://127.0.0.1:8000/ws: the one given; servers on processor 0, load generator on processor 1
 
 published                    5  1,000/s of 1,000/s
-publish errors               1
+publish errors               1  one publication in 64 is confirmed
 delivered                4,997  1,000,000/s
-lost                         3  the broker announced 2 as missed
+lost                         3  the broker announced 2 as missed, 1 more than were
 duplicates                   4
 out of order                 5
 strays                       6
@@ -361,9 +415,10 @@ latency p99.9          20.0 ms
 latency p99.99         30.0 ms
 latency max            31.2 ms  sent late max 31.2 ms
 
-own CPU                 3.21 s  busiest thread 64%
+own CPU                 3.21 s  642 µs a delivery; busiest thread 64%
 server CPU              4.50 s  900 ns a delivery: 80 ns user, 820 ns system
 server memory         20.0 MiB  10.0 MiB before; its own 15.0 MiB, 5.0 MiB before; of 3 processes
+the server ended at 3.0 s
 trouble: subscriber closed by the broker with 4508 (7 times)
 warning: the load generator was busy
 ";
@@ -392,6 +447,16 @@ warning: the load generator was busy
         assert!(!report.to_string().contains("latency"));
         let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
         assert!(json["latency_seconds"].is_null() && json["server"].is_null());
+    }
+
+    #[test]
+    fn a_server_that_ended_or_subscribers_that_all_did_are_a_breakdown() {
+        let ended = report();
+        assert_eq!(ended.breakdown().as_deref(), Some("the server ended at 3.0 s"));
+        let all = "all subscribers were disconnected";
+        let gone = Report { server_ended_seconds: None, disconnected: 1000, ..ended };
+        assert_eq!(gone.breakdown().as_deref(), Some(all));
+        assert_eq!(Report { disconnected: 999, ..gone }.breakdown(), None);
     }
 
     #[test]

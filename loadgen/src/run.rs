@@ -15,6 +15,7 @@ use crate::subscriber::{self, Group};
 use crate::tally::Tally;
 use crate::thread::{Counter, Phase, Thread};
 use crate::unit::Unit;
+use crate::watched::Watched;
 
 /// How often the run is looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -23,17 +24,22 @@ const PAUSE_CONFIRMED: Duration = Duration::from_millis(20);
 const PAUSE_UNCONFIRMED: Duration = Duration::from_millis(200);
 /// How long to go on reading when all is there: it might come twice.
 pub(crate) const AFTERMATH: Duration = Duration::from_millis(50);
+/// How long after the last publication was due, where something came that should not have, or not so; and the most
+/// that a slow broker gets.
+pub(crate) const AFTERMATH_SUSPICIOUS: Duration = Duration::from_secs(1);
 
 /// A run under way.
 pub(crate) struct Run {
     plan: Arc<Plan>,
-    server_pids: Vec<u32>,
+    server: Option<Watched>,
     quiet: bool,
     phase: watch::Sender<Phase>,
     readers: Vec<Thread<Tally>>,
     publisher: Thread<Published>,
     subscribed: Vec<Counter>,
     delivered: Vec<Counter>,
+    suspicious: Vec<Counter>,
+    slowest_ns: Vec<Counter>,
     woken: Vec<Counter>,
     /// When all were cut off.
     cut_ns: Counter,
@@ -58,6 +64,8 @@ pub(crate) struct Measured {
     pub(crate) wall: Duration,
     /// Of the broker, before and after.
     pub(crate) server: Option<(Usage, Usage)>,
+    /// When it ended, where it did: since the first measured publication was due.
+    pub(crate) server_ended: Option<Duration>,
     /// When the first measured publication was due.
     pub(crate) from_ns: u64,
     /// The server's own memory, where it was [sampled](Run::sample_memory).
@@ -74,22 +82,35 @@ pub(crate) struct Outcome {
 
 impl Run {
     /// Starts all threads, which begin to connect.
-    pub(crate) fn start(plan: Arc<Plan>, server_pids: Vec<u32>, quiet: bool) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// Which of the server's processes is not there, or why there can be no threads.
+    pub(crate) fn start(plan: Arc<Plan>, server_pids: &[u32], quiet: bool) -> anyhow::Result<Self> {
+        let server = Watched::begin(server_pids)?;
         let (phase, follower) = watch::channel(Phase::Connecting);
         let counters = || (0..plan.threads).map(|_| Counter::default()).collect::<Vec<_>>();
         let (subscribed, delivered, woken) = (counters(), counters(), counters());
+        let (suspicious, slowest_ns) = (counters(), counters());
         let cut_ns = Counter::default();
+        let publishing = publisher::Progress::default();
         let mut readers = Vec::new();
         for thread in 0..plan.threads {
-            let [subscribed, delivered, woken] =
-                [&subscribed, &delivered, &woken].map(|counters| counters[thread as usize].clone());
-            let group =
-                Group { plan: plan.clone(), thread, subscribed, delivered, woken, cut_ns: cut_ns.clone() };
+            let own = |counters: &[Counter]| counters[thread as usize].clone();
+            let group = Group {
+                plan: plan.clone(),
+                thread,
+                subscribed: own(&subscribed),
+                delivered: own(&delivered),
+                suspicious: own(&suspicious),
+                slowest_ns: own(&slowest_ns),
+                woken: own(&woken),
+                start_ns: publishing.start_ns.clone(),
+                cut_ns: cut_ns.clone(),
+            };
             let phase = follower.clone();
             let work = move || subscriber::run(group, phase);
             readers.push(Thread::spawn(format!("reader-{thread}"), follower.clone(), work)?);
         }
-        let publishing = publisher::Progress::default();
         let work = {
             let (plan, publishing, phase) = (plan.clone(), publishing.clone(), follower.clone());
             move || publisher::run(plan, publishing, phase)
@@ -97,13 +118,15 @@ impl Run {
         let publisher = Thread::spawn("publisher".into(), follower, work)?;
         Ok(Self {
             plan,
-            server_pids,
+            server,
             quiet,
             phase,
             readers,
             publisher,
             subscribed,
             delivered,
+            suspicious,
+            slowest_ns,
             woken,
             cut_ns,
             sampling: None,
@@ -114,7 +137,7 @@ impl Run {
     /// Looks at the server's memory so often while the schedule runs, where its process is known.
     pub(crate) fn sample_memory(&mut self, every: Duration) {
         let sampling = Sampling { every, next_ns: 0, samples: Vec::new() };
-        self.sampling = (!self.server_pids.is_empty()).then_some(sampling);
+        self.sampling = self.server.is_some().then_some(sampling);
     }
 
     /// Waits until everybody is connected and subscribed.
@@ -146,7 +169,7 @@ impl Run {
         self.phase.send_replace(Phase::Running);
         self.wait_until(from_ns, start_ns, &bar).await?;
         self.phase.send_replace(Phase::Measuring);
-        let (own_before, server_before, before_ns) = (own_cpu_time(), self.server_usage()?, now_ns());
+        let (own_before, server_before, before_ns) = (own_cpu_time(), self.server_usage(), now_ns());
         if let Some(sampling) = &mut self.sampling {
             sampling.next_ns = from_ns;
         }
@@ -158,7 +181,7 @@ impl Run {
         self.wait_until(end_ns, start_ns, &bar).await?;
         self.phase.send_replace(Phase::Draining);
         let last_ns = end_ns + grace.as_nanos() as u64;
-        while now_ns() < last_ns && !self.is_complete() {
+        while now_ns() < last_ns && !self.is_complete() && !self.has_server_ended() {
             self.check_alive()?;
             sleep(Duration::from_millis(1)).await;
         }
@@ -166,7 +189,21 @@ impl Run {
         let own_cpu = own_cpu_time() - own_before;
         let wall = Duration::from_nanos(now_ns() - before_ns);
         let samples = self.sampling.take().map_or_else(Vec::new, |sampling| sampling.samples);
-        Ok(Measured { own_cpu, wall, server: server_before.zip(self.server_usage()?), from_ns, samples })
+        let server = server_before.zip(self.server_usage());
+        let ended_ns = self.server.as_ref().and_then(Watched::ended_ns);
+        let server_ended = ended_ns.map(|ended_ns| Duration::from_nanos(ended_ns.saturating_sub(from_ns)));
+        let measured = Measured { own_cpu, wall, server, server_ended, from_ns, samples };
+        let end_ns = end_ns + self.aftermath_ns();
+        sleep(Duration::from_nanos(end_ns.saturating_sub(now_ns()))).await;
+        Ok(measured)
+    }
+
+    /// How long after the last publication was due something may still come twice: as long as the slowest
+    /// delivery took, or longer where that has happened.
+    fn aftermath_ns(&self) -> u64 {
+        let most = AFTERMATH_SUSPICIOUS.as_nanos() as u64;
+        let slowest = self.slowest_ns.iter().map(Counter::get).max().unwrap_or_default();
+        if sum(&self.suspicious) > 0 { most } else { slowest.min(most) }
     }
 
     /// Wakes the stuck subscribers and waits until they have read all there is, or no more comes.
@@ -199,22 +236,29 @@ impl Run {
                 return Ok(());
             }
             self.check_alive()?;
-            self.sample(now)?;
+            self.sample(now);
             let delivered = Unit::Count.show(sum(&self.delivered) as f64);
             bar.ran(Duration::from_nanos(now.saturating_sub(start_ns)), format!("{delivered} delivered"));
             sleep(TICK.min(Duration::from_nanos(time_ns - now))).await;
         }
     }
 
-    fn sample(&mut self, now: u64) -> anyhow::Result<()> {
-        let Some(Sampling { every, next_ns, samples }) = &mut self.sampling else { return Ok(()) };
-        if *next_ns > 0 && now >= *next_ns {
+    fn sample(&mut self, now: u64) {
+        let Some(server) = &mut self.server else { return };
+        server.look();
+        let Some(Sampling { every, next_ns, samples }) = &mut self.sampling else { return };
+        if *next_ns > 0 && now >= *next_ns && server.ended_ns().is_none() {
             let from_ns = *next_ns - samples.len() as u64 * every.as_nanos() as u64;
-            let bytes = Usage::of(&self.server_pids)?.anonymous_bytes;
-            samples.push((now.saturating_sub(from_ns) as f64 / 1e9, bytes));
+            samples.push((now.saturating_sub(from_ns) as f64 / 1e9, server.usage().anonymous_bytes));
             *next_ns += every.as_nanos() as u64;
         }
-        Ok(())
+    }
+
+    fn has_server_ended(&mut self) -> bool {
+        self.server.as_mut().is_some_and(|server| {
+            server.look();
+            server.ended_ns().is_some()
+        })
     }
 
     /// Whether all has been published and delivered.
@@ -227,8 +271,8 @@ impl Run {
         self.publisher.check_alive()
     }
 
-    fn server_usage(&self) -> anyhow::Result<Option<Usage>> {
-        (!self.server_pids.is_empty()).then(|| Usage::of(&self.server_pids)).transpose()
+    fn server_usage(&mut self) -> Option<Usage> {
+        self.server.as_mut().map(Watched::usage)
     }
 }
 

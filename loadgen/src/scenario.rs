@@ -60,6 +60,8 @@ pub(crate) struct Load<'a> {
     pub(crate) stuck: u32,
     /// When all subscribers are cut off: so long after the warm-up.
     pub(crate) cut_after: Option<Duration>,
+    /// Whether the subscribers are clients of the client crate.
+    pub(crate) by_client: bool,
     /// Publications a second in all; none where there is no schedule.
     pub(crate) rate: Option<f64>,
     pub(crate) schedule: ScheduleArgs,

@@ -10,6 +10,13 @@ pub(crate) struct Schedule {
     rate: f64,
     publishers: u32,
     topics: u32,
+    /// The greatest common divisor of publishers and topics: a publisher and a topic meet where the rest of
+    /// both by it is the same.
+    common: u32,
+    /// What turns a publisher and a topic back into their pair: see [`pair`](Self::pair).
+    inverse: u64,
+    /// How many different pairs of a publisher and a topic there are: those of the first so many slots.
+    pairs: u64,
     warmup_count: u64,
     count: u64,
 }
@@ -47,21 +54,27 @@ impl Schedule {
         if measured_count == 0 {
             return Err(format!("at a rate of {rate} nothing is published within {duration:?}"));
         }
-        let schedule = Self { rate, publishers, topics, warmup_count, count: warmup_count + measured_count };
-        if u32::try_from(schedule.count / schedule.pairs()).is_err() {
+        let common = greatest_common_divisor(publishers, topics);
+        let (steps, modulus) = (u64::from(publishers / common), u64::from(topics / common));
+        let inverse = (0..modulus).find(|n| steps * n % modulus == 1 % modulus);
+        let inverse = inverse.expect("what has no common divisor has an inverse");
+        let count = warmup_count + measured_count;
+        let pairs = steps * u64::from(topics);
+        if u32::try_from(count / pairs).is_err() {
             return Err("more publications than can be numbered: shorten the duration".into());
         }
-        Ok(schedule)
+        Ok(Self { rate, publishers, topics, common, inverse, pairs, warmup_count, count })
     }
 
     /// Nothing at all.
     pub(crate) fn empty() -> Self {
-        Self { rate: 1.0, publishers: 1, topics: 1, warmup_count: 0, count: 0 }
+        let (publishers, topics, common, inverse, pairs) = (1, 1, 1, 0, 1);
+        Self { rate: 1.0, publishers, topics, common, inverse, pairs, warmup_count: 0, count: 0 }
     }
 
-    /// How many publishers there are.
-    pub(crate) fn publishers(&self) -> u32 {
-        self.publishers
+    /// How many publishers publish to a topic: to each as many.
+    pub(crate) fn publishers_of_topic(&self) -> u32 {
+        self.publishers / self.common
     }
 
     /// How many there are, warm-up included.
@@ -83,11 +96,28 @@ impl Schedule {
 
     /// How many of a publisher's publications to a topic, from number `from` to below `to`, are measured.
     pub(crate) fn measured_between(&self, publisher: u32, topic: u32, from: u32, to: u32) -> u64 {
-        let (pairs, topics) = (self.pairs(), u64::from(self.topics));
-        let mut of_publisher = (u64::from(publisher)..pairs).step_by(self.publishers as usize);
-        let Some(pair) = of_publisher.find(|pair| pair % topics == u64::from(topic)) else { return 0 };
-        let first = self.warmup_count.saturating_sub(pair).div_ceil(pairs);
+        let Some(pair) = self.pair(publisher, topic) else { return 0 };
+        let first = self.warmup_count.saturating_sub(pair).div_ceil(self.pairs());
         u64::from(to).saturating_sub(first.max(from.into()))
+    }
+
+    /// Which number the publication `sequence` of a pair has, where there is such a one.
+    pub(crate) fn number(&self, pair: u64, sequence: u32) -> Option<u64> {
+        let n = pair + u64::from(sequence) * self.pairs;
+        (n < self.count).then_some(n)
+    }
+
+    /// Which pair a publisher and a topic are, where they meet: the one number below that of all pairs with
+    /// the publisher as its rest by the publishers and the topic as its rest by the topics.
+    pub(crate) fn pair(&self, publisher: u32, topic: u32) -> Option<u64> {
+        let exist = publisher < self.publishers && topic < self.topics;
+        if !exist || publisher % self.common != topic % self.common {
+            return None;
+        }
+        let apart = (i64::from(topic) - i64::from(publisher)) / i64::from(self.common);
+        let modulus = u64::from(self.topics / self.common);
+        let rounds = apart.rem_euclid(modulus as i64) as u64 * self.inverse % modulus;
+        Some(u64::from(publisher) + rounds * u64::from(self.publishers))
     }
 
     /// How many are measured: the last ones.
@@ -118,20 +148,24 @@ impl Schedule {
             topic: (n % u64::from(self.topics)) as u32,
             pair: n % pairs,
             sequence: (n / pairs) as u32,
-            measured: n >= self.warmup_count,
+            measured: self.is_measured(n),
         }
+    }
+
+    /// Whether number `n` counts: false during warm-up.
+    pub(crate) fn is_measured(&self, n: u64) -> bool {
+        n >= self.warmup_count
     }
 
     /// How many different pairs of a publisher and a topic there are: those of the first so many slots.
     pub(crate) fn pairs(&self) -> u64 {
-        let (a, b) = (u64::from(self.publishers), u64::from(self.topics));
-        a / u64::from(self.common()) * b
+        self.pairs
     }
 
     /// The greatest common divisor of publishers and topics: a publisher and a topic meet where the rest of
     /// both by it is the same.
     pub(crate) fn common(&self) -> u32 {
-        greatest_common_divisor(self.publishers, self.topics)
+        self.common
     }
 
     /// Whether number `n` is the last one of its publisher.
@@ -182,6 +216,8 @@ mod tests {
                 let slot = schedule.slot(n);
                 let (pair, sequence) = next.entry((slot.publisher, slot.topic)).or_insert((slot.pair, 0));
                 assert_eq!((slot.pair, slot.sequence), (*pair, *sequence));
+                assert_eq!(schedule.pair(slot.publisher, slot.topic), Some(slot.pair));
+                assert_eq!(schedule.number(slot.pair, slot.sequence), Some(n));
                 *sequence += 1;
             }
             assert_eq!(next.len() as u64, schedule.pairs());
@@ -192,6 +228,11 @@ mod tests {
             let common = schedule.common();
             assert!(next.keys().all(|(publisher, topic)| publisher % common == topic % common));
             assert_eq!(next.len() as u32, publishers * topics / common);
+            let strangers = [(publishers, 0), (0, topics), (0, 1), (1, 0)];
+            for pair in strangers.iter().filter(|pair| !next.contains_key(pair)) {
+                assert_eq!(schedule.pair(pair.0, pair.1), None, "{publishers}, {topics}: {pair:?}");
+            }
+            assert_eq!(schedule.number(0, schedule.count() as u32), None, "the schedule is over by then");
         }
     }
 

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::CommonArgs;
+use crate::pin::Pinning;
 use crate::target::Target;
 
 /// Where a broker listens that was started without further ado.
@@ -27,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) pids: Vec<u32>,
     /// How it came to be this one, for people.
     pub(crate) how: String,
+    /// Whose processors are which, where that was asked for.
+    pub(crate) pinning: Option<Pinning>,
     _own: Option<OwnBroker>,
 }
 
@@ -47,13 +50,34 @@ pub struct BrokerArgs {
 impl Server {
     /// Finds or starts the broker that the arguments ask for; it will take payloads of `size` bytes if
     /// it was started here, and then gets `further` [arguments](BrokerArgs).
+    /// Where [`--pin`](CommonArgs::pin) says so, it has its processors then, and this thread its own.
     pub(crate) async fn find(args: &CommonArgs, size: usize, further: &[&str]) -> anyhow::Result<Self> {
+        let pinning = args.pin.then(Pinning::new).transpose()?;
+        let mut server = Self::find_with(args, size, further, pinning.as_ref()).await?;
+        if let Some(pinning) = &pinning {
+            pinning.pin_servers(&server.pids)?;
+            pinning.pin_own()?;
+        }
+        server.pinning = pinning;
+        Ok(server)
+    }
+
+    async fn find_with(
+        args: &CommonArgs,
+        size: usize,
+        further: &[&str],
+        pinning: Option<&Pinning>,
+    ) -> anyhow::Result<Self> {
+        let start = |args: &[&str]| match pinning {
+            Some(pinning) => pinning.start_server(|| OwnBroker::start(args)),
+            None => OwnBroker::start(args),
+        };
         if let Some(url) = &args.url {
             let pids = args.server_pid.clone();
-            return Ok(Self { url: url.clone(), pids, how: "given".into(), _own: None });
+            return Ok(Self { url: url.clone(), pids, how: "given".into(), pinning: None, _own: None });
         }
         if args.target == Target::Floor {
-            let own = OwnBroker::start(&["__floor"]).context("cannot start the floor")?;
+            let own = start(&["__floor"]).context("cannot start the floor")?;
             return Ok(Self::own(own, "", ""));
         }
         ensure!(
@@ -65,22 +89,27 @@ impl Server {
         if matches!(there, Ok(Ok(_))) {
             let how = "found running".to_owned();
             let pids = args.server_pid.clone();
-            return Ok(Self { url: format!("ws://{USUAL_ADDRESS}/ws"), pids, how, _own: None });
+            return Ok(Self {
+                url: format!("ws://{USUAL_ADDRESS}/ws"),
+                pids,
+                how,
+                pinning: None,
+                _own: None,
+            });
         }
         if let Some(pid) = args.server_pid.first() {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
         let message_size = message_size(size).to_string();
         let arguments = [&["__broker", "--message-size", &message_size], further].concat();
-        let own =
-            OwnBroker::start(&arguments).context("cannot start a broker; start one and give its --url")?;
+        let own = start(&arguments).context("cannot start a broker; start one and give its --url")?;
         Ok(Self::own(own, "/ws", &format!(", because nothing listens on {USUAL_ADDRESS}")))
     }
 
     fn own((own, address): (OwnBroker, String), path: &str, why: &str) -> Self {
         let pid = own.0.id();
         let how = format!("started for this run, process {pid}{why}");
-        Self { url: format!("ws://{address}{path}"), pids: vec![pid], how, _own: Some(own) }
+        Self { url: format!("ws://{address}{path}"), pids: vec![pid], how, pinning: None, _own: Some(own) }
     }
 }
 

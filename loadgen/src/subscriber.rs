@@ -1,5 +1,6 @@
 //! The subscribers of one thread: each reads all it gets and holds it against what it expects.
 
+mod by_client;
 mod cut_off;
 mod stuck;
 
@@ -35,6 +36,13 @@ pub(crate) struct Group {
     pub(crate) subscribed: Counter,
     /// How many deliveries have been counted.
     pub(crate) delivered: Counter,
+    /// 1 once something has come that should not have, or not so.
+    pub(crate) suspicious: Counter,
+    /// The longest latency so far, in nanoseconds.
+    pub(crate) slowest_ns: Counter,
+    /// When the schedule started, on the clock of [`now_ns`](crate::clock::now_ns): set before
+    /// [`Phase::Running`].
+    pub(crate) start_ns: Counter,
     /// How many of the stuck ones have woken up and read what there was.
     pub(crate) woken: Counter,
     /// When all were cut off, on the clock of [`now_ns`](crate::clock::now_ns): set before [`Phase::Cut`].
@@ -58,6 +66,7 @@ pub(crate) async fn run(group: Group, mut phase: watch::Receiver<Phase>) -> anyh
     for n in (first..end).step_by(step as usize) {
         let plan = &shared.group.plan;
         match plan.cut_after.is_some() {
+            _ if plan.by_client => subscribers.spawn_local(by_client::live(n, shared.clone())),
             _ if plan.is_stuck(n) => subscribers.spawn_local(stuck::live(n, shared.clone(), phase.clone())),
             true => subscribers.spawn_local(cut_off::live(n, shared.clone(), phase.clone())),
             false => subscribers.spawn_local(live(n, shared.clone())),
@@ -89,6 +98,14 @@ struct Shared {
 }
 
 impl Shared {
+    /// Says how far this thread's subscribers are.
+    fn tell(&self) {
+        let (group, tally) = (&self.group, self.tally.borrow());
+        group.delivered.set(tally.delivered);
+        group.suspicious.set(tally.is_suspicious().into());
+        group.slowest_ns.set(tally.latency.max());
+    }
+
     /// Notes that a subscriber did not stay connected.
     fn disconnected(&self, ended: &Ended) {
         let mut tally = self.tally.borrow_mut();
@@ -131,7 +148,7 @@ impl Subscriber {
         }
         connection.subscribe(topics.iter().map(|topic| (&plan.topics[*topic as usize], None))).await?;
         let unconfirmed = if plan.target.confirms_subscriptions() { topics.len() } else { 0 };
-        let expectation = Expectation::new(topics, &plan.schedule);
+        let expectation = Expectation::new(topics, &plan.schedule, shared.group.start_ns.clone());
         let mut subscriber = Self { connection, expectation, unconfirmed };
         while subscriber.unconfirmed > 0 {
             subscriber.read(shared).await.context("cannot subscribe")?;
@@ -145,7 +162,7 @@ impl Subscriber {
             if let Err(ended) = self.read(shared).await {
                 return ended;
             }
-            shared.group.delivered.set(shared.tally.borrow().delivered);
+            shared.tell();
         }
     }
 
@@ -154,9 +171,9 @@ impl Subscriber {
         let read = connection.read(&shared.buffer, |now, event| {
             let tally = &mut shared.tally.borrow_mut();
             match event {
-                Event::Delivery(stamp) => expectation.check(stamp, now, tally),
+                Event::Delivery(stamp, place) => expectation.check(stamp, place, now, tally),
                 Event::Subscribed { .. } => *unconfirmed = unconfirmed.saturating_sub(1),
-                Event::Gap(missed) => tally.gaps += missed,
+                Event::Gap(missed) => expectation.check_gap(missed, tally),
                 Event::Error { why, .. } => return Err(Ended::Refused(why)),
                 Event::Published(_) | Event::Ready | Event::Stray => tally.strays += 1,
             }

@@ -55,6 +55,8 @@ pub(crate) struct Context<'a> {
     pub(crate) role: Role,
     /// Its first topic, or only one.
     pub(crate) topic: &'a TopicName,
+    /// Which connection it is.
+    pub(crate) number: u64,
     /// Of every payload, in bytes.
     pub(crate) size: usize,
     /// The path of the URL.
@@ -66,8 +68,8 @@ pub(crate) struct Context<'a> {
 /// What a message from the broker means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A publication of this run, or of another one that left its payload here.
-    Delivery(Stamp),
+    /// A publication of this run, or of another one that left its payload here; some say from where.
+    Delivery(Stamp, Option<Place>),
     /// The broker refuses something or ends a subscription, and says why.
     Error {
         /// The publication, where a confirmation was asked for.
@@ -87,6 +89,15 @@ pub(crate) enum Event {
         /// What follows of what came after the position asked for, where one was.
         recovery: Option<Recovery>,
     },
+}
+
+/// Where a publication is from, by the message that it came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Which of the connection's subscriptions, in the order in which they were asked for.
+    pub(crate) subscription: usize,
+    /// How many publications of the topic there were with it.
+    pub(crate) offset: u64,
 }
 
 /// How a subscription goes on that was asked for after a position.
@@ -219,6 +230,16 @@ impl Target {
         }
     }
 
+    /// Which publications it confirms when a schedule is followed, as a report says it: what is said back costs the
+    /// server, too.
+    pub(crate) fn confirmed(self) -> &'static str {
+        match self {
+            Self::Centrifugo | Self::Nchan => "each publication is confirmed",
+            _ if self.confirms_publications() => "one publication in 64 is confirmed",
+            _ => "no publication is confirmed",
+        }
+    }
+
     fn topic_in_path(self) -> bool {
         matches!(self, Self::FanfareRaw | Self::Fastapi | Self::Nchan)
     }
@@ -241,11 +262,12 @@ impl Dialect {
     /// The talk on a new connection.
     pub(crate) fn new(target: Target, context: &Context<'_>) -> Self {
         let size = context.size;
+        let native = |codec| Self::Native(native::Native::new(codec, size, context.number));
         match target {
             Target::Bun | Target::Floor => Self::Small(small::Small::new(size)),
             Target::Centrifugo => Self::Centrifugo(centrifugo::Centrifugo::new(size)),
-            Target::Fanfare => Self::Native(native::Native::new(Codec::Json, size)),
-            Target::FanfareMsgpack => Self::Native(native::Native::new(Codec::MessagePack, size)),
+            Target::Fanfare => native(Codec::Json),
+            Target::FanfareMsgpack => native(Codec::MessagePack),
             Target::FanfareRaw | Target::Fastapi | Target::Nchan => Self::Plain(plain::Plain::new(context)),
             Target::Mqtt => Self::Mqtt(mqtt::Mqtt::new(size)),
             Target::Nats => Self::Nats(nats::Nats::new(size)),
@@ -307,7 +329,8 @@ impl Dialect {
     /// Reads one WebSocket message: `on_event` sees what it means, in order, until it fails; what must be
     /// answered is appended to `out`.
     ///
-    /// A delivery, which is nearly all there is, is not parsed: its stamp is found by its marker.
+    /// A delivery, which is nearly all there is, is not parsed: its stamp is found by its marker. Where a
+    /// message says more than its payload, one in some is all the same.
     pub(crate) fn read<E>(
         &mut self,
         message: &[u8],
@@ -345,7 +368,7 @@ impl Dialect {
 /// A payload with nothing around it.
 fn bare(message: &[u8], size: usize) -> Event {
     match Stamp::find(message, size) {
-        Some((stamp, [])) => Event::Delivery(stamp),
+        Some((stamp, [])) => Event::Delivery(stamp, None),
         _ => Event::Stray,
     }
 }

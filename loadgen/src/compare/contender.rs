@@ -3,6 +3,9 @@
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
+use clap::ValueEnum as _;
+
+use crate::target::Target;
 
 /// A broker that takes part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,13 @@ pub(crate) enum Origin {
     Peer,
     /// It runs already.
     Running { url: String, pid: Option<u32> },
+}
+
+impl Contender {
+    /// Whether it confirms subscriptions, as far as its dialect is known here.
+    pub(crate) fn confirms_subscriptions(&self) -> bool {
+        Target::from_str(&self.dialect, false).map_or(true, Target::confirms_subscriptions)
+    }
 }
 
 impl FromStr for Contender {
@@ -61,6 +71,7 @@ fn origin(name: &str) -> Origin {
 /// name says so where it is not known here.
 fn dialect(name: &str) -> &str {
     match name {
+        "bun-2" => "bun",
         "mosquitto" => "mqtt",
         "reverb" | "sockudo" | "soketi" => "pusher",
         other => other.rsplit_once(':').map_or(other, |(_, dialect)| dialect),
@@ -81,6 +92,7 @@ mod tests {
         assert_eq!(contender("floor").origin, Origin::Own(&["__floor"]));
         let mosquitto = contender("mosquitto");
         assert_eq!((mosquitto.dialect.as_str(), mosquitto.origin), ("mqtt", Origin::Peer));
+        assert_eq!(contender("bun-2").dialect, "bun");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Value {
     pub(crate) median: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
+    /// How many rounds have it.
+    pub(crate) rounds: usize,
 }
 
 impl Figure {
@@ -28,6 +30,11 @@ impl Figure {
 
     const fn with_ratio(name: &'static str, unit: Unit, of: fn(&Report) -> Option<f64>) -> Self {
         Self { name, unit, of, ratio: true }
+    }
+
+    /// Whether it is what deliveries cost, which those pay less for who are behind.
+    pub(crate) fn is_cost_of_deliveries(&self) -> bool {
+        [CPU.name, USER.name, SYSTEM.name].contains(&self.name)
     }
 
     /// Of several rounds; none where none has it.
@@ -41,13 +48,42 @@ impl Value {
         rounds.sort_by(f64::total_cmp);
         let (&min, &max) = (rounds.first()?, rounds.last()?);
         let (lower, upper) = (rounds[(rounds.len() - 1) / 2], rounds[rounds.len() / 2]);
-        Some(Self { median: f64::midpoint(lower, upper), min, max })
+        Some(Self { median: f64::midpoint(lower, upper), min, max, rounds: rounds.len() })
     }
 
-    /// How far rounds lie from the middle, as a share of it.
-    pub(crate) fn spread(&self) -> f64 {
-        if self.median == 0.0 { 0.0 } else { (self.max - self.min) / 2.0 / self.median }
+    /// The median, and the least and the most where they differ.
+    pub(crate) fn show(&self, unit: Unit) -> String {
+        let spread = self.spread(unit).map_or_else(String::new, |spread| format!(" ({spread})"));
+        unit.show(self.median) + &spread
     }
+
+    /// The least and the most, where they differ.
+    pub(crate) fn spread(&self, unit: Unit) -> Option<String> {
+        let (min, max) = (unit.show(self.min), unit.show(self.max));
+        (min != max).then(|| format!("{min} – {max}"))
+    }
+
+    /// How it stands to another one.
+    pub(crate) fn to(&self, other: &Self) -> Ratio {
+        let apart = self.max < other.min || other.max < self.min;
+        match self.rounds.min(other.rounds) {
+            // Nobody knows how far others would lie from it.
+            0 | 1 => Ratio::Unknown,
+            _ if apart && self.median > 0.0 && other.median > 0.0 => Ratio::Times(self.median / other.median),
+            _ => Ratio::WithinSpread,
+        }
+    }
+}
+
+/// How one figure stands to another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Ratio {
+    /// So many times as much: all rounds of one lie above all of the other.
+    Times(f64),
+    /// There is one round alone.
+    Unknown,
+    /// Some rounds of the one with less lie above some of the other.
+    WithinSpread,
 }
 
 fn server(of: impl Fn(&ServerUsage) -> Option<f64>) -> impl Fn(&Report) -> Option<f64> {
@@ -79,6 +115,9 @@ const STEADY: &[Figure] = &[
     USER,
     SYSTEM,
     MEMORY,
+    Figure::new("client CPU", Unit::Seconds, |it| {
+        it.config.by_client.then_some(it.loadgen.cpu_seconds_per_delivery).flatten()
+    }),
     Figure::new("lost or late", Unit::Count, |it| Some(it.lost as f64)),
     Figure::new("duplicates", Unit::Count, |it| Some(it.duplicates as f64)),
     Figure::new("out of order", Unit::Count, |it| Some(it.out_of_order as f64)),
@@ -170,9 +209,18 @@ mod tests {
     #[test]
     fn the_median_of_an_even_number_of_rounds_lies_between_the_middle_ones() {
         let value = Value::of(vec![4.0, 1.0, 2.0, 10.0]).expect("four rounds");
-        assert_eq!(value, Value { median: 3.0, min: 1.0, max: 10.0 });
-        assert_eq!(value.spread(), 1.5);
+        assert_eq!(value, Value { median: 3.0, min: 1.0, max: 10.0, rounds: 4 });
+        assert_eq!(value.show(Unit::Count), "3 (1 – 10)");
         assert_eq!(Value::of(vec![7.0]).expect("one").median, 7.0);
         assert_eq!(Value::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn what_lies_within_the_spread_is_not_ranked() {
+        let value = |rounds: &[f64]| Value::of(rounds.to_vec()).expect("some");
+        let (low, middle, high) = (value(&[1.0, 2.0]), value(&[1.9, 2.5]), value(&[3.0, 3.0]));
+        assert_eq!(high.to(&low), Ratio::Times(2.0));
+        assert_eq!((low.to(&middle), middle.to(&low)), (Ratio::WithinSpread, Ratio::WithinSpread));
+        assert_eq!(value(&[9.0]).to(&low), Ratio::Unknown, "of one round alone no spread is known");
     }
 }

@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use super::contender::{Contender, Origin};
+use crate::pin::Pinning;
 
 /// How long a server may take until it listens.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -40,8 +41,12 @@ struct OwnHost {
 }
 
 impl Host {
-    /// Starts the server, or finds the one that runs.
-    pub(crate) async fn start(contender: &Contender, peers: &Path) -> anyhow::Result<Self> {
+    /// Starts the server, on its processors where they are shared out, or finds the one that runs.
+    pub(crate) async fn start(
+        contender: &Contender,
+        peers: &Path,
+        pinning: Option<&Pinning>,
+    ) -> anyhow::Result<Self> {
         match &contender.origin {
             Origin::Running { url, pid } => {
                 if let Some(pid) = pid {
@@ -52,7 +57,7 @@ impl Host {
             Origin::Own(arguments) => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(*arguments);
-                let (own, address) = OwnHost::start(&contender.name, command).await?;
+                let (own, address) = OwnHost::start(&contender.name, command, pinning).await?;
                 let version = match *arguments {
                     ["__broker", ..] => concat!("fanfare ", env!("CARGO_PKG_VERSION")).to_owned(),
                     _ => "of this program".to_owned(),
@@ -63,7 +68,7 @@ impl Host {
                 let port = FreePort::bind("127.0.0.1:0")?.local_addr()?.port();
                 let mut command = Command::new(peers.join("start"));
                 command.args([&contender.name, &port.to_string()]);
-                let (mut own, first_line) = OwnHost::start(&contender.name, command).await?;
+                let (mut own, first_line) = OwnHost::start(&contender.name, command, pinning).await?;
                 let address = format!("127.0.0.1:{port}");
                 own.wait_until_it_listens(&address).await?;
                 let version = first_line.split_once(", process").map_or(&*first_line, |(version, _)| version);
@@ -96,16 +101,24 @@ impl Host {
 
 impl OwnHost {
     /// Starts a server; returns it with its first line.
-    async fn start(name: &str, mut command: Command) -> anyhow::Result<(Self, String)> {
+    async fn start(
+        name: &str,
+        mut command: Command,
+        pinning: Option<&Pinning>,
+    ) -> anyhow::Result<(Self, String)> {
         let complaints = Complaints::new(name);
-        let child = command
+        command
             // What runs until its standard input ends, ends with this process.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(complaints.file()?)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {}", command.as_std().get_program().display()))?;
+            .kill_on_drop(true);
+        let program = command.as_std().get_program().to_owned();
+        let mut spawn = || command.spawn().with_context(|| format!("cannot start {}", program.display()));
+        let child = match pinning {
+            Some(pinning) => pinning.start_server(spawn)?,
+            None => spawn()?,
+        };
         let mut own = Self { child, complaints };
         let mut line = String::new();
         let mut stdout = BufReader::new(own.child.stdout.take().expect("it is piped"));

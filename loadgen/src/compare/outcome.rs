@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::CompareArgs;
+use super::calibration::Calibration;
 use super::contender::Contender;
 use super::environment::Environment;
 use super::task::Task;
@@ -16,8 +18,18 @@ pub(crate) struct Comparison {
     pub(crate) environment: Environment,
     /// How often each was measured.
     pub(crate) rounds: u32,
+    /// What p99 must stay within for processor time to be compared.
+    #[serde(default = "p99_bound_seconds")]
+    pub(crate) p99_bound_seconds: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calibration: Option<Calibration>,
     pub(crate) contenders: Vec<Participant>,
     pub(crate) tasks: Vec<TaskOutcome>,
+}
+
+/// That of older files, which say none.
+fn p99_bound_seconds() -> f64 {
+    0.05
 }
 
 /// Who took part.
@@ -33,6 +45,9 @@ pub(crate) struct Participant {
 pub(crate) struct TaskOutcome {
     pub(crate) scenario: String,
     pub(crate) title: String,
+    /// Who takes no part, and why; empty if all do.
+    #[serde(default)]
+    pub(crate) left_out: String,
     pub(crate) steps: Vec<StepOutcome>,
 }
 
@@ -58,7 +73,7 @@ impl Comparison {
     /// One of which nothing has been measured yet.
     pub(crate) fn new(
         environment: Environment,
-        rounds: u32,
+        args: &CompareArgs,
         contenders: &[Contender],
         tasks: &[Task],
     ) -> Self {
@@ -69,13 +84,16 @@ impl Comparison {
         let outcome = |task: &Task| TaskOutcome {
             scenario: task.scenario.clone(),
             title: task.title(),
+            left_out: task.left_out(contenders),
             steps: steps(task),
         };
         let participant =
             |contender: &Contender| Participant { name: contender.name.clone(), version: String::new() };
         Self {
             environment,
-            rounds,
+            rounds: args.rounds,
+            p99_bound_seconds: args.p99_bound.as_secs_f64(),
+            calibration: None,
             contenders: contenders.iter().map(participant).collect(),
             tasks: tasks.iter().map(outcome).collect(),
         }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use minijinja::syntax::SyntaxConfig;
 use serde::Serialize;
 
-use super::figure::{Figure, Value};
+use super::figure::{Figure, Ratio, Value};
 use super::outcome::{Comparison, Participant, TaskOutcome};
 use super::sheet::Sheet;
 use super::verdict::Verdict;
@@ -22,6 +22,7 @@ const TEMPLATE: &str = include_str!("report.html");
 struct Page {
     environment: Vec<(&'static str, String)>,
     rounds: u32,
+    p99_bound: String,
     contenders: Vec<ContenderPart>,
     tasks: Vec<TaskPart>,
     warnings: Vec<String>,
@@ -31,6 +32,8 @@ struct Page {
 struct ContenderPart {
     name: String,
     version: String,
+    /// Which publications it confirms, in words.
+    confirmed: String,
     colour: usize,
     measured: bool,
     faults: Vec<String>,
@@ -67,6 +70,8 @@ struct CellPart {
     /// The least and the most of the rounds, where they differ.
     spread: String,
     ratio: String,
+    /// Low because its server was behind, or so it may be.
+    flattered: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,21 +119,28 @@ impl Page {
             ContenderPart {
                 name: it.name.clone(),
                 version: it.version.clone(),
+                confirmed: comparison
+                    .reports_of(who)
+                    .next()
+                    .map_or_else(String::new, |report| report.config.confirmed.clone()),
                 colour: who % COLOURS,
                 measured: comparison.reports_of(who).next().is_some(),
                 faults,
                 behind,
             }
         };
+        let mut about = vec![
+            ("date", format!("{} UTC", environment.date)),
+            ("processor", format!("{}, {} cores", environment.cpu, environment.cores)),
+            ("memory", Unit::Bytes.show(environment.memory_bytes as f64)),
+            ("system", format!("{}, Linux {}", environment.system, environment.kernel)),
+            ("command", environment.command.clone()),
+        ];
+        about.extend(comparison.calibration.map(|it| ("calibration", it.sentence())));
         Ok(Self {
-            environment: vec![
-                ("date", format!("{} UTC", environment.date)),
-                ("processor", format!("{}, {} cores", environment.cpu, environment.cores)),
-                ("memory", Unit::Bytes.show(environment.memory_bytes as f64)),
-                ("system", format!("{}, Linux {}", environment.system, environment.kernel)),
-                ("command", environment.command.clone()),
-            ],
+            environment: about,
             rounds: comparison.rounds,
+            p99_bound: Unit::Seconds.show(comparison.p99_bound_seconds),
             contenders: comparison.contenders.iter().enumerate().map(part).collect(),
             tasks: comparison
                 .tasks
@@ -156,7 +168,7 @@ impl TaskPart {
             SheetPart {
                 label: step.label.clone(),
                 bars: bars.iter().map(|bars| BarsPart::of(comparison, bars)).collect(),
-                ..SheetPart::of(comparison, &Sheet::of(step))
+                ..SheetPart::of(comparison, &Sheet::of(step, comparison.p99_bound_seconds))
             }
         });
         Ok(Self {
@@ -174,7 +186,8 @@ impl SheetPart {
             let row = &sheet.rows[who];
             let cell = |column: usize| {
                 let value = row.values[column]?;
-                Some(CellPart::of(&sheet.figures[column], value, sheet.ratio(who, column)))
+                let flattered = sheet.is_flattered(who, column);
+                Some(CellPart::of(&sheet.figures[column], value, sheet.ratio(who, column), flattered))
             };
             RowPart {
                 name: comparison.contenders[who].name.clone(),
@@ -193,13 +206,16 @@ impl SheetPart {
 }
 
 impl CellPart {
-    fn of(figure: &Figure, value: Value, ratio: Option<f64>) -> Self {
-        let show = |value| figure.unit.show(value);
-        let (min, max) = (show(value.min), show(value.max));
+    fn of(figure: &Figure, value: Value, ratio: Option<Ratio>, flattered: bool) -> Self {
         Self {
-            median: show(value.median),
-            spread: if min == max { String::new() } else { format!("{min} – {max}") },
-            ratio: ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}×")),
+            median: figure.unit.show(value.median),
+            spread: value.spread(figure.unit).unwrap_or_default(),
+            ratio: match ratio {
+                Some(Ratio::Times(times)) => format!("{times:.2}×"),
+                Some(Ratio::WithinSpread) => "≈".to_owned(),
+                Some(Ratio::Unknown) | None => String::new(),
+            },
+            flattered,
         }
     }
 }
@@ -226,14 +242,17 @@ impl BarsPart {
 
 /// How it was measured, as the first report of the scenario has it.
 fn conditions(task: &TaskOutcome) -> String {
-    let Some(report) = task.steps.iter().find_map(|step| step.reports().next()) else { return String::new() };
+    let Some(report) = task.steps.iter().find_map(|step| step.reports().next()) else {
+        return task.left_out.clone();
+    };
     let config = &report.config;
     let some = |count: u32, one: &str| {
         format!("{} {one}{}", Unit::Count.show(f64::from(count)), if count == 1 { "" } else { "s" })
     };
     let mut parts = Vec::new();
     if config.subscribers > 0 && report.idle.is_none() {
-        parts.push(some(config.subscribers, "subscriber"));
+        let by = if config.by_client { " by client" } else { "" };
+        parts.push(some(config.subscribers, "subscriber") + by);
     }
     if config.topics_each > 1 {
         parts.push(format!("{} each", some(config.topics_each, "topic")));
@@ -243,10 +262,14 @@ fn conditions(task: &TaskOutcome) -> String {
         parts.push(some(config.publishers, "publisher"));
     }
     parts.push(format!("payloads of {} bytes", config.size_bytes));
+    if let Some(pinned) = &config.pinned {
+        parts.push(pinned.clone());
+    }
     if config.duration_seconds > 0.0 {
         parts.push(format!("measured for {}", Unit::Seconds.show(config.duration_seconds)));
     }
-    parts.join(", ")
+    let left_out = Some(task.left_out.clone()).filter(|it| !it.is_empty());
+    [parts.join(", ")].into_iter().chain(left_out).collect::<Vec<_>>().join("; ")
 }
 
 /// What the load generator said about its own figures, with who and where.

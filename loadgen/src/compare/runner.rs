@@ -11,6 +11,7 @@ use super::contender::Contender;
 use super::host::Host;
 use super::outcome::Outcome;
 use super::task::{Step, Task};
+use crate::pin::Pinning;
 use crate::report::Report;
 
 /// Runs one step of a task against a fresh server. Also says the server's version, if it told.
@@ -19,8 +20,9 @@ pub(crate) async fn run(
     task: &Task,
     step: &Step,
     args: &CompareArgs,
+    pinning: Option<&Pinning>,
 ) -> (Option<String>, Outcome) {
-    let mut host = match Host::start(contender, &args.peers).await {
+    let mut host = match Host::start(contender, &args.peers, pinning).await {
         Ok(host) => host,
         Err(e) => return (None, Outcome::Failed(format!("{e:#}"))),
     };
@@ -49,12 +51,16 @@ async fn measure(
     if let Some(pid) = host.pid {
         command.args(["--server-pid", &pid.to_string()]);
     }
+    if args.pin {
+        command.arg("--pin");
+    }
     command.args(["--json", "--quiet"]).stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(args.run_timeout, command.output())
         .await
         .with_context(|| format!("it took longer than {}", humantime::format_duration(args.run_timeout)))?
         .context("cannot start the scenario")?;
-    if !output.status.success() {
+    // 1 says that it broke down: the report is there all the same.
+    if !matches!(output.status.code(), Some(0 | 1)) {
         let why = reason(&String::from_utf8_lossy(&output.stderr));
         bail!("{}", why.unwrap_or_else(|| output.status.to_string()));
     }

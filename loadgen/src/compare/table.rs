@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::figure::Value;
 use super::outcome::Comparison;
 use super::sheet::Sheet;
 use super::verdict::Verdict;
@@ -15,8 +14,11 @@ pub(crate) fn render(comparison: &Comparison) -> String {
         for step in &task.steps {
             let separator = if step.label.is_empty() { "" } else { ": " };
             line(&mut out, &format!("{}{separator}{}", task.title, step.label));
-            table(&mut out, comparison, &Sheet::of(step));
+            table(&mut out, comparison, &Sheet::of(step, comparison.p99_bound_seconds));
             out.push('\n');
+        }
+        if !task.left_out.is_empty() {
+            line(&mut out, &format!("{}: {}\n", task.scenario, task.left_out));
         }
     }
     for (who, contender) in comparison.contenders.iter().enumerate() {
@@ -26,16 +28,25 @@ pub(crate) fn render(comparison: &Comparison) -> String {
         };
         line(&mut out, &format!("{}: {verdict}", contender.name));
     }
+    if let Some(calibration) = &comparison.calibration {
+        line(&mut out, &format!("calibration: {}", calibration.sentence()));
+    }
     out
 }
 
 fn table(out: &mut String, comparison: &Comparison, sheet: &Sheet<'_>) {
     let head = sheet.figures.iter().map(|figure| figure.name.to_owned());
     let mut lines = vec![[String::new()].into_iter().chain(head).collect::<Vec<_>>()];
-    for (contender, row) in comparison.contenders.iter().zip(&sheet.rows).filter(|it| it.1.is_measured()) {
-        let cells = row.values.iter().zip(&sheet.figures);
-        let cells = cells.map(|(value, figure)| value.map_or_else(|| "-".into(), |it| cell(figure.unit, it)));
-        lines.push([contender.name.clone()].into_iter().chain(cells).collect());
+    let mut flattered = false;
+    for (who, row) in sheet.rows.iter().enumerate().filter(|it| it.1.is_measured()) {
+        let cell = |column: usize| {
+            let Some(value) = row.values[column] else { return "-".to_owned() };
+            let mark = if sheet.is_flattered(who, column) { " *" } else { "" };
+            value.show(sheet.figures[column].unit) + mark
+        };
+        flattered |= (0..sheet.figures.len()).any(|column| sheet.is_flattered(who, column));
+        let cells = (0..sheet.figures.len()).map(cell);
+        lines.push([comparison.contenders[who].name.clone()].into_iter().chain(cells).collect());
     }
     let widths: Vec<usize> = (0..lines[0].len())
         .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
@@ -47,17 +58,18 @@ fn table(out: &mut String, comparison: &Comparison, sheet: &Sheet<'_>) {
         }
         line(out, text.trim_end());
     }
+    if flattered {
+        let bound = Unit::Seconds.show(comparison.p99_bound_seconds);
+        line(
+            out,
+            &format!("* beside a p99 beyond {bound}: who is behind gathers more and pays less for each"),
+        );
+    }
     for (contender, row) in comparison.contenders.iter().zip(&sheet.rows) {
         for why in &row.failures {
             line(out, &format!("{} failed: {why}", contender.name));
         }
     }
-}
-
-/// The median, and how far the rounds lie around it.
-fn cell(unit: Unit, value: Value) -> String {
-    let spread = (100.0 * value.spread()).round();
-    if spread < 1.0 { unit.show(value.median) } else { format!("{} ±{spread}%", unit.show(value.median)) }
 }
 
 fn line(out: &mut String, text: &str) {

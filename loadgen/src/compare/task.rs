@@ -24,7 +24,13 @@ pub(crate) enum Step {
     Once,
     /// With so many publications a second.
     Rate(f64),
+    /// The same, with so many threads that read.
+    RateAndReaders(f64, u32),
 }
+
+/// At up to so many publications a second most of what a delivery costs is to wake up who reads it, which the one
+/// pays who sends: there the number of threads that read decides who looks cheap.
+const LOW_RATE_MAX: f64 = 100.0;
 
 /// What a scenario is compared with unless its arguments say otherwise: sizes that one machine bears.
 const DEFAULTS: &[(&str, &[&str])] = &[
@@ -39,25 +45,26 @@ const DEFAULTS: &[(&str, &[&str])] = &[
 ];
 
 impl Task {
-    /// Reads scenarios as the command line has them, with the rates that hold for those without their own.
+    /// Reads scenarios as the command line has them, with the rates that hold for those without their own. Low rates
+    /// are measured with one reader and with `readers`.
     ///
     /// # Errors
     /// Names a scenario that does not exist, or a number that is none.
-    pub(crate) fn parse_all(texts: &[String], rates: &[f64]) -> anyhow::Result<Vec<Self>> {
+    pub(crate) fn parse_all(texts: &[String], rates: &[f64], readers: u32) -> anyhow::Result<Vec<Self>> {
         let mut tasks = Vec::new();
         for text in texts {
             if text.trim().contains(char::is_whitespace) {
-                tasks.push(Self::parse(text, rates)?);
+                tasks.push(Self::parse(text, rates, readers)?);
             } else {
                 for name in text.split(',') {
-                    tasks.push(Self::parse(name, rates)?);
+                    tasks.push(Self::parse(name, rates, readers)?);
                 }
             }
         }
         Ok(tasks)
     }
 
-    fn parse(text: &str, rates: &[f64]) -> anyhow::Result<Self> {
+    fn parse(text: &str, rates: &[f64], readers: u32) -> anyhow::Result<Self> {
         let mut words = text.split_whitespace().map(str::to_owned);
         let scenario = words.next().context("--scenario is empty")?;
         let Some((_, defaults)) = DEFAULTS.iter().find(|(name, _)| *name == scenario) else {
@@ -83,14 +90,37 @@ impl Task {
             }
         }
         let only = take(&mut arguments, "--targets", |name: String| name)?;
-        let rates = take(&mut arguments, "--rates", Step::Rate)?;
+        let mut rates = take(&mut arguments, "--rates", Step::Rate)?;
+        if readers > 1 && !given(&arguments, &["--threads"]) {
+            rates =
+                rates.map(|rates| rates.into_iter().flat_map(|rate| rate.with_readers(readers)).collect());
+        }
         let connections = take(&mut arguments, "--connections", Step::Connections)?;
         let steps = rates.or(connections).unwrap_or_else(|| vec![Step::Once]);
         Ok(Self { scenario, arguments, steps, only })
     }
 
-    /// Whether the contender of that name takes part.
-    pub(crate) fn is_for(&self, name: &str) -> bool {
+    /// Whether a contender takes part.
+    pub(crate) fn is_for(&self, contender: &Contender) -> bool {
+        self.is_wanted(&contender.name) && !self.leaves_out(contender)
+    }
+
+    /// Whether a contender would have less to do than others: one that confirms no subscription has none to wait for.
+    fn leaves_out(&self, contender: &Contender) -> bool {
+        self.scenario == "connect" && !contender.confirms_subscriptions()
+    }
+
+    /// Why some take no part who were wanted, if there are any.
+    pub(crate) fn left_out(&self, contenders: &[Contender]) -> String {
+        let left_out = contenders.iter().filter(|it| self.is_wanted(&it.name) && self.leaves_out(it));
+        let names: Vec<&str> = left_out.map(|it| it.name.as_str()).collect();
+        match names.as_slice() {
+            [] => String::new(),
+            names => format!("left out, because they confirm no subscription: {}", names.join(", ")),
+        }
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.iter().any(|it| it == name))
     }
 
@@ -116,6 +146,9 @@ impl Task {
             Step::Connections(count) => vec!["--connections".to_owned(), count.to_string()],
             Step::Once => Vec::new(),
             Step::Rate(rate) => vec!["--rate".to_owned(), rate.to_string()],
+            Step::RateAndReaders(rate, readers) => {
+                ["--rate", &rate.to_string(), "--threads", &readers.to_string()].map(str::to_owned).to_vec()
+            }
         };
         [vec![self.scenario.clone()], self.arguments.clone(), number].concat()
     }
@@ -135,6 +168,16 @@ impl Task {
 }
 
 impl Step {
+    /// At a low rate twice: with one reader and with so many.
+    fn with_readers(self, readers: u32) -> Vec<Self> {
+        match self {
+            Self::Rate(rate) if rate <= LOW_RATE_MAX => {
+                [1, readers].map(|readers| Self::RateAndReaders(rate, readers)).to_vec()
+            }
+            step => vec![step],
+        }
+    }
+
     /// How the report calls it; empty if there is but one.
     pub(crate) fn label(&self) -> String {
         let show = |number| crate::unit::Unit::Count.show(number);
@@ -142,6 +185,10 @@ impl Step {
             Self::Connections(count) => format!("{} connections", show(f64::from(*count))),
             Self::Once => String::new(),
             Self::Rate(rate) => format!("{} publications/s", show(*rate)),
+            Self::RateAndReaders(rate, 1) => format!("{} publications/s, 1 reader thread", show(*rate)),
+            Self::RateAndReaders(rate, readers) => {
+                format!("{} publications/s, {readers} reader threads", show(*rate))
+            }
         }
     }
 }
@@ -165,7 +212,27 @@ mod tests {
     use super::*;
 
     fn tasks(texts: &[&str], rates: &[f64]) -> anyhow::Result<Vec<Task>> {
-        Task::parse_all(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(), rates)
+        tasks_with_readers(texts, rates, 1)
+    }
+
+    fn tasks_with_readers(texts: &[&str], rates: &[f64], readers: u32) -> anyhow::Result<Vec<Task>> {
+        Task::parse_all(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(), rates, readers)
+    }
+
+    #[test]
+    fn low_rates_are_measured_with_one_reader_and_with_all() {
+        let tasks = tasks_with_readers(&["fanout", "rooms --rates 50 --threads 3"], &[], 4).expect("valid");
+        let steps = |task: &Task| task.steps().iter().map(|it| it.label()).collect::<Vec<_>>();
+        let expected = [
+            "100 publications/s, 1 reader thread",
+            "100 publications/s, 4 reader threads",
+            "1,000 publications/s",
+            "3,000 publications/s",
+        ];
+        assert_eq!(steps(&tasks[0]), expected);
+        let command = tasks[0].command(&tasks[0].steps()[1]).join(" ");
+        assert_eq!(command, "fanout --subscribers 1000 --rate 100 --threads 4");
+        assert_eq!(steps(&tasks[1]), ["50 publications/s"], "its own threads are what counts");
     }
 
     #[test]
@@ -197,12 +264,27 @@ mod tests {
     #[test]
     fn a_scenario_can_be_for_some_only() {
         let tasks = tasks(&["resume --targets fanfare,nats", "connect"], &[]).expect("valid");
-        assert!(tasks[0].is_for("nats") && !tasks[0].is_for("floor") && tasks[1].is_for("floor"));
+        let is_for = |task: &Task, name: &str| task.is_for(&name.parse().expect("a name"));
+        assert!(is_for(&tasks[0], "nats") && !is_for(&tasks[0], "floor") && is_for(&tasks[1], "floor"));
         assert_eq!(tasks[0].title(), "resume");
         let contenders = ["fanfare", "floor"].map(|name| name.parse().expect("a name"));
         assert!(tasks[1].check_names(&contenders).is_ok());
         let error = tasks[0].check_names(&contenders).expect_err("no nats").to_string();
         assert!(error.starts_with("resume --targets nats: it does not take part"), "{error}");
+    }
+
+    #[test]
+    fn who_confirms_no_subscription_takes_no_part_in_connects() {
+        let tasks = tasks(&["connect", "fanout"], &[]).expect("valid");
+        let contenders =
+            ["fanfare", "fanfare-raw", "floor", "nchan"].map(|name| name.parse().expect("a name"));
+        let take_part = |task: &Task| contenders.iter().filter(|it| task.is_for(it)).count();
+        assert_eq!((take_part(&tasks[0]), take_part(&tasks[1])), (2, 4));
+        let why = "left out, because they confirm no subscription: fanfare-raw, nchan";
+        assert_eq!(
+            (tasks[0].left_out(&contenders).as_str(), tasks[1].left_out(&contenders).as_str()),
+            (why, "")
+        );
     }
 
     #[test]

@@ -81,6 +81,7 @@ fn faults(reports: &[&Report]) -> Vec<String> {
         (sum(|it| it.duplicates), "doubled"),
         (sum(|it| it.out_of_order), "out of order"),
         (sum(|it| it.strays), "altered or meant for others"),
+        (sum(|it| it.over_told), "announced as missed that were not"),
         (sum(|it| it.disconnected), "subscribers disconnected"),
         (
             sum(|it| if fell_behind(it) { 0 } else { it.published.errors }),
@@ -90,6 +91,10 @@ fn faults(reports: &[&Report]) -> Vec<String> {
             sum(|it| it.stuck.as_ref().map_or(0, |stuck| stuck.lost)),
             "missing at stuck readers without a word",
         ),
+        (
+            sum(|it| it.stuck.as_ref().map_or(0, |stuck| stuck.over_told)),
+            "announced to stuck readers as missed that were not",
+        ),
         (sum(|it| it.stuck.as_ref().map_or(0, |stuck| stuck.duplicates)), "doubled at stuck readers"),
         (sum(|it| it.stuck.as_ref().map_or(0, |stuck| stuck.out_of_order)), "out of order at stuck readers"),
         (sum(|it| it.connects.as_ref().map_or(0, |connects| connects.failed)), "connects failed"),
@@ -97,6 +102,7 @@ fn faults(reports: &[&Report]) -> Vec<String> {
         (sum(|it| it.ingest.as_ref().map_or(0, |ingest| ingest.unacknowledged)), "not acknowledged"),
         (sum(|it| it.resume.as_ref().map_or(0, |resume| resume.reloads)), "told to reload"),
         (sum(not_caught_up), "had not caught up"),
+        (sum(|it| it.server_ended_seconds.is_some().into()), "times the server ended early"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
@@ -150,8 +156,10 @@ mod tests {
             "4 doubled",
             "5 out of order",
             "6 altered or meant for others",
+            "1 announced as missed that were not",
             "7 subscribers disconnected",
             "1 publications refused, not taken or not confirmed",
+            "1 times the server ended early",
         ];
         assert_eq!(faults(&[&with_p99(0.01)]), expected);
         let resume = Resume {

@@ -111,6 +111,9 @@ pub struct Stuck {
     pub told: u64,
     /// How many were missing without a word.
     pub lost: u64,
+    /// How many more each of them was told of than it had missed. Not known of older reports.
+    #[serde(default)]
+    pub over_told: u64,
     /// How many came more than once.
     pub duplicates: u64,
     /// How many came after a newer one of the same publisher and topic.

@@ -98,7 +98,10 @@ impl Section for Strangers {
 
 impl Section for Stuck {
     fn rows(&self) -> Vec<Row> {
-        let told = format!("they missed {} and were told of {}", count(self.missed), count(self.told));
+        let mut told = format!("they missed {} and were told of {}", count(self.missed), count(self.told));
+        if self.over_told > 0 {
+            told += &format!(", {} more than each missed", count(self.over_told));
+        }
         let mut rows = vec![
             Row(
                 "stuck",

@@ -60,6 +60,9 @@ impl fmt::Display for Report {
         if let Some(find_max) = &self.find_max {
             write!(f, "\n{find_max}")?;
         }
+        if let Some(ended) = self.server_ended() {
+            writeln!(f, "{ended}")?;
+        }
         for Trouble { what, count } in &self.troubles {
             writeln!(f, "trouble: {what} ({count} times)")?;
         }
@@ -75,14 +78,17 @@ impl Report {
         }
         let Published { count: sent, per_second, offered_per_second, errors } = self.published;
         let rates = format!("{} of {}", rate(per_second), rate(offered_per_second));
-        let announced = match self.gaps {
+        let mut announced = match self.gaps {
             0 => String::new(),
             gaps => format!("the broker announced {} as missed", count(gaps)),
         };
+        if self.over_told > 0 {
+            announced += &format!(", {} more than were", count(self.over_told));
+        }
         let none = String::new;
         vec![
             Row("published", count(sent), rates),
-            Row("publish errors", count(errors), none()),
+            Row("publish errors", count(errors), self.config.confirmed.clone()),
             Row("delivered", count(self.delivered), rate(self.delivered_per_second)),
             Row("lost", count(self.lost), announced),
             Row("duplicates", count(self.duplicates), none()),
@@ -109,7 +115,9 @@ impl Report {
     }
 
     fn usage(&self) -> Vec<Row> {
-        let busiest = format!("busiest thread {:.0}%", 100.0 * self.loadgen.busiest_thread);
+        let each = self.loadgen.cpu_seconds_per_delivery;
+        let each = each.map_or_else(String::new, |each| format!("{} a delivery; ", seconds(each)));
+        let busiest = format!("{each}busiest thread {:.0}%", 100.0 * self.loadgen.busiest_thread);
         let mut rows = vec![Row("own CPU", seconds(self.loadgen.cpu_seconds), busiest)];
         if let Some(server) = &self.server {
             rows.extend(server.rows());
@@ -154,7 +162,8 @@ impl fmt::Display for Config {
             0 | 1 => String::new(),
             topics => format!(" ({topics} each)"),
         };
-        write!(f, "{}, {}{each}", some(self.subscribers, "subscriber"), some(self.topics, "topic"))?;
+        let by = if self.by_client { " by client" } else { "" };
+        write!(f, "{}{by}, {}{each}", some(self.subscribers, "subscriber"), some(self.topics, "topic"))?;
         if self.publishers > 0 {
             write!(f, ", {}", some(self.publishers, "publisher"))?;
         }
@@ -164,7 +173,10 @@ impl fmt::Display for Config {
         if self.publishers > 0 {
             write!(f, " of {} bytes", self.size_bytes)?;
         }
-        writeln!(f, " for {}", seconds(self.duration_seconds))?;
-        writeln!(f, "{} at {}: {}", self.target, self.url, self.server)
+        // Whom a reader wakes up pays for that: figures compare with the same number of them alone.
+        let threads = some(self.threads, "reader thread");
+        writeln!(f, " for {}; {threads}", seconds(self.duration_seconds))?;
+        let pinned = self.pinned.as_ref().map_or_else(String::new, |pinned| format!("; {pinned}"));
+        writeln!(f, "{} at {}: {}{pinned}", self.target, self.url, self.server)
     }
 }

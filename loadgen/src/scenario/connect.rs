@@ -55,6 +55,7 @@ impl ConnectArgs {
             publishers: 0,
             stuck: 0,
             cut_after: None,
+            by_client: false,
             rate: None,
             schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, CONNECT_TIMEOUT),
             common: &self.common,
@@ -95,11 +96,17 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
     let (server, plan) = steady::prepare(&load).await?;
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
-    let Outcome { results, measured, own_cpu, server: usage, busiest_thread } = outcome;
+    let Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } = outcome;
     let mut seen = Seen::new();
     results.iter().for_each(|result| seen.add(result));
     let count = seen.closed.len();
-    let warnings = steady::warnings(busiest_thread, own_cpu, usage.as_ref(), measured);
+    let mut warnings = steady::warnings(busiest_thread, own_cpu, usage.as_ref(), measured);
+    if !plan.target.confirms_subscriptions() {
+        warnings.push(format!(
+            "{} confirms no subscription: a connection counts as ready when it is one, which is less than others do",
+            plan.target.name()
+        ));
+    }
     let usage = usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0));
     Ok(Report {
         connects: Some(Connects {
@@ -112,7 +119,8 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
             server_cpu_seconds_each: usage.as_ref().and_then(|usage| usage.cpu_each(count)),
             server_user_seconds_each: usage.as_ref().and_then(|usage| usage.user_each(count)),
         }),
-        loadgen: OwnUsage { cpu_seconds: own_cpu.as_secs_f64(), busiest_thread },
+        loadgen: OwnUsage::of(own_cpu, busiest_thread, 0),
+        server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage,
         troubles: seen.troubles.to_report(),
         warnings,

@@ -1,6 +1,6 @@
 //! The scenario `fanout`: every publication goes to all subscribers of its topic.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::find_max::FindMaxArgs;
 use super::{Load, ScheduleArgs};
@@ -12,6 +12,9 @@ pub struct FanoutArgs {
     /// How many connections subscribe, each to one topic; topics take turns.
     #[arg(long, default_value_t = 100)]
     pub subscribers: u32,
+    /// By which way to subscribe.
+    #[arg(long, value_enum, default_value_t = Reading::Websocket)]
+    pub via: Reading,
     /// How many topics there are.
     #[arg(long, default_value_t = 1)]
     pub topics: u32,
@@ -32,6 +35,15 @@ pub struct FanoutArgs {
     pub common: CommonArgs,
 }
 
+/// By which way to subscribe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Reading {
+    /// The crate `fanfare-client`, a client for each: its own cost is then the load generator's.
+    Client,
+    /// A WebSocket, in the dialect of the target, read in a way that costs next to nothing.
+    Websocket,
+}
+
 impl FanoutArgs {
     pub(crate) fn load(&self) -> Load<'_> {
         Load {
@@ -42,6 +54,7 @@ impl FanoutArgs {
             publishers: self.publishers,
             stuck: 0,
             cut_after: None,
+            by_client: self.via == Reading::Client,
             rate: Some(self.rate),
             schedule: self.schedule.clone(),
             common: &self.common,

@@ -33,7 +33,7 @@ async fn search(load: &Load<'_>, limit: Duration) -> anyhow::Result<Report> {
     let server = steady::find_server(load).await?;
     let mut search = Search::new(load.rate.unwrap_or_default(), 1.0 / load.schedule.duration.as_secs_f64());
     let (mut steps, mut shown): (Vec<Step>, Option<Report>) = (Vec::new(), None);
-    let mut best = None;
+    let (mut best, mut server_ended_seconds) = (None, None);
     while let Some(rate) = search.next() {
         let result = steady::run_at(&Load { rate: Some(rate), ..load.clone() }, &server).await;
         let (tried, step) = match &result {
@@ -50,8 +50,12 @@ async fn search(load: &Load<'_>, limit: Duration) -> anyhow::Result<Report> {
         if tried == Tried::Works {
             best = Some(rate);
         }
+        server_ended_seconds = result.as_ref().ok().and_then(|report| report.server_ended_seconds);
         if tried == Tried::Works || shown.is_none() {
             shown = result.ok();
+        }
+        if server_ended_seconds.is_some() {
+            break;
         }
     }
     let mut report = match shown {
@@ -59,6 +63,7 @@ async fn search(load: &Load<'_>, limit: Duration) -> anyhow::Result<Report> {
         // A first rate that is too low to be tried is an error like that of any other run.
         None => steady::run_at(load, &server).await?,
     };
+    report.server_ended_seconds = server_ended_seconds;
     report.find_max = Some(FindMax { p99_limit_seconds: limit.as_secs_f64(), rate: best, steps });
     Ok(report)
 }
@@ -106,13 +111,15 @@ fn faults(report: &Report) -> Vec<String> {
         ("lost", report.lost),
         ("duplicates", report.duplicates),
         ("out of order", report.out_of_order),
+        ("over-told", report.over_told),
         ("strays", report.strays),
         ("disconnected", report.disconnected),
         ("publish errors", report.published.errors),
     ];
     let counted = counts.into_iter().filter(|(_, count)| *count > 0);
     let nothing = report.latency_seconds.is_none().then(|| "nothing delivered".to_owned());
-    counted.map(|(what, count)| format!("{what} {}", Unit::Count.show(count as f64))).chain(nothing).collect()
+    let counted = counted.map(|(what, count)| format!("{what} {}", Unit::Count.show(count as f64)));
+    counted.chain(nothing).chain(report.server_ended()).collect()
 }
 
 #[cfg(test)]
@@ -130,9 +137,17 @@ mod tests {
         assert_eq!(tried, Tried::Fails);
         assert!(why.starts_with("lost 3, ") && why.contains("p99 above the limit"), "{why}");
         assert!(why.ends_with("the load generator was busy too"), "{why}");
-        let mut flawless =
-            Report { lost: 0, duplicates: 0, out_of_order: 0, strays: 0, disconnected: 0, ..flawed };
+        let mut flawless = Report {
+            lost: 0,
+            duplicates: 0,
+            out_of_order: 0,
+            over_told: 0,
+            strays: 0,
+            disconnected: 0,
+            ..flawed
+        };
         flawless.published.errors = 0;
+        flawless.server_ended_seconds = None;
         let (tried, step) = judge(&flawless, Duration::from_millis(12));
         assert_eq!((tried, step.failure), (Tried::Works, None), "busy, but it kept up");
         assert_eq!(judge(&flawless, limit).0, Tried::TooSlow);

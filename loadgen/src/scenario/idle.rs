@@ -59,6 +59,7 @@ impl IdleArgs {
             publishers: 1,
             stuck: 0,
             cut_after: None,
+            by_client: false,
             rate: Some(f64::from(self.burst) * f64::from(self.topics) / BURST.as_secs_f64()),
             schedule: ScheduleArgs {
                 size: self.size,
@@ -83,7 +84,7 @@ pub(crate) async fn run(args: &IdleArgs) -> anyhow::Result<Report> {
     let warm_up = Load { subscribers: args.connections.min(WARM_UP_CONNECTIONS), ..load.clone() };
     steady::run_at(&warm_up, &server).await?;
     let before_bytes = settled(memory).await?;
-    let mut run = Run::start(plan.clone(), server.pids.clone(), args.common.quiet)?;
+    let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;
     run.connect().await?;
     let connected_bytes = settled(memory).await?;
     let measured = run.follow_schedule(load.schedule.grace).await?;

@@ -114,6 +114,7 @@ impl IngestArgs {
             publishers,
             stuck: 0,
             cut_after: None,
+            by_client: false,
             rate: None,
             schedule: ScheduleArgs {
                 size: self.size,
@@ -135,7 +136,7 @@ pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
     let work = move |worker| work(worker, via, window, topics, url);
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
-    let Outcome { results, measured, own_cpu, server: usage, busiest_thread } = outcome;
+    let Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } = outcome;
     let mut acks = Acks::new();
     results.iter().for_each(|result| acks.add(result));
     let acknowledged = acks.measured.len();
@@ -155,7 +156,8 @@ pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
             server_cpu_seconds_each: usage.as_ref().and_then(|usage| usage.cpu_each(acknowledged)),
             server_user_seconds_each: usage.as_ref().and_then(|usage| usage.user_each(acknowledged)),
         }),
-        loadgen: OwnUsage { cpu_seconds: own_cpu.as_secs_f64(), busiest_thread },
+        loadgen: OwnUsage::of(own_cpu, busiest_thread, 0),
+        server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage,
         troubles: acks.troubles.to_report(),
         warnings,

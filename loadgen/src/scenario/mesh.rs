@@ -48,6 +48,7 @@ impl MeshArgs {
             publishers: self.publishers,
             stuck: 0,
             cut_after: None,
+            by_client: false,
             rate: Some(self.rate),
             schedule: self.schedule.clone(),
             common: &self.common,

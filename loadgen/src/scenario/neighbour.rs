@@ -77,6 +77,7 @@ impl NeighbourArgs {
             publishers: self.publishers,
             stuck: 0,
             cut_after: None,
+            by_client: false,
             rate: None,
             schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE),
             common: &self.common,
@@ -110,7 +111,7 @@ pub(crate) async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
     let work = move |worker| work(worker, array, listeners);
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
-    let Outcome { results, measured, own_cpu, server: usage, busiest_thread } = outcome;
+    let Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } = outcome;
     let (mut answers, mut shares, mut troubles) = (histogram(), Vec::new(), Troubles::default());
     for seen in &results {
         answers.add(&seen.answers).expect("all histograms have the same bounds");
@@ -130,7 +131,8 @@ pub(crate) async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
             listeners_closed: results.iter().map(|seen| seen.listeners_closed).sum(),
             subscribers_closed: results.iter().map(|seen| seen.subscribers_closed).sum(),
         }),
-        loadgen: OwnUsage { cpu_seconds: own_cpu.as_secs_f64(), busiest_thread },
+        loadgen: OwnUsage::of(own_cpu, busiest_thread, 0),
+        server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0)),
         troubles: troubles.to_report(),
         warnings,

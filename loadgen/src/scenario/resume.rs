@@ -48,6 +48,7 @@ impl ResumeArgs {
             publishers: self.publishers,
             stuck: 0,
             cut_after: Some(self.cut_after),
+            by_client: false,
             rate: Some(self.rate),
             schedule: self.schedule.clone(),
             common: &self.common,
@@ -59,7 +60,7 @@ impl ResumeArgs {
 pub(crate) async fn run(args: &ResumeArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare(&load).await?;
-    let mut run = Run::start(plan.clone(), server.pids.clone(), args.common.quiet)?;
+    let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;
     run.connect().await?;
     let measured = run.follow_schedule(load.schedule.grace).await?;
     let outcome = run.finish().await?;

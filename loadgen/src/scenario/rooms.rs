@@ -41,6 +41,7 @@ impl RoomsArgs {
             publishers: self.rooms,
             stuck: 0,
             cut_after: None,
+            by_client: false,
             rate: Some(self.rate),
             schedule: self.schedule.clone(),
             common: &self.common,

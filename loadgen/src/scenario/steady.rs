@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Load;
-use crate::cli::cores;
+use crate::cli::processors;
 use crate::limits;
+use crate::pin::Pinning;
 use crate::plan::{Plan, ServerAddress};
 use crate::process::Usage;
 use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage};
@@ -24,7 +25,7 @@ pub(crate) async fn run(load: &Load<'_>) -> anyhow::Result<Report> {
 /// Puts the load on the broker and reports.
 pub(crate) async fn run_at(load: &Load<'_>, server: &Server) -> anyhow::Result<Report> {
     let plan = plan(load, server).await?;
-    let mut run = Run::start(plan.clone(), server.pids.clone(), load.common.quiet)?;
+    let mut run = Run::start(plan.clone(), &server.pids, load.common.quiet)?;
     run.connect().await?;
     let measured = run.follow_schedule(load.schedule.grace).await?;
     let outcome = run.finish().await?;
@@ -61,7 +62,11 @@ async fn find_own_server(load: &Load<'_>, own: &[&str]) -> anyhow::Result<Server
 async fn plan(load: &Load<'_>, server: &Server) -> anyhow::Result<Arc<Plan>> {
     let address = ServerAddress::resolve(&server.url).await?;
     let plan = Arc::new(Plan::new(load, address)?);
-    limits::check(&plan)?;
+    if let Some(short) = limits::check(&plan)?
+        && !load.common.quiet
+    {
+        eprintln!("{short}");
+    }
     Ok(plan)
 }
 
@@ -92,13 +97,15 @@ pub(crate) fn compile(
         duplicates: tally.duplicates,
         out_of_order: tally.out_of_order,
         gaps: tally.gaps,
+        over_told: tally.over_told,
         strays: tally.strays,
         disconnected: tally.disconnected,
         latency_seconds: Quantiles::of(&tally.latency),
         sent_late_seconds: Quantiles::of(&published.late),
-        loadgen: OwnUsage { cpu_seconds: measured.own_cpu.as_secs_f64(), busiest_thread: *busiest_thread },
+        loadgen: OwnUsage::of(measured.own_cpu, *busiest_thread, tally.delivered),
         server: usage
             .map(|(before, after)| ServerUsage::between(&server.pids, before, after, tally.delivered)),
+        server_ended_seconds: measured.server_ended.map(|after| after.as_secs_f64()),
         troubles: [tally.troubles.to_report(), published.troubles.to_report()].concat(),
         warnings: warnings(*busiest_thread, measured.own_cpu, usage, measured.wall),
         ..Report::new(load.scenario, config(load, server, plan))
@@ -112,6 +119,7 @@ pub(crate) fn config(load: &Load<'_>, server: &Server, plan: &Plan) -> Config {
         url: server.url.clone(),
         server: server.how.clone(),
         subscribers: load.subscribers,
+        by_client: load.by_client,
         topics: load.topics,
         topics_each: load.topics_each,
         publishers: load.publishers,
@@ -120,6 +128,8 @@ pub(crate) fn config(load: &Load<'_>, server: &Server, plan: &Plan) -> Config {
         duration_seconds: load.schedule.duration.as_secs_f64(),
         warmup_seconds: load.schedule.warmup.as_secs_f64(),
         threads: plan.threads,
+        confirmed: plan.target.confirmed().to_owned(),
+        pinned: server.pinning.as_ref().map(Pinning::sentence),
     }
 }
 
@@ -139,7 +149,7 @@ pub(crate) fn warnings(
         ));
     }
     let server_seconds = server.map_or(0.0, |(before, after)| after.cpu_seconds() - before.cpu_seconds());
-    let all = wall.as_secs_f64() * f64::from(cores());
+    let all = wall.as_secs_f64() * f64::from(processors());
     if own_cpu.as_secs_f64() + server_seconds > BUSY_MAX * all {
         warnings.push(
             "load generator and server together kept the processors busy: the times measured hold some \
@@ -160,7 +170,7 @@ mod tests {
         assert_eq!(warnings(0.9, Duration::ZERO, None, wall), [""; 0]);
         let busy = warnings(0.91, Duration::ZERO, None, wall);
         assert!(busy[0].contains("busy 91% of the time"), "{busy:?}");
-        let half = f64::from(cores()) * 10.0 / 2.0;
+        let half = f64::from(processors()) * 10.0 / 2.0;
         let usage = (Usage::default(), Usage { user_seconds: half, ..Usage::default() });
         let own = Duration::from_secs_f64(half);
         assert_eq!(warnings(0.5, own, None, wall), [""; 0]);

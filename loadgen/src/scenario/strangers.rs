@@ -67,6 +67,7 @@ impl StrangersArgs {
             // The kernel keeps little for them, so that it is the broker that has to.
             stuck: strangers,
             cut_after: None,
+            by_client: false,
             rate: None,
             schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE),
             common: &self.common,
@@ -161,7 +162,7 @@ pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
     let memory = || anyhow::Ok(Usage::of(&server.pids)?.rss_bytes);
     let before_bytes = memory()?;
     let (mut attacks, mut troubles, mut warnings) = (Vec::new(), Troubles::default(), Vec::new());
-    let (mut cpu_seconds, mut busiest_thread) = (0.0, 0.0_f64);
+    let (mut cpu, mut busiest_thread, mut server_ended) = (Duration::ZERO, 0.0_f64, None);
     for way in WAYS {
         let token = args.token.clone();
         let work = move |worker| work(worker, *way, token);
@@ -180,7 +181,7 @@ pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
             acknowledged_seconds: Quantiles::of(&acks),
             grown_bytes: rss_bytes.saturating_sub(before_bytes),
         });
-        cpu_seconds += outcome.own_cpu.as_secs_f64();
+        cpu += outcome.own_cpu;
         busiest_thread = busiest_thread.max(outcome.busiest_thread);
         let more = steady::warnings(
             outcome.busiest_thread,
@@ -189,10 +190,16 @@ pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
             outcome.measured,
         );
         warnings.extend(more.into_iter().map(|warning| format!("{}: {warning}", way.name)));
+        server_ended = outcome.server_ended;
+        if server_ended.is_some() {
+            troubles.count(&format!("the server ended: {}", way.name));
+            break;
+        }
     }
     Ok(Report {
         strangers: Some(Strangers { strangers: load.subscribers, before_bytes, attacks }),
-        loadgen: OwnUsage { cpu_seconds, busiest_thread },
+        loadgen: OwnUsage::of(cpu, busiest_thread, 0),
+        server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         troubles: troubles.to_report(),
         warnings,
         ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })

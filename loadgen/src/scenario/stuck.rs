@@ -64,6 +64,7 @@ impl StuckArgs {
             publishers: self.publishers,
             stuck: stuck.min(self.subscribers.saturating_sub(1)),
             cut_after: None,
+            by_client: false,
             rate: Some(self.rate),
             schedule: ScheduleArgs {
                 size: self.size,
@@ -80,19 +81,21 @@ impl StuckArgs {
 pub(crate) async fn run(args: &StuckArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare(&load).await?;
-    let mut run = Run::start(plan.clone(), server.pids.clone(), args.common.quiet)?;
+    let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;
     run.connect().await?;
     run.sample_memory((args.duration / SAMPLES_MAX).max(SAMPLE_EVERY_MIN));
     let mut measured = run.follow_schedule(load.schedule.grace).await?;
     run.wake().await?;
     let outcome = run.finish().await?;
-    let Woken { delivered, missed, told, lost, duplicates, out_of_order, disconnected } = outcome.tally.woken;
+    let Woken { delivered, missed, told, lost, over_told, duplicates, out_of_order, disconnected } =
+        outcome.tally.woken;
     let stuck = Stuck {
         subscribers: plan.stuck,
         delivered,
         missed,
         told,
         lost,
+        over_told,
         duplicates,
         out_of_order,
         disconnected,

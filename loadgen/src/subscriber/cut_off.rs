@@ -168,9 +168,8 @@ impl Away<'_> {
             self.position = connection.talk.dialect.position(topic).or(self.position);
             read?;
         }
-        let tally = &mut self.shared.tally.borrow_mut();
-        self.shared.group.delivered.set(tally.delivered);
-        tally.returned.count(&attempt, self.shared.group.cut_ns.get());
+        self.shared.tell();
+        self.shared.tally.borrow_mut().returned.count(&attempt, self.shared.group.cut_ns.get());
         Ok(connection)
     }
 
@@ -178,12 +177,12 @@ impl Away<'_> {
         let read = connection.read(&self.shared.buffer, |now, event| {
             let tally = &mut self.shared.tally.borrow_mut();
             match event {
-                Event::Delivery(stamp) => {
-                    self.expectation.check(stamp, now, tally);
+                Event::Delivery(stamp, place) => {
+                    self.expectation.check(stamp, place, now, tally);
                     attempt.delivered(now);
                 }
                 Event::Subscribed { recovery } => attempt.subscribed(now, recovery),
-                Event::Gap(missed) => tally.gaps += missed,
+                Event::Gap(missed) => self.expectation.check_gap(missed, tally),
                 Event::Error { why, .. } => return Err(Ended::Refused(why)),
                 Event::Published(_) | Event::Ready | Event::Stray => tally.strays += 1,
             }

@@ -1,6 +1,7 @@
 //! A subscriber that reads nothing until it is woken up, and then all there is for it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
@@ -8,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{Shared, Subscriber};
 use crate::connection::Ended;
-use crate::run::AFTERMATH;
+use crate::run::{AFTERMATH, AFTERMATH_SUSPICIOUS};
 use crate::sequence::Arrival;
 use crate::target::Event;
 use crate::thread::Phase;
@@ -24,6 +25,8 @@ pub(crate) struct Woken {
     pub(crate) told: u64,
     /// How many were missing without a word.
     pub(crate) lost: u64,
+    /// How many more each was told of than it had missed.
+    pub(crate) over_told: u64,
     pub(crate) duplicates: u64,
     pub(crate) out_of_order: u64,
     pub(crate) disconnected: u64,
@@ -35,6 +38,7 @@ impl Woken {
         self.missed += other.missed;
         self.told += other.told;
         self.lost += other.lost;
+        self.over_told += other.over_told;
         self.duplicates += other.duplicates;
         self.out_of_order += other.out_of_order;
         self.disconnected += other.disconnected;
@@ -46,8 +50,16 @@ impl Woken {
         self.missed = expected.saturating_sub(self.delivered);
         // Who is disconnected knows that there was more. Who is not was told by gaps alone.
         let told_by_close = if self.disconnected > 0 { expected.saturating_sub(seen) } else { 0 };
-        self.told = (self.told + told_by_close).min(self.missed);
-        self.lost = self.missed - self.told;
+        self.told = self.told.saturating_add(told_by_close);
+        self.lost = self.missed.saturating_sub(self.told);
+        self.over_told = self.told.saturating_sub(self.missed);
+    }
+
+    /// How long more may come when all `expected` seem to be there.
+    fn aftermath(&self, expected: u64) -> Duration {
+        let too_many = self.delivered.saturating_add(self.told) > expected;
+        let suspicious = too_many || self.duplicates + self.out_of_order > 0;
+        if suspicious { AFTERMATH_SUSPICIOUS } else { AFTERMATH }
     }
 }
 
@@ -65,11 +77,12 @@ pub(super) async fn live(
     let expected = topics.iter().map(|topic| plan.schedule.count_of_topic(*topic)).sum();
     let mut woken = Woken::default();
     let all = async {
-        while woken.delivered + woken.told < expected {
+        while woken.delivered.saturating_add(woken.told) < expected {
             read(&mut subscriber, &shared, &mut woken).await?;
         }
+        let aftermath = woken.aftermath(expected);
         let more = read_on(&mut subscriber, &shared, &mut woken);
-        timeout(AFTERMATH, more).await.map_or(Ok(()), Err)
+        timeout(aftermath, more).await.map_or(Ok(()), Err)
     };
     // What has not come in time does not come any more.
     let ended = timeout(plan.grace, all).await;
@@ -95,16 +108,16 @@ async fn read(subscriber: &mut Subscriber, shared: &Shared, woken: &mut Woken) -
     let Subscriber { connection, expectation, .. } = subscriber;
     let read = connection.read(&shared.buffer, |_, event| {
         match event {
-            Event::Delivery(stamp) => match expectation.arrived(stamp) {
-                Some(Arrival::Duplicate) => woken.duplicates += 1,
-                Some(Arrival::InOrder) => woken.delivered += 1,
-                Some(Arrival::Late) => {
+            Event::Delivery(stamp, place) => match expectation.arrived(stamp, place) {
+                Ok((Arrival::Duplicate, _)) => woken.duplicates += 1,
+                Ok((Arrival::InOrder, _)) => woken.delivered += 1,
+                Ok((Arrival::Late, _)) => {
                     woken.delivered += 1;
                     woken.out_of_order += 1;
                 }
-                None => shared.tally.borrow_mut().strays += 1,
+                Err(why) => shared.tally.borrow_mut().stray(why),
             },
-            Event::Gap(missed) => woken.told += missed,
+            Event::Gap(missed) => woken.told = woken.told.saturating_add(missed),
             Event::Error { why, .. } => return Err(Ended::Refused(why)),
             _ => shared.tally.borrow_mut().strays += 1,
         }
@@ -130,7 +143,16 @@ mod tests {
         let woken = Woken { delivered: 60, told: 30, ..Woken::default() };
         assert_eq!(concluded(woken, 100, 100), (40, 30, 10));
         let woken = Woken { delivered: 90, told: 30, ..Woken::default() };
-        assert_eq!(concluded(woken, 100, 100), (10, 10, 0), "one cannot be told of more than is missed");
+        assert_eq!(concluded(woken, 100, 100), (10, 30, 0));
+    }
+
+    #[test]
+    fn who_is_told_of_more_than_is_missing_is_told_wrongly() {
+        let mut woken = Woken { delivered: 90, told: 30, ..Woken::default() };
+        woken.conclude(100, 100);
+        let mut exact = Woken { delivered: 70, told: 30, ..Woken::default() };
+        exact.conclude(100, 100);
+        assert_eq!((woken.over_told, exact.over_told), (20, 0));
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Centrifugo {
             let (line, behind) = rest.split_at(end);
             rest = behind.get(1..).unwrap_or_default();
             match (line, Stamp::find(line, self.size)) {
-                (_, Some((stamp, _))) => on_event(Event::Delivery(stamp))?,
+                (_, Some((stamp, _))) => on_event(Event::Delivery(stamp, None))?,
                 (b"{}", None) => out.frame(Opcode::Text, &[b"{}"]),
                 (line, None) => on_event(event(line))?,
             }
@@ -157,8 +157,8 @@ mod tests {
         let expected = [
             Event::Ready,
             Event::Subscribed { recovery: None },
-            Event::Delivery(STAMP),
-            Event::Delivery(STAMP),
+            Event::Delivery(STAMP, None),
+            Event::Delivery(STAMP, None),
             Event::Published(1),
         ];
         for end in ["", "\n"] {

@@ -167,7 +167,7 @@ mod tests {
         let message = message(&payload(200));
         let stream = [CONNACK, SUBACK, &message, b"\xD0\x00", &message].concat();
         let ready = [Event::Ready, Event::Subscribed { recovery: None }];
-        let expected = [&ready[..], &[Event::Delivery(STAMP), Event::Delivery(STAMP)]].concat();
+        let expected = [&ready[..], &[Event::Delivery(STAMP, None), Event::Delivery(STAMP, None)]].concat();
         for at in 0..=stream.len() {
             let (left, right) = stream.split_at(at);
             let mut talk = Talk::with_size(Target::Mqtt, Role::Subscriber, 200);

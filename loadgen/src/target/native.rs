@@ -7,22 +7,31 @@ use fanfare_protocol::{
     ServerFrame, Subscribe, TopicName,
 };
 
-use super::Event;
+use super::{Event, Place};
 use crate::outgoing::{Opcode, Outgoing};
 use crate::payload::Stamp;
+
+/// One message in so many is decoded whole though its payload alone would do.
+const DECODE_EVERY: u64 = 64;
 
 /// The talk on one connection.
 #[derive(Debug)]
 pub(crate) struct Native {
     codec: Codec,
     size: usize,
+    /// How many publications came. Each connection counts from its own number: not all decode the same one,
+    /// which then would be slower than the others.
+    delivered: u64,
+    /// In the order in which they were asked for.
+    subscriptions: Vec<TopicName>,
     /// Of each subscription, where somebody wants to know.
     positions: Option<HashMap<TopicName, Position>>,
 }
 
 impl Native {
-    pub(super) fn new(codec: Codec, size: usize) -> Self {
-        Self { codec, size, positions: None }
+    /// The talk on connection `number`, about payloads of `size` bytes.
+    pub(super) fn new(codec: Codec, size: usize, number: u64) -> Self {
+        Self { codec, size, delivered: number, subscriptions: Vec::new(), positions: None }
     }
 
     pub(super) fn follow_positions(&mut self) {
@@ -34,6 +43,7 @@ impl Native {
     }
 
     pub(super) fn subscribe(&mut self, topic: &TopicName, since: Option<Position>, out: &mut Outgoing) {
+        self.subscriptions.push(topic.clone());
         let subscribe = Subscribe { since, ..Subscribe::new(topic.into()) };
         self.write(&ClientFrame { id: None, op: ClientOp::Subscribe(subscribe) }, out);
     }
@@ -58,21 +68,44 @@ impl Native {
         mut on_event: impl FnMut(Event) -> Result<(), E>,
     ) -> Result<(), E> {
         let single = matches!(message.first(), Some(b'{' | 0x80..=0x8F | 0xDE | 0xDF));
-        if single
+        let found = if single { Stamp::find(message, self.size) } else { None };
+        if let Some((stamp, _)) = found
             && self.positions.is_none()
-            && let Some((stamp, _)) = Stamp::find(message, self.size)
+            && !(self.delivered + 1).is_multiple_of(DECODE_EVERY)
         {
-            return on_event(Event::Delivery(stamp));
+            self.delivered += 1;
+            return on_event(Event::Delivery(stamp, None));
         }
         let frames = match self.codec.decode_server(message) {
             Ok(frames) => frames,
+            // What is around a payload of ours is no reason to hear no more.
+            Err(_) if found.is_some() => return on_event(Event::Stray),
             Err(e) => return on_event(Event::Error { id: None, why: e.to_string() }),
         };
         for frame in frames {
             self.follow(&frame);
-            on_event(event(frame, self.size))?;
+            on_event(match frame {
+                ServerFrame::Message(publication) => self.delivery(&publication),
+                other => event(other),
+            })?;
         }
         Ok(())
+    }
+
+    fn delivery(&mut self, publication: &Message<'_>) -> Event {
+        self.delivered += 1;
+        let delivery = super::bare(publication.payload.as_bytes(), self.size);
+        let Event::Delivery(stamp, None) = delivery else { return delivery };
+        if !self.delivered.is_multiple_of(DECODE_EVERY) {
+            return delivery;
+        }
+        let topic = publication.topic.as_str();
+        match self.subscriptions.iter().position(|subscription| subscription.as_str() == topic) {
+            Some(subscription) => {
+                Event::Delivery(stamp, Some(Place { subscription, offset: publication.offset.get() }))
+            }
+            None => Event::Stray,
+        }
     }
 
     fn write(&self, frame: &ClientFrame<'_>, out: &mut Outgoing) {
@@ -108,9 +141,9 @@ impl Native {
     }
 }
 
-fn event(frame: ServerFrame<'_>, size: usize) -> Event {
+/// What anything but a publication means.
+fn event(frame: ServerFrame<'_>) -> Event {
     match frame {
-        ServerFrame::Message(publication) => delivery(&publication, size),
         ServerFrame::Gap(gap) => Event::Gap(gap.missed.unwrap_or(1)),
         ServerFrame::Published { id: Some(id), .. } => Event::Published(id.get()),
         ServerFrame::Subscribed(subscribed) => {
@@ -131,10 +164,6 @@ fn event(frame: ServerFrame<'_>, size: usize) -> Event {
         }
         _ => Event::Stray,
     }
-}
-
-fn delivery(publication: &Message<'_>, size: usize) -> Event {
-    super::bare(publication.payload.as_bytes(), size)
 }
 
 #[cfg(test)]
@@ -165,7 +194,7 @@ mod tests {
     }
 
     fn read(codec: Codec, message: &[u8]) -> Vec<Event> {
-        read_with(&mut Native::new(codec, 64), message)
+        read_with(&mut Native::new(codec, 64, 0), message)
     }
 
     fn read_with(native: &mut Native, message: &[u8]) -> Vec<Event> {
@@ -188,7 +217,7 @@ mod tests {
         let payload = payload(64);
         for codec in CODECS {
             let bytes = encoded(codec, &message(&payload));
-            assert_eq!(read(codec, &bytes), [Event::Delivery(STAMP)], "{codec:?}");
+            assert_eq!(read(codec, &bytes), [Event::Delivery(STAMP, None)], "{codec:?}");
         }
     }
 
@@ -210,8 +239,38 @@ mod tests {
         let frames = [message(&payload), gap, message(&payload)];
         let [first, second, third] = frames.map(|frame| encoded(Codec::Json, &frame));
         let array = [b"[", &first[..], b",", &second, b",", &third, b"]"].concat();
-        let expected = [Event::Delivery(STAMP), Event::Gap(19), Event::Delivery(STAMP)];
+        let expected = [Event::Delivery(STAMP, None), Event::Gap(19), Event::Delivery(STAMP, None)];
         assert_eq!(read(Codec::Json, &array), expected);
+    }
+
+    #[test]
+    fn one_publication_in_64_is_decoded_and_says_where_it_is_from() {
+        let payload = payload(64);
+        let place = Place { subscription: 1, offset: 9 };
+        for codec in CODECS {
+            let mut native = Native::new(codec, 64, 3);
+            for topic in ["loadgen:1:1", "loadgen:1:0"] {
+                native.subscribe(&topic.parse().expect("a topic name"), None, &mut Outgoing::new(0));
+            }
+            let bytes = encoded(codec, &message(&payload));
+            let events: Vec<Event> = (0..125).flat_map(|_| read_with(&mut native, &bytes)).collect();
+            let placed = |event: &Event| *event == Event::Delivery(STAMP, Some(place));
+            let at: Vec<usize> = (0..125).filter(|n| placed(&events[*n])).collect();
+            assert_eq!(at, [60, 124], "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_around_a_payload_is_a_stray_where_it_is_decoded() {
+        let payload = payload(64);
+        let foreign = encoded(Codec::Json, &message(&payload));
+        let broken = [b"{what?", &payload[..]].concat();
+        for bytes in [foreign, broken] {
+            // Subscribed to nothing.
+            let mut native = Native::new(Codec::Json, 64, 0);
+            let events: Vec<Event> = (0..64).flat_map(|_| read_with(&mut native, &bytes)).collect();
+            assert_eq!(events[62..], [Event::Delivery(STAMP, None), Event::Stray]);
+        }
     }
 
     #[test]
@@ -248,7 +307,7 @@ mod tests {
             Subscribed { id: None, topic: topic().into(), position: head, recovery, replayed: 2 };
         let subscribed = ServerFrame::Subscribed(subscribed);
         for codec in CODECS {
-            let mut native = Native::new(codec, 64);
+            let mut native = Native::new(codec, 64, 0);
             native.follow_positions();
             assert_eq!(native.position(&topic()), None);
             let events = read_with(&mut native, &encoded(codec, &subscribed));

@@ -177,8 +177,8 @@ mod tests {
         let expected = [
             Event::Ready,
             Event::Subscribed { recovery: None },
-            Event::Delivery(STAMP),
-            Event::Delivery(STAMP),
+            Event::Delivery(STAMP, None),
+            Event::Delivery(STAMP, None),
             Event::Published(1),
         ];
         for at in 0..=stream.len() {

@@ -68,7 +68,7 @@ impl Pusher {
     ) -> Result<(), E> {
         if let Some((stamp, _)) = Stamp::find(message, self.size) {
             return match self.publishes_to {
-                None => on_event(Event::Delivery(stamp)),
+                None => on_event(Event::Delivery(stamp, None)),
                 // Of another publisher: it could not but subscribe.
                 Some(_) => Ok(()),
             };
@@ -143,7 +143,7 @@ mod tests {
         talk.subscribe();
         assert_eq!(talk.said(), [subscribe()]);
         assert_eq!(talk.read(SUCCEEDED), [Event::Subscribed { recovery: None }]);
-        assert_eq!(talk.read(message().as_bytes()), [Event::Delivery(STAMP)]);
+        assert_eq!(talk.read(message().as_bytes()), [Event::Delivery(STAMP, None)]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl SocketIo {
         };
         match message {
             [b'4', b'2', ..] => on_event(match Stamp::find(message, self.size) {
-                Some((stamp, b"]")) => Event::Delivery(stamp),
+                Some((stamp, b"]")) => Event::Delivery(stamp, None),
                 _ => Event::Stray,
             }),
             [b'4', b'3', ..] => on_event(Event::Subscribed { recovery: None }),
@@ -88,7 +88,7 @@ mod tests {
         talk.publish(None);
         let data = String::from_utf8(payload(64)).expect("ASCII");
         assert_eq!(talk.said(), [format!(r#"42["pub","t",{data}]"#)]);
-        assert_eq!(talk.read(format!(r#"42["m",{data}]"#).as_bytes()), [Event::Delivery(STAMP)]);
+        assert_eq!(talk.read(format!(r#"42["m",{data}]"#).as_bytes()), [Event::Delivery(STAMP, None)]);
         assert_eq!(talk.read(br#"42["m","other"]"#), [Event::Stray]);
     }
 

@@ -30,7 +30,8 @@ impl Talk {
     }
 
     pub(super) fn with_size(target: Target, role: Role, size: usize) -> Self {
-        let context = Context { role, topic: &topic(), size, path: "/app/key", secret: Some("secret") };
+        let (path, secret) = ("/app/key", Some("secret"));
+        let context = Context { role, topic: &topic(), number: 0, size, path, secret };
         Self { dialect: Dialect::new(target, &context), out: Outgoing::new(7) }
     }
 
@@ -79,7 +80,7 @@ impl Talk {
 fn a_payload_alone_is_a_delivery_and_anything_else_a_stray() {
     for target in [Target::FanfareRaw, Target::Floor, Target::Bun, Target::Nchan, Target::Fastapi] {
         let mut talk = Talk::new(target, Role::Subscriber);
-        assert_eq!(talk.read(&payload(64)), [Event::Delivery(STAMP)], "{target:?}");
+        assert_eq!(talk.read(&payload(64)), [Event::Delivery(STAMP, None)], "{target:?}");
         for other in [&payload(65)[..], &[payload(64), payload(64)].concat(), b"hello", b""] {
             assert_eq!(talk.read(other), [Event::Stray], "{target:?}");
         }

@@ -15,6 +15,8 @@ async fn loses_nothing_in_any_dialect() {
         ("fanout --subscribers 10 --target fanfare", 2000),
         ("fanout --subscribers 10 --target fanfare-msgpack", 2000),
         ("fanout --subscribers 10 --target fanfare-raw", 2000),
+        ("fanout --subscribers 10 --via client", 2000),
+        ("fanout --subscribers 10 --via client --target fanfare-msgpack --topics 5 --publishers 2", 400),
         // Each publication goes to the two subscribers of its topic alone.
         ("fanout --subscribers 10 --target fanfare-raw --topics 5 --publishers 2", 400),
         ("fanout --subscribers 10 --topics 5 --publishers 3 --size 4000 --source-addresses 3", 400),
@@ -29,6 +31,9 @@ async fn loses_nothing_in_any_dialect() {
         let report = fanfare_loadgen::measure(&command).await.expect("a report");
         assert_eq!(flawless.failures(&report), [""; 0], "{args}: {report}");
         assert_eq!(report.delivered, delivered, "{args}: {report}");
+        assert_eq!(report.config.by_client, args.contains("--via client"), "{args}: {report}");
+        let own = report.loadgen.cpu_seconds_per_delivery.expect("there were some");
+        assert_eq!(own, report.loadgen.cpu_seconds / delivered as f64, "{args}: {report}");
     }
     broker.stop().await;
 }

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use tokio::process::Command;
 
-const TINY: &str = "fanout --subscribers 3 --duration 200ms --warmup 50ms --rates 100,200";
+const TINY: &str = "fanout --subscribers 3 --duration 200ms --warmup 50ms --threads 2 --rates 100,200";
 
 /// Where one test writes; it is gone with this value.
 struct Files(PathBuf);
@@ -57,6 +57,7 @@ async fn all_who_take_part_are_measured_in_turns_and_shown_on_one_page() {
 
     let turns: Vec<&str> = text(&output.stderr)
         .lines()
+        .filter(|line| line.starts_with('['))
         .filter_map(|line| line.split_once(": delivered"))
         .map(|it| it.0)
         .collect();
@@ -74,7 +75,16 @@ async fn all_who_take_part_are_measured_in_turns_and_shown_on_one_page() {
     assert_eq!((&measured["delivered"], &measured["lost"]), (&120.into(), &0.into()), "{measured}");
 
     let page = files.read("report.html");
-    for part in ["fanfare", "floor", "100 publications", "Latency by quantile", "</svg>", "</html>"] {
+    for part in [
+        "fanfare",
+        "floor",
+        "one publication in 64 is confirmed",
+        "no publication is confirmed",
+        "100 publications",
+        "Latency by quantile",
+        "</svg>",
+        "</html>",
+    ] {
         assert!(page.contains(part), "the page should have {part}");
     }
     for link in ["http://", "https://", "src=", "href="] {
@@ -85,6 +95,13 @@ async fn all_who_take_part_are_measured_in_turns_and_shown_on_one_page() {
     }
     let table = text(&output.stdout);
     assert!(table.contains("floor: nothing lost, doubled or out of order"), "{table}");
+    let calibration = table.lines().last().expect("it is the last line");
+    assert!(
+        calibration.starts_with("calibration: the floor spent ") && calibration.contains(" after ("),
+        "{table}"
+    );
+    assert!(page.contains("the floor spent "), "the page has it too");
+    assert!(json["calibration"]["after"].is_f64(), "and the file");
 }
 
 #[tokio::test]
@@ -92,7 +109,8 @@ async fn who_cannot_take_part_is_shown_with_the_reason_and_the_others_go_on() {
     let files = Files::new("failure");
     let out = files.path("report.html");
     let targets = "nobody,fanfare,gone=ws://127.0.0.1:1/@4294967294";
-    let output = compare(&["--scenario", TINY, "--targets", targets, "--rounds", "1", "--out", &out]).await;
+    let args = ["--no-calibration", "--scenario", TINY, "--targets", targets, "--rounds", "1", "--out", &out];
+    let output = compare(&args).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let table = text(&output.stdout);
     assert!(table.contains("nobody failed: it does not start") && table.contains("no peer is called nobody"));
@@ -106,13 +124,42 @@ async fn who_cannot_take_part_is_shown_with_the_reason_and_the_others_go_on() {
 async fn a_report_can_be_written_again_from_what_was_measured() {
     let files = Files::new("again");
     let (out, json, again) = (files.path("report.html"), files.path("report.json"), files.path("again.html"));
-    let output =
-        compare(&["--scenario", TINY, "--targets", "floor", "--rounds", "1", "--out", &out, "--json", &json])
-            .await;
+    let output = compare(&[
+        "--no-calibration",
+        "--scenario",
+        TINY,
+        "--targets",
+        "floor",
+        "--rounds",
+        "1",
+        "--out",
+        &out,
+        "--json",
+        &json,
+    ])
+    .await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let output = compare(&["--from", &json, "--out", &again]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(files.read("again.html"), files.read("report.html"));
+}
+
+#[tokio::test]
+async fn servers_that_are_compared_are_pinned_where_there_are_processors_enough() {
+    let files = Files::new("pin");
+    let (out, json) = (files.path("report.html"), files.path("report.json"));
+    let args =
+        ["--pin", "--no-calibration", "--targets", "floor", "--rounds", "1", "--out", &out, "--json", &json];
+    let output = compare(&[&args[..], &["--scenario", TINY]].concat()).await;
+    if std::thread::available_parallelism().expect("known").get() < 2 {
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let json: serde_json::Value = serde_json::from_str(&files.read("report.json")).expect("JSON");
+    let config = &json["tasks"][0]["steps"][0]["rounds"][0][0]["measured"]["config"];
+    let pinned = config["pinned"].as_str().expect("it says how");
+    assert!(files.read("report.html").contains(pinned), "{pinned}");
 }
 
 #[tokio::test]
@@ -121,7 +168,7 @@ async fn what_cannot_be_measured_at_all_exits_with_2() {
     let out = files.path("report.html");
     for (args, why) in [
         (["--scenario", "fanin", "--out", &out], "there is no scenario \"fanin\""),
-        (["--targets", "nobody", "--out", &out], "nothing could be measured"),
+        (["--targets=nobody", "--no-calibration", "--out", &out], "nothing could be measured"),
         (["--rounds", "0", "--out", &out], "--rounds"),
         (["--rounds", "1", "--out", "/nowhere/report.html"], "cannot write /nowhere/report.html"),
         (["--from", &out, "--out", &out], "is nothing that --json has written"),

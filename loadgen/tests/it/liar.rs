@@ -10,7 +10,7 @@ use fanfare_protocol::{
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -27,14 +27,22 @@ pub(crate) enum Lie {
     None,
     /// Changes a letter of every tenth payload.
     Alter,
+    /// Says of every tenth that it was due a nanosecond earlier, where the payload is a stamp alone.
+    Backdate,
+    /// Sends every tenth a second time as one of warm-up, where the payload is a stamp alone.
+    Belittle,
     /// Closes each subscriber with this code instead of delivering the fiftieth.
     Close(u16),
     /// Drops every tenth.
     Drop,
     /// Drops every tenth and says so.
     DropAndTell,
+    /// Drops every tenth and says that it were a hundred.
+    DropAndExaggerate,
     /// Delivers every tenth twice.
     Duplicate,
+    /// Delivers every tenth twice, the second time much later.
+    DuplicateLater,
     /// Delivers to the subscribers of all topics.
     Everywhere,
     /// Closes the publisher instead of taking its fiftieth publication.
@@ -43,12 +51,20 @@ pub(crate) enum Lie {
     Forget,
     /// Delivers all but confirms none.
     KeepSilent,
+    /// Delivers all in frames of another topic.
+    Misdirect,
+    /// Delivers all with the offset of the next one.
+    Miscount,
+    /// Delivers payloads in what is no frame at all.
+    Mumble,
     /// Pings before each delivery, and closes a subscriber that has left 150 unanswered.
     Ping,
     /// Tells those who continue from a position that too much is missing.
     Reload,
     /// Refuses every tenth publication.
     Refuse,
+    /// Changes all of every tenth payload but its stamp.
+    Rewrite,
     /// Refuses every subscription.
     RefuseSubscribers,
     /// Refuses every subscription once something was published.
@@ -65,13 +81,19 @@ impl Lie {
     pub(crate) fn grace(self) -> &'static str {
         match self {
             Self::Alter
+            | Self::Backdate
             | Self::Close(_)
             | Self::Drop
+            | Self::DropAndExaggerate
             | Self::DropAndTell
             | Self::Forget
             | Self::HangUp
+            | Self::Misdirect
+            | Self::Miscount
+            | Self::Mumble
             | Self::Reload
             | Self::Refuse
+            | Self::Rewrite
             | Self::Swap => "--grace 300ms",
             _ => "--grace 10s",
         }
@@ -81,6 +103,7 @@ impl Lie {
 /// A running broker; its tasks end with it.
 pub(crate) struct Liar {
     pub(crate) url: String,
+    published: watch::Receiver<u64>,
     _tasks: JoinSet<()>,
 }
 
@@ -88,7 +111,13 @@ pub(crate) struct Liar {
 struct State {
     subscribers: HashMap<TopicName, Vec<mpsc::Sender<Out>>>,
     published: u64,
-    held_back: Option<(TopicName, Payload)>,
+    told: watch::Sender<u64>,
+    /// How many of those to each topic.
+    offsets: HashMap<TopicName, u64>,
+    /// With its offset.
+    held_back: Option<(TopicName, Payload, u64)>,
+    /// Deliveries that are still to come.
+    later: JoinSet<()>,
 }
 
 #[derive(Debug, Clone)]
@@ -102,7 +131,9 @@ impl Liar {
     pub(crate) async fn start(lie: Lie) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("ws://{}/ws", listener.local_addr().expect("bound"));
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = State::default();
+        let published = state.told.subscribe();
+        let state = Arc::new(Mutex::new(state));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -111,7 +142,13 @@ impl Liar {
                 connections.spawn(serve(stream, lie, state.clone()));
             }
         });
-        Self { url, _tasks: tasks }
+        Self { url, published, _tasks: tasks }
+    }
+
+    /// Returns when so many were published.
+    pub(crate) async fn until_published(&self, count: u64) {
+        let published = self.published.clone().wait_for(|published| *published >= count).await.map(drop);
+        published.expect("it runs");
     }
 }
 
@@ -229,12 +266,16 @@ impl Session {
         }
         let mut state = self.state.lock().expect("not poisoned");
         state.published += 1;
+        state.told.send_replace(state.published);
         if self.lie == Lie::HangUp && state.published >= 50 {
             // Those that were under way already find the connection closed.
             self.outbox.try_send(Out::Close(1001)).ok();
             return;
         }
         let (n, tenth) = (state.published, state.published.is_multiple_of(10));
+        let offset = state.offsets.entry(topic.clone()).or_default();
+        *offset += 1;
+        let offset = *offset;
         if self.lie == Lie::Refuse && tenth {
             return self.reply(&error(id, ErrorCode::RateLimited));
         }
@@ -244,58 +285,84 @@ impl Session {
             let published = ServerFrame::Published {
                 id: Some(id),
                 topic: (&topic).into(),
-                position: position(n),
+                position: position(offset),
                 duplicate: false,
             };
             self.reply(&published);
         }
         match self.lie {
             Lie::Drop if tenth => {}
-            Lie::DropAndTell if tenth => {
+            Lie::DropAndExaggerate | Lie::DropAndTell if tenth => {
                 let gap = Gap {
                     topic: (&topic).into(),
                     epoch: position(0).epoch,
-                    from: Offset::new(n),
-                    to: Offset::new(n),
-                    missed: Some(1),
+                    from: Offset::new(offset),
+                    to: Offset::new(offset),
+                    missed: Some(if self.lie == Lie::DropAndTell { 1 } else { 100 }),
                 };
                 self.send(&state, &topic, &ServerFrame::Gap(gap));
             }
             Lie::Alter if tenth => {
                 let altered = String::from_utf8_lossy(payload.as_bytes()).replacen('a', "z", 1);
-                self.deliver(&state, &topic, &Payload::json(&altered).expect("still JSON"), n);
+                self.deliver(&state, &topic, &Payload::json(&altered).expect("still JSON"), offset);
             }
-            Lie::Swap if tenth => state.held_back = Some((topic, payload)),
+            Lie::Backdate if tenth => {
+                // The last letter before the closing quote: the lowest four bits of when it was due.
+                self.deliver(&state, &topic, &with_letter(&payload, 33, |letter| letter ^ 1), offset);
+            }
+            Lie::Rewrite if tenth => {
+                let (stamp, padding) = text(&payload).split_at(34);
+                let rewritten = format!("{stamp}{}\"", ".".repeat(padding.len() - 1));
+                self.deliver(&state, &topic, &Payload::json(&rewritten).expect("still JSON"), offset);
+            }
+            Lie::Swap if tenth => state.held_back = Some((topic, payload, offset)),
+            Lie::Misdirect => {
+                let other: TopicName = "loadgen:elsewhere:0".parse().expect("a topic name");
+                let frame = publication(&other, &payload, offset);
+                self.send(&state, &topic, &frame);
+            }
+            Lie::Miscount => self.deliver(&state, &topic, &payload, offset + 1),
+            Lie::Mumble => {
+                let frame = format!("{{um {}, er", text(&payload)).into_bytes();
+                self.queue(&state, &topic, &Out::Frame(frame));
+            }
             Lie::Close(code) if n == 50 => self.queue(&state, &topic, &Out::Close(code)),
             Lie::Everywhere => {
-                state.subscribers.keys().for_each(|topic| self.deliver(&state, topic, &payload, n))
+                state.subscribers.keys().for_each(|topic| self.deliver(&state, topic, &payload, offset))
             }
             lie => {
                 if lie == Lie::Ping {
                     self.queue(&state, &topic, &Out::Ping);
                 }
-                self.deliver(&state, &topic, &payload, n);
+                self.deliver(&state, &topic, &payload, offset);
                 if lie == Lie::Duplicate && tenth {
-                    self.deliver(&state, &topic, &payload, n);
+                    self.deliver(&state, &topic, &payload, offset);
                 }
-                if let Some((topic, payload)) = state.held_back.take() {
-                    self.deliver(&state, &topic, &payload, n);
+                if lie == Lie::Belittle && tenth {
+                    // The highest bit of the first letter says that it counts.
+                    let belittled = with_letter(&payload, 2, |letter| letter - 8);
+                    self.deliver(&state, &topic, &belittled, offset);
+                }
+                if lie == Lie::DuplicateLater && tenth {
+                    let frame = Out::Frame(self.encode(&publication(&topic, &payload, offset)));
+                    for subscriber in state.subscribers[&topic].clone() {
+                        let frame = frame.clone();
+                        state.later.spawn(async move {
+                            tokio::time::sleep(Duration::from_millis(200)).await;
+                            // Who has left by then has not noticed.
+                            subscriber.try_send(frame).ok();
+                        });
+                    }
+                }
+                if let Some((topic, payload, offset)) = state.held_back.take() {
+                    self.deliver(&state, &topic, &payload, offset);
                 }
             }
         }
     }
 
-    fn deliver(&self, state: &State, topic: &TopicName, payload: &Payload, n: u64) {
-        let publication = Publication {
-            topic: topic.into(),
-            offset: Offset::new(n),
-            time: 1,
-            payload: payload.as_ref(),
-            message_id: None,
-            headers: None,
-            from: None,
-        };
-        self.send(state, topic, &ServerFrame::Message(publication));
+    fn deliver(&self, state: &State, topic: &TopicName, payload: &Payload, offset: u64) {
+        self.send(state, topic, &publication(topic, payload, offset));
     }
 
     /// All connections of a test speak the same codec.
@@ -321,6 +388,29 @@ impl Session {
         self.codec.encode_server(frame, &mut bytes);
         bytes
     }
+}
+
+fn publication<'a>(topic: &'a TopicName, payload: &'a Payload, offset: u64) -> ServerFrame<'a> {
+    ServerFrame::Message(Publication {
+        topic: topic.into(),
+        offset: Offset::new(offset),
+        time: 1,
+        payload: payload.as_ref(),
+        message_id: None,
+        headers: None,
+        from: None,
+    })
+}
+
+fn text(payload: &Payload) -> &str {
+    std::str::from_utf8(payload.as_bytes()).expect("JSON is UTF-8")
+}
+
+/// The payload with another letter at a place; the letters of a stamp count from `a`.
+fn with_letter(payload: &Payload, at: usize, change: fn(u8) -> u8) -> Payload {
+    let mut bytes = payload.as_bytes().to_vec();
+    bytes[at] = b'a' + change(bytes[at] - b'a');
+    Payload::json(std::str::from_utf8(&bytes).expect("still ASCII")).expect("still JSON")
 }
 
 fn error(id: Option<RequestId>, code: ErrorCode) -> ServerFrame<'static> {

@@ -25,12 +25,13 @@ async fn run(lie: Lie, args: &str) -> Report {
 }
 
 /// What must be zero where nothing went wrong.
-fn faults(report: &Report) -> [(&'static str, u64); 7] {
+fn faults(report: &Report) -> [(&'static str, u64); 8] {
     [
         ("lost", report.lost),
         ("duplicates", report.duplicates),
         ("out of order", report.out_of_order),
         ("gaps", report.gaps),
+        ("over-told", report.over_told),
         ("strays", report.strays),
         ("disconnected", report.disconnected),
         ("publish errors", report.published.errors),
@@ -125,6 +126,51 @@ async fn what_was_altered_or_meant_for_others_is_a_stray() {
     let everywhere = run(Lie::Everywhere, "--topics 2").await;
     // Half of the publications were meant for two of the three subscribers, half for the third.
     assert_faults(&everywhere, &[("strays", PUBLISHED / 2 * 3)]);
+}
+
+#[tokio::test]
+async fn a_payload_of_which_the_stamp_alone_is_left_is_a_stray() {
+    let rewritten = [("lost", 60), ("strays", 60)];
+    assert_faults(&run(Lie::Rewrite, "").await, &rewritten);
+    assert_faults(&run(Lie::Rewrite, "--target fanfare-msgpack --size 5000").await, &rewritten);
+}
+
+#[tokio::test]
+async fn what_is_not_around_a_payload_as_it_should_be_is_noticed_in_one_message_of_64() {
+    // Each subscriber decodes three of its 200.
+    assert_faults(&run(Lie::Misdirect, "").await, &[("lost", 9), ("strays", 9)]);
+    let miscounted = run(Lie::Miscount, "").await;
+    assert_faults(&miscounted, &[("lost", 9), ("strays", 9)]);
+    let what = "subscriber got a publication with an offset that it cannot have";
+    assert_eq!(miscounted.troubles[0].what, what);
+    let mumbled = run(Lie::Mumble, "").await;
+    assert!(mumbled.strays >= 9 && mumbled.disconnected == 0, "{mumbled}");
+}
+
+#[tokio::test]
+async fn a_stamp_is_not_believed_where_the_schedule_says_otherwise() {
+    let report = run(Lie::Backdate, "--size 35").await;
+    assert_faults(&report, &[("lost", 60), ("strays", 60)]);
+    let what = "subscriber got a publication with another stamp than it was given";
+    assert_eq!((report.troubles[0].what.as_str(), report.troubles[0].count), (what, 60));
+    assert_faults(&run(Lie::Belittle, "--size 35").await, &[("strays", 60)]);
+}
+
+#[tokio::test]
+async fn doubles_are_counted_during_warm_up_and_long_after_all_is_there() {
+    let liar = Liar::start(Lie::Duplicate).await;
+    let warm_up = "--subscribers 3 --rate 400 --warmup 450ms --duration 50ms --grace 10s --quiet";
+    let report = measure(&format!("fanout --url {} {warm_up}", liar.url)).await.expect("a report");
+    assert_faults(&report, &[("duplicates", 60)]);
+    assert_faults(&run(Lie::DuplicateLater, "").await, &[("duplicates", 60)]);
+}
+
+#[tokio::test]
+async fn more_told_than_missed_is_counted() {
+    let report = run(Lie::DropAndExaggerate, "").await;
+    assert_faults(&report, &[("lost", 60), ("gaps", 6000), ("over-told", 5940)]);
+    let assertions: fanfare_loadgen::Assertions = "over_told=0".parse().expect("a condition");
+    assert_eq!(assertions.failures(&report), ["over_told=0: over_told is 5,940"]);
 }
 
 #[tokio::test]

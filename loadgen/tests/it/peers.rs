@@ -137,6 +137,11 @@ async fn every_delivery_of_bun_is_counted_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn every_delivery_of_bun_in_two_processes_is_counted_once_and_in_order() {
+    every_delivery_is_counted_once_and_in_order("bun-2", "bun").await;
+}
+
+#[tokio::test]
 async fn every_delivery_of_fastapi_is_counted_once_and_in_order() {
     every_delivery_is_counted_once_and_in_order("fastapi", "fastapi").await;
 }

@@ -31,13 +31,14 @@ fn text(bytes: &[u8]) -> &str {
 
 #[tokio::test]
 async fn a_run_reports_on_standard_output_and_exits_with_0() {
-    let output = run(Lie::None, "").await;
+    let output = run(Lie::None, "--threads 1").await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let report = text(&output.stdout);
     assert!(
         report.starts_with("fanout: 3 subscribers, 1 topic, 1 publisher; 200 publications/s"),
         "{report}"
     );
+    assert!(report.lines().next().is_some_and(|head| head.contains("; 1 reader thread")), "{report}");
     // At 600 a second, unless the machine is busy.
     assert!(report.contains("\ndelivered                  120  "), "{report}");
     assert!(report.contains("\nlost                         0\n"), "{report}");
@@ -50,6 +51,35 @@ async fn an_assertion_that_is_not_met_exits_with_1_after_the_report() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(text(&output.stderr), "assertion not met: lost=0: lost is 12\n");
     assert!(text(&output.stdout).contains("lost                        12\n"), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_ends_in_between_is_reported_with_what_it_used_and_exits_with_1() {
+    let liar = Liar::start(Lie::None).await;
+    // It stands for the broker's process.
+    let mut server = Command::new("cat").stdin(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+    let load = "--subscribers 3 --rate 200 --duration 2s --warmup 0s --quiet";
+    let pid = server.id().expect("it runs");
+    let mut run = command(&format!("fanout --url {} {load} --server-pid {pid}", liar.url));
+    let ending = async {
+        liar.until_published(20).await;
+        server.kill().await.expect("it runs");
+    };
+    let (output, ()) = tokio::join!(run.output(), ending);
+    let output = output.expect("it starts");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stderr).trim_end();
+    assert!(said.starts_with("the server ended at ") && said.ends_with(" s"), "{output:?}");
+    let report = text(&output.stdout);
+    assert!(report.contains("\nserver memory") && report.contains(said), "{report}");
+}
+
+#[tokio::test]
+async fn subscribers_that_were_all_disconnected_exit_with_1() {
+    let output = run(Lie::Close(4508), "--quiet").await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(text(&output.stderr), "all subscribers were disconnected\n");
+    assert!(text(&output.stdout).contains("disconnected                 3\n"), "{output:?}");
 }
 
 #[tokio::test]
@@ -135,6 +165,24 @@ async fn the_floor_is_started_where_it_is_the_target_and_delivers_everything() {
         assert!(json["delivered"].as_u64() > Some(500), "{json}");
         assert!(json["server"]["rss_bytes"].is_u64(), "it is measured: {json}");
     }
+}
+
+#[tokio::test]
+async fn servers_and_load_generator_are_pinned_apart_or_it_is_said_that_they_cannot_be() {
+    let load = "--subscribers 3 --rate 100 --duration 100ms --warmup 0s --quiet --json";
+    let output = command(&format!("fanout --target floor {load} --pin")).output().await.expect("it starts");
+    let processors = std::thread::available_parallelism().expect("known").get();
+    if processors < 2 {
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains("--pin needs two processors"), "{output:?}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let pinned = json["config"]["pinned"].as_str().expect("it says how");
+    assert!(pinned.starts_with("servers on processor"), "{pinned}");
+    let own = processors - processors / 2;
+    assert_eq!(json["config"]["threads"], own.min(3), "as many readers as it has processors: {json}");
 }
 
 #[tokio::test]

@@ -58,6 +58,8 @@ async fn connections_come_and_go() {
         let (ready, closed) = (connects.ready_seconds.as_ref(), connects.closed_seconds.as_ref());
         assert!(ready.expect("some").p50 <= closed.expect("some").p50, "{report}");
         assert!(connects.server_cpu_seconds_each.is_some(), "{report}");
+        let warned = report.warnings.iter().any(|it| it.starts_with("fanfare-raw confirms no subscription"));
+        assert_eq!(warned, target == "fanfare-raw", "{report}");
     }
 }
 
@@ -83,7 +85,7 @@ async fn stuck_subscribers_are_told_exactly_what_they_missed_and_others_miss_not
     let stuck = report.stuck.as_ref().expect("it is about that");
     assert_eq!((stuck.subscribers, stuck.delivered + stuck.missed), (2, 2 * 220), "{report}");
     assert!(stuck.missed > 0, "the scenario is too small: {report}");
-    assert_eq!((stuck.told, stuck.lost), (stuck.missed, 0), "{report}");
+    assert_eq!((stuck.told, stuck.lost, stuck.over_told), (stuck.missed, 0, 0), "{report}");
     assert_eq!((stuck.duplicates, stuck.out_of_order, stuck.disconnected), (0, 0, 0), "{report}");
     let memory = stuck.memory.as_ref().expect("sampled");
     assert!(memory.samples.len() >= 8 && memory.max_bytes > 0, "{memory:?}");
@@ -101,6 +103,9 @@ async fn what_stuck_subscribers_missed_counts_as_lost_where_nobody_told_them() {
     assert_eq!((silent.delivered, silent.missed, silent.told, silent.lost), (180, 20, 0, 20));
     let told = stuck_with_liar(Lie::DropAndTell).await;
     assert_eq!((told.delivered, told.missed, told.told, told.lost), (180, 20, 20, 0));
+    assert_eq!((silent.over_told, told.over_told), (0, 0));
+    let exaggerated = stuck_with_liar(Lie::DropAndExaggerate).await;
+    assert_eq!((exaggerated.missed, exaggerated.told, exaggerated.over_told), (20, 2000, 1980));
     let closed = stuck_with_liar(Lie::Close(4508)).await;
     assert_eq!((closed.delivered, closed.missed, closed.told, closed.lost), (49, 151, 151, 0));
     assert_eq!(closed.disconnected, 1);

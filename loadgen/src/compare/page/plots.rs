@@ -125,11 +125,17 @@ fn latency_by_quantile(step: &StepOutcome) -> Option<Chart> {
 /// A figure of all contenders over the steps.
 fn lines(task: &TaskOutcome, x: impl Fn(&Report) -> f64, figure: Figure) -> Vec<Line> {
     let contenders = task.steps.first().map_or(0, |step| step.rounds.len());
+    // Of steps that differ in their readers alone, the one with most.
+    let readers = |step: &StepOutcome| step.reports().next().map_or(0, |report| report.config.threads);
+    let place = |step: &StepOutcome| step.reports().next().map(&x);
+    let has_most = |step: &&StepOutcome| {
+        task.steps.iter().all(|other| place(other) != place(step) || readers(other) <= readers(step))
+    };
     let point = |step: &StepOutcome, who: usize| {
         Some((x(step.reports_of(who).next()?), figure.value(step.reports_of(who))?))
     };
     let line = |who: usize| {
-        let points = task.steps.iter().filter_map(|step| point(step, who)).collect();
+        let points = task.steps.iter().filter(has_most).filter_map(|step| point(step, who)).collect();
         Line { who, points }
     };
     (0..contenders).map(line).filter(|line| !line.points.is_empty()).collect()

@@ -1,0 +1,69 @@
+//! A subscriber by the client crate, as an application would be one: what its way of receiving costs.
+
+use std::rc::Rc;
+
+use anyhow::Context as _;
+use fanfare_client::{Client, Codec, Event, Subscription};
+use tokio::time::timeout;
+
+use super::Shared;
+use crate::clock::now_ns;
+use crate::connection::CONNECT_TIMEOUT;
+use crate::payload::Stamp;
+use crate::plan::Plan;
+use crate::tally::{Expectation, Tally};
+use crate::target::{Place, Target};
+
+/// The subscriber's life. It fails only while it is not subscribed.
+pub(super) async fn live(n: u32, shared: Rc<Shared>) -> anyhow::Result<()> {
+    let plan = &shared.group.plan;
+    // One topic each.
+    let topic = plan.topics_of_subscriber(n)[0];
+    let (_client, mut subscription) = {
+        let _permit = shared.opening.acquire().await.expect("it is never closed");
+        let opened = timeout(CONNECT_TIMEOUT, open(plan, topic)).await;
+        opened.with_context(|| format!("subscribing takes longer than {CONNECT_TIMEOUT:?}"))??
+    };
+    let mut expectation = Expectation::new(vec![topic], &plan.schedule, shared.group.start_ns.clone());
+    shared.group.subscribed.add(1);
+    while let Some(event) = subscription.next().await {
+        take(&event, plan.size, &mut expectation, &mut shared.tally.borrow_mut());
+        shared.tell();
+    }
+    Ok(())
+}
+
+async fn open(plan: &Plan, topic: u32) -> anyhow::Result<(Client, Subscription)> {
+    let url = plan.url();
+    let codec = if plan.target == Target::FanfareMsgpack { Codec::MessagePack } else { Codec::Json };
+    let options = Client::builder(&url).codec(codec).connect_timeout(CONNECT_TIMEOUT);
+    let client = options.connect().await.with_context(|| format!("cannot connect to {url}"))?;
+    let subscription = client.subscribe(&plan.topics[topic as usize]).await.context("cannot subscribe")?;
+    Ok((client, subscription))
+}
+
+/// Holds an event against what was expected, as it is read: the latency is the application's.
+fn take(event: &Event, size: usize, expectation: &mut Expectation, tally: &mut Tally) {
+    match event {
+        Event::Publication(publication) => {
+            let payload = publication.text().unwrap_or_default().as_bytes();
+            let Some((stamp, [])) = Stamp::find(payload, size) else { return tally.strays += 1 };
+            let place = Place { subscription: 0, offset: publication.position.offset.get() };
+            expectation.check(stamp, Some(place), now_ns(), tally);
+        }
+        Event::Gap(gap) => expectation.check_gap(gap.missed.unwrap_or(1), tally),
+        // It has been away, though it is back.
+        Event::Resubscribed { recovered, missed, .. } => {
+            if !recovered {
+                expectation.check_gap(missed.unwrap_or(1), tally);
+            }
+            tally.disconnected += 1;
+            tally.troubles.count("subscriber reconnected");
+        }
+        Event::Closed(reason) => {
+            tally.disconnected += 1;
+            tally.troubles.count(&format!("subscriber closed: {reason}"));
+        }
+        _ => tally.strays += 1,
+    }
+}
