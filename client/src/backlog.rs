@@ -12,12 +12,15 @@ use crate::statistics::Counters;
 /// The bytes of all events that wait in the queues of a client.
 ///
 /// Beyond the bound the queue that holds most gives first, so that a reader that stands still costs the others nothing.
+/// Each keeps its newest event, however large.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     pub(crate) pressure: Pressure,
     pub(crate) counters: Counters,
     bytes: AtomicUsize,
     bytes_max: usize,
+    /// More than so many bytes are worth looking for who may give.
+    shrink_above: AtomicUsize,
     queues: Mutex<Queues>,
 }
 
@@ -35,6 +38,7 @@ impl Backlog {
             counters: Counters::default(),
             bytes: AtomicUsize::new(0),
             bytes_max,
+            shrink_above: AtomicUsize::new(bytes_max),
             queues: Mutex::default(),
         })
     }
@@ -64,20 +68,21 @@ impl Backlog {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether readers should have a turn before more is read.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.bytes() > self.bytes_max / 2
-    }
-
-    /// Whether reading should wait for readers. What is beyond is room for what is being read already.
-    pub(crate) fn is_nearly_full(&self) -> bool {
-        self.bytes() > self.bytes_max / 4 * 3
+    /// What one queue may hold before reading waits for its reader: a share at which the others have room all the same.
+    pub(crate) fn share(&self) -> usize {
+        self.bytes_max / 8
     }
 
     /// Has those that hold most give, where all together hold too much. To be called with no queue locked.
     pub(crate) fn shrink(&self) {
-        if self.bytes() <= self.bytes_max {
-            return;
+        let shrink_above = self.shrink_above.load(Ordering::Relaxed);
+        match self.bytes() {
+            bytes if bytes <= self.bytes_max && shrink_above > self.bytes_max => {
+                self.shrink_above.store(self.bytes_max, Ordering::Relaxed);
+                return;
+            }
+            bytes if bytes <= shrink_above => return,
+            _ => {}
         }
         let queues: Vec<_> = self.lock().all.iter().filter_map(Weak::upgrade).collect();
         let mut by_bytes: Vec<_> = queues.iter().map(|queue| (queue.bytes(), queue)).collect();
@@ -91,6 +96,10 @@ impl Backlog {
             }
             queue.give(over);
         }
+        // What the newest event of each takes nobody gives: it is not looked for again with every event.
+        let left = self.bytes();
+        let above = if left > self.bytes_max { left + self.bytes_max / 8 } else { self.bytes_max };
+        self.shrink_above.store(above, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {

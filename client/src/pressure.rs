@@ -73,7 +73,7 @@ impl Pressure {
     }
 
     /// Those that are full are waited for no longer.
-    fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         let mut full = self.full();
         full.count = 0;
         full.generation += 1;

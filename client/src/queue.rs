@@ -127,10 +127,11 @@ impl EventQueue {
     /// Asks for what the reader needs so that nothing has to be dropped.
     fn press(&self, inner: &mut Inner) {
         let len = inner.events.len();
-        if 2 * len >= self.capacity || self.backlog.is_half_full() {
+        let share = self.backlog.share();
+        if 2 * len >= self.capacity || 2 * inner.bytes >= share {
             self.backlog.pressure.feel();
         }
-        if inner.full.is_none() && (len == self.capacity || self.backlog.is_nearly_full()) {
+        if inner.full.is_none() && (len == self.capacity || inner.bytes >= share) {
             inner.full = Some(self.backlog.pressure.fill());
         }
     }
@@ -180,7 +181,7 @@ impl EventQueue {
                 self.backlog.counters.missed.add(missed);
             }
             self.give_back(&mut inner, event.bytes());
-            if 2 * inner.events.len() <= self.capacity && !self.backlog.is_half_full() {
+            if 2 * inner.events.len() <= self.capacity && 2 * inner.bytes <= self.backlog.share() {
                 self.relieve(&mut inner);
             }
             return Poll::Ready(Some(event));
@@ -406,7 +407,52 @@ mod tests {
         while ends.push(large(1)) {}
         assert_eq!(drain(&ends).last(), Some(&Event::Closed(CloseReason::TooSlow)));
         drop((slow, prompt, newest, ends));
-        assert!(!backlog.is_half_full());
-        backlog.give_back(0);
+        assert_eq!(backlog.bytes(), 0);
+    }
+
+    #[test]
+    fn an_event_larger_than_all_may_hold_waits_for_its_reader_all_the_same() {
+        let backlog = Backlog::new(1_000);
+        let queues = [(); 3].map(|()| backlog.queue(10, OnLag::Gap));
+        for offset in 1..=3 {
+            for queue in &queues {
+                let Event::Publication(publication) = publication(1, offset) else { unreachable!() };
+                let payload = Payload::text("x".repeat(2_000));
+                queue.push(Event::Publication(Publication { payload, ..publication }));
+            }
+        }
+        for queue in &queues {
+            let events = drain(queue);
+            assert!(
+                matches!(events.last(), Some(Event::Publication(last)) if last.position.offset.get() == 3)
+            );
+            let count = events.iter().map(|event| match event {
+                Event::Gap(gap) => gap.missed.expect("one epoch"),
+                _ => 1,
+            });
+            assert_eq!(count.sum::<u64>(), 3);
+        }
+        assert_eq!(backlog.bytes(), 0);
+    }
+
+    #[test]
+    fn a_reader_that_stands_still_with_much_does_not_keep_others_from_being_waited_for() {
+        let backlog = Backlog::new(100_000);
+        let (stuck, prompt) = (backlog.queue(1_000, OnLag::Gap), backlog.queue(2, OnLag::Gap));
+        while !backlog.pressure.is_full() {
+            let Event::Publication(publication) = publication(1, 1) else { unreachable!() };
+            let payload = Payload::text("x".repeat(5_000));
+            stuck.push(Event::Publication(Publication { payload, ..publication }));
+        }
+        // The driver has waited for it long enough.
+        backlog.pressure.give_up();
+        for _ in 0..3 {
+            prompt.push(publication(1, 1));
+            assert!(!backlog.pressure.is_full(), "it has room");
+            prompt.push(publication(1, 2));
+            assert!(backlog.pressure.is_full(), "it has none");
+            assert_eq!(drain(&prompt).len(), 2);
+            assert!(!backlog.pressure.is_full());
+        }
     }
 }
