@@ -4,6 +4,7 @@
 mod cable;
 mod closing;
 mod codecs;
+mod cutting;
 mod peer;
 mod promises;
 mod publishing;

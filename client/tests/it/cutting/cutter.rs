@@ -1,0 +1,175 @@
+//! A proxy that cuts the connections through it, each after a number of bytes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join, select};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Cuts come after 2^4 to 2^17 bytes, as often between 16 and 32 as between 64 Ki and 128 Ki: the handshake ends
+/// before 2^9, and no long replay comes to its end without a cut.
+const BYTES_LOG2: std::ops::Range<f64> = 4.0..17.0;
+
+/// How a connection is cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Manner {
+    /// Both ends see it closed in good order.
+    Closed,
+    /// Both ends see it reset.
+    Reset,
+    /// One way ends; the other one goes on for a while, and what comes by it has no answer.
+    OneSided,
+}
+
+/// How many cuts there are to be, and how many there were.
+#[derive(Debug)]
+pub(crate) struct Cuts {
+    pub(crate) planned: usize,
+    /// By [`Manner`].
+    made: watch::Sender<[usize; 3]>,
+}
+
+impl Cuts {
+    pub(crate) fn planned(planned: usize) -> Arc<Self> {
+        Arc::new(Self { planned, made: watch::Sender::new([0; 3]) })
+    }
+
+    /// By [`Manner`].
+    pub(crate) fn made(&self) -> [usize; 3] {
+        *self.made.borrow()
+    }
+
+    pub(crate) fn are_over(&self) -> bool {
+        self.made().iter().sum::<usize>() == self.planned
+    }
+
+    /// Waits until so many were made.
+    pub(crate) async fn reach(&self, count: usize) {
+        let mut made = self.made.subscribe();
+        made.wait_for(|made| made.iter().sum::<usize>() >= count).await.expect("the sender is there");
+    }
+
+    /// Whether there is to be one more, which is counted then.
+    fn claim(&self, manner: Manner) -> bool {
+        self.made.send_if_modified(|made| {
+            let is_one_more = made.iter().sum::<usize>() < self.planned;
+            made[manner as usize] += usize::from(is_one_more);
+            is_one_more
+        })
+    }
+}
+
+/// What is to become of one connection.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    manner: Manner,
+    /// It is cut when so many bytes were carried to the broker, ...
+    up: u64,
+    /// ... or so many to the client.
+    down: u64,
+    /// How long an end that does not know of the cut is left alone.
+    linger: Duration,
+}
+
+impl Plan {
+    fn draw(random: &mut StdRng) -> Self {
+        let manner = [Manner::Closed, Manner::Reset, Manner::OneSided][random.random_range(0..3)];
+        let bytes = random.random_range(BYTES_LOG2).exp2() as u64;
+        // Who only listens says little: then the other way ends it.
+        let most = BYTES_LOG2.end.exp2() as u64;
+        let (up, down) = if random.random() { (bytes, most) } else { (most, bytes) };
+        Self { manner, up, down, linger: Duration::from_millis(random.random_range(1..=200)) }
+    }
+}
+
+pub(crate) struct Cutter {
+    addr: SocketAddr,
+    _lines: JoinSet<()>,
+}
+
+impl Cutter {
+    /// From an address of its own to where the broker is at that moment, as long as `cuts` are left with a cut for
+    /// each connection.
+    pub(crate) async fn lay(broker: watch::Receiver<SocketAddr>, cuts: Arc<Cuts>, seed: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("bound");
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut lines = JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                let plan = Plan::draw(&mut random);
+                let (broker, cuts) = (*broker.borrow(), Arc::clone(&cuts));
+                lines.spawn(async move {
+                    // Whatever fails here is one more way for a connection to end.
+                    drop(carry(near, broker, plan, &cuts).await);
+                });
+                while lines.try_join_next().is_some() {}
+            }
+        });
+        Self { addr, _lines: accepting }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+async fn carry(mut near: TcpStream, broker: SocketAddr, plan: Plan, cuts: &Cuts) -> io::Result<()> {
+    let mut far = TcpStream::connect(broker).await?;
+    // Without that every small frame waits for the acknowledgement of the last one.
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    {
+        let (from_client, to_client) = near.split();
+        let (from_broker, to_broker) = far.split();
+        let up = pin!(pump(from_client, to_broker, plan.up, plan.manner, cuts));
+        let down = pin!(pump(from_broker, to_client, plan.down, plan.manner, cuts));
+        let (is_cut, other_way) = select(up, down).await.factor_first();
+        match (is_cut?, plan.manner) {
+            (false, _) => return other_way.await.map(drop),
+            (true, Manner::OneSided) => return timeout(plan.linger, other_way).await?.map(drop),
+            (true, Manner::Closed | Manner::Reset) => {}
+        }
+    }
+    if matches!(plan.manner, Manner::Reset) {
+        near.set_zero_linger()?;
+        return far.set_zero_linger();
+    }
+    near.shutdown().await?;
+    far.shutdown().await?;
+    // What was not read when a socket is dropped would make a reset of it.
+    let (mut near_end, mut far_end) = (sink(), sink());
+    let ends = join(copy(&mut near, &mut near_end), copy(&mut far, &mut far_end));
+    timeout(plan.linger, ends).await.map(drop).map_err(Into::into)
+}
+
+/// Carries one way; returns whether it was cut after so many bytes, and did not just end.
+async fn pump(
+    from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    bytes: u64,
+    manner: Manner,
+    cuts: &Cuts,
+) -> io::Result<bool> {
+    let mut from = from.take(bytes);
+    let is_cut = copy(&mut from, &mut to).await? == bytes && cuts.claim(manner);
+    if !is_cut {
+        from.set_limit(u64::MAX);
+        copy(&mut from, &mut to).await?;
+    }
+    if !is_cut || matches!(manner, Manner::OneSided) {
+        to.shutdown().await?;
+    }
+    Ok(is_cut)
+}
