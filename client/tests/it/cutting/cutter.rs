@@ -31,39 +31,51 @@ pub(crate) enum Manner {
     OneSided,
 }
 
+/// Where the bytes went that were counted.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    ToBroker,
+    ToClient,
+}
+
+/// How many cuts were made, by [`Way`] and [`Manner`].
+type Made = [[usize; 3]; 2];
+
+fn sum(made: &Made) -> usize {
+    made.as_flattened().iter().sum()
+}
+
 /// How many cuts there are to be, and how many there were.
 #[derive(Debug)]
 pub(crate) struct Cuts {
     pub(crate) planned: usize,
-    /// By [`Manner`].
-    made: watch::Sender<[usize; 3]>,
+    made: watch::Sender<Made>,
 }
 
 impl Cuts {
     pub(crate) fn planned(planned: usize) -> Arc<Self> {
-        Arc::new(Self { planned, made: watch::Sender::new([0; 3]) })
+        Arc::new(Self { planned, made: watch::Sender::default() })
     }
 
-    /// By [`Manner`].
-    pub(crate) fn made(&self) -> [usize; 3] {
+    pub(crate) fn made(&self) -> Made {
         *self.made.borrow()
     }
 
     pub(crate) fn are_over(&self) -> bool {
-        self.made().iter().sum::<usize>() == self.planned
+        sum(&self.made()) == self.planned
     }
 
     /// Waits until so many were made.
     pub(crate) async fn reach(&self, count: usize) {
         let mut made = self.made.subscribe();
-        made.wait_for(|made| made.iter().sum::<usize>() >= count).await.expect("the sender is there");
+        made.wait_for(|made| sum(made) >= count).await.expect("the sender is there");
     }
 
     /// Whether there is to be one more, which is counted then.
-    fn claim(&self, manner: Manner) -> bool {
+    fn claim(&self, way: Way, manner: Manner) -> bool {
         self.made.send_if_modified(|made| {
-            let is_one_more = made.iter().sum::<usize>() < self.planned;
-            made[manner as usize] += usize::from(is_one_more);
+            let is_one_more = sum(made) < self.planned;
+            made[way as usize][manner as usize] += usize::from(is_one_more);
             is_one_more
         })
     }
@@ -73,10 +85,8 @@ impl Cuts {
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     manner: Manner,
-    /// It is cut when so many bytes were carried to the broker, ...
-    up: u64,
-    /// ... or so many to the client.
-    down: u64,
+    /// It is cut when one [`Way`] has carried so many bytes.
+    bytes: [u64; 2],
     /// How long an end that does not know of the cut is left alone.
     linger: Duration,
 }
@@ -84,11 +94,10 @@ struct Plan {
 impl Plan {
     fn draw(random: &mut StdRng) -> Self {
         let manner = [Manner::Closed, Manner::Reset, Manner::OneSided][random.random_range(0..3)];
-        let bytes = random.random_range(BYTES_LOG2).exp2() as u64;
-        // Who only listens says little: then the other way ends it.
-        let most = BYTES_LOG2.end.exp2() as u64;
-        let (up, down) = if random.random() { (bytes, most) } else { (most, bytes) };
-        Self { manner, up, down, linger: Duration::from_millis(random.random_range(1..=200)) }
+        // Who only listens says little: then the other way comes to its end.
+        let mut bytes = [BYTES_LOG2.end.exp2() as u64; 2];
+        bytes[random.random_range(0..2)] = random.random_range(BYTES_LOG2).exp2() as u64;
+        Self { manner, bytes, linger: Duration::from_millis(random.random_range(1..=200)) }
     }
 }
 
@@ -133,9 +142,9 @@ async fn carry(mut near: TcpStream, broker: SocketAddr, plan: Plan, cuts: &Cuts)
     {
         let (from_client, to_client) = near.split();
         let (from_broker, to_broker) = far.split();
-        let up = pin!(pump(from_client, to_broker, plan.up, plan.manner, cuts));
-        let down = pin!(pump(from_broker, to_client, plan.down, plan.manner, cuts));
-        let (is_cut, other_way) = select(up, down).await.factor_first();
+        let there = pin!(pump(from_client, to_broker, Way::ToBroker, plan, cuts));
+        let back = pin!(pump(from_broker, to_client, Way::ToClient, plan, cuts));
+        let (is_cut, other_way) = select(there, back).await.factor_first();
         match (is_cut?, plan.manner) {
             (false, _) => return other_way.await.map(drop),
             (true, Manner::OneSided) => return timeout(plan.linger, other_way).await?.map(drop),
@@ -154,21 +163,22 @@ async fn carry(mut near: TcpStream, broker: SocketAddr, plan: Plan, cuts: &Cuts)
     timeout(plan.linger, ends).await.map(drop).map_err(Into::into)
 }
 
-/// Carries one way; returns whether it was cut after so many bytes, and did not just end.
+/// Carries one way to its end; returns whether that is a cut.
 async fn pump(
     from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    bytes: u64,
-    manner: Manner,
+    way: Way,
+    plan: Plan,
     cuts: &Cuts,
 ) -> io::Result<bool> {
+    let bytes = plan.bytes[way as usize];
     let mut from = from.take(bytes);
-    let is_cut = copy(&mut from, &mut to).await? == bytes && cuts.claim(manner);
+    let is_cut = copy(&mut from, &mut to).await? == bytes && cuts.claim(way, plan.manner);
     if !is_cut {
         from.set_limit(u64::MAX);
         copy(&mut from, &mut to).await?;
     }
-    if !is_cut || matches!(manner, Manner::OneSided) {
+    if !is_cut || matches!(plan.manner, Manner::OneSided) {
         to.shutdown().await?;
     }
     Ok(is_cut)

@@ -1,8 +1,9 @@
 //! A broker in a process of its own, so that it can be killed.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::env;
+use std::io::{self, BufRead, BufReader, Lines, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use fanfare::{Broker, Config};
 
@@ -12,23 +13,24 @@ const SERVE: &str = "CUTTING_TEST_SERVE";
 pub(crate) struct Mortal {
     process: Child,
     addr: SocketAddr,
+    /// Held open: the test harness may want to say more.
+    _said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Mortal {
     /// Starts one; returns when it listens. It blocks.
     pub(crate) fn start() -> Self {
-        let this = std::env::current_exe().expect("this program has a path");
+        let this = env::current_exe().expect("this program has a path");
         let mut process = Command::new(this)
-            .args(["--exact", "cutting::mortal::serve", "--ignored"])
+            .args(["--exact", "cutting::mortal::a_broker_serves_until_its_input_ends", "--ignored"])
             .env(SERVE, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("this program runs");
-        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
-        // The test harness has something to say as well.
-        let addr = lines.map_while(Result::ok).find_map(|line| line.parse().ok());
-        Self { process, addr: addr.expect("it says where it listens") }
+        let mut said = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let addr = said.by_ref().map_while(Result::ok).find_map(|line| line.parse().ok());
+        Self { process, addr: addr.expect("it says where it listens"), _said: said }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -46,8 +48,8 @@ impl Drop for Mortal {
 
 #[tokio::test]
 #[ignore = "it is the broker of the tests that kill it, in a process of its own"]
-async fn serve() {
-    if std::env::var_os(SERVE).is_none() {
+async fn a_broker_serves_until_its_input_ends() {
+    if env::var_os(SERVE).is_none() {
         return;
     }
     let mut config = Config::for_tests();
@@ -57,8 +59,8 @@ async fn serve() {
     default.history_size = Some("1GiB".parse().expect("a size"));
     default.duplicate_size = Some("1GiB".parse().expect("a size"));
     let broker = Broker::start(config).await.expect("a broker");
-    writeln!(std::io::stdout(), "\n{}", broker.public_addr()).expect("somebody listens");
+    writeln!(io::stdout(), "\n{}", broker.public_addr()).expect("somebody listens");
     // Its input ends with the process that wants it, however that ends.
-    let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    let end = tokio::task::spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new()));
     drop(end.await);
 }
