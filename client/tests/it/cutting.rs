@@ -5,7 +5,7 @@
 //! that nobody disturbs. What each subscription was told is checked [as it comes](account), and in the end all of it,
 //! and every ack, is held against [what stands where](record).
 //!
-//! `CUTTING_SEED` and `CUTTING_COUNT` choose other cuts, and how many each test makes.
+//! `CUTTING_SEED` chooses other cuts, and `CUTTING_COUNT` how many.
 
 mod account;
 mod checking;
@@ -32,7 +32,9 @@ use mortal::Mortal;
 use record::{Ack, Found, Record, Word};
 
 const TOPICS: [&str; 2] = ["one", "two"];
-/// How often the broker is killed in each test.
+/// How many cuts each test makes, ...
+const CUT_COUNT: usize = 500;
+/// ... and how often it kills the broker meanwhile.
 const KILLS: usize = 4;
 /// More than a subscription's queue, a page of history and a reply hold.
 const HISTORY: u64 = 3_000;
@@ -358,7 +360,8 @@ async fn play(codec: Codec, seed: u64, cut_count: usize) {
         "{made:?} cuts, {} acks, {heard} heard, {fates:?} recovered, renewed and missed",
         told.acks.len()
     );
-    assert!(!made.as_flattened().contains(&0) && !fates.contains(&0), "all of that comes to pass");
+    let all_came_to_pass = !made.as_flattened().contains(&0) && !fates.contains(&0);
+    assert!(all_came_to_pass || cut_count < CUT_COUNT, "there is some of all that");
 }
 
 fn from_environment<T: FromStr>(name: &str, default: T) -> T {
@@ -368,11 +371,11 @@ fn from_environment<T: FromStr>(name: &str, default: T) -> T {
 
 async fn cuts_lose_and_double_nothing(codec: Codec, seed: u64) {
     let seed = from_environment("CUTTING_SEED", seed);
-    let count: u32 = from_environment("CUTTING_COUNT", 500);
+    let count = from_environment("CUTTING_COUNT", CUT_COUNT);
     // Shown where it fails.
     eprintln!("CUTTING_SEED={seed} CUTTING_COUNT={count}");
-    let within = Duration::from_secs(60) + Duration::from_millis(200) * count;
-    timeout(within, play(codec, seed, count as usize)).await.expect("it comes to an end");
+    let within = Duration::from_secs(60) + Duration::from_millis(200) * count as u32;
+    timeout(within, play(codec, seed, count)).await.expect("it comes to an end");
 }
 
 #[tokio::test]
