@@ -39,7 +39,7 @@ const KILLS: usize = 4;
 /// More than a subscription's queue, a page of history and a reply hold.
 const HISTORY: u64 = 3_000;
 /// A slow reader reads again when so much was published: more than its queue holds.
-const DOZE: u64 = 6_000;
+const DOZE: u64 = 4_000;
 /// Publishers say something so often, ...
 const BEAT: Duration = Duration::from_millis(4);
 /// ... each so much: the crowd 5,000 a second, and who is cut 500.
@@ -118,7 +118,7 @@ impl Stage {
 
 async fn acknowledged(topic: Topic, word: Word, ack: PublishAck) -> (Topic, Ack) {
     let message_id = ack.message_id().to_owned();
-    let published = soon(ack).await.expect("acknowledged");
+    let published = soon(ack).await.unwrap_or_else(|error| panic!("{word:?}: {error}"));
     (topic, Ack { word, message_id, published })
 }
 

@@ -16,9 +16,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Cuts come after 2^4 to 2^17 bytes, as often between 16 and 32 as between 64 Ki and 128 Ki: the handshake ends
-/// before 2^9, and no long replay comes to its end without a cut.
-const BYTES_LOG2: std::ops::Range<f64> = 4.0..17.0;
+/// Each way would be cut after 2^4 to 2^19 bytes, as often between 16 and 32 as between 256 Ki and 512 Ki. The handshake
+/// ends before 2^9. A page of history has less than 2^18, and a client must come to what it is owed between the cuts.
+const BYTES_LOG2: std::ops::Range<f64> = 4.0..19.0;
 
 /// How a connection is cut.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +85,7 @@ impl Cuts {
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     manner: Manner,
-    /// It is cut when one [`Way`] has carried so many bytes.
+    /// It is cut as soon as one [`Way`] has carried so many bytes.
     bytes: [u64; 2],
     /// How long an end that does not know of the cut is left alone.
     linger: Duration,
@@ -94,9 +94,7 @@ struct Plan {
 impl Plan {
     fn draw(random: &mut StdRng) -> Self {
         let manner = [Manner::Closed, Manner::Reset, Manner::OneSided][random.random_range(0..3)];
-        // Who only listens says little: then the other way comes to its end.
-        let mut bytes = [BYTES_LOG2.end.exp2() as u64; 2];
-        bytes[random.random_range(0..2)] = random.random_range(BYTES_LOG2).exp2() as u64;
+        let bytes = [(); 2].map(|()| random.random_range(BYTES_LOG2).exp2() as u64);
         Self { manner, bytes, linger: Duration::from_millis(random.random_range(1..=200)) }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Word {
 impl Word {
     /// Most are short, and some longer than the short form of a frame's length can say.
     pub(crate) fn payload(self) -> Payload {
-        let padding = if self.number.is_multiple_of(50) { 2_000 } else { 0 };
+        let padding = if self.number.is_multiple_of(200) { 2_000 } else { 0 };
         Payload::text(format!("{} {} {:padding$}", self.publisher, self.number, ""))
     }
 
