@@ -34,8 +34,9 @@ use record::{Ack, Found, Record, Word};
 const TOPICS: [&str; 2] = ["one", "two"];
 /// How many cuts each test makes, ...
 const CUT_COUNT: usize = 500;
-/// ... and how often it kills the broker meanwhile.
-const KILLS: usize = 4;
+/// ... and after how many it kills the broker each time. Who is cut gets behind; nobody may get so far behind that its
+/// publishes have no answer in time.
+const LIFE: usize = 100;
 /// More than a subscription's queue, a page of history and a reply hold.
 const HISTORY: u64 = 3_000;
 /// A slow reader reads again when so much was published: more than its queue holds.
@@ -232,8 +233,8 @@ async fn join_again_and_again(
 
 /// Kills the broker now and then, starting another one each time, until all cuts are made. Returns the last one.
 async fn kill_again_and_again(mut mortal: Mortal, broker: watch::Sender<SocketAddr>, cuts: &Cuts) -> Mortal {
-    for kill in 1..=KILLS {
-        cuts.reach(kill * cuts.planned / (KILLS + 1)).await;
+    for cut_count in (LIFE..cuts.planned).step_by(LIFE) {
+        cuts.reach(cut_count).await;
         let next = spawn_blocking(move || {
             drop(mortal);
             Mortal::start()
