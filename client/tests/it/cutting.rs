@@ -361,7 +361,8 @@ async fn play(codec: Codec, seed: u64, cut_count: usize) {
         "{made:?} cuts, {} acks, {heard} heard, {fates:?} recovered, renewed and missed",
         told.acks.len()
     );
-    let all_came_to_pass = !made.as_flattened().contains(&0) && !fates.contains(&0);
+    // Not even the slow reader must miss something.
+    let all_came_to_pass = !made.as_flattened().contains(&0) && !fates[..2].contains(&0);
     assert!(all_came_to_pass || cut_count < CUT_COUNT, "there is some of all that");
 }
 
