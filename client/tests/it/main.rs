@@ -5,6 +5,7 @@ mod cable;
 mod closing;
 mod codecs;
 mod connecting;
+mod cutting;
 mod ending;
 mod peer;
 mod promises;
