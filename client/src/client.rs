@@ -128,7 +128,7 @@ impl Client {
         SubscribeRequest::new(self.clone(), checked(topic), self.inner.subscription_buffer)
     }
 
-    /// Subscribes to many topics, to be read as one stream.
+    /// Subscribes to many topics, to be read as one stream; a topic that is named twice is subscribed to once.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -187,6 +187,7 @@ impl Client {
             acknowledged: counters.acknowledged.get(),
             duplicates: counters.duplicates.get(),
             failed: counters.failed.get(),
+            unknown: counters.unknown.get(),
             unsettled: self.inner.room.count(),
             waiting_bytes: self.inner.link.backlog.bytes(),
         }
@@ -222,7 +223,8 @@ impl Client {
 
     /// Ends the client in good order: takes nothing more, waits until every publish handed over so far is
     /// settled, then closes the connection and all subscriptions. Their deliveries are not waited for. Called while it
-    /// drains already, it waits for that, and the earliest deadline counts.
+    /// drains already, it waits for that, and the earliest deadline counts. Where the broker does not answer, closing
+    /// takes up to a second more.
     ///
     /// # Errors
     /// [`Error::Timeout`] when that took longer: the client is closed all the same, and the publishes that

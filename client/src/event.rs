@@ -25,7 +25,8 @@ pub enum Event {
     Resubscribed {
         /// Whether every publication in between follows. If not, none of them does: `missed` were, and what follows
         /// was published after `position`. The application should fetch its state anew, or read what is left of them
-        /// with [`Client::history`](crate::Client::history).
+        /// with [`Client::history`](crate::Client::history) since where the reader was. After a restart of the broker
+        /// nothing is known of what was before, and so this is false even where nothing was published.
         recovered: bool,
         /// The topic's newest position at that moment.
         position: Position,

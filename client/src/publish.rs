@@ -55,8 +55,8 @@ impl PublishRequest {
         Self { client, what, message_id: None, headers: BTreeMap::new() }
     }
 
-    /// Names the publication, 1 to 64 bytes: publishing again under the same name within the broker's
-    /// window (2 minutes by default) gives the first position with `duplicate: true`.
+    /// Names the publication within its topic, 1 to 64 bytes: publishing there again under the same name, whatever the
+    /// payload, within the broker's window (2 minutes by default) gives the first position with `duplicate: true`.
     pub fn message_id(mut self, id: impl Into<String>) -> Self {
         self.message_id = Some(id.into());
         self

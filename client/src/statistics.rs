@@ -21,6 +21,8 @@ pub struct Statistics {
     pub duplicates: u64,
     /// Publishes that failed: refused, without an ack in time, or closed.
     pub failed: u64,
+    /// Those of them that [may be stored](crate::Error::may_have_happened) all the same.
+    pub unknown: u64,
     /// Publishes that wait for their ack at the moment.
     pub unsettled: usize,
     /// Bytes of events that wait for their readers at the moment.
@@ -37,6 +39,7 @@ pub(crate) struct Counters {
     pub(crate) acknowledged: Count,
     pub(crate) duplicates: Count,
     pub(crate) failed: Count,
+    pub(crate) unknown: Count,
 }
 
 #[derive(Debug, Default)]

@@ -44,7 +44,7 @@ impl SubscribeRequest {
     }
 
     /// Continues after a position, as [`Subscription::position`] gave it earlier. The first event is
-    /// [`Event::Resubscribed`] and says whether that worked. `None`, where there is none yet, is as if it were not called.
+    /// [`Event::Resubscribed`] and says whether that worked. `None`, where there is none yet, is as if it were not called. Replaces `history`.
     pub fn since(mut self, position: impl Into<Option<Position>>) -> Self {
         if let Some(position) = position.into() {
             self.start = Start::Since(position);
@@ -166,8 +166,8 @@ impl Subscription {
         &self.topic
     }
 
-    /// After what the subscription would continue: the position of the newest event that was read, or where
-    /// it began.
+    /// After what the subscription would continue: the position of the newest publication or gap that was read, or where
+    /// it began. After an [`Event::Resubscribed`] that has not `recovered` that is the position which it bears.
     pub fn position(&self) -> Position {
         self.position.expect("set before the subscription is handed out")
     }

@@ -73,7 +73,7 @@ impl SubscribeManyRequest {
 /// Resolves once the broker has confirmed all of them.
 ///
 /// # Errors
-/// As of [`SubscribeRequest`], for the first topic that fails; then none is subscribed to.
+/// As of [`SubscribeRequest`], for the first topic that fails, one that is refused say; then none is subscribed to.
 ///
 /// # Cancel safety
 /// Dropping the future unsubscribes.

@@ -35,7 +35,7 @@ use crate::publish::Published;
 use crate::state::CloseReason;
 pub(crate) use pack::Sizes;
 use pack::{Added, Packer};
-use publishes::Publishes;
+use publishes::{Failed, Publishes};
 use requests::{Request, Requests};
 use topics::Topics;
 
@@ -294,13 +294,14 @@ impl Session {
     /// Fails what has waited too long.
     pub(crate) fn expire(&mut self, now: Instant, error: impl Fn() -> Error) {
         let failed = self.publishes.expire(now, error);
-        self.backlog.counters.failed.add(failed);
+        self.count_failed(failed);
     }
 
     /// Nothing more will come: everybody who waits is told why.
     pub(crate) fn close(mut self, reason: &CloseReason) {
         let settled = self.is_settled();
-        self.backlog.counters.failed.add(self.publishes.close(reason));
+        let failed = self.publishes.close(reason);
+        self.count_failed(failed);
         self.requests.close(reason);
         self.topics.close(reason);
         for drain in self.drains {
@@ -312,6 +313,11 @@ impl Session {
                 _ => Err(Error::closed(reason.clone())),
             });
         }
+    }
+
+    fn count_failed(&self, failed: Failed) {
+        self.backlog.counters.failed.add(failed.all);
+        self.backlog.counters.unknown.add(failed.unknown);
     }
 
     fn published(&mut self, id: Option<RequestId>, published: Published) {

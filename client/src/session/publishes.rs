@@ -102,24 +102,25 @@ impl Publishes {
     }
 
     /// Fails those whose deadline has passed; returns how many.
-    pub(crate) fn expire(&mut self, now: Instant, error: impl Fn() -> Error) -> u64 {
-        let mut failed = 0;
+    pub(crate) fn expire(&mut self, now: Instant, error: impl Fn() -> Error) -> Failed {
+        let mut failed = Failed::default();
         while let Some(first) = self.unsettled.first_entry()
             && first.get().deadline <= now
         {
             let unsettled = first.remove();
+            failed.add(&unsettled);
             let error = error().of_fate(unsettled.was_sent());
             unsettled.settle(Err(error));
-            failed += 1;
         }
         self.flush();
         failed
     }
 
     /// Fails all; returns how many.
-    pub(crate) fn close(&mut self, reason: &CloseReason) -> u64 {
-        let failed = self.unsettled.len() as u64;
+    pub(crate) fn close(&mut self, reason: &CloseReason) -> Failed {
+        let mut failed = Failed::default();
         for unsettled in std::mem::take(&mut self.unsettled).into_values() {
+            failed.add(&unsettled);
             let error = Error::closed(reason.clone()).of_fate(unsettled.was_sent());
             unsettled.settle(Err(error));
         }
@@ -127,6 +128,21 @@ impl Publishes {
             reply.send(Err(Error::closed(reason.clone())));
         }
         failed
+    }
+}
+
+/// How many publishes have failed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Failed {
+    pub(crate) all: u64,
+    /// Those that the broker may have.
+    pub(crate) unknown: u64,
+}
+
+impl Failed {
+    fn add(&mut self, unsettled: &Unsettled) {
+        self.all += 1;
+        self.unknown += u64::from(unsettled.was_sent());
     }
 }
 

@@ -94,4 +94,8 @@ async fn the_statistics_count_what_was_done() {
     assert_eq!((statistics.connections, statistics.received, statistics.missed), (2, 2, 7));
     assert_eq!((statistics.sent, statistics.acknowledged, statistics.duplicates), (2, 1, 1));
     assert_eq!((statistics.failed, statistics.unsettled, statistics.waiting_bytes), (0, 0, 0));
+    let _lost = client.publish("t", "x").send().await.expect("room");
+    peer.expect("publish").await;
+    soon(client.close()).await;
+    assert_eq!((client.statistics().failed, client.statistics().unknown), (1, 1));
 }
