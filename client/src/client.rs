@@ -253,7 +253,11 @@ impl Client {
         let mut state = self.state_changes();
         let closed = state.wait_for(|state| matches!(state, ConnectionState::Closed(_)));
         match timeout(within, closed).await {
-            Err(_) => Err(link.timeout(within)),
+            Err(_) => {
+                // The driver takes no commands any more, and waits until the other one's deadline.
+                link.closing.notify_one();
+                Err(link.timeout(within))
+            }
             Ok(Some(ConnectionState::Closed(CloseReason::Drained))) => Ok(()),
             Ok(_) => Err(link.closed()),
         }

@@ -147,7 +147,8 @@ fn refused(error: WebSocketError, options: &ConnectOptions, was_connected: bool)
     let status = response.status().as_u16();
     let why = format!("the handshake was answered with HTTP {status}");
     match status {
-        401 | 403 if options.token.can_change() => DialError::Unauthorized(why),
+        // The broker itself says so once the handshake is over. Later this is some other's word, and may pass.
+        401 | 403 if options.token.can_change() && !was_connected => DialError::Unauthorized(why),
         // All but a timeout, too early, too many requests.
         300..=499 if !was_connected && !matches!(status, 408 | 425 | 429) => {
             DialError::Final(CloseReason::Handshake { status })
@@ -159,10 +160,17 @@ fn refused(error: WebSocketError, options: &ConnectOptions, was_connected: bool)
     }
 }
 
-/// What `Retry-After` asks for, in the form that is a number of seconds.
+/// What `Retry-After` asks for: a number of seconds, or a date by the clock of whoever answers.
 fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let until = httpdate::parse_http_date(text).ok()?;
+            until.duration_since(date(response).unwrap_or_else(SystemTime::now)).unwrap_or_default()
+        }
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
 }
 
 /// What time it is where the broker is.

@@ -121,7 +121,7 @@ impl Driver {
         debug!(%reason, "client closed");
         self.state.send(ConnectionState::Closed(reason.clone()));
         self.session.close(&reason);
-        self.inbox.refuse(&reason);
+        self.backlog.counters.failed.add(self.inbox.refuse(&reason));
     }
 
     /// Makes one connection and lives on it. Returns what became of it, or why it was the last one.

@@ -1,5 +1,6 @@
 //! Where a broker is: its URL, taken apart.
 
+use tokio_tungstenite::tungstenite::http::uri::Authority;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, Uri};
 
 use crate::error::Error;
@@ -38,7 +39,7 @@ impl Endpoint {
         if host.is_empty() {
             return Err(bad("it names no host"));
         }
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let port = port(authority).map_err(bad)?.unwrap_or(if tls { 443 } else { 80 });
         let target = match uri.path_and_query() {
             None => DEFAULT_PATH.to_owned(),
             Some(target) if target.path() == "/" => match target.query() {
@@ -57,15 +58,28 @@ impl Endpoint {
     }
 }
 
-/// The URL for people: without what may be credentials.
+/// The port that an authority names, if it names one; where it is no number of 16 bits `Uri` passes over it.
+pub(crate) fn port(authority: &Authority) -> Result<Option<u16>, &'static str> {
+    let text = authority.as_str();
+    let named =
+        text[text.find(authority.host()).unwrap_or(0) + authority.host().len()..].trim_start_matches(':');
+    match authority.port_u16() {
+        None if !named.is_empty() => Err("its port is no number from 1 to 65535"),
+        port => Ok(port),
+    }
+}
+
+/// The URL for people: without what may be credentials, also where it is no good URL.
 pub(crate) fn without_secrets(url: &str) -> String {
-    let (before, query) = url.split_once('?').map_or((url, ""), |(before, _)| (before, "?..."));
-    let (scheme, rest) = before.split_once("://").unwrap_or(("", before));
-    // Before a path's '@', and also where it is no good URL.
-    let rest = rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, host)| format!("...@{host}"));
-    match scheme {
-        "" => format!("{rest}{query}"),
-        scheme => format!("{scheme}://{rest}{query}"),
+    let (scheme, rest) =
+        url.split_once("://").map_or(("", url), |(scheme, rest)| (&url[..scheme.len() + 3], rest));
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (before, after) = rest.split_at(end);
+    match before.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}...@{host}{}", if after.is_empty() { "" } else { "?..." }),
+        // A password may hold a '?'.
+        None if after.contains('@') => format!("{scheme}..."),
+        None => format!("{scheme}{before}{}", if after.is_empty() { "" } else { "?..." }),
     }
 }
 
@@ -90,9 +104,17 @@ mod tests {
 
     #[test]
     fn what_is_no_url_of_a_broker_is_refused_with_a_reason() {
-        for url in
-            ["", "localhost:8000", "ftp://localhost", "ws://", "ws:///ws", "ws://alice:secret@localhost"]
-        {
+        for url in [
+            "",
+            "localhost:8000",
+            "ftp://localhost",
+            "ws://",
+            "ws:///ws",
+            "ws://alice:secret@localhost",
+            "ws://localhost:80000",
+            "ws://[::1]:x",
+            "wss://localhost:abc/ws",
+        ] {
             let error = Endpoint::parse(url).expect_err(url).to_string();
             assert!(
                 error.starts_with(&format!("\"{}\" is no URL of a broker: ", without_secrets(url))),
@@ -107,7 +129,11 @@ mod tests {
             ("ws://localhost:8000/ws", "ws://localhost:8000/ws"),
             ("ws://alice:secret@localhost/ws?token=secret", "ws://...@localhost/ws?..."),
             ("alice:secret@localhost", "...@localhost"),
-            ("wss://localhost?token=a?b@secret", "wss://localhost?..."),
+            ("wss://localhost?token=a?b", "wss://localhost?..."),
+            ("wss://localhost?token=a?b@secret", "wss://..."),
+            ("ws://alice:se?cret@localhost", "ws://..."),
+            ("alice:se#cret@localhost", "..."),
+            ("ws://localhost/ws#token=secret", "ws://localhost/ws?..."),
         ] {
             assert_eq!(without_secrets(url), shown);
         }

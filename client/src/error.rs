@@ -11,8 +11,7 @@ use crate::state::CloseReason;
 
 /// Why an operation did not succeed.
 ///
-/// A publish that failed with [`Closed`](Self::Closed) or [`Timeout`](Self::Timeout) may be stored all the same;
-/// [`may_have_happened`](Self::may_have_happened) tells.
+/// A publish that failed may be stored all the same; [`may_have_happened`](Self::may_have_happened) tells.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Error {
@@ -46,6 +45,8 @@ pub enum Error {
         message: String,
         /// Whether the same may succeed later, as the broker said.
         retryable: bool,
+        /// Whether it was sent before, on a connection that was lost: the broker may have done it then.
+        may_have_happened: bool,
     },
     /// No answer in time.
     #[non_exhaustive]
@@ -74,13 +75,13 @@ impl Error {
     }
 
     /// Whether the broker may have done what was asked, although it is not known. False where it was never sent, and
-    /// where the broker said no.
+    /// where the broker said no to all that was sent.
     pub fn may_have_happened(&self) -> bool {
         match self {
-            Self::Closed { may_have_happened, .. } | Self::Timeout { may_have_happened, .. } => {
-                *may_have_happened
-            }
-            Self::Full | Self::Invalid { .. } | Self::NotConnected(_) | Self::Refused { .. } => false,
+            Self::Closed { may_have_happened, .. }
+            | Self::Refused { may_have_happened, .. }
+            | Self::Timeout { may_have_happened, .. } => *may_have_happened,
+            Self::Full | Self::Invalid { .. } | Self::NotConnected(_) => false,
         }
     }
 
@@ -91,8 +92,9 @@ impl Error {
 
     /// The same, of something that `may_have_happened`.
     pub(crate) fn of_fate(mut self, may_have_happened: bool) -> Self {
-        if let Self::Closed { may_have_happened: fate, .. } | Self::Timeout { may_have_happened: fate, .. } =
-            &mut self
+        if let Self::Closed { may_have_happened: fate, .. }
+        | Self::Refused { may_have_happened: fate, .. }
+        | Self::Timeout { may_have_happened: fate, .. } = &mut self
         {
             *fate = may_have_happened;
         }
@@ -103,7 +105,7 @@ impl Error {
     pub(crate) fn too_large(bytes: usize, max: usize) -> Self {
         let message =
             format!("the publish takes {bytes} bytes, and the broker takes messages of {max} at most");
-        Self::Refused { code: ErrorCode::TooLarge, message, retryable: false }
+        Self::Refused { code: ErrorCode::TooLarge, message, retryable: false, may_have_happened: false }
     }
 
     /// `what` is not as it must be, as `source` says.

@@ -98,7 +98,7 @@ impl Publication {
             topic: topic.clone(),
             position: Position { epoch, offset: message.offset },
             time_ms: message.time,
-            payload: message.payload.into(),
+            payload: Payload::received(message.payload),
             message_id: message.message_id.map(Into::into),
             headers: message.headers.iter().flat_map(|headers| headers.iter()).map(owned).collect(),
             from: message.from.map(|author| author.user.into()),

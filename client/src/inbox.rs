@@ -73,14 +73,17 @@ impl Inbox {
         !self.commands_open && !self.publishes_open
     }
 
-    /// Refuses what is left.
-    pub(crate) fn refuse(mut self, reason: &CloseReason) {
+    /// Refuses what is left; returns how many publishes that are.
+    pub(crate) fn refuse(mut self, reason: &CloseReason) -> u64 {
+        let mut refused = 0;
         self.close();
         while let Ok(handed) = self.publishes.try_recv() {
             if let Handed::Publish(submission) = handed {
+                refused += 1;
                 submission.reply.send(Err(Error::closed(reason.clone())));
             }
         }
         // Commands and flushes find out by their replies being dropped.
+        refused
     }
 }

@@ -32,9 +32,10 @@
 //!   same `message_id`. Within the broker's window (`duplicate_window`, 2 minutes by default, and good for 10,000
 //!   publications a second on one topic) it is stored once; after a restart of the broker, which forgets, it may be
 //!   stored twice.
-//! - Everything is bounded, in number and in bytes. A reader that keeps up loses nothing, however large the bursts:
-//!   reading from the broker waits for it. One that is too slow loses events and is told so; a publisher that is too
-//!   fast waits, or is told so, as it chooses.
+//! - Everything is bounded, in number and in bytes. A reader that keeps up with its topic loses nothing to bursts,
+//!   replays and histories: reading from the broker waits for it while it goes on reading, up to 2 s at a time and a
+//!   quarter of the time. One that is slower loses events and is told so; a publisher that is too fast waits, or is
+//!   told so, as it chooses.
 //! - A connection that has gone silent while something waits for an answer is left after 10 s, and what waits goes on
 //!   with the next one.
 //! - A failed publish says whether [it may have happened](Error::may_have_happened) all the same.

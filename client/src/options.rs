@@ -172,7 +172,7 @@ impl ConnectOptions {
 
     /// Most bytes of events that wait for the readers of all subscriptions together; default 64 MiB. Beyond that
     /// whoever holds most is treated as one whose [capacity](crate::SubscribeRequest::capacity) is used up. A payload
-    /// counts for each subscription that it waits in, though they share it.
+    /// counts for each subscription that it waits in, though they share it. The newest event of each is kept in any case.
     pub fn subscription_buffer_bytes(mut self, bytes: usize) -> Self {
         self.subscription_buffer_bytes = bytes;
         self

@@ -70,12 +70,21 @@ impl Hasher for AsItIs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key(u64);
 
+/// Where a publication stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    At(Position),
+    /// It was sent on a connection that is gone, and may stand anywhere.
+    Lost,
+    /// The present connection has not acknowledged it: its message does not come before that.
+    Unacknowledged,
+}
+
 /// Knows a client's own publications.
 #[derive(Debug, Default)]
 pub(crate) struct OwnPublications {
     keys: RandomState,
-    /// Where each stands; `None` where that is not known yet.
-    sent: HashMap<Key, Option<Position>, BuildHasherDefault<AsItIs>>,
+    sent: HashMap<Key, Place, BuildHasherDefault<AsItIs>>,
     /// What is, or was, in `sent`, oldest first. Invariant: at most [`REMEMBERED_MAX`] long.
     order: VecDeque<Key>,
 }
@@ -91,7 +100,7 @@ impl OwnPublications {
         let key = self.key(topic, id);
         match self.sent.entry(key) {
             Entry::Occupied(_) => return key,
-            Entry::Vacant(place) => place.insert(None),
+            Entry::Vacant(place) => place.insert(Place::Unacknowledged),
         };
         if self.order.len() == REMEMBERED_MAX
             && let Some(oldest) = self.order.pop_front()
@@ -104,24 +113,37 @@ impl OwnPublications {
 
     /// The broker has it there.
     pub(crate) fn acknowledged(&mut self, key: Key, at: Position) {
-        if let Some(position) = self.sent.get_mut(&key) {
-            *position = Some(at);
+        if let Some(place) = self.sent.get_mut(&key) {
+            *place = Place::At(at);
         }
     }
 
     /// The broker does not have it, or has somebody else's under that id; unless an earlier one of that id was
     /// acknowledged.
     pub(crate) fn forget_unplaced(&mut self, key: Key) {
-        if self.sent.get(&key) == Some(&None) {
+        if matches!(self.sent.get(&key), Some(Place::Lost | Place::Unacknowledged)) {
             // It keeps its place in `order`, which is bounded.
             self.sent.remove(&key);
+        }
+    }
+
+    /// The connection that it was sent on is gone.
+    pub(crate) fn lost(&mut self, key: Key) {
+        if let Some(place) = self.sent.get_mut(&key)
+            && *place == Place::Unacknowledged
+        {
+            *place = Place::Lost;
         }
     }
 
     /// Whether the publication with that id which stands there is this client's.
     pub(crate) fn contains(&self, topic: &str, id: Option<&str>, at: Position) -> bool {
         let sent = id.and_then(|id| self.sent.get(&self.key(topic, id)));
-        sent.is_some_and(|known| known.is_none_or(|known| known == at))
+        match sent {
+            Some(Place::At(place)) => *place == at,
+            Some(Place::Lost) => true,
+            Some(Place::Unacknowledged) | None => false,
+        }
     }
 }
 
@@ -148,13 +170,16 @@ mod tests {
     fn an_own_publication_is_known_by_topic_id_and_place() {
         let mut own = OwnPublications::default();
         let seven = own.sent("x", "order-7");
-        assert!(own.contains("x", Some("order-7"), at(3)), "where it stands is not known yet");
+        assert!(!own.contains("x", Some("order-7"), at(3)), "its ack would have come first");
+        own.lost(seven);
+        assert!(own.contains("x", Some("order-7"), at(3)), "its ack may have been lost");
         assert!(!own.contains("y", Some("order-7"), at(3)) && !own.contains("x", Some("order-8"), at(3)));
         assert!(!own.contains("x", None, at(3)));
         own.acknowledged(seven, at(3));
         assert!(own.contains("x", Some("order-7"), at(3)));
         assert!(!own.contains("x", Some("order-7"), at(900)), "somebody has taken the id once more");
         let nine = own.sent("x", "order-9");
+        own.lost(nine);
         own.forget_unplaced(nine);
         assert!(!own.contains("x", Some("order-9"), at(4)));
     }
@@ -166,7 +191,8 @@ mod tests {
             own.sent("t", &n.to_string());
             own.sent("t", &n.to_string());
         }
-        assert!(!own.contains("t", Some("0"), at(1)) && own.contains("t", Some("1"), at(1)));
+        let known = |n: &str| own.sent.contains_key(&own.key("t", n));
+        assert!(!known("0") && known("1"));
         assert!(own.sent.len() <= REMEMBERED_MAX && own.order.len() <= REMEMBERED_MAX);
     }
 }

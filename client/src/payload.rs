@@ -37,7 +37,7 @@ impl Payload {
     pub fn json(text: &str) -> Result<Self, Error> {
         match PayloadRef::json(text).map_err(Error::invalid_text)? {
             PayloadRef::Json(raw) => Ok(Self(Inner::RawJson(raw.into_owned().into()))),
-            other => Ok(other.into()),
+            other => Ok(Self::received(other)),
         }
     }
 
@@ -102,6 +102,15 @@ impl Payload {
         }
     }
 
+    /// One copy, without the message that it stands in.
+    pub(crate) fn received(payload: PayloadRef<'_>) -> Self {
+        Self(match payload {
+            PayloadRef::Binary(bytes) => Inner::Binary(bytes.into_owned().into()),
+            PayloadRef::Json(raw) => Inner::Json(raw.get().into()),
+            PayloadRef::Text(text) => Inner::Text((&*text).into()),
+        })
+    }
+
     /// As a frame holds it.
     pub(crate) fn borrowed(&self) -> PayloadRef<'_> {
         match &self.0 {
@@ -137,17 +146,6 @@ impl From<Vec<u8>> for Payload {
     }
 }
 
-/// One copy, without the message that it stands in.
-impl From<PayloadRef<'_>> for Payload {
-    fn from(payload: PayloadRef<'_>) -> Self {
-        Self(match payload {
-            PayloadRef::Binary(bytes) => Inner::Binary(bytes.into_owned().into()),
-            PayloadRef::Json(raw) => Inner::Json(raw.get().into()),
-            PayloadRef::Text(text) => Inner::Text((&*text).into()),
-        })
-    }
-}
-
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         self.kind() == other.kind() && self.as_bytes() == other.as_bytes()
@@ -171,7 +169,7 @@ mod tests {
     fn a_payload_is_read_as_what_it_is_and_its_clones_share_it() {
         let json = Payload::json(" {\"a\":1.0} ").expect("JSON");
         assert_eq!((json.kind(), json.as_str()), (PayloadKind::Json, Some("{\"a\":1.0}")));
-        assert_eq!(json, Payload::from(json.borrowed()));
+        assert_eq!(json, Payload::received(json.borrowed()));
         assert_eq!(Payload::json_of(&[1, 2]).expect("JSON").to_value::<Vec<u8>>().expect("fits"), [1, 2]);
         let text = Payload::text("hello");
         assert_eq!((text.kind(), text.as_str()), (PayloadKind::Text, Some("hello")));
@@ -181,7 +179,7 @@ mod tests {
             (binary.kind(), binary.as_str(), binary.as_bytes()),
             (PayloadKind::Binary, None, &[0xff][..])
         );
-        for payload in [Payload::from(json.borrowed()), json, text, binary] {
+        for payload in [Payload::received(json.borrowed()), json, text, binary] {
             assert_eq!(payload.as_bytes().as_ptr(), payload.clone().as_bytes().as_ptr());
         }
         assert!(Payload::json("{").expect_err("no JSON").to_string().contains("not JSON"));

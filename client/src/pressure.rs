@@ -1,17 +1,19 @@
 //! How the readers of a client slow its driver down, for a bounded time, before anything of theirs is dropped.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long the driver may read nothing because readers have no room, ...
-const HELD_MAX: Duration = Duration::from_millis(100);
+/// How long the driver may read nothing because readers have no room, while they go on reading, ...
+const HELD_MAX: Duration = Duration::from_secs(2);
 /// ... and after how many times as much time it may do so again. A reader that is too slow for its topic costs the
-/// others no more than this share of their time.
-const PAUSE_FACTOR: u32 = 10;
+/// others no more than a quarter of their time.
+const PAUSE_FACTOR: u32 = 3;
+/// How long one that reads nothing at all is waited for.
+const STANDSTILL_MAX: Duration = Duration::from_millis(100);
 /// Less than this is not worth a pause.
 const HELD_MIN: Duration = Duration::from_millis(10);
 
@@ -23,6 +25,8 @@ pub(crate) struct Pressure {
     /// Whether some queue is waited for.
     is_full: AtomicBool,
     full: Mutex<Full>,
+    /// Goes up while a reader that is waited for reads.
+    progress: AtomicU64,
     relief: Notify,
 }
 
@@ -72,6 +76,16 @@ impl Pressure {
         }
     }
 
+    /// A reader that is waited for has read.
+    pub(crate) fn progress(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether those that were full then are waited for no longer.
+    pub(crate) fn has_given_up(&self, generation: u64) -> bool {
+        self.full().generation != generation
+    }
+
     /// Those that are full are waited for no longer.
     pub(crate) fn give_up(&self) {
         let mut full = self.full();
@@ -101,11 +115,14 @@ pub(crate) struct Patience {
     /// As of when.
     at: Instant,
     holding: bool,
+    /// The progress last seen, and when.
+    progress: (u64, Instant),
 }
 
 impl Patience {
     pub(crate) fn new() -> Self {
-        Self { left: HELD_MAX, at: Instant::now(), holding: false }
+        let now = Instant::now();
+        Self { left: HELD_MAX, at: now, holding: false, progress: (0, now) }
     }
 
     /// Whether to read nothing now, and if so until when at most.
@@ -122,12 +139,17 @@ impl Patience {
             false => (self.left + passed / PAUSE_FACTOR).min(HELD_MAX),
         };
         self.at = now;
+        let progress = pressure.progress.load(Ordering::Relaxed);
+        if !self.holding || progress != self.progress.0 {
+            self.progress = (progress, now);
+        }
+        let standstill_at = self.progress.1 + STANDSTILL_MAX;
         let least = if self.holding { Duration::from_nanos(1) } else { HELD_MIN };
-        self.holding = is_full && self.left >= least;
+        self.holding = is_full && self.left >= least && now < standstill_at;
         if is_full && !self.holding {
             pressure.give_up();
         }
-        self.holding.then(|| now + self.left)
+        self.holding.then(|| standstill_at.min(now + self.left))
     }
 }
 
@@ -135,32 +157,46 @@ impl Patience {
 mod tests {
     use super::*;
 
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
     #[tokio::test(start_paused = true)]
-    async fn reading_is_held_back_for_a_tenth_of_the_time_at_most() {
+    async fn whoever_reads_nothing_is_waited_for_a_moment() {
         let (pressure, mut patience) = (Pressure::default(), Patience::new());
-        let ms = Duration::from_millis;
         let mut hold = |pressure: &Pressure| patience.hold(pressure).map(|until| until - Instant::now());
         assert_eq!(hold(&pressure), None);
         let first = pressure.fill();
-        assert_eq!(hold(&pressure), Some(HELD_MAX));
-        tokio::time::advance(ms(60)).await;
-        assert_eq!(hold(&pressure), Some(ms(40)));
-        tokio::time::advance(ms(40)).await;
+        assert_eq!(hold(&pressure), Some(STANDSTILL_MAX));
+        tokio::time::advance(MS(60)).await;
+        assert_eq!(hold(&pressure), Some(MS(40)));
+        tokio::time::advance(MS(40)).await;
         assert_eq!(hold(&pressure), None, "that was all");
         assert!(!pressure.is_full(), "whoever was full is given up");
         pressure.relieve(first);
-
+        tokio::time::advance(MS(1)).await;
         let second = pressure.fill();
-        tokio::time::advance(ms(90)).await;
-        assert_eq!(hold(&pressure), None, "too little is left to be worth it");
+        assert_eq!(hold(&pressure), Some(STANDSTILL_MAX), "the next one has its moment");
         pressure.relieve(second);
-        tokio::time::advance(ms(11)).await;
-        let third = pressure.fill();
-        assert_eq!(hold(&pressure).map(|left| left.as_millis()), Some(10));
-        pressure.relieve(third);
         assert_eq!(hold(&pressure), None, "relieved");
-        tokio::time::advance(Duration::from_secs(5)).await;
-        pressure.fill();
-        assert_eq!(hold(&pressure), Some(HELD_MAX));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_goes_on_reading_is_waited_for_longer_and_a_quarter_of_the_time_at_most() {
+        let (pressure, mut patience) = (Pressure::default(), Patience::new());
+        let began = Instant::now();
+        let mut held = Duration::ZERO;
+        while began.elapsed() < Duration::from_secs(100) {
+            // Slow, and never at rest.
+            pressure.progress();
+            if !pressure.is_full() {
+                pressure.fill();
+            }
+            let holds = patience.hold(&pressure).is_some();
+            if began.elapsed() < HELD_MAX {
+                assert!(holds, "a burst, after {:?}", began.elapsed());
+            }
+            tokio::time::advance(MS(1)).await;
+            held += if holds { MS(1) } else { Duration::ZERO };
+        }
+        assert!((20..30).contains(&held.as_secs()), "{held:?} of 100 s");
     }
 }

@@ -12,7 +12,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::endpoint::{Endpoint, without_secrets};
+use crate::endpoint::{Endpoint, port, without_secrets};
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
 use crate::reach::reach;
@@ -36,8 +36,14 @@ impl Proxies {
             Error::invalid_text(format!("\"{}\" is no URL of a proxy: {why}", without_secrets(url)))
         };
         match url.parse::<Uri>() {
-            Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some() => {
-                Ok(Self::One(url.to_owned()))
+            Ok(uri) if uri.scheme_str() == Some("http") => {
+                let authority = uri.authority().filter(|authority| !authority.host().is_empty());
+                port(authority.ok_or_else(|| bad("it names no host"))?).map_err(bad)?;
+                // What stands behind the host is part of a password that was not written as a URL has it.
+                match uri.path() {
+                    "" | "/" if uri.query().is_none() && !url.contains('#') => Ok(Self::One(url.to_owned())),
+                    _ => Err(bad("http://HOST:PORT is expected, with nothing behind it")),
+                }
             }
             Ok(_) => Err(bad("http://HOST:PORT is expected")),
             Err(e) => Err(bad(&e.to_string())),
@@ -123,7 +129,16 @@ mod tests {
 
     #[test]
     fn what_is_no_proxy_is_refused_and_its_password_not_repeated() {
-        for url in ["", "proxy:3128", "https://user:secret@proxy", "socks5://proxy", "http://user:secret@"] {
+        for url in [
+            "",
+            "proxy:3128",
+            "https://user:secret@proxy",
+            "socks5://proxy",
+            "http://user:secret@",
+            "http://user:secret@proxy:99999",
+            "http://user:sec?secret@proxy",
+            "http://user:#secret@proxy",
+        ] {
             let error = Proxies::one(url).expect_err(url).to_string();
             assert!(error.contains("is no URL of a proxy") && !error.contains("secret"), "{error}");
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use fanfare_protocol::OnLag;
+use fanfare_protocol::limits::FRAMES_PER_MESSAGE_MAX;
 
 use crate::backlog::Backlog;
 use crate::event::{Event, Gap};
@@ -28,7 +29,7 @@ pub(crate) struct EventQueue {
 struct Inner {
     /// What was dropped in front of `events`.
     lost: Option<Gap>,
-    /// Invariant: at most `capacity` long.
+    /// Invariant: at most `capacity` and one message long.
     events: VecDeque<Event>,
     /// What they take.
     bytes: usize,
@@ -55,15 +56,17 @@ impl EventQueue {
         if inner.departed || inner.closed.is_some() {
             return false;
         }
-        let full = inner.events.len() == self.capacity;
-        if full && self.on_lag == OnLag::Disconnect {
-            drop(inner);
-            self.close(CloseReason::TooSlow);
-            return false;
-        }
-        if full {
-            let count = if self.on_lag == OnLag::Latest { self.capacity } else { 1 };
-            self.drop_oldest(&mut inner, count);
+        let len = inner.events.len();
+        if len >= self.len_max(&inner) {
+            match self.on_lag {
+                OnLag::Disconnect => {
+                    drop(inner);
+                    self.close(CloseReason::TooSlow);
+                    return false;
+                }
+                OnLag::Latest => self.drop_oldest(&mut inner, len),
+                OnLag::Gap => self.drop_oldest(&mut inner, len + 1 - self.capacity),
+            }
         }
         let bytes = event.bytes();
         inner.bytes += bytes;
@@ -94,6 +97,9 @@ impl EventQueue {
     pub(crate) fn give(&self, bytes: usize) {
         let mut inner = self.lock();
         if self.on_lag == OnLag::Disconnect {
+            // What is kept until it is read would be taken from others.
+            let count = inner.events.len();
+            self.drop_oldest(&mut inner, count);
             drop(inner);
             return self.close(CloseReason::TooSlow);
         }
@@ -124,6 +130,16 @@ impl EventQueue {
         self.backlog.give_back(bytes);
     }
 
+    /// How many events may wait now. While the driver waits for the reader, or will before it reads on, there is room
+    /// for the rest of what it is reading.
+    fn len_max(&self, inner: &Inner) -> usize {
+        let is_waited_for = inner.full.is_none_or(|full| !self.backlog.pressure.has_given_up(full));
+        match self.on_lag {
+            OnLag::Gap | OnLag::Disconnect if is_waited_for => self.capacity + FRAMES_PER_MESSAGE_MAX,
+            _ => self.capacity,
+        }
+    }
+
     /// Asks for what the reader needs so that nothing has to be dropped.
     fn press(&self, inner: &mut Inner) {
         let len = inner.events.len();
@@ -131,7 +147,7 @@ impl EventQueue {
         if 2 * len >= self.capacity || 2 * inner.bytes >= share {
             self.backlog.pressure.feel();
         }
-        if inner.full.is_none() && (len == self.capacity || inner.bytes >= share) {
+        if inner.full.is_none() && (len >= self.capacity || inner.bytes >= share) {
             inner.full = Some(self.backlog.pressure.fill());
         }
     }
@@ -181,6 +197,9 @@ impl EventQueue {
                 self.backlog.counters.missed.add(missed);
             }
             self.give_back(&mut inner, event.bytes());
+            if inner.full.is_some() {
+                self.backlog.pressure.progress();
+            }
             if 2 * inner.events.len() <= self.capacity && 2 * inner.bytes <= self.backlog.share() {
                 self.relieve(&mut inner);
             }
@@ -261,6 +280,14 @@ mod tests {
         })
     }
 
+    /// As where the driver has waited for the reader long enough.
+    fn push(queue: &EventQueue, event: Event) -> bool {
+        queue.backlog.pressure.give_up();
+        let goes_on = queue.push(event);
+        queue.backlog.pressure.give_up();
+        goes_on
+    }
+
     fn drain(queue: &EventQueue) -> Vec<Event> {
         let mut cx = Context::from_waker(Waker::noop());
         std::iter::from_fn(|| match queue.poll_pop(&mut cx) {
@@ -274,7 +301,7 @@ mod tests {
     fn overflow_drops_the_oldest_and_says_exactly_what() {
         let queue = queue(3, OnLag::Gap);
         for offset in 1..=10 {
-            assert!(queue.push(publication(1, offset)));
+            assert!(push(&queue, publication(1, offset)));
         }
         let left = [gap(1, 1, 7, Some(7)), publication(1, 8), publication(1, 9), publication(1, 10)];
         assert_eq!(drain(&queue), left);
@@ -284,7 +311,7 @@ mod tests {
     fn latest_keeps_the_newest_alone() {
         let queue = queue(3, OnLag::Latest);
         for offset in 1..=4 {
-            queue.push(publication(1, offset));
+            push(&queue, publication(1, offset));
         }
         assert_eq!(drain(&queue), [gap(1, 1, 3, Some(3)), publication(1, 4)]);
     }
@@ -292,8 +319,8 @@ mod tests {
     #[test]
     fn disconnect_ends_after_what_is_queued() {
         let queue = queue(2, OnLag::Disconnect);
-        assert!(queue.push(publication(1, 1)) && queue.push(publication(1, 2)));
-        assert!(!queue.push(publication(1, 3)));
+        assert!(push(&queue, publication(1, 1)) && push(&queue, publication(1, 2)));
+        assert!(!push(&queue, publication(1, 3)));
         let left = [publication(1, 1), publication(1, 2), Event::Closed(CloseReason::TooSlow)];
         assert_eq!(drain(&queue), left);
     }
@@ -302,7 +329,7 @@ mod tests {
     fn a_dropped_gap_adds_to_the_count() {
         let queue = queue(1, OnLag::Gap);
         for event in [publication(1, 1), gap(1, 2, 5, Some(4)), publication(1, 6), publication(1, 7)] {
-            queue.push(event);
+            push(&queue, event);
         }
         assert_eq!(drain(&queue), [gap(1, 1, 6, Some(6)), publication(1, 7)]);
     }
@@ -312,7 +339,7 @@ mod tests {
         let lost = |missed| Event::Resubscribed { recovered: false, position: position(1, 9), missed };
         let queue = queue(1, OnLag::Gap);
         for event in [publication(1, 1), lost(Some(8)), publication(1, 10)] {
-            queue.push(event);
+            push(&queue, event);
         }
         assert_eq!(drain(&queue), [gap(1, 1, 9, Some(9)), publication(1, 10)]);
     }
@@ -322,7 +349,7 @@ mod tests {
         let queue = queue(1, OnLag::Gap);
         let anew = Event::Resubscribed { recovered: false, position: position(2, 3), missed: None };
         for event in [publication(1, 40), anew, publication(2, 4), publication(2, 5)] {
-            queue.push(event);
+            push(&queue, event);
         }
         assert_eq!(drain(&queue), [gap(2, 40, 4, None), publication(2, 5)]);
     }
@@ -331,9 +358,9 @@ mod tests {
     fn reconnecting_for_ever_does_not_fill_the_queue() {
         let queue = queue(2, OnLag::Gap);
         let again = || Event::Resubscribed { recovered: true, position: position(1, 1), missed: Some(0) };
-        queue.push(publication(1, 1));
+        push(&queue, publication(1, 1));
         for _ in 0..1_000 {
-            queue.push(again());
+            push(&queue, again());
         }
         assert_eq!(drain(&queue), [gap(1, 1, 1, Some(1)), again(), again()]);
     }
@@ -354,10 +381,10 @@ mod tests {
         assert!(pressure.is_full());
         let mut cx = Context::from_waker(Waker::noop());
         let mut pop = || queue.poll_pop(&mut cx);
-        assert!(pop().is_ready() && pop().is_ready(), "the gap and one event");
+        assert!(pop().is_ready() && pop().is_ready());
         assert!(pressure.is_full(), "not before it is half empty");
         assert!(pop().is_ready() && !pressure.is_full());
-        assert!(pop().is_ready() && pop().is_ready() && pop().is_pending());
+        assert!(pop().is_ready() && pop().is_ready() && pop().is_pending(), "nothing had to go");
 
         for end in
             [|queue: &EventQueue| queue.depart(), |queue: &EventQueue| queue.close(CloseReason::Drained)]
@@ -405,7 +432,8 @@ mod tests {
         }
         assert!(matches!(drain(&newest)[..], [Event::Gap(_), Event::Publication(_), ..]));
         while ends.push(large(1)) {}
-        assert_eq!(drain(&ends).last(), Some(&Event::Closed(CloseReason::TooSlow)));
+        assert!(ends.bytes() == 0, "what nobody reads any more is nobody else's loss");
+        assert!(matches!(drain(&ends)[..], [Event::Gap(_), Event::Closed(CloseReason::TooSlow)]));
         drop((slow, prompt, newest, ends));
         assert_eq!(backlog.bytes(), 0);
     }
@@ -453,6 +481,26 @@ mod tests {
             assert!(backlog.pressure.is_full(), "it has none");
             assert_eq!(drain(&prompt).len(), 2);
             assert!(!backlog.pressure.is_full());
+        }
+    }
+
+    #[test]
+    fn what_is_being_read_fits_while_the_reader_is_waited_for_and_goes_when_it_is_given_up() {
+        let backlog = Backlog::new(1 << 20);
+        for on_lag in [OnLag::Gap, OnLag::Disconnect] {
+            let queue = backlog.queue(4, on_lag);
+            for offset in 1..=1_028 {
+                assert!(queue.push(publication(1, offset)));
+            }
+            backlog.pressure.give_up();
+            let goes_on = queue.push(publication(1, 1_029));
+            let events = drain(&queue);
+            match on_lag {
+                OnLag::Gap => {
+                    assert_eq!((goes_on, events.len(), &events[0]), (true, 5, &gap(1, 1, 1_025, Some(1_025))))
+                }
+                _ => assert_eq!((goes_on, events.len()), (false, 1_029)),
+            }
         }
     }
 }

@@ -161,6 +161,9 @@ impl Session {
     /// The connection is gone.
     pub(crate) fn disconnected(&mut self) {
         self.online = false;
+        for key in self.publishes.unanswered() {
+            self.own.lost(key);
+        }
         self.outgoing.clear();
         self.asking.clear();
         self.topics.disconnected();
@@ -339,9 +342,12 @@ impl Session {
     /// The broker will not have a publish; returns whether there is one of that id.
     fn refused_publish(&mut self, id: Option<RequestId>, error: Error) -> bool {
         let Some(unsettled) = self.publishes.take(id) else { return false };
-        self.own.forget_unplaced(unsettled.key);
-        self.backlog.counters.failed.add(1);
-        unsettled.settle(Err(error));
+        let may_have_happened = unsettled.is_retry();
+        if !may_have_happened {
+            self.own.forget_unplaced(unsettled.key);
+        }
+        self.count_failed(Failed { all: 1, unknown: u64::from(may_have_happened) });
+        unsettled.settle(Err(error.of_fate(may_have_happened)));
         self.publishes.flush();
         true
     }
@@ -398,7 +404,8 @@ impl Session {
 
     fn refused(&mut self, error: ErrorFrame<'_>) {
         let ErrorFrame { id, topic, code, message, retryable } = error;
-        let error = Error::Refused { code, message: message.into_owned(), retryable };
+        let error =
+            Error::Refused { code, message: message.into_owned(), retryable, may_have_happened: false };
         let Some(id) = id else {
             warn!(%error, "the broker refused something that it could not name");
             return;

@@ -65,6 +65,11 @@ impl Publishes {
         self.unsettled.remove(&id?)
     }
 
+    /// What the present connection was told and has not answered.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = Key> {
+        self.unsettled.range(..self.unsent_from).map(|(_, unsettled)| unsettled.key)
+    }
+
     /// The next connection knows nothing of what the last one was told.
     pub(crate) fn send_again(&mut self) {
         self.unsent_from = FIRST;

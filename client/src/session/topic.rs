@@ -240,7 +240,7 @@ impl Topic {
     fn pass_own(&mut self) {
         let Some(position) = &mut self.position else { return };
         while let Some(&first) = self.own_ahead.first() {
-            match first.cmp(&(position.offset.get() + 1)) {
+            match first.cmp(&position.offset.next().get()) {
                 Ordering::Less => {}
                 Ordering::Equal => position.offset = Offset::new(first),
                 Ordering::Greater => break,

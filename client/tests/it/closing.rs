@@ -61,16 +61,20 @@ async fn an_http_answer_that_will_be_the_same_again_is_final_at_first_and_never_
         });
         assert_eq!(close_reason(&refused.expect_err("refused")), Some(&CloseReason::Handshake { status }));
     }
-    // Whatever stands in between: a client that was connected before outlives it.
-    let (client, peer) = listener.connected(listener.client()).await;
-    drop(peer);
-    for status in finals {
-        answer(&listener, status, "").await;
+    // Whatever stands in between: a client that was connected before outlives it, with a source of credentials too.
+    let source = || async { Ok::<_, std::io::Error>("token".to_owned()) };
+    for options in [listener.client(), listener.client().token_source(source)] {
+        let (client, peer) = listener.connected(options).await;
+        drop(peer);
+        for status in finals {
+            answer(&listener, status, "").await;
+        }
+        let _peer = listener.welcome().await;
+        soon(client.state_changes().wait_for(|state| matches!(state, ConnectionState::Connected(_))))
+            .await
+            .expect("it is back");
+        soon(client.close()).await;
     }
-    let _peer = listener.welcome().await;
-    soon(client.state_changes().wait_for(|state| matches!(state, ConnectionState::Connected(_))))
-        .await
-        .expect("it is back");
 }
 
 /// Answers the next handshake with that status; `headers` end each with a line break.
@@ -87,13 +91,18 @@ async fn answer(listener: &Listener, status: u16, headers: &str) {
 #[tokio::test]
 async fn a_client_stays_away_as_long_as_it_is_told_to() {
     let listener = Listener::bind().await;
-    let client = listener.client().connect_lazy().expect("good options");
-    let mut state = client.state_changes();
-    answer(&listener, 503, "Retry-After: 40\r\n").await;
-    let waiting = soon(state.wait_for(|state| matches!(state, ConnectionState::Waiting { .. }))).await;
-    let ConnectionState::Waiting { retry_in, failure } = waiting.expect("it lives") else { unreachable!() };
-    assert!((40..41).contains(&retry_in.as_secs()), "{retry_in:?}");
-    assert!(failure.to_string().contains("503"), "{failure}");
+    let date = |text: &str| format!("Date: Fri, 27 Nov 2026 12:00:00 GMT\r\nRetry-After: {text}\r\n");
+    for told in ["Retry-After: 40\r\n".to_owned(), date("Fri, 27 Nov 2026 12:00:40 GMT")] {
+        let client = listener.client().connect_lazy().expect("good options");
+        let mut state = client.state_changes();
+        answer(&listener, 503, &told).await;
+        let waiting = soon(state.wait_for(|state| matches!(state, ConnectionState::Waiting { .. }))).await;
+        let ConnectionState::Waiting { retry_in, failure, .. } = waiting.expect("it lives") else {
+            unreachable!()
+        };
+        assert!((40..41).contains(&retry_in.as_secs()), "{retry_in:?}");
+        assert!(failure.to_string().contains("503"), "{failure}");
+    }
 }
 
 #[tokio::test]

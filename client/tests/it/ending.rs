@@ -52,6 +52,36 @@ async fn a_failed_publish_says_whether_it_may_be_stored_all_the_same() {
     let late = client.publish("t", Payload::text("late")).send().await.expect_err("closed");
     assert!(matches!(late, Error::Closed { .. }) && !late.may_have_happened(), "{late:?}");
 
+    // The connection before this one may have brought it there.
+    let (client, mut peer) = listener.connected(listener.client()).await;
+    let ack = client.publish("t", Payload::text("sent")).send().await.expect("room");
+    peer.expect("publish").await;
+    drop(peer);
+    let mut peer = listener.welcome().await;
+    let again = peer.expect("publish").await;
+    peer.refuse(&again, "rate_limited", true).await;
+    let error = soon(ack).await.expect_err("refused");
+    assert!(matches!(error, Error::Refused { .. }) && error.may_have_happened(), "{error:?}");
+    let ack = client.publish("t", Payload::text("once")).send().await.expect("room");
+    let once = peer.expect("publish").await;
+    peer.refuse(&once, "rate_limited", true).await;
+    let error = soon(ack).await.expect_err("refused");
+    assert!(matches!(error, Error::Refused { .. }) && !error.may_have_happened(), "{error:?}");
+
+    // Of drains at the same time the earliest deadline counts.
+    let ack = client.publish("t", Payload::text("sent")).send().await.expect("room");
+    peer.expect("publish").await;
+    let (long, short) = tokio::join!(
+        soon(client.drain(Duration::from_secs(600))),
+        soon(async {
+            tokio::task::yield_now().await;
+            client.drain(Duration::from_millis(100)).await
+        })
+    );
+    long.expect_err("it was closed before");
+    assert!(matches!(short, Err(Error::Timeout { .. })), "{short:?}");
+    assert!(soon(ack).await.expect_err("closed").may_have_happened());
+
     // Nobody is there to send anything to.
     let nobody =
         listener.client().request_timeout(Duration::from_millis(200)).connect_lazy().expect("options");

@@ -166,6 +166,75 @@ async fn recovered_is_never_followed_by_a_gap() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recovered_is_never_followed_by_a_gap_where_the_reader_has_work_to_do() {
+    let broker = broker(|config| keeps(config, 30_000)).await;
+    let client = connect(&broker).await;
+    let since = soon(client.subscribe("t").into_future()).await.expect("subscribed").position();
+    burst(&broker, "t", 10_000).await;
+    // By the wire, and by requests of the client where another one has subscribed already.
+    let _other = soon(client.subscribe("u").into_future()).await.expect("subscribed");
+    for _ in 0..2 {
+        let mut subscription =
+            soon(client.subscribe("t").since(since).into_future()).await.expect("subscribed");
+        let first = soon(subscription.next()).await;
+        assert!(
+            matches!(first, Some(Event::Resubscribed { recovered: true, missed: Some(0), .. })),
+            "{first:?}"
+        );
+        for n in 0..10_000 {
+            assert_eq!(text(&mut subscription).await, n.to_string());
+            let began = std::time::Instant::now();
+            while began.elapsed() < Duration::from_micros(50) {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn echo_false_hides_nothing_of_others_who_publish_under_the_same_ids_at_the_same_time() {
+    const COUNT: usize = 1_000;
+    let broker = broker(|config| keeps(config, 10_000)).await;
+    let (alice, bob) = (connect(&broker).await, connect(&broker).await);
+    for topic in ["only", "both"] {
+        let mut quiet = soon(alice.subscribe(topic).echo(false).into_future()).await.expect("subscribed");
+        let _loud = match topic {
+            "both" => {
+                Some(soon(alice.subscribe(topic).capacity(10_000).into_future()).await.expect("subscribed"))
+            }
+            _ => None,
+        };
+        let publish = async |client: &Client, text: &'static str| {
+            let mut acks = Vec::new();
+            for n in 0..COUNT {
+                let publish = client.publish(topic, text).message_id(format!("order-{n}"));
+                acks.push(publish.send().await.expect("room"));
+                if n % 16 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let mut first = 0;
+            for ack in acks {
+                first += usize::from(!soon(ack).await.expect("acknowledged").duplicate);
+            }
+            first
+        };
+        let (of_alice, of_bob) = tokio::join!(publish(&alice, "alice"), publish(&bob, "bob"));
+        assert_eq!(of_alice + of_bob, COUNT, "each id is stored once");
+        soon(bob.publish(topic, "end").into_future()).await.expect("published");
+        let mut heard = 0;
+        loop {
+            match text(&mut quiet).await.as_str() {
+                "bob" => heard += 1,
+                "end" => break,
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(heard, of_bob, "{topic}");
+    }
+}
+
 #[tokio::test]
 async fn a_reader_that_stops_reading_keeps_nobody_else_waiting() {
     let broker = broker(|_| {}).await;

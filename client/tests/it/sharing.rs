@@ -174,7 +174,7 @@ async fn each_has_the_echo_it_asked_for() {
     peer.say(json!({"type": "subscribed", "id": change["id"], "topic": "t", "epoch": "e1", "offset": 20}))
         .await;
     let ack = client.publish_json("t", &21).send().await.expect("room");
-    let publish = peer.expect("publish").await;
+    let publish = peer.published(21).await;
     let mut own = message("t", 21);
     own["message_id"] = publish["message_id"].clone();
     peer.say(own).await;

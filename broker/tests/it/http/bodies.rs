@@ -136,10 +136,12 @@ async fn answers_that_nobody_reads_take_of_the_budget_and_give_it_back() {
     let mut deaf = Vec::new();
     let refused = soon("a refusal", async {
         loop {
-            // One more each time: of two that ask at the same moment for the last of the room neither may get it.
-            let mut socket = RawSocket::connect_with_little_buffer(broker.public_addr()).await;
-            socket.send(request).await;
-            deaf.push(socket);
+            // So many together fill the room before the first of them have been deaf for so long that they are given up.
+            for _ in 0..5 {
+                let mut socket = RawSocket::connect_with_little_buffer(broker.public_addr()).await;
+                socket.send(request).await;
+                deaf.push(socket);
+            }
             let answer = history().await;
             if answer.status != 200 {
                 return answer;
