@@ -112,7 +112,7 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
     let mut comparison = Comparison::new(Environment::of_this_machine(), args, &contenders, &tasks);
     if !args.no_calibration {
         let before = calibration::measure(args, pinning.as_ref()).await;
-        comparison.calibration = before.map(|before| Calibration { before, after: None });
+        comparison.calibration = before.map(Calibration::begin);
     }
     let takes_part = |task: &Task| contenders.iter().filter(|it| task.is_for(it)).count();
     let turns: usize = tasks.iter().map(|task| task.steps().len() * takes_part(task)).sum();
@@ -133,7 +133,7 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
         }
     }
     if let Some(calibration) = &mut comparison.calibration {
-        calibration.after = calibration::measure(args, pinning.as_ref()).await;
+        calibration.end(calibration::measure(args, pinning.as_ref()).await);
     }
     ensure!(
         comparison.outcomes().any(|outcome| matches!(outcome, Outcome::Measured(_))),

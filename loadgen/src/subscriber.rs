@@ -66,7 +66,7 @@ pub(crate) async fn run(group: Group, mut phase: watch::Receiver<Phase>) -> anyh
     for n in (first..end).step_by(step as usize) {
         let plan = &shared.group.plan;
         match plan.cut_after.is_some() {
-            _ if plan.by_client => subscribers.spawn_local(by_client::live(n, shared.clone())),
+            _ if plan.by_client => subscribers.spawn_local(by_client::live(n, shared.clone(), phase.clone())),
             _ if plan.is_stuck(n) => subscribers.spawn_local(stuck::live(n, shared.clone(), phase.clone())),
             true => subscribers.spawn_local(cut_off::live(n, shared.clone(), phase.clone())),
             false => subscribers.spawn_local(live(n, shared.clone())),
@@ -81,6 +81,12 @@ pub(crate) async fn run(group: Group, mut phase: watch::Receiver<Phase>) -> anyh
         tokio::select! {
             done = &mut done => break done?,
             Some(ended) = subscribers.join_next() => ended.context("a subscriber panicked")??,
+        }
+    }
+    if shared.group.plan.by_client {
+        // These see for themselves that all is done, and say whether they are connected still.
+        while let Some(ended) = subscribers.join_next().await {
+            ended.context("a subscriber panicked")??;
         }
     }
     subscribers.shutdown().await;

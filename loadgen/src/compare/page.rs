@@ -136,7 +136,8 @@ impl Page {
             ("system", format!("{}, Linux {}", environment.system, environment.kernel)),
             ("command", environment.command.clone()),
         ];
-        about.extend(comparison.calibration.map(|it| ("calibration", it.sentence())));
+        let calibration = comparison.calibration.map(|it| it.sentence(comparison.p99_bound_seconds));
+        about.extend(calibration.map(|sentence| ("calibration", sentence)));
         Ok(Self {
             environment: about,
             rounds: comparison.rounds,

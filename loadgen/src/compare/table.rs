@@ -29,7 +29,7 @@ pub(crate) fn render(comparison: &Comparison) -> String {
         line(&mut out, &format!("{}: {verdict}", contender.name));
     }
     if let Some(calibration) = &comparison.calibration {
-        line(&mut out, &format!("calibration: {}", calibration.sentence()));
+        line(&mut out, &format!("calibration: {}", calibration.sentence(comparison.p99_bound_seconds)));
     }
     out
 }

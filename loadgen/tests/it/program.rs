@@ -83,6 +83,30 @@ async fn subscribers_that_were_all_disconnected_exit_with_1() {
 }
 
 #[tokio::test]
+async fn clients_whose_broker_died_in_mid_run_are_disconnected_and_exit_with_1() {
+    let mut broker = command("__broker --message-size 100000")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut address = String::new();
+    let stdout = broker.stdout.take().expect("it is piped");
+    BufReader::new(stdout).read_line(&mut address).await.expect("a line");
+    let load = "--subscribers 3 --rate 200 --duration 3s --warmup 0s --grace 100ms --via client --quiet";
+    let mut run = command(&format!("fanout --url ws://{}/ws {load}", address.trim()));
+    let dying = async {
+        // All are subscribed by then, and half of it is still to come.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        broker.kill().await.expect("it runs");
+    };
+    let (output, ()) = tokio::join!(run.output(), dying);
+    let output = output.expect("it starts");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(text(&output.stderr), "all subscribers were disconnected\n");
+    assert!(text(&output.stdout).contains("disconnected                 3\n"), "{output:?}");
+}
+
+#[tokio::test]
 async fn wrong_arguments_and_runs_that_cannot_be_exit_with_2() {
     for args in
         ["--size 10", "--assert p98<1s", "--rate fast", "--target fanfarejson", "--server-pid 4294967295"]
