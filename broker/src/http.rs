@@ -95,7 +95,7 @@ impl Public {
         })
     }
 
-    /// Answers a request whose head and origin are good, and counts it.
+    /// Answers a request, if its head and its origin are good, and counts it.
     async fn answer(&self, hub: &Hub, request: Request) -> Response {
         let started = Instant::now();
         let (route, method) = (Route::of(request.uri().path()), request.method().clone());

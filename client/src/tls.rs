@@ -22,7 +22,9 @@ pub(crate) struct Trust {
     /// Instead of anything else.
     pub(crate) config: Option<Arc<ClientConfig>>,
     /// Besides what the operating system trusts.
-    pub(crate) roots: Vec<CertificateDer<'static>>,
+    roots: Vec<CertificateDer<'static>>,
+    /// What was made of `roots`, for the client's next connections.
+    made: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
 impl Trust {
@@ -42,42 +44,33 @@ impl Trust {
                 .map_err(|e| Error::invalid(&format!("a certificate in {shown}"), e))?;
             self.roots.push(certificate);
         }
+        self.made = Arc::default();
         Ok(())
     }
 
     fn config(self) -> Result<Arc<ClientConfig>, BoxError> {
-        match self {
-            Self { config: Some(config), .. } => Ok(config),
-            Self { roots, .. } if roots.is_empty() => system_config(),
-            Self { roots, .. } => config(roots).map(Arc::new),
+        /// Of those who trust the system alone: read once a process.
+        static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+        let made = if self.roots.is_empty() { &SYSTEM } else { &*self.made };
+        if let Some(config) = self.config.as_ref().or_else(|| made.get()) {
+            return Ok(config.clone());
         }
+        let config = Arc::new(config(self.roots)?);
+        Ok(made.get_or_init(|| config).clone())
     }
 }
 
 /// Secures the connection to `host`.
 pub(crate) async fn secure(tcp: TcpStream, host: &str, trust: Trust) -> Result<Stream, BoxError> {
-    let config = match trust.config {
-        Some(config) => config,
-        // Reads files: not on a thread that others wait for.
-        None => tokio::task::spawn_blocking(|| trust.config()).await??,
-    };
+    // May read files: not on a thread that others wait for.
+    let config = tokio::task::spawn_blocking(|| trust.config()).await??;
     let name = ServerName::try_from(host.to_owned())?;
     Ok(TlsConnector::from(config).connect(name, tcp).await?)
 }
 
-/// Trusts the operating system's certificate authorities; read once a process.
-///
-/// They rather than a list compiled in: administrators add their own there, and updates reach them.
-fn system_config() -> Result<Arc<ClientConfig>, BoxError> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(config.clone());
-    }
-    let config = Arc::new(config(Vec::new())?);
-    Ok(CONFIG.get_or_init(|| config).clone())
-}
-
 /// Trusts the operating system's certificate authorities and these.
+///
+/// The system's rather than a list compiled in: administrators add their own there, and updates reach them.
 fn config(more: Vec<CertificateDer<'static>>) -> Result<ClientConfig, BoxError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

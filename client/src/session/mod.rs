@@ -298,6 +298,7 @@ impl Session {
     pub(crate) fn expire(&mut self, now: Instant, error: impl Fn() -> Error) {
         let failed = self.publishes.expire(now, error);
         self.count_failed(failed);
+        self.publishes.flush();
     }
 
     /// Nothing more will come: everybody who waits is told why.

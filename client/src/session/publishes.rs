@@ -117,7 +117,6 @@ impl Publishes {
             let error = error().of_fate(unsettled.was_sent());
             unsettled.settle(Err(error));
         }
-        self.flush();
         failed
     }
 

@@ -4,7 +4,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::liar::{Liar, Lie};
@@ -23,6 +23,19 @@ async fn run(lie: Lie, args: &str) -> Output {
         .output()
         .await
         .expect("it starts")
+}
+
+/// The broker that the program starts, until its standard input ends, and its URL.
+async fn broker() -> (Child, String) {
+    let mut broker = command("__broker --message-size 100000")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut address = String::new();
+    let stdout = broker.stdout.take().expect("it is piped");
+    BufReader::new(stdout).read_line(&mut address).await.expect("a line");
+    (broker, format!("ws://{}/ws", address.trim()))
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -84,16 +97,9 @@ async fn subscribers_that_were_all_disconnected_exit_with_1() {
 
 #[tokio::test]
 async fn clients_whose_broker_died_in_mid_run_are_disconnected_and_exit_with_1() {
-    let mut broker = command("__broker --message-size 100000")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut address = String::new();
-    let stdout = broker.stdout.take().expect("it is piped");
-    BufReader::new(stdout).read_line(&mut address).await.expect("a line");
+    let (mut broker, url) = broker().await;
     let load = "--subscribers 3 --rate 200 --duration 3s --warmup 0s --grace 100ms --via client --quiet";
-    let mut run = command(&format!("fanout --url ws://{}/ws {load}", address.trim()));
+    let mut run = command(&format!("fanout --url {url} {load}"));
     let dying = async {
         // All are subscribed by then, and half of it is still to come.
         tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -143,17 +149,10 @@ async fn a_server_process_is_measured() {
 
 #[tokio::test]
 async fn the_broker_it_starts_says_where_and_ends_with_its_standard_input() {
-    let mut broker = command("__broker --message-size 100000")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut address = String::new();
-    let stdout = broker.stdout.take().expect("it is piped");
-    BufReader::new(stdout).read_line(&mut address).await.expect("a line");
+    let (mut broker, url) = broker().await;
     // Few, because they are large.
     let load = "--subscribers 3 --rate 20 --size 90000 --duration 200ms --warmup 0s";
-    let line = format!("fanout --url ws://{}/ws {load} --assert lost=0", address.trim());
+    let line = format!("fanout --url {url} {load} --assert lost=0");
     let output = command(&line).output().await.expect("it starts");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     drop(broker.stdin.take());
