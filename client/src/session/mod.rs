@@ -60,6 +60,8 @@ pub(crate) struct Session {
     refreshed: Option<Option<u64>>,
     /// Topics that the broker would not have again for the moment.
     refused_for_now: bool,
+    /// Bytes of the message that was packed last.
+    packed_bytes: usize,
 }
 
 /// What a connection still has to say.
@@ -95,6 +97,7 @@ impl Session {
             drains: Vec::new(),
             refreshed: None,
             refused_for_now: false,
+            packed_bytes: 0,
         }
     }
 
@@ -234,10 +237,26 @@ impl Session {
         }
     }
 
-    /// The next WebSocket message to send, of as many waiting frames as fit. A publish that is too large for the
-    /// broker is refused here, and nothing else with it.
+    /// The next WebSocket message to send, of as many waiting frames as fit. What is too large for the broker is
+    /// refused here, and nothing else with it.
     pub(crate) fn pack(&mut self, codec: Codec, sizes: Sizes) -> Option<Bytes> {
-        let mut packer = Packer::new(codec, sizes);
+        let mut packer = Packer::new(codec, sizes, self.packed_bytes);
+        if self.pack_outgoing(&mut packer, sizes.single_max) {
+            let (sent, too_large) = self.publishes.pack(&mut packer);
+            self.backlog.counters.sent.add(sent);
+            for (id, bytes) in too_large {
+                self.refused_publish(Some(id), Error::too_large(bytes, sizes.single_max));
+            }
+        }
+        let message = packer.finish();
+        if let Some(message) = &message {
+            self.packed_bytes = message.len();
+        }
+        message
+    }
+
+    /// Packs what is to be said before the publishes; says whether that was all of it.
+    fn pack_outgoing(&mut self, packer: &mut Packer, single_max: usize) -> bool {
         while let Some(next) = self.outgoing.front() {
             let frame = match next {
                 Outgoing::Refresh(id, token) => Some(ClientFrame {
@@ -250,17 +269,26 @@ impl Session {
                     Some(ClientFrame { id: *id, op: ClientOp::Unsubscribe { topic: topic.into() } })
                 }
             };
-            if frame.is_some_and(|frame| packer.add(&frame) == Added::Full) {
-                return packer.finish();
+            let added = frame.map(|frame| packer.add(&frame));
+            if added == Some(Added::Full) {
+                return false;
             }
-            self.outgoing.pop_front();
+            let said = self.outgoing.pop_front();
+            if let (Some(said), Some(Added::TooLarge(bytes))) = (said, added) {
+                self.refuse_unsaid(said, Error::too_large(bytes, single_max));
+            }
         }
-        let (sent, too_large) = self.publishes.pack(&mut packer);
-        self.backlog.counters.sent.add(sent);
-        for (id, bytes) in too_large {
-            self.refused_publish(Some(id), Error::too_large(bytes, sizes.single_max));
+        true
+    }
+
+    /// The broker would not take it, so it is not said.
+    fn refuse_unsaid(&mut self, unsaid: Outgoing, error: Error) {
+        match unsaid {
+            Outgoing::Refresh(..) => warn!(%error, "the credentials cannot be renewed"),
+            Outgoing::Request(id) | Outgoing::Unsubscribe(_, Some(id)) => self.refused_request(id, None, error),
+            Outgoing::Subscribe(topic, id) => self.refused_request(id, Some(topic.as_str()), error),
+            Outgoing::Unsubscribe(topic, None) => warn!(%error, %topic, "the subscription goes on unread"),
         }
-        packer.finish()
     }
 
     /// Whether commands may be taken; if not, the connection has to take some of what was said first.
@@ -411,13 +439,20 @@ impl Session {
             warn!(%error, "the broker refused something that it could not name");
             return;
         };
-        self.asking.remove(&id);
-        if self.refused_publish(Some(id), error.clone()) {
-            return;
+        if !self.refused_publish(Some(id), error.clone()) {
+            self.refused_request(id, topic.as_deref(), error);
         }
+    }
+
+    fn refused_request(&mut self, id: RequestId, topic: Option<&str>, error: Error) {
+        self.asking.remove(&id);
         match self.requests.take(Some(id)) {
             // That is what was asked for: the connection that had subscribed is gone.
-            Some(Request::Unsubscribe { reply }) if code == ErrorCode::NotSubscribed => reply.send(Ok(())),
+            Some(Request::Unsubscribe { reply })
+                if matches!(error, Error::Refused { code: ErrorCode::NotSubscribed, .. }) =>
+            {
+                reply.send(Ok(()));
+            }
             Some(Request::Fill { topic, subscriber, .. }) => {
                 if let Some(abandoned) = self.topics.fill_refused(&topic, subscriber, error) {
                     self.unsubscribe(abandoned, None);
@@ -425,7 +460,7 @@ impl Session {
             }
             Some(request) => request.fail(error),
             None => match topic {
-                Some(topic) => self.refused_for_now |= self.topics.refused(&topic, id, &error),
+                Some(topic) => self.refused_for_now |= self.topics.refused(topic, id, &error),
                 None => debug!(%error, "the broker refused something that is not waited for"),
             },
         }

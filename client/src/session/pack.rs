@@ -34,11 +34,14 @@ pub(crate) struct Packer {
     sizes: Sizes,
     bytes: Vec<u8>,
     count: usize,
+    /// Bytes to make room for when there is something to pack.
+    expected: usize,
 }
 
 impl Packer {
-    pub(crate) fn new(codec: Codec, sizes: Sizes) -> Self {
-        Self { codec, sizes, bytes: Vec::new(), count: 0 }
+    /// Expects as much as the message before had: growing step by step costs more than what is packed under load.
+    pub(crate) fn new(codec: Codec, sizes: Sizes, expected: usize) -> Self {
+        Self { codec, sizes, bytes: Vec::new(), count: 0, expected: expected.min(sizes.packed_max) }
     }
 
     /// Adds a frame, if it fits.
@@ -49,7 +52,10 @@ impl Packer {
         }
         let before = self.bytes.len();
         match (self.codec, self.count) {
-            (_, 0) => self.bytes.resize(HEAD_BYTES, b'['),
+            (_, 0) => {
+                self.bytes.reserve(self.expected);
+                self.bytes.resize(HEAD_BYTES, b'[');
+            }
             (Codec::Json, _) => self.bytes.push(b','),
             (Codec::MessagePack, _) => {}
         }
@@ -113,7 +119,7 @@ mod tests {
 
     /// How many of `frames` went into one message, which the broker's decoder takes.
     fn packed(codec: Codec, packed_max: usize, frames: &[ClientFrame<'_>]) -> (usize, usize) {
-        let mut packer = Packer::new(codec, Sizes { packed_max, single_max: 1 << 20 });
+        let mut packer = Packer::new(codec, Sizes { packed_max, single_max: 1 << 20 }, 0);
         let taken = frames.iter().take_while(|frame| packer.add(frame) == Added::Packed).count();
         let message = packer.finish().expect("there were frames");
         let read: Vec<_> =
@@ -163,8 +169,8 @@ mod tests {
             let (_, bytes) = packed(codec, 1 << 20, &[publish(1, &payload)]);
             let add = |packer: &mut Packer| packer.add(&publish(1, &payload));
             let sizes = |single_max| Sizes { packed_max: single_max, single_max };
-            assert_eq!(add(&mut Packer::new(codec, sizes(bytes))), Added::Packed);
-            let mut packer = Packer::new(codec, sizes(bytes - 1));
+            assert_eq!(add(&mut Packer::new(codec, sizes(bytes), 0)), Added::Packed);
+            let mut packer = Packer::new(codec, sizes(bytes - 1), 1 << 20);
             assert_eq!(add(&mut packer), Added::TooLarge(bytes));
             assert_eq!(packer.add(&publish(2, "hi")), Added::Packed);
             assert_eq!(add(&mut packer), Added::TooLarge(bytes), "nor does it go with others");

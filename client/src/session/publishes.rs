@@ -51,6 +51,9 @@ impl Publishes {
 
     /// Answers those whose time has come; to be called when something was settled.
     pub(crate) fn flush(&mut self) {
+        if self.flushes.is_empty() {
+            return;
+        }
         let first = self.unsettled.first_key_value().map(|(&id, _)| id);
         while let Some((id, _)) = self.flushes.front()
             && first.is_none_or(|first| *id < first)

@@ -110,3 +110,22 @@ fn a_new_subscription_does_not_ask_again_for_what_was_refused_for_the_moment() {
     session.resubscribe();
     assert_eq!(asked(&mut session).0, ["t:1"]);
 }
+
+#[test]
+fn a_request_that_is_too_large_for_the_broker_is_refused_and_not_forgotten() {
+    let mut session = session();
+    session.connected();
+    let (reply, mut answer) = Reply::new();
+    let topic = "t".repeat(100).parse().expect("a topic name");
+    session.command(Command::History { topic, since: None, limit: None, reply });
+    let (command, mut subscribed) = subscribe(1);
+    session.command(command);
+    assert_eq!(session.pack(Codec::Json, Sizes { packed_max: 20, single_max: 20 }), None);
+    for refused in [answer.try_recv().expect("answered").err(), subscribed.try_recv().expect("answered").err()] {
+        assert!(
+            matches!(refused, Some(Error::Refused { code: ErrorCode::TooLarge, retryable: false, .. })),
+            "{refused:?}"
+        );
+    }
+    assert!(!session.awaits_reply());
+}
