@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use fanfare::bench::publications;
-use fanfare::topic::publication::{Encoding, Publication};
+use fanfare::encoding::Encoding;
+use fanfare::topic::publication::Publication;
 use fanfare_protocol::Payload;
 
 fn publication() -> Arc<Publication> {

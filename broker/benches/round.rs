@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::bench::{RoundBatch, publications};
-use fanfare::topic::publication::Encoding;
+use fanfare::encoding::Encoding;
 use fanfare::{Broker, Config};
 use fanfare_protocol::Payload;
 use tungstenite::{Message, WebSocket};

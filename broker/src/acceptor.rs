@@ -1,9 +1,7 @@
 //! Accepts sockets and hands each to the least loaded worker.
 
-use std::io::{self, Read};
-use std::net::Shutdown;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -12,9 +10,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::Public;
-use crate::http::full::{FULL, Full};
+use crate::http::full::{self, Full};
 use crate::hub::{Hub, Throttle};
+use crate::permit::Permit;
 use crate::worker::handle::Socket;
 
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
@@ -28,38 +26,6 @@ const BACKLOG: u32 = 4096;
 
 /// A listener whose sockets belong to no runtime yet.
 pub(crate) type Listener = AsyncFd<std::net::TcpListener>;
-
-/// Proof that a socket counts among the connections; given back on drop.
-#[derive(Debug)]
-pub(crate) struct Admitted {
-    hub: Arc<Hub>,
-    public: Arc<Public>,
-    /// Which worker it counts for.
-    worker: usize,
-}
-
-impl Admitted {
-    /// For a socket that the hub and its worker have counted.
-    pub(crate) fn new(hub: &Arc<Hub>, public: &Arc<Public>, worker: usize) -> Self {
-        Self { hub: Arc::clone(hub), public: Arc::clone(public), worker }
-    }
-
-    /// What its requests are answered with.
-    pub(crate) fn public(&self) -> &Public {
-        &self.public
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.hub.connections.fetch_sub(1, Ordering::Relaxed);
-        self.hub.workers[self.worker].released();
-        // Dropped by the end of the connection's task, however it ends.
-        if std::thread::panicking() {
-            self.hub.metrics.task_panicked("connection");
-        }
-    }
-}
 
 /// A listener on that address. What it accepts inherits its options: nothing waits for more to be sent with
 /// it, and the kernel holds `send_buffer` bytes at most for a reader that does not read.
@@ -92,22 +58,16 @@ pub(crate) fn take_over(listener: TcpListener) -> io::Result<Listener> {
     AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)
 }
 
-/// Accepts, for each worker with its answers, until `stop` is cancelled; those who have knocked by then are turned away.
+/// Accepts until `stop` is cancelled; those who have knocked by then are turned away.
 ///
 /// # Cancel safety
 /// Cancel safe.
-pub(crate) async fn run(
-    hub: &Arc<Hub>,
-    listener: &Listener,
-    public: &[Arc<Public>],
-    stop: &CancellationToken,
-    full: &Full,
-) {
+pub(crate) async fn run(hub: &Arc<Hub>, listener: &Listener, stop: &CancellationToken, full: &Full) {
     let short = Throttle::default();
     let accept = || listener.async_io(Interest::READABLE, std::net::TcpListener::accept);
     while let Some(accepted) = stop.run_until_cancelled(accept()).await {
         match accepted.and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream)) {
-            Ok(stream) => admit(hub, public, full, stream),
+            Ok(stream) => admit(hub, full, stream),
             Err(error) if is_short(&error) => {
                 if let Some(unlogged) = short.may_log() {
                     tracing::warn!(%error, unlogged, "cannot accept: out of file descriptors or memory; raise the limit of open files, or lower limits.connections");
@@ -120,7 +80,7 @@ pub(crate) async fn run(
     }
     for _ in 0..BACKLOG {
         let Ok((stream, _)) = listener.get_ref().accept() else { break };
-        turn_away(&stream);
+        full::turn_away(&stream);
     }
 }
 
@@ -129,16 +89,13 @@ fn is_short(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
 }
 
-fn admit(hub: &Arc<Hub>, public: &[Arc<Public>], full: &Full, stream: std::net::TcpStream) {
-    let before = hub.connections.fetch_add(1, Ordering::Relaxed);
-    if before >= hub.connections_max {
-        hub.connections.fetch_sub(1, Ordering::Relaxed);
+fn admit(hub: &Arc<Hub>, full: &Full, stream: std::net::TcpStream) {
+    let worker = &hub.workers[hub.workers.least_loaded()];
+    let Some(permit) = Permit::take(&hub.connections, hub.connections_max, &worker.load) else {
         hub.metrics.rejected("limit");
         return tell(full, stream);
-    }
-    let worker = hub.workers.least_loaded();
-    let admitted = Admitted::new(hub, &public[worker], worker);
-    if let Err(socket) = hub.workers[worker].adopt(Socket { stream, admitted }) {
+    };
+    if let Err(socket) = worker.adopt(Socket { stream, permit }) {
         hub.metrics.rejected("overload");
         tell(full, socket.stream);
     }
@@ -149,18 +106,6 @@ fn tell(full: &Full, stream: std::net::TcpStream) {
         Ok(stream) => full.turn_away(stream),
         Err(error) => tracing::debug!(%error, "a socket failed before it was turned away"),
     }
-}
-
-/// Answers 503 without waiting for the request. The socket is to be dropped then.
-pub(crate) fn turn_away(stream: &std::net::TcpStream) {
-    if stream.set_nonblocking(true).is_err() {
-        return;
-    }
-    let socket = SockRef::from(stream);
-    // A fresh socket takes so little at once, or its peer does without the reason. What it has sent already is
-    // read, or the kernel would follow the answer up with a reset.
-    drop(socket.send(FULL).and_then(|_| socket.shutdown(Shutdown::Write)));
-    drop((&*stream).read(&mut [0; 4096]));
 }
 
 #[cfg(test)]

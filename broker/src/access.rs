@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fanfare_protocol::{ErrorCode, TopicName};
-use prometheus::IntCounterVec;
+use prometheus::{IntCounterVec, Opts};
 use sha2::{Digest, Sha256};
 
 use crate::config::{AccessConfig, ConfigError, GrantConfig, TokenConfig};
-use crate::metrics::access_refused;
-use crate::topic::index::Names;
+use crate::pattern::Names;
 
 /// Shortest token that a configuration may hold, in bytes.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -70,7 +69,8 @@ struct Refused(IntCounterVec);
 
 impl Default for Refused {
     fn default() -> Self {
-        Self(access_refused())
+        let opts = Opts::new("fanfare_access_refused_total", "Operations refused for want of a right.");
+        Self(IntCounterVec::new(opts, &["operation"]).expect("the name and the labels are literals"))
     }
 }
 

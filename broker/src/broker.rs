@@ -19,13 +19,13 @@ use crate::access::Access;
 use crate::budget::Budget;
 use crate::config::{Config, ConfigError, MemoryConfig};
 use crate::engine::{Engine, MemoryEngine};
+use crate::heartbeat;
 use crate::hub::Hub;
 use crate::namespaces::Namespaces;
 use crate::supervise::{restarted, vital, vital_thread};
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;
 use crate::worker::handle::{Sockets, Workers};
-use crate::worker::heartbeat;
 use crate::{acceptor, http, machine};
 
 /// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.
@@ -102,7 +102,16 @@ impl Broker {
     ///
     /// # Errors
     /// [`StartError`]: nothing runs then.
-    pub async fn start(mut config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Engine::Memory(MemoryEngine)).await
+    }
+
+    /// The same with another engine.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs then.
+    #[doc(hidden)]
+    pub async fn start_with(mut config: Config, engine: Engine) -> Result<Self, StartError> {
         config.check()?;
         let memory = machine::memory_bytes(Path::new("/"));
         config.memory = config.memory.resolved(memory, config.limits.message_size);
@@ -119,7 +128,7 @@ impl Broker {
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
         let public = acceptor::take_over(public)?;
 
-        let (hub, sockets) = build_hub(config, access, connections_max);
+        let (hub, sockets) = build_hub(config, access, connections_max, engine);
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let mut this =
             Self { hub, public_addr, admin_addr, open_files_max, drain, end, tasks, workers: Vec::new() };
@@ -133,11 +142,9 @@ impl Broker {
     /// Starts what runs beside the workers, each [supervised](crate::supervise).
     fn start_tasks(&self, public: acceptor::Listener, admin: TcpListener) {
         let (hub, end) = (Arc::clone(&self.hub), self.drain.clone());
-        let workers = 0..hub.workers.len();
-        let answers: Vec<_> = workers.map(|worker| http::Public::new(&hub, worker)).collect();
         let full = http::full::Full::new(self.tasks.clone());
         self.tasks.spawn(async move {
-            let accept = || acceptor::run(&hub, &public, &answers, &end, &full);
+            let accept = || acceptor::run(&hub, &public, &end, &full);
             restarted("acceptor", &hub.metrics, &end, accept).await;
         });
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
@@ -208,6 +215,18 @@ impl Broker {
         self.hub.connections.load(Ordering::Relaxed)
     }
 
+    /// The engine.
+    #[doc(hidden)]
+    pub fn engine(&self) -> &Engine {
+        self.hub.engine()
+    }
+
+    /// Questions that wait for their answers.
+    #[doc(hidden)]
+    pub fn unanswered(&self) -> usize {
+        self.hub.workers.iter().map(|worker| worker.inbox.waiting()).sum()
+    }
+
     /// Stops in peace: no new connections, every connection closed with 1012 over the drain window after
     /// what was acknowledged is delivered. Returns when everything has ended.
     ///
@@ -239,7 +258,12 @@ impl Drop for Broker {
 }
 
 /// What all workers share, and the sockets' way to each of them. Nothing runs yet.
-pub(crate) fn build_hub(config: Config, access: Access, connections_max: usize) -> (Arc<Hub>, Vec<Sockets>) {
+pub(crate) fn build_hub(
+    config: Config,
+    access: Access,
+    connections_max: usize,
+    engine: Engine,
+) -> (Arc<Hub>, Vec<Sockets>) {
     let worker_count = worker_count(&config);
     let (workers, sockets) = Workers::new(worker_count);
     let budget = Budget::new(config.memory.retained.as_u64() as usize);
@@ -251,8 +275,9 @@ pub(crate) fn build_hub(config: Config, access: Access, connections_max: usize) 
         config.limits.topics_per_user,
         worker_count,
     );
-    let engine = Engine::Memory(MemoryEngine);
-    (Arc::new(Hub::new(config, access, table, workers, connections_max, engine)), sockets)
+    let hub = Arc::new(Hub::new(config, access, table, workers, connections_max, engine));
+    hub.attach_engine();
+    (hub, sockets)
 }
 
 fn worker_count(config: &Config) -> usize {
@@ -295,7 +320,8 @@ fn start_worker(
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         vital_thread("worker", &drain.clone(), || {
             let local = LocalSet::new();
-            local.block_on(&runtime, async move { Worker::new(index, hub).run(sockets, drain).await });
+            let doors = http::Public::new(&hub, index);
+            local.block_on(&runtime, async move { Worker::new(index, hub).run(sockets, drain, doors).await });
         });
         drop(ending);
     })?;

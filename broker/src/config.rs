@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use env::{environment, overlay as overlay_environment};
 pub use memory::MemoryConfig;
-pub use namespace::{NamespaceConfig, Retention};
+pub use namespace::{Keep, NamespaceConfig, Retention};
 pub use origin::{AllowedOrigin, InvalidOrigin, Origin};
 
 /// The default configuration as a commented file: what `fanfare config default` prints.

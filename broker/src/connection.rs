@@ -3,43 +3,57 @@
 //! A connection lives on its worker's thread. Its own task reads, and writes when the socket was full;
 //! the worker's rounds write to it directly. An idle connection holds no buffer and no timer.
 
+mod account;
+mod answers;
+mod asking;
+mod backpressure;
 mod closing;
 mod delivery;
-mod native;
-pub(crate) use native::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
+mod inbound;
+mod life;
 mod liveness;
 mod outbox;
 mod raw;
 mod reading;
+mod replies;
+pub(crate) mod request;
 pub(crate) mod session;
+mod standing;
 mod subscribe;
-pub(crate) mod subscription;
+mod subscriptions;
+mod sweep;
+pub(crate) mod taken;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
-use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fanfare_protocol::{CloseCode, OnLag};
+use fanfare_protocol::CloseCode;
 use tokio::net::TcpStream;
 
-use crate::access::Grant;
+use crate::dialect::Dialect;
+use crate::encoding::Encoding;
+use crate::ids::ConnectionId;
 use crate::metrics::Wait;
-use crate::topic::publication::Encoding;
-use crate::websocket::{Decoder, Outgoing};
+use crate::topic::Topic;
+use crate::topic::ring::Cursor;
 use crate::worker::Worker;
-use closing::Ending;
-pub(crate) use delivery::{PumpEnd, Taken};
+use account::Account;
+use backpressure::{Backpressure, Look};
+use inbound::{Inbound, Kept};
+use life::Life;
 use liveness::Liveness;
 use outbox::Outbox;
-use reading::Ask;
+use replies::Replies;
+use request::Request;
 use session::Session;
-use subscription::{Place, Subscriptions};
+use standing::Standing;
+use subscriptions::{Place, Subscriptions};
+use taken::PumpEnd;
 
 /// While so many bytes wait to be written, nothing more is taken in: a peer that asks and does not read
 /// the answers waits for itself.
@@ -48,146 +62,43 @@ const UNREAD_REPLIES_MAX: usize = 256 * 1024;
 const UNREAD_REPLIES_RESUME: usize = UNREAD_REPLIES_MAX / 2;
 /// Whoever is closed for want of memory and holds more than this all the same is dropped.
 const HELD_AFTER_CLOSE_MAX: usize = 16 * 1024;
-/// What a connection holds is charged in steps of so many bytes.
-const CHARGE_STEP: usize = 4096;
-
-/// A connection's name, unique in its process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnectionId(NonZeroU64);
-
-impl ConnectionId {
-    pub(crate) fn new(id: u64) -> Self {
-        Self(NonZeroU64::new(id).expect("ids count from 1"))
-    }
-
-    pub(crate) fn get(self) -> u64 {
-        self.0.get()
-    }
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
-    }
-}
-
-/// What the HTTP request asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) encoding: Encoding,
-    /// `None`: the credentials were bad, which the connection is to be told by its close code.
-    pub(crate) grant: Option<Arc<Grant>>,
-    /// A raw connection's one subscription.
-    pub(crate) raw: Option<RawRequest>,
-}
-
-/// What a raw connection subscribes to.
-#[derive(Debug, Clone)]
-pub(crate) struct RawRequest {
-    pub(crate) topic: fanfare_protocol::TopicName,
-    pub(crate) history: u64,
-    pub(crate) echo: bool,
-    pub(crate) on_lag: OnLag,
-}
-
 /// One WebSocket.
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     /// Its key in its worker.
     pub(crate) key: usize,
     pub(crate) encoding: Encoding,
-    /// A raw connection publishes to its one topic.
-    raw_topic: Option<fanfare_protocol::TopicName>,
+    dialect: Dialect,
     worker: Rc<Worker>,
     stream: TcpStream,
-    /// The socket takes no more: its own task waits until it does.
-    is_blocked: Cell<bool>,
-    /// Since when, in the worker's milliseconds.
-    blocked_at: Cell<u32>,
-    /// It has taken nothing for so long that nothing more is kept for it than for anybody.
-    is_stuck: Cell<bool>,
-    /// Its worker looks after it, for it may become stuck.
-    is_watched: Cell<bool>,
     /// The round at hand has queued something.
     pub(crate) touched: Cell<bool>,
     /// There may be publications of its own.
     has_published: Cell<bool>,
-    /// Since when, in the worker's milliseconds, it has had more to do and stood in line for its next turn.
-    in_line_since: Cell<Option<u32>>,
-    /// Since when it has stood in line for its worker's credit.
-    awaits_credit_since: Cell<Option<u32>>,
-    /// It has stood there, and got a share that it may not have used up.
-    has_share: Cell<bool>,
-    /// Steps of bytes that it holds, as charged.
-    charged: Cell<u32>,
-    /// To which budget.
-    is_charged_as_stranger: Cell<bool>,
     /// What the metrics know of the bytes in its outbox.
     reported_queue: Cell<i64>,
     waker: Cell<Option<Waker>>,
+    backpressure: Backpressure,
+    standing: Standing,
+    account: Account,
     /// Never borrowed across a call that may reach another connection or the worker's topics.
-    pub(crate) state: RefCell<State>,
+    state: RefCell<State>,
 }
 
 /// With the counts of its `Rc` it fits in what the allocator has for 512 bytes.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Connection>() + 16 <= 512);
 
-/// What changes in a connection's life.
+/// The parts that are borrowed together.
 #[derive(Debug)]
-pub(crate) struct State {
-    decoder: Decoder,
-    pub(crate) outbox: Outbox,
+struct State {
+    inbound: Inbound,
+    replies: Replies,
+    outbox: Outbox,
     session: Session,
-    pub(crate) subscriptions: Subscriptions,
-    /// What was taken in and is yet to be carried out. Empty it holds no memory.
-    backlog: VecDeque<Ask>,
-    backlog_bytes: usize,
-    /// Invariant: how many of the subscriptions are behind.
-    pub(crate) behind: usize,
-    /// The key of the subscription that caught up last, or a part of the way.
-    served: usize,
+    subscriptions: Subscriptions,
     liveness: Liveness,
-    /// What has been read already is yet to be taken in.
-    is_paused: bool,
-    phase: Phase,
-    /// Why it closed, for the metrics.
-    reason: &'static str,
-}
-
-/// How far a connection's life has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// What its topics have is still delivered, then it is closed.
-    Draining {
-        until: u32,
-        code: CloseCode,
-        reason: &'static str,
-    },
-    /// A close frame is the last thing that waits.
-    Closing {
-        until: u32,
-        /// The peer closed first: nothing more comes from it.
-        by_peer: bool,
-    },
-    /// Everything is written; the peer has yet to close its side, or else what it has not read might be
-    /// thrown away.
-    Lingering {
-        until: u32,
-    },
-    Gone,
-}
-
-impl Phase {
-    fn is_listening(self) -> bool {
-        match self {
-            Self::Open => true,
-            // Who broke the rules has said enough.
-            Self::Draining { code, .. } => code == CloseCode::SERVICE_RESTART,
-            Self::Closing { .. } | Self::Lingering { .. } | Self::Gone => false,
-        }
-    }
+    life: Life,
 }
 
 impl fmt::Debug for Connection {
@@ -211,7 +122,8 @@ impl Connection {
         request: Request,
     ) -> impl Future<Output = ()> + Unpin + use<> {
         let hub = Arc::clone(&worker.hub);
-        let Request { encoding, grant, raw } = request;
+        let Request { dialect, grant, raw } = request;
+        let encoding = dialect.encoding();
         let is_known = grant.is_some();
         let connection = worker.insert(|key| {
             let now = worker.now_ms();
@@ -219,35 +131,24 @@ impl Connection {
                 id: hub.next_connection_id(),
                 key,
                 encoding,
-                raw_topic: raw.as_ref().map(|raw| raw.topic.clone()),
+                dialect,
                 worker: Rc::clone(&worker),
                 stream,
-                is_blocked: Cell::new(false),
-                blocked_at: Cell::new(now),
-                is_stuck: Cell::new(false),
-                is_watched: Cell::new(false),
                 touched: Cell::new(false),
                 has_published: Cell::new(false),
-                in_line_since: Cell::new(None),
-                awaits_credit_since: Cell::new(None),
-                has_share: Cell::new(false),
-                charged: Cell::new(0),
-                is_charged_as_stranger: Cell::new(false),
                 reported_queue: Cell::new(0),
                 waker: Cell::new(None),
+                backpressure: Backpressure::new(now),
+                standing: Standing::default(),
+                account: Account::default(),
                 state: RefCell::new(State {
-                    decoder: Decoder::default(),
+                    inbound: Inbound::default(),
+                    replies: Replies::default(),
                     outbox: Outbox::default(),
                     session: Session::new(grant.unwrap_or_default()),
                     subscriptions: Subscriptions::default(),
-                    backlog: VecDeque::new(),
-                    backlog_bytes: 0,
-                    behind: 0,
-                    served: 0,
                     liveness: Liveness::new(now),
-                    is_paused: false,
-                    phase: Phase::Open,
-                    reason: "lost",
+                    life: Life::new(),
                 }),
             })
         });
@@ -255,8 +156,10 @@ impl Connection {
         let ending = Ending(Rc::clone(&connection));
         if !is_known {
             connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
-        } else if let Some(raw) = raw {
-            connection.start_raw(&raw);
+        } else if let Some(raw) = raw
+            && let Some(waiting) = connection.start_raw(Box::new(raw))
+        {
+            connection.keep(Kept::StartRaw(waiting));
         }
         if hub.is_draining() {
             // It came while the others were being closed.
@@ -279,13 +182,13 @@ impl Connection {
     }
 
     pub(crate) fn is_blocked(&self) -> bool {
-        self.is_blocked.get()
+        self.backpressure.is_blocked()
     }
 
     /// Reads and writes as far as the socket and its turn let it; ready when the connection is gone. A stranger
     /// only has the turns for which it stood in line.
     fn poll(self: &Rc<Self>, cx: &mut Context<'_>, stood_in_line: bool) -> Poll<()> {
-        if self.state.borrow().phase == Phase::Gone {
+        if self.is_gone() {
             return Poll::Ready(());
         }
         if !self.waker.take().is_some_and(|waker| {
@@ -295,7 +198,7 @@ impl Connection {
         }) {
             self.waker.set(Some(cx.waker().clone()));
         }
-        if self.is_in_line() {
+        if self.standing.is_in_line() {
             // It has had its turn, and goes on when it is its turn again.
             return Poll::Pending;
         }
@@ -311,7 +214,7 @@ impl Connection {
 
     fn go_on(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.is_blocked.get() {
+            if self.is_blocked() {
                 match self.stream.poll_write_ready(cx) {
                     Poll::Ready(Ok(())) => {
                         // The peer has taken something: it lives, whether or not it says anything.
@@ -322,12 +225,12 @@ impl Connection {
                     Poll::Pending => {}
                 }
             }
-            let pumped = if self.is_blocked.get() { PumpEnd::Blocked } else { self.pump() };
-            if self.state.borrow().phase == Phase::Gone {
+            let pumped = if self.is_blocked() { PumpEnd::Blocked } else { self.pump() };
+            if self.is_gone() {
                 return Poll::Ready(());
             }
             let is_writable = pumped == PumpEnd::Blocked
-                && self.is_blocked.get()
+                && self.is_blocked()
                 && self.stream.poll_write_ready(cx).is_ready();
             if is_writable {
                 // Writable again meanwhile.
@@ -335,11 +238,11 @@ impl Connection {
             }
             // Whoever catches up is listened to all the same.
             let took_in = self.take_in(cx);
-            if self.state.borrow().phase == Phase::Gone {
+            if self.is_gone() {
                 return Poll::Ready(());
             }
             // What was answered goes out before anything is waited for.
-            let is_unwritten = !self.is_blocked.get() && !self.state.borrow().outbox.is_empty();
+            let is_unwritten = !self.is_blocked() && !self.state.borrow().outbox.is_empty();
             let has_more = took_in || is_writable || is_unwritten || pumped == PumpEnd::Yield;
             if !has_more {
                 self.give_share_back();
@@ -355,9 +258,12 @@ impl Connection {
     /// Takes in what has come, or carries on with what came before: one step of it. Says whether there may be
     /// more to do at once.
     fn take_in(self: &Rc<Self>, cx: &mut Context<'_>) -> bool {
+        if self.standing.awaits_answer() || self.waits_for_replies() {
+            return false;
+        }
         let (unread, is_paused, has_backlog) = {
             let state = self.state.borrow();
-            (state.outbox.len(), state.is_paused, !state.backlog.is_empty())
+            (state.outbox.len(), state.inbound.is_paused(), state.inbound.has_backlog())
         };
         let is_behind_on_reading = is_paused || has_backlog;
         if unread > if is_behind_on_reading { UNREAD_REPLIES_RESUME } else { UNREAD_REPLIES_MAX } {
@@ -365,18 +271,18 @@ impl Connection {
         }
         if has_backlog {
             self.carry_on();
-            return !self.awaits_credit();
+            return !self.standing.is_held();
         }
         if is_paused {
             self.receive(&mut []);
-            return !self.awaits_credit();
+            return !self.standing.is_held();
         }
         match self.stream.poll_read_ready(cx) {
             Poll::Pending => return false,
             Poll::Ready(Err(_)) => self.lose(),
             Poll::Ready(Ok(())) => self.read(),
         }
-        !self.awaits_credit()
+        !self.standing.is_held()
     }
 
     /// The connection's next turn, outside its own task.
@@ -397,24 +303,12 @@ impl Connection {
 
     /// Stands in line for its turn from now on; says whether it did not before.
     pub(crate) fn enter_line(&self) -> bool {
-        let is_new = !self.is_in_line();
-        if is_new {
-            self.in_line_since.set(Some(self.worker.now_ms()));
-        }
-        is_new
+        self.standing.enter_line(self.worker.now_ms())
     }
 
     /// Stands there no longer.
     pub(crate) fn leave_line(&self) {
-        self.waited(Wait::Turn, self.in_line_since.take());
-    }
-
-    fn is_in_line(&self) -> bool {
-        self.in_line_since.get().is_some()
-    }
-
-    fn awaits_credit(&self) -> bool {
-        self.awaits_credit_since.get().is_some()
+        self.waited(Wait::Turn, self.standing.leave_line());
     }
 
     /// Counts how long it has waited, if it has.
@@ -432,12 +326,11 @@ impl Connection {
 
     /// Whether what the peer sends still counts.
     fn is_listening(&self) -> bool {
-        self.state.borrow().phase.is_listening()
+        self.state.borrow().life.is_listening()
     }
 
-    /// Whether it is the broker that does not read: the connection stands in line for a turn or for credit.
-    fn is_kept_waiting(&self) -> bool {
-        self.is_in_line() || self.awaits_credit()
+    fn is_gone(&self) -> bool {
+        self.state.borrow().life.is_gone()
     }
 
     /// Charges what it holds of messages on their way in and out. Whoever asks for more when all is used up is
@@ -445,29 +338,19 @@ impl Connection {
     fn charge(&self) {
         let (bytes, is_stranger) = {
             let state = self.state.borrow();
-            let held = state.decoder.held_bytes() + state.backlog_bytes + state.outbox.held_bytes();
-            (held, state.session.is_stranger())
+            (
+                state.inbound.held_bytes() + state.replies.held_bytes() + state.outbox.held_bytes(),
+                state.session.is_stranger(),
+            )
         };
-        let steps = bytes.div_ceil(CHARGE_STEP) as u32;
-        let before = self.charged.get();
-        if steps == before && (steps == 0 || is_stranger == self.is_charged_as_stranger.get()) {
-            return;
-        }
-        let hub = &self.worker.hub;
-        hub.in_flight(self.is_charged_as_stranger.get()).give_back(before as usize * CHARGE_STEP);
-        let budget = hub.in_flight(is_stranger);
-        budget.take(steps as usize * CHARGE_STEP);
-        self.charged.set(steps);
-        self.is_charged_as_stranger.set(is_stranger);
-        // A stranger is closed at once. Of the others the worker's sweep closes who holds most, if that is enough.
-        if steps > before && if is_stranger { budget.is_over() } else { budget.is_exhausted() } {
+        if self.account.charge(|of| self.worker.hub.in_flight(of), bytes, is_stranger) {
             self.close_short_of_memory();
         }
     }
 
     /// Bytes that it holds of messages on their way, as charged.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.charged.get() as usize * CHARGE_STEP
+        self.account.bytes()
     }
 
     /// Closes it for want of memory. What it holds is given back at once: whoever does not even take the frame that
@@ -481,107 +364,90 @@ impl Connection {
 
     /// The socket takes no more for now.
     fn block(self: &Rc<Self>) {
-        self.is_blocked.set(true);
-        self.blocked_at.set(self.worker.now_ms());
-        if !self.is_watched.replace(true) {
+        if self.backpressure.block(self.worker.now_ms()) {
             self.worker.watch(Rc::clone(self));
         }
     }
 
     /// The socket takes more.
     fn unblock(&self) {
-        self.is_blocked.set(false);
-        if self.is_stuck.get() {
-            self.set_stuck(false);
-        }
+        self.backpressure.unblock();
+        self.set_stuck(false);
     }
 
     /// Whether it is watched any longer; one that has taken nothing for so long is stuck from now on.
     pub(crate) fn is_to_watch(&self, now: u32, patience: Duration) -> bool {
-        if !self.is_blocked.get() {
-            self.is_watched.set(false);
-        } else if u128::from(now.wrapping_sub(self.blocked_at.get())) >= patience.as_millis() {
-            self.is_watched.set(false);
+        let found = self.backpressure.look(now, patience);
+        if found == Look::Stuck {
             self.set_stuck(true);
         }
-        self.is_watched.get()
+        found == Look::Blocked
     }
 
     /// While it is stuck its subscriptions that are behind count for nothing.
     fn set_stuck(&self, is_stuck: bool) {
-        if self.is_stuck.replace(is_stuck) == is_stuck {
+        if !self.backpressure.set_stuck(is_stuck) {
             return;
         }
         let state = self.state.borrow();
         for (_, subscription) in state.subscriptions.iter() {
-            if matches!(subscription.place, Place::Behind(_)) {
+            if subscription.behind().is_some() {
                 self.worker.count_awaited(&subscription.topic, !is_stuck);
             }
         }
     }
 
     pub(crate) fn is_stuck(&self) -> bool {
-        self.is_stuck.get()
+        self.backpressure.is_stuck()
     }
 
-    /// Looks after deadlines and pings. After a `hole` in the worker's own time nobody is judged by it.
-    pub(crate) fn sweep(self: &Rc<Self>, now: u32, hole: bool) {
-        let limits = &self.worker.hub.config.limits;
-        if self.is_blocked.get() {
-            self.worker.note_blocked(now.wrapping_sub(self.blocked_at.get()));
-        }
-        let mut state = self.state.borrow_mut();
-        let passed = |at: u32| now.wrapping_sub(at) < u32::MAX / 2;
-        match state.phase {
-            Phase::Draining { until, .. } | Phase::Closing { until, .. } | Phase::Lingering { until } => {
-                drop(state);
-                if passed(until) {
-                    self.abandon();
-                }
-                return;
-            }
-            Phase::Gone => return,
-            Phase::Open => {}
-        }
-        // While we do not read it is not the peer that is late.
-        let takes_nothing = state.outbox.len() > UNREAD_REPLIES_MAX;
-        let is_unread = self.is_kept_waiting() || state.is_paused || takes_nothing;
-        if hole || self.is_kept_waiting() {
-            state.liveness.ask_anew(now);
-        }
-        if hole || is_unread {
-            state.liveness.excuse(now);
-        }
-        let ms = |length: Duration| length.as_millis() as u32;
-        let (is_silent, is_late) = (
-            state.liveness.is_silent(now, ms(limits.ping_interval)),
-            state.liveness.is_late(now, ms(limits.message_timeout)),
-        );
-        let is_ping_due = state.liveness.is_ping_due(now, ms(limits.ping_interval));
-        let is_stuck = self.is_blocked.get() && state.behind > 0;
-        drop(state);
-        // Whoever takes nothing is silent, whatever it has sent: what lies in its socket may have lain there before.
-        if (is_late || (is_silent && !self.is_blocked.get())) && self.has_unread_input() {
-            // It has spoken; it was not heard yet.
-            self.wake();
-        } else if is_silent {
-            self.close(CloseCode::TIMEOUT, "nothing was heard for two ping intervals");
-        } else if is_late {
-            self.close(CloseCode::TIMEOUT, "a message was not whole in time");
-        } else if let Some(topic) = is_stuck.then(|| self.lost_topic()).flatten() {
-            self.close_too_slow(&topic);
-        } else if is_ping_due {
-            self.ping(now);
+    /// The topic of a subscription, and whether its own publications come back.
+    pub(crate) fn interest(&self, key: usize) -> (Arc<Topic>, bool) {
+        let state = self.state.borrow();
+        let subscription = &state.subscriptions[key];
+        (Arc::clone(&subscription.topic), subscription.echo)
+    }
+
+    /// The slot of a subscription in its group, if it is in step.
+    pub(crate) fn slot(&self, key: usize) -> Option<usize> {
+        match self.state.borrow().subscriptions[key].place {
+            Place::InStep { slot } => Some(slot),
+            Place::Behind(_) => None,
         }
     }
 
-    fn ping(self: &Rc<Self>, now: u32) {
-        let mut state = self.state.borrow_mut();
-        state.liveness.asked(now);
-        if !state.outbox.is_full_of_control() {
-            state.outbox.push_control(&[Outgoing::Ping as u8, 0]);
-            drop(state);
-            self.wake();
-        }
+    /// A subscription is in step from now on, or in another slot.
+    pub(crate) fn put_in_step(&self, key: usize, slot: usize) {
+        self.state.borrow_mut().subscriptions.put_in_step(key, slot);
+    }
+
+    /// A subscription is out of step: it goes on from there at its own pace.
+    pub(crate) fn put_behind(&self, key: usize, from: Cursor) {
+        self.state.borrow_mut().subscriptions.put_behind(key, from);
+    }
+
+    /// Bytes that wait to be written.
+    #[cfg(test)]
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.state.borrow().outbox.len()
+    }
+}
+
+/// Ends a connection however its task ends, also by a panic: nothing of it may stay behind.
+struct Ending(Rc<Connection>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let Self(connection) = self;
+        let worker = &connection.worker;
+        connection.end_subscriptions();
+        worker.remove(connection);
+        worker.stats.queued(-connection.reported_queue.take());
+        connection.leave_lane();
+        connection.account.close(|of| worker.hub.in_flight(of));
+        let mut state = connection.state.borrow_mut();
+        connection.forget_answers(&mut state);
+        state.life.end();
+        worker.hub.metrics.closed(state.life.reason());
     }
 }

@@ -1,13 +1,20 @@
 //! Engines give publications their positions and carry them between brokers.
 
+#[doc(hidden)]
+pub mod delayed;
 mod memory;
 
-use fanfare_protocol::{ErrorCode, TopicRef};
+use std::sync::Arc;
 
-use crate::topic::Accepted;
+use fanfare_protocol::TopicRef;
+
+use crate::answer::inbox::Later;
+use crate::answer::{Answer, Refusal};
+use crate::topic::Mailboxes;
 use crate::topic::publication::Unpositioned;
-use crate::topic::table::{NoRoom, TopicTable};
-use crate::worker::handle::Workers;
+use crate::topic::table::{Absent, TopicTable};
+use crate::topic::{Accepted, Topic};
+use delayed::DelayedEngine;
 pub use memory::MemoryEngine;
 
 /// How publications get positions and travel.
@@ -16,46 +23,71 @@ pub use memory::MemoryEngine;
 pub enum Engine {
     /// Positions are given in this process, and publications stay in it.
     Memory(MemoryEngine),
+    /// Answers later, for tests.
+    #[doc(hidden)]
+    Delayed(DelayedEngine),
 }
 
-/// Why a publication was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// More is held than may be retained, and nothing of it can go yet.
-    #[error(
-        "the broker holds more than it may retain, and nothing of it can go yet; try again a little later"
-    )]
-    Exhausted,
-    /// There are as many topics as there may be.
-    #[error(transparent)]
-    NoRoom(#[from] NoRoom),
-}
-
-impl Refusal {
-    /// The error code that says so.
-    pub fn code(self) -> ErrorCode {
-        match self {
-            Self::Exhausted => ErrorCode::Unavailable,
-            Self::NoRoom(why) => why.code(),
-        }
-    }
+/// What an engine appends to that answers later.
+pub(crate) trait Here: Send + Sync {
+    fn table(&self) -> &TopicTable;
+    fn mailboxes(&self) -> &Mailboxes;
 }
 
 impl Engine {
-    /// Publishes: when it returns, the publication has its position and is in the topic's ring, and every
-    /// worker with subscribers knows. Waits for nobody.
+    /// Has it begin to work for the topics that are `here`.
+    pub(crate) fn attach(&self, here: &Arc<dyn Here>) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Delayed(engine) => engine.attach(here),
+        }
+    }
+
+    /// Publishes. When it is answered, the publication has its position and is in the topic's ring, and every worker with
+    /// subscribers knows. Publications of one asker to one topic keep the order in which they were handed over. Waits for
+    /// nobody: an engine that has to ask elsewhere answers `later`.
     ///
     /// # Errors
-    /// [`Refusal`]; nothing was published then.
+    /// [`Refusal`]; nothing was published then, but for [`Refusal::Unanswered`].
     pub fn publish(
         &self,
         table: &TopicTable,
-        workers: &Workers,
+        mailboxes: &Mailboxes,
         topic: &TopicRef<'_>,
         content: Unpositioned,
-    ) -> Result<Accepted, Refusal> {
+        later: Later<'_>,
+    ) -> Answer<Result<Accepted, Refusal>> {
         match self {
-            Self::Memory(engine) => engine.publish(table, workers, topic, content),
+            Self::Memory(engine) => Answer::Now(engine.publish(table, mailboxes, topic, content)),
+            Self::Delayed(engine) => engine.publish(table, topic, content, later),
+        }
+    }
+
+    /// Sees to it that it is known where a topic stands that is there, before it is subscribed to or read. Waits for nobody:
+    /// an engine that has to ask elsewhere says `later` when to ask again.
+    ///
+    /// # Errors
+    /// [`Refusal`]: it cannot be found out.
+    pub fn follow(&self, topic: &Arc<Topic>, later: Later<'_>) -> Answer<Result<(), Refusal>> {
+        match self {
+            Self::Memory(_) => Answer::Now(Ok(())),
+            Self::Delayed(engine) => engine.follow(topic, later),
+        }
+    }
+
+    /// The topic of that name, or where it will stand if there is none here and it is made next.
+    ///
+    /// # Errors
+    /// [`Refusal`]: it cannot be found out.
+    pub fn find(
+        &self,
+        table: &TopicTable,
+        name: &TopicRef<'_>,
+        later: Later<'_>,
+    ) -> Answer<Result<Result<Arc<Topic>, Absent>, Refusal>> {
+        match self {
+            Self::Memory(_) => Answer::Now(Ok(table.find(name.as_str()))),
+            Self::Delayed(engine) => engine.find(table, name, later),
         }
     }
 }

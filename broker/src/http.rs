@@ -6,20 +6,19 @@ mod body;
 mod bounded;
 mod credentials;
 pub(crate) mod full;
-pub(crate) mod gate;
 mod head;
 mod held;
 mod origin;
-mod patient;
 mod problem;
 mod publisher;
 mod query;
-pub(crate) mod relief;
-pub(crate) mod route;
+mod question;
+mod served;
 mod talk;
 mod topic_path;
 mod upgrade;
 mod whole;
+mod write_timeout;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -32,7 +31,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRef, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -45,35 +44,24 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::acceptor::Admitted;
 use crate::connection::Connection;
 use crate::hub::Hub;
 use crate::metrics::Wait;
-use crate::worker::Worker;
+use crate::permit::Permit;
+use crate::relief::Relief;
+use crate::route::Route;
+use crate::worker::gate::Place;
 use crate::worker::handle::Socket;
-use patient::Patient;
+use crate::worker::{Doors, Worker};
 use problem::Problem;
-use relief::Relief;
-use route::Route;
+use served::Served;
 use talk::KeepAlive;
 use upgrade::Upgrade;
 use whole::Watched;
+use write_timeout::WriteTimeout;
 
 /// How long a browser may remember what a preflight said.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
-
-/// What the routes know: the broker, and the worker that serves the request.
-#[derive(Debug, Clone)]
-pub(super) struct Served {
-    hub: Arc<Hub>,
-    worker: usize,
-}
-
-impl FromRef<Served> for Arc<Hub> {
-    fn from_ref(served: &Served) -> Self {
-        Self::clone(&served.hub)
-    }
-}
 
 /// What a worker answers the requests of the public listener with.
 #[derive(Debug)]
@@ -163,16 +151,31 @@ async fn welcome(State(hub): State<Arc<Hub>>) -> Response {
     }
 }
 
+impl Doors for Arc<Public> {
+    fn serve(
+        &self,
+        worker: Rc<Worker>,
+        socket: Socket,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + 'static {
+        serve(worker, Self::clone(self), socket, stop)
+    }
+
+    fn turn_away(&self, socket: &Socket) {
+        full::turn_away(&socket.stream);
+    }
+}
+
 /// Serves HTTP on a socket until it is closed or becomes a WebSocket. Stops after the request at hand
 /// when `stop` is cancelled.
-pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: CancellationToken) {
-    let Socket { stream, admitted } = socket;
+async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socket, stop: CancellationToken) {
+    let Socket { stream, permit } = socket;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
     };
     let limits = &worker.hub.config.limits;
-    let visit = Visit::new(&worker, admitted);
+    let visit = Visit::new(&worker, public, permit);
     let relief = Arc::clone(&visit.relief);
     let service = service_fn(|request| visit.answer(request));
     match talk::talk(stream, limits, &stop, relief, |cx| visit.poll_turn(cx), service).await {
@@ -186,12 +189,28 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Socket, stop: Cancellation
     }
 }
 
+/// A connection that counts until it is over, and is counted where it ends by a panic.
+struct Admitted {
+    _permit: Permit,
+    worker: Rc<Worker>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        // Dropped by the end of the connection's task, however it ends.
+        if std::thread::panicking() {
+            self.worker.hub.metrics.task_panicked("connection");
+        }
+    }
+}
+
 /// One connection's requests, each answered before the next is read.
 struct Visit<'w> {
     worker: &'w Rc<Worker>,
+    public: Arc<Public>,
     admitted: Rc<Admitted>,
     relief: Arc<Relief>,
-    place: Rc<gate::Place>,
+    place: Rc<Place>,
     has_asked: Cell<bool>,
     /// One request begins in each turn of the connection, however many it has sent.
     may_begin: Cell<bool>,
@@ -200,10 +219,11 @@ struct Visit<'w> {
 }
 
 impl<'w> Visit<'w> {
-    fn new(worker: &'w Rc<Worker>, admitted: Admitted) -> Self {
+    fn new(worker: &'w Rc<Worker>, public: Arc<Public>, permit: Permit) -> Self {
         Self {
             worker,
-            admitted: Rc::new(admitted),
+            public,
+            admitted: Rc::new(Admitted { _permit: permit, worker: Rc::clone(worker) }),
             relief: Arc::default(),
             place: Rc::default(),
             has_asked: Cell::new(false),
@@ -231,7 +251,7 @@ impl<'w> Visit<'w> {
             tokio::task::yield_now().await;
         }
         self.is_answering.set(true);
-        let (hub, public) = (&self.worker.hub, self.admitted.public());
+        let (hub, public) = (&self.worker.hub, &self.public);
         let wants_to_stay = talk::wants_to_stay(&request);
         let (head, body) = request.into_parts();
         let (body, is_whole) = Watched::new(body);
@@ -270,7 +290,8 @@ impl<F: Future<Output = ()> + Unpin> Future for Counted<F> {
 async fn adopt(worker: Rc<Worker>, admitted: Rc<Admitted>, upgrade: Upgrade) {
     let Upgrade { on_upgrade, request } = upgrade;
     let Ok(upgraded) = on_upgrade.await else { return };
-    let parts = upgraded.downcast::<TokioIo<Patient>>().expect("this is what the connection was made of");
+    let parts =
+        upgraded.downcast::<TokioIo<WriteTimeout>>().expect("this is what the connection was made of");
     let mut early = parts.read_buf.to_vec();
     let life = Connection::open(Rc::clone(&worker), parts.io.into_inner().into_inner(), &mut early, request);
     worker.tasks.spawn_local(Counted { life, _admitted: admitted });
@@ -293,9 +314,9 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let stream = accepted.expect("a socket").0.into_std().expect("a socket");
-        worker.hub.connections.fetch_add(1, Ordering::Relaxed);
-        let admitted = Admitted::new(&worker.hub, &Public::new(&worker.hub, worker.index), worker.index);
-        (peer.expect("a socket"), Socket { stream, admitted })
+        let permit =
+            Permit::take(&worker.hub.connections, 1, &worker.handle().load).expect("it is the first");
+        (peer.expect("a socket"), Socket { stream, permit })
     }
 
     #[tokio::test]
@@ -305,7 +326,8 @@ mod tests {
             let worker = worker();
             leave_no_credit(worker.handle());
             let (mut peer, socket) = knock(&worker).await;
-            spawn_local(serve(Rc::clone(&worker), socket, CancellationToken::new()));
+            let public = Public::new(&worker.hub, worker.index);
+            spawn_local(serve(Rc::clone(&worker), public, socket, CancellationToken::new()));
             let post = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
             peer.write_all(post.as_bytes()).await.expect("room");
             while !worker.handle().awaits_credit() {

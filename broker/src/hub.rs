@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use fanfare_protocol::TopicRef;
+use tokio::time::Instant;
 
 use crate::access::Access;
+use crate::answer::inbox::Later;
+use crate::answer::{Answer, Refusal};
 use crate::budget::Budget;
 use crate::clock::Uptime;
 use crate::config::Config;
-use crate::connection::ConnectionId;
-use crate::engine::{Engine, Refusal};
-use crate::http::relief::Answers;
-use crate::metrics::{Metrics, Source};
+use crate::engine::{Engine, Here};
+use crate::ids::ConnectionId;
+use crate::metrics::{Asked, Metrics, Source};
+use crate::relief::Answers;
 use crate::topic::publication::Unpositioned;
-use crate::topic::table::{Maker, NoRoom, TopicTable};
-use crate::topic::{Accepted, Began, Retired, Start, Topic};
+use crate::topic::table::{Absent, Maker, TopicTable};
+use crate::topic::{Accepted, Began, Mailboxes, Retired, Start, Topic};
 use crate::worker::handle::Workers;
 
 /// What all who may do nothing have of what is on its way.
@@ -62,7 +65,7 @@ pub struct Hub {
     pub metrics: Arc<Metrics>,
     engine: Engine,
     /// Connections of both kinds that the public listener has accepted and that are still open.
-    pub connections: AtomicUsize,
+    pub connections: Arc<AtomicUsize>,
     /// Connections that there may be.
     pub connections_max: usize,
     /// Keeps a page that tries again and again from filling the log.
@@ -84,7 +87,8 @@ impl Hub {
         let in_flight = Budget::new(config.memory.in_flight.as_u64() as usize);
         let of_strangers =
             Budget::new((config.memory.in_flight.as_u64() as usize / 8).min(STRANGERS_BYTES_MAX));
-        let metrics = Metrics::new(table.namespaces(), &access, &workers, table.budget(), &in_flight);
+        let metrics =
+            Metrics::new(table.namespaces(), &access, workers.heartbeats(), table.budget(), &in_flight);
         Self {
             in_flight,
             of_strangers,
@@ -95,7 +99,7 @@ impl Hub {
             workers,
             metrics,
             engine,
-            connections: AtomicUsize::new(0),
+            connections: Arc::default(),
             connections_max,
             refused_origins: Throttle::default(),
             draining: AtomicBool::new(false),
@@ -103,44 +107,90 @@ impl Hub {
         }
     }
 
-    /// Publishes, and counts it. See [`Engine::publish`].
+    /// Has the engine begin to work for it.
+    pub(crate) fn attach_engine(self: &Arc<Self>) {
+        let here: Arc<dyn Here> = Arc::<Self>::clone(self);
+        self.engine.attach(&here);
+    }
+
+    /// The engine.
+    #[doc(hidden)]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Publishes, and counts what is known at once. See [`Engine::publish`].
     ///
     /// # Errors
-    /// [`Refusal`]; nothing was published then.
-    pub fn publish(
+    /// [`Refusal`].
+    pub(crate) fn publish(
         &self,
         topic: &TopicRef<'_>,
         content: Unpositioned,
-        source: Source,
-    ) -> Result<Accepted, Refusal> {
-        let received = content.received;
+        asked: Asked,
+        later: Later<'_>,
+    ) -> Answer<Result<Accepted, Refusal>> {
+        let answer = self.engine.publish(&self.table, self.workers.mailboxes(), topic, content, later);
+        if let Answer::Now(result) = &answer {
+            self.published(asked, result);
+        }
+        answer
+    }
+
+    /// What is to be counted of a publication when it is answered.
+    pub(crate) fn asked(&self, topic: &TopicRef<'_>, received: Instant, source: Source) -> Asked {
         let namespace = self.table.namespaces().get(topic.namespace()).index;
-        let result = self.engine.publish(&self.table, &self.workers, topic, content);
-        match &result {
+        Asked { namespace, source, received }
+    }
+
+    /// Counts what became of a publication.
+    pub(crate) fn published(&self, asked: Asked, result: &Result<Accepted, Refusal>) {
+        let Asked { namespace, source, received } = asked;
+        match result {
             Ok(_) => self.metrics.published(namespace, source, received.elapsed()),
             Err(refusal) => self.metrics.publish_refused(refusal.code()),
         }
-        result
     }
 
     /// Registers a subscription of that worker, making the topic if there is none, on the user's account.
     ///
     /// # Errors
-    /// [`NoRoom`].
+    /// [`Refusal`].
     pub(crate) fn subscribe(
         &self,
         name: &TopicRef<'_>,
         worker: usize,
         user: Option<&Arc<str>>,
         start: Start,
-    ) -> Result<(Arc<Topic>, Began), NoRoom> {
+        later: Later<'_>,
+    ) -> Answer<Result<(Arc<Topic>, Began), Refusal>> {
         loop {
-            let topic = self.table.get_or_create(name, Maker::Subscriber(user))?;
+            let topic = match self.table.get_or_create(name, Maker::Subscriber(user)) {
+                Ok(topic) => topic,
+                Err(no_room) => return Answer::Now(Err(no_room.into())),
+            };
+            match self.engine.follow(&topic, later) {
+                Answer::Now(Ok(())) => {}
+                Answer::Now(Err(why)) => return Answer::Now(Err(why)),
+                Answer::Later(ticket) => return Answer::Later(ticket),
+            }
             match topic.subscribe(worker, start) {
-                Ok(began) => return Ok((topic, began)),
+                Ok(began) => return Answer::Now(Ok((topic, began))),
                 Err(Retired) => self.table.forget(&topic),
             }
         }
+    }
+
+    /// The topic of that name, which is not made. See [`Engine::find`].
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) fn find(
+        &self,
+        name: &TopicRef<'_>,
+        later: Later<'_>,
+    ) -> Answer<Result<Result<Arc<Topic>, Absent>, Refusal>> {
+        self.engine.find(&self.table, name, later)
     }
 
     /// The budget of what is on its way, for those who may do something or for strangers.
@@ -160,5 +210,15 @@ impl Hub {
 
     pub(crate) fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Here for Hub {
+    fn table(&self) -> &TopicTable {
+        &self.table
+    }
+
+    fn mailboxes(&self) -> &Mailboxes {
+        self.workers.mailboxes()
     }
 }

@@ -5,11 +5,12 @@
 //!
 //! This library is the broker without its command line: [`Broker::start`] runs one inside any tokio
 //! program. To find the way, read `docs/architecture.md`; the path of a publication runs through
-//! `connection/reading.rs`, `connection/native.rs`, `engine/memory.rs`, `topic.rs`, `worker/round.rs` and
-//! `connection/delivery.rs`.
+//! `connection/reading.rs`, `connection/asking.rs`, `operation/publish.rs`, `engine/memory.rs`, `topic/append.rs`,
+//! `topic.rs`, `worker/round.rs`, `worker/group.rs` and `connection/delivery.rs`.
 
 mod acceptor;
 pub mod access;
+pub mod answer;
 #[doc(hidden)]
 pub mod bench;
 mod broker;
@@ -17,12 +18,22 @@ pub mod budget;
 pub mod clock;
 pub mod config;
 mod connection;
+mod dialect;
+pub mod encoding;
 pub mod engine;
+pub mod figures;
+mod heartbeat;
 mod http;
 pub mod hub;
+pub mod ids;
 pub mod machine;
 pub mod metrics;
 pub mod namespaces;
+mod operation;
+mod pattern;
+mod permit;
+mod relief;
+mod route;
 pub mod supervise;
 mod sync;
 pub mod topic;

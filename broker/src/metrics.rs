@@ -21,10 +21,10 @@ use prometheus::{
 
 use crate::access::Access;
 use crate::budget::Budget;
-use crate::http::route::Route;
+use crate::encoding::Encoding;
+use crate::heartbeat::Heartbeat;
 use crate::namespaces::Namespaces;
-use crate::topic::publication::Encoding;
-use crate::worker::handle::Workers;
+use crate::route::Route;
 pub(crate) use worker_stats::Wait;
 pub use worker_stats::WorkerStats;
 
@@ -113,17 +113,19 @@ impl Register<'_> {
     }
 }
 
-/// Counts what was refused for want of a right, by what it was.
-pub(crate) fn access_refused() -> IntCounterVec {
-    let opts = Opts::new("fanfare_access_refused_total", "Operations refused for want of a right.");
-    IntCounterVec::new(opts, &["operation"]).expect("the name and the labels are literals")
+/// A publication that is to be counted when it is answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) namespace: usize,
+    pub(crate) source: Source,
+    pub(crate) received: tokio::time::Instant,
 }
 
 impl Metrics {
     pub(crate) fn new(
         namespaces: &Namespaces,
         access: &Access,
-        workers: &Workers,
+        heartbeats: Vec<Arc<Heartbeat>>,
         retained: &Arc<Budget>,
         in_flight: &Arc<Budget>,
     ) -> Arc<Self> {
@@ -152,7 +154,7 @@ impl Metrics {
             "Publications that a subscriber missed and was told of.",
             &["namespace", "reason"],
         );
-        let stats: Vec<_> = (0..workers.len()).map(|_| Arc::new(WorkerStats::new(names.len()))).collect();
+        let stats: Vec<_> = heartbeats.iter().map(|_| Arc::new(WorkerStats::new(names.len()))).collect();
         let this = Self {
             published: names
                 .iter()
@@ -214,7 +216,7 @@ impl Metrics {
         };
         let collector = collector::WorkersCollector {
             stats,
-            workers: workers.clone(),
+            heartbeats,
             namespaces: names,
             retained: Arc::clone(retained),
             in_flight: Arc::clone(in_flight),
@@ -306,6 +308,6 @@ pub(crate) mod tests {
         let namespaces = Namespaces::new(&Default::default());
         let access = Access::new(None).expect("no configuration is a good one");
         let budget = || Budget::new(usize::MAX);
-        Metrics::new(&namespaces, &access, &Workers::new(0).0, &budget(), &budget())
+        Metrics::new(&namespaces, &access, Vec::new(), &budget(), &budget())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::{NamespaceConfig, Retention};
-use crate::topic::figures::Figures;
+use crate::figures::Figures;
 
 /// One configured namespace.
 #[derive(Debug)]

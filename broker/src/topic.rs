@@ -3,12 +3,15 @@
 
 mod accounts;
 mod agenda;
+mod append;
 pub mod duplicates;
-pub mod figures;
 mod hashed;
 pub(crate) mod index;
 mod interest;
+mod keeping;
 mod ledger;
+pub mod mailbox;
+pub mod no_room;
 pub mod publication;
 mod recency;
 pub mod ring;
@@ -16,36 +19,27 @@ pub mod table;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use fanfare_protocol::{Epoch, Offset, Position, TopicName};
+use fanfare_protocol::{Epoch, Position, TopicName};
 use smallvec::SmallVec;
 
 use crate::budget::{Budget, Charge};
-use crate::clock::{Uptime, unix_ms};
+use crate::clock::Uptime;
 use crate::namespaces::Namespace;
-use crate::worker::handle::{WorkerHandle, Workers};
-use duplicates::{Duplicates, IdHash};
+use duplicates::Duplicates;
 use interest::Interest;
 use ledger::Ledger;
-use publication::{Publication, Unpositioned};
-use ring::{Bounds, Cursor, Lagged, Ring, Seq};
+use publication::Publication;
+use ring::{Cursor, Lagged, Ring, Seq};
 
-/// A ring keeps at least so many publications for subscribers that are a little behind, even where a
-/// namespace keeps less for history or nothing.
-const LIVE_COUNT_MIN: usize = 2048;
-/// And so many bytes.
-const LIVE_BYTES_MIN: usize = 1024 * 1024;
-/// What is kept beyond the history goes when it is so old.
-const LIVE: Duration = Duration::from_secs(5);
-/// What workers have yet to read stays beyond all that, up to so many publications.
-const CAP_COUNT: usize = 16 * LIVE_COUNT_MIN;
-/// And so many bytes.
-const CAP_BYTES: usize = 16 * LIVE_BYTES_MIN;
-/// Most publications that are dropped at once while the topic's lock is held.
-const EVICTED_MAX: usize = 1024;
 /// Publications looked at before the lock is given up for a moment.
 const LOOKED_AT_MAX: usize = 256;
+
+/// Where topics with something new wait for a worker.
+pub type Mailbox = mailbox::Mailbox<Arc<Topic>>;
+
+/// The mailboxes of all workers, by index.
+pub type Mailboxes = [Arc<Mailbox>];
 
 /// A named, ordered stream of publications.
 #[derive(Debug)]
@@ -87,6 +81,8 @@ struct State {
     counted_bytes: usize,
     /// The table has dropped the topic: whoever still holds it must look it up anew.
     is_retired: bool,
+    /// Its positions come from elsewhere, and it is known where it stands.
+    is_following: bool,
 }
 
 /// The topic was dropped from the table meanwhile.
@@ -100,6 +96,15 @@ pub struct Accepted {
     pub position: Position,
     /// Whether it was published before, under the same message id.
     pub is_duplicate: bool,
+}
+
+/// What became of a publication that had its position already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is new.
+    New,
+    /// It was there, or one after it is.
+    Known,
 }
 
 /// Where a topic stands: its newest publication.
@@ -166,6 +171,7 @@ impl Topic {
                 counted: 0,
                 counted_bytes: 0,
                 is_retired: false,
+                is_following: false,
             }),
         })
     }
@@ -175,58 +181,12 @@ impl Topic {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the publication the next position and appends it, in one step under the topic's lock:
-    /// what the memory engine does. Waits for nobody; the subscribers are yet to be [woken](Self::wake).
-    ///
-    /// # Errors
-    /// [`Retired`]: look the topic up again; the publication is given back.
-    pub(crate) fn assign_and_append(
-        &self,
-        content: Unpositioned,
-    ) -> Result<Accepted, (Retired, Box<Unpositioned>)> {
-        // For a request it is when it was whole, a moment ago: that spares the hot path a look at the clock.
-        let now = Uptime::of(content.received.into_std());
-        let keep = self.namespace.retention.message_ids();
-        let id = content.message_id.as_deref().map(IdHash::of);
-        // Made before the lock is taken, and what leaves the ring is freed after it is released.
-        let mut publication =
-            Arc::new(Publication::new(self.name.clone(), Offset::ZERO, unix_ms(), content, &self.budget));
-        let evicted;
-        let accepted = {
-            let mut state = self.lock();
-            if state.is_retired {
-                drop(state);
-                let publication = Arc::into_inner(publication).expect("nobody else has seen it");
-                return Err((Retired, Box::new(publication.content)));
-            }
-            if let Some(id) = id {
-                state.duplicates.expire(now, keep);
-                if let Some(offset) = state.duplicates.find(id, now, keep) {
-                    state.recharge();
-                    let position = Position { epoch: state.epoch, offset };
-                    return Ok(Accepted { position, is_duplicate: true });
-                }
-            }
-            let offset = state.ring.head_offset().next();
-            Arc::get_mut(&mut publication).expect("nobody else has seen it").offset = offset;
-            if let Some(id) = id {
-                self.namespace.note_ids_evicted(state.duplicates.insert(id, offset, now, keep));
-            }
-            evicted = state.append(publication, now, self);
-            self.note_kept(&mut state);
-            Accepted { position: Position { epoch: state.epoch, offset }, is_duplicate: false }
-        };
-        drop(evicted);
-        self.used_at.store(now.as_ms(), Ordering::Relaxed);
-        Ok(accepted)
-    }
-
     /// Tells every worker that has subscribers of this topic, once until it looks. Called after each
     /// publication appended.
-    pub(crate) fn wake(self: &Arc<Self>, workers: &Workers) {
-        for (worker, interest) in workers.iter().zip(&self.interests) {
+    pub(crate) fn wake(self: &Arc<Self>, mailboxes: &Mailboxes) {
+        for (mailbox, interest) in mailboxes.iter().zip(&self.interests) {
             if interest.tell() {
-                worker.wake(Arc::clone(self));
+                mailbox.put(Arc::clone(self));
             }
         }
     }
@@ -248,9 +208,9 @@ impl Topic {
     }
 
     /// Has the worker look again, unless somebody has just told it to.
-    pub(crate) fn mark_dirty(self: &Arc<Self>, worker: usize, handle: &WorkerHandle) {
+    pub(crate) fn mark_dirty(self: &Arc<Self>, worker: usize, mailbox: &Mailbox) {
         if self.interests[worker].mark_dirty() {
-            handle.wake(Arc::clone(self));
+            mailbox.put(Arc::clone(self));
         }
     }
 
@@ -301,17 +261,18 @@ impl Topic {
     /// Meant for delivery, so it also sees what is kept beyond the history.
     ///
     /// # Errors
-    /// [`Lagged`] when it is no longer kept.
+    /// [`Behind`] when it is no longer kept.
     pub(crate) fn read(
         &self,
         from: Seq,
         count: usize,
         bytes: usize,
         out: &mut Vec<Arc<Publication>>,
-    ) -> Result<Head, Lagged> {
+    ) -> Result<Head, Behind> {
         let state = self.lock();
         let mut total = 0;
-        for publication in state.ring.since(from)?.take(count) {
+        let kept = state.ring.since(from).map_err(|lagged| Behind { lagged, epoch: state.epoch })?;
+        for publication in kept.take(count) {
             total += publication.content.payload.as_bytes().len();
             out.push(Arc::clone(publication));
             if total >= bytes {
@@ -388,155 +349,6 @@ impl Topic {
         }
     }
 
-    /// What the ring keeps, as the namespace bounds it. While somebody is behind it is as much as may be, as
-    /// long as it is not too old: a reader whose socket was full for a moment in a burst finds all of it.
-    fn bounds(&self, is_awaited: bool) -> Bounds {
-        let retention = &self.namespace.retention;
-        let (live_count, live_bytes) =
-            if is_awaited { (CAP_COUNT, CAP_BYTES) } else { (LIVE_COUNT_MIN, LIVE_BYTES_MIN) };
-        Bounds {
-            history_count: retention.history_count,
-            history_bytes: retention.history_bytes,
-            live_count,
-            live_bytes,
-            live_for: LIVE,
-            cap_count: CAP_COUNT,
-            cap_bytes: CAP_BYTES,
-        }
-    }
-
-    /// Whether some subscriber is behind.
-    fn is_awaited(&self) -> bool {
-        self.interests.iter().any(Interest::is_awaited)
-    }
-
-    /// Some of the worker's subscribers are behind from now on, or none is.
-    pub(crate) fn await_more(&self, worker: usize, is_awaited: bool) {
-        self.interests[worker].await_more(is_awaited);
-    }
-
-    /// The first index that some worker has yet to read; 0 where somebody has fallen behind since nobody
-    /// `was_awaited`, which the bounds do not know.
-    fn unread(&self, head: Seq, was_awaited: bool) -> Seq {
-        let unread = self.interests.iter().filter_map(Interest::unread).min().unwrap_or_else(|| head.next());
-        // In this order: who falls behind is counted before the worker says how far it has read.
-        if !was_awaited && self.is_awaited() { Seq::ZERO } else { unread }
-    }
-
-    /// Forgets what has outlived its time, and says whether the topic itself has. A topic to which nothing was ever
-    /// published goes soon: made anew it has the same position.
-    pub(crate) fn expire(&self, now: Uptime) -> bool {
-        let retention = &self.namespace.retention;
-        let mut state = self.lock();
-        if state.is_retired {
-            return true;
-        }
-        self.end_history_in_time(&mut state, now);
-        let head = state.ring.head();
-        let is_awaited = self.is_awaited();
-        let bounds = self.bounds(is_awaited);
-        let evicted = state.ring.trim(now, &bounds, EVICTED_MAX, || self.unread(head, is_awaited));
-        state.duplicates.expire(now, retention.message_ids());
-        self.note_kept(&mut state);
-        let is_retired = self.retire_in_time(&mut state, now);
-        drop(state);
-        // What has left the ring is freed after the lock is released.
-        drop(evicted);
-        is_retired
-    }
-
-    /// Retires the topic if it keeps nothing and nobody has used it for so long.
-    fn retire_in_time(&self, state: &mut State, now: Uptime) -> bool {
-        // Whoever subscribes now finds it retired, or is seen: both happens under the lock.
-        if self.keeps() || self.subscriptions() > 0 {
-            if !self.keeps() {
-                self.ledger.set_due(None);
-            }
-            return false;
-        }
-        let is_new = state.ring.head() == Seq::ZERO;
-        let idle_max = if is_new { LIVE } else { self.namespace.retention.position_ttl };
-        let unused_until = self.used_at().max(state.published_at).plus(idle_max);
-        self.ledger.set_due(Some(unused_until));
-        state.is_retired = unused_until <= now;
-        state.is_retired
-    }
-
-    /// When something of what is kept can next outlive its time.
-    fn next_due(&self, state: &State) -> Option<Uptime> {
-        let retention = &self.namespace.retention;
-        let kept = (!state.ring.is_empty()).then(|| match state.ring.extra_since() {
-            Some(appended) => appended.plus(LIVE),
-            None => state.published_at.plus(retention.history_ttl.max(LIVE)),
-        });
-        let ids = state.duplicates.oldest().map(|added| added.plus(retention.duplicate_window));
-        kept.into_iter().chain(ids).min()
-    }
-
-    /// Evicts the oldest of what is kept, a slice of it, unless some worker has yet to read it; where there is
-    /// nothing of that kind and it is `urgent`, the oldest message ids. Returns whether anything went.
-    pub(crate) fn evict(&self, urgent: bool) -> bool {
-        let mut state = self.lock();
-        if state.ring.is_empty() && urgent {
-            let had_some = !state.duplicates.is_empty();
-            let evicted = state.duplicates.evict_half(Uptime::now(), self.namespace.retention.message_ids());
-            self.namespace.note_ids_evicted(evicted);
-            self.note_kept(&mut state);
-            return had_some;
-        }
-        if self.is_awaited() && !urgent {
-            // Somebody was promised it.
-            return false;
-        }
-        let head = state.ring.head();
-        let read = self.unread(head, urgent).since(state.ring.oldest().next) as usize;
-        let most = state.ring.len().div_ceil(2).min(read).min(EVICTED_MAX);
-        let evicted = state.ring.evict(most);
-        self.note_kept(&mut state);
-        drop(state);
-        !evicted.is_empty()
-    }
-
-    /// Drops what is kept for live readers alone, unless somebody wants it: a topic whose publishers pass the budget
-    /// gives this before any history goes.
-    pub(crate) fn evict_extras(&self) {
-        if self.is_awaited() {
-            return;
-        }
-        let mut state = self.lock();
-        let bounds = Bounds { live_count: 0, live_bytes: 0, ..self.bounds(false) };
-        let head = state.ring.head();
-        let evicted = state.ring.trim(Uptime::now(), &bounds, EVICTED_MAX, || self.unread(head, false));
-        self.note_kept(&mut state);
-        drop(state);
-        drop(evicted);
-    }
-
-    /// Whether it keeps anything that could be evicted.
-    pub(crate) fn keeps(&self) -> bool {
-        self.keeps.load(Ordering::SeqCst)
-    }
-
-    /// Notes what is kept now, for the budget, the figures, eviction and the deadlines. Called under the lock after
-    /// whatever changed it.
-    fn note_kept(&self, state: &mut State) {
-        state.recharge();
-        let keeps = !state.ring.is_empty() || !state.duplicates.is_empty();
-        // Written under the lock alone.
-        if keeps != self.keeps.load(Ordering::Relaxed) {
-            self.keeps.store(keeps, Ordering::SeqCst);
-        }
-        let (count, bytes) = (state.ring.len() as u32, state.ring.bytes());
-        if (count, bytes) != (state.counted, state.counted_bytes) {
-            let count_by = i64::from(count) - i64::from(state.counted);
-            let bytes_by = bytes as i64 - state.counted_bytes as i64;
-            (state.counted, state.counted_bytes) = (count, bytes);
-            let who = std::ptr::from_ref(self).addr() >> 7;
-            self.namespace.figures.kept_changed(who, count_by, bytes_by);
-        }
-        self.ledger.set_due(self.next_due(state));
-    }
-
     /// How many publications are kept, and their bytes.
     #[cfg(test)]
     fn kept(&self) -> (usize, usize) {
@@ -548,6 +360,14 @@ impl Topic {
     pub(crate) fn used_at(&self) -> Uptime {
         Uptime::from_ms(self.used_at.load(Ordering::Relaxed))
     }
+}
+
+/// A cursor points before the oldest publication kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    pub(crate) lagged: Lagged,
+    /// The epoch of what is kept.
+    pub(crate) epoch: Epoch,
 }
 
 impl State {
@@ -568,18 +388,6 @@ impl State {
             Some(from) if from.next >= self.ring.history().next.min(end.next) => (from, Some(Resume::Whole)),
             _ => (end, Some(Resume::Missed(self.ring.count_after(since.offset)))),
         }
-    }
-
-    /// Appends a positioned publication: the topic's part, whichever engine gave the position.
-    fn append(&mut self, publication: Arc<Publication>, now: Uptime, topic: &Topic) -> Vec<Arc<Publication>> {
-        let size = Publication::size_of(&publication.content);
-        let (offset, head) = (publication.offset, self.ring.head().next());
-        topic.end_history_in_time(self, now);
-        self.published_at = now;
-        let is_awaited = topic.is_awaited();
-        self.ring.push((publication, offset, size), now, &topic.bounds(is_awaited), || {
-            topic.unread(head, is_awaited)
-        })
     }
 
     /// Charges what the tables take now.

@@ -4,9 +4,9 @@
 //! between the ring and the socket is shared, locked or counted atomically.
 
 pub(crate) mod credit;
+pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod handle;
-pub(crate) mod heartbeat;
 mod round;
 mod sweep;
 mod turns;
@@ -25,15 +25,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Connection;
-use crate::connection::subscription::Place;
+use crate::encoding::Encoding;
 use crate::hub::Hub;
 use crate::metrics::WorkerStats;
 use crate::supervise::vital;
 use crate::topic::Topic;
-use crate::topic::publication::Encoding;
 use crate::topic::ring::Cursor;
 use group::{LocalTopic, Member};
-use handle::{Sockets, WorkerHandle};
+use handle::{Socket, Sockets, WorkerHandle};
 use turns::Turns;
 
 /// How long a worker waits for its last tasks when every connection is closed.
@@ -42,6 +41,21 @@ const ENDING_MAX: Duration = Duration::from_secs(3);
 const SOCKETS_A_CYCLE: usize = 8;
 /// Bytes that one read takes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
+
+/// How a worker's sockets are served.
+pub(crate) trait Doors {
+    /// Serves the socket until it is closed, or what comes of it has a task of its own. Ends after the request at hand
+    /// when `stop` is cancelled.
+    fn serve(
+        &self,
+        worker: Rc<Worker>,
+        socket: Socket,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + 'static;
+
+    /// Says on a socket that is not to be served that it is not.
+    fn turn_away(&self, socket: &Socket);
+}
 
 /// One core's state. Lives on one thread.
 pub(crate) struct Worker {
@@ -60,7 +74,7 @@ pub(crate) struct Worker {
     /// Connections whose sockets take no more, by when that began. Each is in here at most once.
     blocked: RefCell<VecDeque<Rc<Connection>>>,
     /// Gives its HTTP connections their turns.
-    pub(crate) gate: Rc<crate::http::gate::Gate>,
+    pub(crate) gate: Rc<gate::Gate>,
     /// Ends when the worker has no more to do.
     pub(crate) tasks: TaskTracker,
     started: Instant,
@@ -88,7 +102,7 @@ impl Worker {
             turns: Turns::default(),
             blocked_max_ms: Cell::new(0),
             blocked: RefCell::default(),
-            gate: crate::http::gate::Gate::new(),
+            gate: gate::Gate::new(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
         })
@@ -98,8 +112,14 @@ impl Worker {
         &self.hub.workers[self.index]
     }
 
-    /// Serves sockets until `stop` is cancelled, and then until every connection is closed.
-    pub(crate) async fn run(self: Rc<Self>, mut sockets: Sockets, stop: CancellationToken) {
+    /// Serves sockets until `stop` is cancelled, and then until every connection is closed. How they are served the
+    /// `doors` know.
+    pub(crate) async fn run<D: Doors>(
+        self: Rc<Self>,
+        mut sockets: Sockets,
+        stop: CancellationToken,
+        doors: D,
+    ) {
         let mut never_ending = JoinSet::new();
         let never = CancellationToken::new();
         let (rounds, turns, sweeps) =
@@ -121,11 +141,11 @@ impl Worker {
                 // A crowd that comes at once is taken in beside everything else.
                 tokio::task::yield_now().await;
             }
-            self.tasks.spawn_local(crate::http::serve(Rc::clone(&self), socket, stop.clone()));
+            self.tasks.spawn_local(doors.serve(Rc::clone(&self), socket, stop.clone()));
         }
         sockets.close();
         while let Ok(socket) = sockets.try_recv() {
-            crate::acceptor::turn_away(&socket.stream);
+            doors.turn_away(&socket);
         }
         self.drain().await;
         drop(never_ending);
@@ -187,29 +207,18 @@ impl Worker {
 
     /// Puts a subscription in step, which stands after the topic's head.
     pub(crate) fn join(&self, connection: &Rc<Connection>, key_in_connection: usize, from: Cursor) {
-        let mut state = connection.state.borrow_mut();
-        let subscription = &mut state.subscriptions[key_in_connection];
+        let (topic, echo) = connection.interest(key_in_connection);
         let mut topics = self.topics.borrow_mut();
-        let local = topics.get_mut(&key(&subscription.topic)).expect("a subscription keeps its topic here");
-        let group = &mut local.groups[connection.encoding as usize];
-        subscription.place = Place::InStep { slot: group.members.len() };
-        let member = Member {
-            connection: Rc::clone(connection),
-            key: key_in_connection,
-            from,
-            echo: subscription.echo,
-        };
-        group.members.push(member);
+        let local = topics.get_mut(&key(&topic)).expect("a subscription keeps its topic here");
+        let members = &mut local.groups[connection.encoding as usize].members;
+        connection.put_in_step(key_in_connection, members.len());
+        members.push(Member { connection: Rc::clone(connection), key: key_in_connection, from, echo });
     }
 
     /// Takes a subscription out of its group, if it is in step: it goes on from its own cursor.
     pub(crate) fn leave(&self, connection: &Connection, key_in_connection: usize) {
-        let (topic, slot) = {
-            let state = connection.state.borrow();
-            let subscription = &state.subscriptions[key_in_connection];
-            let Place::InStep { slot } = subscription.place else { return };
-            (Arc::clone(&subscription.topic), slot)
-        };
+        let Some(slot) = connection.slot(key_in_connection) else { return };
+        let (topic, _) = connection.interest(key_in_connection);
         let mut topics = self.topics.borrow_mut();
         let local = topics.get_mut(&key(&topic)).expect("a subscription keeps its topic here");
         self.fall_behind(local, connection.encoding, slot);
@@ -225,17 +234,13 @@ impl Worker {
         local.groups[encoding as usize].fall_behind(slot)
     }
 
-    /// Changes whether a subscription's own publications come back.
+    /// A subscription's own publications come back from now on, or no longer.
     pub(crate) fn set_echo(&self, connection: &Connection, key_in_connection: usize, echo: bool) {
-        let mut state = connection.state.borrow_mut();
-        let subscription = &mut state.subscriptions[key_in_connection];
-        subscription.echo = echo;
-        if let Place::InStep { slot } = subscription.place {
-            let mut topics = self.topics.borrow_mut();
-            let local =
-                topics.get_mut(&key(&subscription.topic)).expect("a subscription keeps its topic here");
-            local.groups[connection.encoding as usize].members[slot].echo = echo;
-        }
+        let Some(slot) = connection.slot(key_in_connection) else { return };
+        let (topic, _) = connection.interest(key_in_connection);
+        let mut topics = self.topics.borrow_mut();
+        let local = topics.get_mut(&key(&topic)).expect("a subscription keeps its topic here");
+        local.groups[connection.encoding as usize].members[slot].echo = echo;
     }
 
     /// Takes a connection in; returns the key under which it is kept.
@@ -251,6 +256,16 @@ impl Worker {
     pub(crate) fn remove(&self, connection: &Connection) {
         self.connections.borrow_mut().remove(connection.key);
         self.stats.connections(connection.encoding, -1);
+    }
+
+    /// Takes in the answers that have come for its connections.
+    pub(crate) fn take_answers(&self) {
+        for ((key, id), ticket, outcome) in self.handle().inbox.take() {
+            let connection = self.connections.borrow().get(key).map(Rc::clone);
+            if let Some(connection) = connection.filter(|connection| connection.id.get() == id) {
+                connection.answered(ticket, outcome);
+            }
+        }
     }
 
     /// Every connection.
@@ -273,14 +288,9 @@ impl group::Group {
         if capacity > 64 && len < capacity / 4 {
             self.members.shrink_to(2 * len);
         }
-        {
-            let mut state = member.connection.state.borrow_mut();
-            state.subscriptions[member.key].place = Place::Behind(member.from);
-            state.behind += 1;
-        }
+        member.connection.put_behind(member.key, member.from);
         if let Some(moved) = self.members.get(slot) {
-            let mut state = moved.connection.state.borrow_mut();
-            state.subscriptions[moved.key].place = Place::InStep { slot };
+            moved.connection.put_in_step(moved.key, slot);
         }
         member
     }

@@ -15,4 +15,22 @@ mod topic;
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+    /// Tokio's, as far as it is used: it keeps one permit.
+    #[derive(Debug)]
+    pub(crate) struct Notify(loom::sync::Notify);
+
+    impl Notify {
+        pub(crate) fn new() -> Self {
+            Self(loom::sync::Notify::new())
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify();
+        }
+
+        pub(crate) async fn notified(&self) {
+            self.0.wait();
+        }
+    }
 }

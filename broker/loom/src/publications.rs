@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::clock::Uptime;
 use crate::model::check;
 use crate::topic::interest::Interest;
+use crate::topic::mailbox::Mailbox;
 use crate::topic::ring::{Bounds, Ring, Seq};
 
 /// More than a model publishes.
@@ -108,6 +109,11 @@ impl Reader<'_> {
 
     fn read(&mut self) -> Seq {
         self.topic.interest.take_note();
+        self.read_on()
+    }
+
+    /// Reads without taking note.
+    fn read_on(&mut self) -> Seq {
         let ring = self.topic.ring.lock().expect("nobody panics");
         let new = ring.since(self.wants).expect("what is yet to be read is kept").count();
         self.wants = self.wants.plus(new);
@@ -219,5 +225,58 @@ pub fn a_walk_that_ends_late_takes_nothing_back_from_who_came_meanwhile() {
         reader.look();
         join([publisher]);
         reader.has_everything_it_is_told_of();
+    });
+}
+
+/// Likewise, but the worker takes note too late: not before it reads. It shows that these models find such a thing.
+pub fn a_worker_that_takes_note_too_late_is_not_told() {
+    check(|| {
+        let topic = Topic::new();
+        let mut reader = topic.subscribe();
+        let publishers = [spawn(&topic, Topic::publish), spawn(&topic, Topic::publish)];
+        if topic.mailbox.swap(0, Ordering::AcqRel) > 0 {
+            let read = reader.read_on();
+            topic.interest.take_note();
+            topic.interest.has_read(read);
+        }
+        join(publishers);
+        reader.has_everything_it_is_told_of();
+    });
+}
+
+/// A worker that waits for news, with its mailbox, while two put topics in.
+fn wait_for_two(put: fn(&Mailbox<usize>, usize)) {
+    check(move || {
+        let mailbox = Arc::new(Mailbox::default());
+        let threads: Vec<_> = (0..2)
+            .map(|topic| {
+                let mailbox = Arc::clone(&mailbox);
+                thread::spawn(move || put(&mailbox, topic))
+            })
+            .collect();
+        let mut all = Vec::new();
+        while all.len() < 2 {
+            // Where it is never told this is a deadlock, which the model finds.
+            loom::future::block_on(mailbox.news());
+            let mut some = Vec::new();
+            mailbox.take(&mut some);
+            all.extend(some);
+        }
+        join(threads);
+        all.sort_unstable();
+        assert_eq!(all, [0, 1]);
+    });
+}
+
+/// Two put topics in while the worker waits.
+pub fn a_worker_that_waits_finds_whatever_is_put_into_its_mailbox() {
+    wait_for_two(Mailbox::put);
+}
+
+/// Likewise, but they tell the worker before they put theirs in. It shows that the model finds such a thing.
+pub fn a_worker_that_is_told_too_early_waits_for_ever() {
+    wait_for_two(|mailbox, topic| {
+        mailbox.nudge();
+        mailbox.put_quietly(topic);
     });
 }

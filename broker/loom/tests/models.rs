@@ -31,3 +31,20 @@ fn a_topic_without_subscribers_is_looked_at_again() {
 fn what_a_subscriber_could_not_take_stays_when_its_worker_has_read_it() {
     publications::what_a_subscriber_could_not_take_stays_when_its_worker_has_read_it();
 }
+
+#[test]
+fn a_worker_that_waits_finds_whatever_is_put_into_its_mailbox() {
+    publications::a_worker_that_waits_finds_whatever_is_put_into_its_mailbox();
+}
+
+#[test]
+#[should_panic(expected = "it was told of everything")]
+fn a_worker_that_takes_note_too_late_is_not_told() {
+    publications::a_worker_that_takes_note_too_late_is_not_told();
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_worker_that_is_told_too_early_waits_for_ever() {
+    publications::a_worker_that_is_told_too_early_waits_for_ever();
+}

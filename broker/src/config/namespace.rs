@@ -5,8 +5,6 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use crate::topic::duplicates::Keep;
-
 /// What the topics of one namespace keep; what is absent is as in `default`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
@@ -82,4 +80,13 @@ impl NamespaceConfig {
                 .map_or(default.duplicate_bytes, |size| size.as_u64() as usize),
         }
     }
+}
+
+/// What a topic remembers of message ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// How long; zero remembers none.
+    pub window: Duration,
+    /// In how many bytes of memory.
+    pub bytes: usize,
 }

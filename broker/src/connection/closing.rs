@@ -6,8 +6,9 @@ use std::rc::Rc;
 use fanfare_protocol::CloseCode;
 use socket2::SockRef;
 
-use super::{Connection, Phase, State};
-use crate::websocket::{Decoder, put_close};
+use super::life::Phase;
+use super::{Connection, State};
+use crate::websocket::put_close;
 
 /// A closing connection is dropped after so long, whether or not its peer has read the close frame.
 const LINGER_MS: u32 = 10_000;
@@ -17,7 +18,7 @@ impl Connection {
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
         self.end_subscriptions();
         let mut state = self.state.borrow_mut();
-        if state.phase.is_listening() {
+        if state.life.is_listening() {
             // The reason in full may quote what the peer sent, which is nobody's business.
             tracing::debug!(connection = %self.id, code = code.get(), reason = reason_of(code, false), "closing");
             let keep_replies = code.range() == fanfare_protocol::CloseRange::StayAway;
@@ -32,13 +33,12 @@ impl Connection {
             state.outbox.discard();
         }
         state.outbox.push_with(|out| put_close(out, code, reason));
-        state.reason = reason_of(code, by_peer);
         state.liveness.amid(false, false, 0);
-        state.forget_backlog();
+        state.inbound.forget();
+        self.forget_answers(state);
         self.leave_lane();
-        state.is_paused = false;
-        state.decoder = Decoder::default();
-        state.phase = Phase::Closing { until: self.worker.now_ms().wrapping_add(LINGER_MS), by_peer };
+        let until = self.worker.now_ms().wrapping_add(LINGER_MS);
+        state.life.close(until, by_peer, reason_of(code, by_peer));
         self.wake();
     }
 
@@ -51,7 +51,7 @@ impl Connection {
 
     /// Closes with 1012 once everything that its topics have is written.
     pub(crate) fn restart(self: &Rc<Self>) {
-        if self.state.borrow().phase == Phase::Open {
+        if self.state.borrow().life.is_open() {
             self.close_after_delivery(CloseCode::SERVICE_RESTART, "the server restarts");
         }
     }
@@ -61,18 +61,18 @@ impl Connection {
         if !self.is_listening() {
             return;
         }
-        let keys: Vec<usize> = self.state.borrow().subscriptions.iter().map(|(key, _)| key).collect();
+        let keys = self.state.borrow().subscriptions.keys();
         for key in keys {
             self.worker.leave(self, key);
         }
         let until = self.worker.now_ms().wrapping_add(LINGER_MS);
-        self.state.borrow_mut().phase = Phase::Draining { until, code, reason };
+        self.state.borrow_mut().life.drain(until, code, reason);
         self.wake();
     }
 
     /// Drops the connection without a word: its peer has had its time.
     pub(crate) fn abandon(&self) {
-        self.state.borrow_mut().phase = Phase::Gone;
+        self.state.borrow_mut().life.end();
         self.wake();
     }
 
@@ -84,38 +84,20 @@ impl Connection {
     /// Everything is written: goes on with what follows in its life.
     pub(super) fn written_out(&self) {
         let mut state = self.state.borrow_mut();
-        match state.phase {
-            Phase::Draining { code, reason, .. } if state.behind == 0 => {
+        match state.life.phase() {
+            Phase::Draining { code, reason, .. }
+                if state.subscriptions.behind() == 0 && state.replies.is_empty() =>
+            {
                 self.put_close(&mut state, code, reason, true, false);
             }
-            Phase::Closing { by_peer: true, .. } => state.phase = Phase::Gone,
+            Phase::Closing { by_peer: true, .. } => state.life.end(),
             Phase::Closing { until, .. } => {
                 // Tells the peer that nothing more comes; it may still be sending.
                 drop(SockRef::from(&self.stream).shutdown(Shutdown::Write));
-                state.phase = Phase::Lingering { until };
+                state.life.linger(until);
             }
             Phase::Draining { .. } | Phase::Gone | Phase::Lingering { .. } | Phase::Open => {}
         }
-    }
-}
-
-/// Ends a connection however its task ends, also by a panic: nothing of it may stay behind.
-pub(super) struct Ending(pub(super) Rc<Connection>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let Self(connection) = self;
-        let worker = &connection.worker;
-        connection.end_subscriptions();
-        worker.remove(connection);
-        worker.stats.queued(-connection.reported_queue.take());
-        connection.leave_lane();
-        let held = connection.held_bytes();
-        connection.charged.set(0);
-        worker.hub.in_flight(connection.is_charged_as_stranger.get()).give_back(held);
-        let mut state = connection.state.borrow_mut();
-        state.phase = Phase::Gone;
-        worker.hub.metrics.closed(state.reason);
     }
 }
 

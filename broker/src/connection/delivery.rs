@@ -5,14 +5,16 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fanfare_protocol::{CloseCode, Gap, OnLag, ServerFrame, TopicRef};
+use fanfare_protocol::{CloseCode, Gap, Offset, OnLag, TopicRef};
 
+use super::Connection;
 use super::outbox::SLICES_MAX;
-use super::subscription::{Place, Subscription};
-use super::{Connection, ConnectionId, Phase};
-use crate::topic::Topic;
+use super::subscriptions::Subscription;
+use super::taken::{PumpEnd, Taken};
+use crate::ids::ConnectionId;
 use crate::topic::publication::Publication;
-use crate::topic::ring::{Cursor, Lagged};
+use crate::topic::ring::{Cursor, Missed};
+use crate::topic::{Behind, Topic};
 use crate::worker::group::Batch;
 
 /// Bytes that a connection reads from the ring before it writes them.
@@ -23,30 +25,6 @@ const OUTBOX_BYTES: usize = 64 * 1024;
 const LOOK_BYTES: usize = 64;
 /// Publications that it reads of one topic at a time.
 const CATCH_UP_COUNT: usize = 256;
-
-/// How writing ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PumpEnd {
-    /// The socket takes no more for now.
-    Blocked,
-    /// Nothing is left to write.
-    Done,
-    /// Something is left, but others should have their turn.
-    Yield,
-}
-
-/// What became of a batch that a connection was offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// The socket takes no more for now, or enough waits for it; it has begun to get nothing `from` there on.
-    Blocked { from: Cursor },
-    /// There was nothing in it for this one.
-    Nothing,
-    /// It waits in the outbox.
-    Queued,
-    /// It is on its way.
-    Written,
-}
 
 impl Connection {
     /// Takes what there is in the batch for a subscription that wants what is `from` there on and not by the connection `not_by`. Returns how many publications that were too.
@@ -59,7 +37,8 @@ impl Connection {
         not_by: Option<ConnectionId>,
     ) -> (u64, Taken) {
         let mut state = self.state.borrow_mut();
-        if state.outbox.len() >= OUTBOX_BYTES {
+        if state.outbox.len() >= OUTBOX_BYTES || state.replies.holds_back() {
+            // The reply to a publication of its own comes before that publication.
             return (0, Taken::Blocked { from });
         }
         let is_alone = state.outbox.is_empty() && state.subscriptions.len() == 1;
@@ -120,7 +99,7 @@ impl Connection {
 
     /// Writes what waits, with as few calls as may be.
     pub(crate) fn write(self: &Rc<Self>) -> PumpEnd {
-        if self.state.borrow().phase == Phase::Gone {
+        if self.is_gone() {
             // Its life ended while a round had something for it.
             return PumpEnd::Done;
         }
@@ -171,11 +150,11 @@ impl Connection {
             if self.write() == PumpEnd::Blocked {
                 return PumpEnd::Blocked;
             }
-            self.catch_up();
+            let is_held_back = !self.catch_up();
             if self.write() == PumpEnd::Blocked {
                 return PumpEnd::Blocked;
             }
-            if self.state.borrow().phase == Phase::Gone {
+            if self.is_gone() || is_held_back {
                 return PumpEnd::Done;
             }
             // What was caught up with may all have been left out: then there is more to look at yet.
@@ -194,50 +173,56 @@ impl Connection {
     /// Whether it has yet to get what its topics have.
     fn is_catching_up(&self) -> bool {
         let state = self.state.borrow();
-        state.behind > 0 && matches!(state.phase, Phase::Open | Phase::Draining { .. })
+        state.subscriptions.behind() > 0 && state.life.is_delivering()
     }
 
-    /// Reads from the ring for the subscriptions that are behind, up to a bound.
-    fn catch_up(self: &Rc<Self>) {
-        if self.state.borrow().behind == 0 {
-            return;
-        }
-        let (behind, served): (Vec<usize>, usize) = {
+    /// Reads from the ring for the subscriptions that are behind, up to a bound. Says whether it is to go on with that
+    /// or with what follows: not where all that there is waits for replies.
+    fn catch_up(self: &Rc<Self>) -> bool {
+        let behind = {
             let state = self.state.borrow();
-            let is_behind = |place| matches!(place, Place::Behind(_));
-            let behind = state.subscriptions.iter().filter(|(_, s)| is_behind(s.place));
-            (behind.map(|(key, _)| key).collect(), state.served)
-        };
-        // They take turns, or a busy topic would keep the others from ever being read.
-        let first = behind.partition_point(|&key| key <= served);
-        let mut publications = Vec::new();
-        for &key in behind[first..].iter().chain(&behind[..first]) {
-            if self.state.borrow().outbox.len() >= CATCH_UP_BYTES || self.worker.turns.is_over() {
-                return;
+            if state.subscriptions.behind() == 0 {
+                return true;
             }
-            self.state.borrow_mut().served = key;
-            self.catch_up_with(key, &mut publications);
+            state.subscriptions.in_turn()
+        };
+        let (mut publications, mut has_moved) = (Vec::new(), false);
+        for key in behind {
+            if self.state.borrow().outbox.len() >= CATCH_UP_BYTES || self.worker.turns.is_over() {
+                return true;
+            }
+            self.state.borrow_mut().subscriptions.serve(key);
+            has_moved |= self.catch_up_with(key, &mut publications);
             if !self.is_listening() {
-                return;
+                return true;
             }
         }
+        has_moved
     }
 
-    /// Reads from the ring for one subscription; one that has everything goes back in step.
-    fn catch_up_with(self: &Rc<Self>, key: usize, publications: &mut Vec<Arc<Publication>>) {
+    /// Reads from the ring for one subscription; one that has everything goes back in step. Says whether anything came of
+    /// it: not where what comes next waits for a reply.
+    fn catch_up_with(self: &Rc<Self>, key: usize, publications: &mut Vec<Arc<Publication>>) -> bool {
         let (topic, from, echo, on_lag, live_from) = {
             let state = self.state.borrow();
-            let Subscription { topic, place, echo, on_lag, live_from } = &state.subscriptions[key];
-            let Place::Behind(from) = *place else { return };
+            let subscription = &state.subscriptions[key];
+            let Some(from) = subscription.behind() else { return true };
+            let Subscription { topic, echo, on_lag, live_from, .. } = subscription;
             (Arc::clone(topic), from, *echo, *on_lag, *live_from)
         };
         publications.clear();
         let from = match topic.read(from.next, CATCH_UP_COUNT, CATCH_UP_BYTES, publications) {
-            Err(lagged) => match self.skip(&topic, from, lagged, on_lag, echo) {
+            Err(behind) => match self.skip(&topic, from, behind, on_lag, echo) {
                 Some(from) => from,
-                None => return self.close_too_slow(&topic),
+                None => {
+                    self.close_too_slow(&topic);
+                    return true;
+                }
             },
             Ok(head) => {
+                if self.hold_back(&topic, publications) {
+                    return false;
+                }
                 let is_live = from.next >= live_from;
                 self.queue(&topic, publications, echo, is_live);
                 let from = match publications.last() {
@@ -245,12 +230,26 @@ impl Connection {
                     Some(last) => Cursor { next: from.next.plus(publications.len()), after: last.offset },
                 };
                 if from.next > head.seq {
-                    return self.caught_up(key, &topic, from);
+                    self.caught_up(key, &topic, from);
+                    return true;
                 }
                 from
             }
         };
-        self.state.borrow_mut().subscriptions[key].place = Place::Behind(from);
+        self.state.borrow_mut().subscriptions.put_behind(key, from);
+        true
+    }
+
+    /// Leaves out publications of its own whose replies are yet to be said, and what follows them: `published` comes
+    /// before its message. Says whether that is all of it.
+    fn hold_back(&self, topic: &Topic, publications: &mut Vec<Arc<Publication>>) -> bool {
+        let state = self.state.borrow();
+        let Some(said) = state.replies.said(topic.name.as_str()) else { return false };
+        let said = said.filter(|said| said.epoch == topic.position().epoch);
+        let is_unsaid = |p: &Publication| said.is_none_or(|said| p.offset > said.offset);
+        let held = publications.iter().position(|p| p.content.origin == Some(self.id) && is_unsaid(p));
+        publications.truncate(held.unwrap_or(publications.len()));
+        held == Some(0)
     }
 
     fn queue(&self, topic: &Topic, publications: &[Arc<Publication>], echo: bool, is_live: bool) {
@@ -274,9 +273,8 @@ impl Connection {
     }
 
     fn caught_up(self: &Rc<Self>, key: usize, topic: &Arc<Topic>, from: Cursor) {
-        self.state.borrow_mut().behind -= 1;
         self.worker.count_behind(self, topic, false);
-        if matches!(self.state.borrow().phase, Phase::Draining { .. }) {
+        if self.state.borrow().life.is_draining() {
             self.state.borrow_mut().subscriptions.remove(key);
             self.worker.remove_subscription(topic);
         } else {
@@ -286,7 +284,8 @@ impl Connection {
 
     /// Skips what the ring has lost, as the subscription's policy says, and says so. Returns where to go
     /// on, or `None` when the connection is to be closed.
-    fn skip(&self, topic: &Topic, from: Cursor, lagged: Lagged, on_lag: OnLag, echo: bool) -> Option<Cursor> {
+    fn skip(&self, topic: &Topic, from: Cursor, behind: Behind, on_lag: OnLag, echo: bool) -> Option<Cursor> {
+        let Behind { lagged, epoch } = behind;
         let (to, action) = match on_lag {
             OnLag::Disconnect => return None,
             OnLag::Gap => (lagged.oldest, "gap"),
@@ -295,36 +294,23 @@ impl Connection {
         let missed = to.next.since(from.next);
         self.worker.hub.metrics.slow_consumer(topic.namespace.index, action, missed);
         // Its own may be among them, which it would not have got; they cannot be looked at any more.
-        let is_exact = echo || !self.has_published.get();
-        self.say_gap(topic, from, to, is_exact.then_some(missed));
+        let is_exact = lagged.missed == Missed::Counted && (echo || !self.has_published.get());
+        let first = if lagged.missed == Missed::Anew { Offset::ZERO } else { from.after };
+        let missed = is_exact.then_some(missed);
+        let topic = TopicRef::from(&topic.name);
+        let gap = Gap { topic, epoch, from: first.next(), to: to.after, missed };
+        self.state.borrow_mut().outbox.push_with(|out| self.dialect.gap(gap, out));
         Some(to)
-    }
-
-    /// A raw connection cannot be told; it is closed instead unless it asked for the newest alone.
-    fn say_gap(&self, topic: &Topic, from: Cursor, to: Cursor, missed: Option<u64>) {
-        if let Some(codec) = self.encoding.codec() {
-            self.send(
-                codec,
-                &ServerFrame::Gap(Gap {
-                    topic: TopicRef::from(&topic.name),
-                    epoch: topic.position().epoch,
-                    from: from.after.next(),
-                    to: to.after,
-                    missed,
-                }),
-            );
-        }
     }
 
     /// The topic of a subscription whose policy is to be closed, and that has lost something it can no longer
     /// get.
     pub(super) fn lost_topic(&self) -> Option<Arc<Topic>> {
         let state = self.state.borrow();
-        let has_lost = |subscription: &Subscription| match subscription.place {
-            Place::Behind(from) if subscription.on_lag == OnLag::Disconnect => {
-                subscription.topic.read(from.next, 0, 0, &mut Vec::new()).is_err()
-            }
-            _ => false,
+        let has_lost = |subscription: &Subscription| {
+            let disconnects = subscription.on_lag == OnLag::Disconnect;
+            let from = subscription.behind().filter(|_| disconnects);
+            from.is_some_and(|from| subscription.topic.read(from.next, 0, 0, &mut Vec::new()).is_err())
         };
         let mut subscriptions = state.subscriptions.iter().map(|(_, subscription)| subscription);
         subscriptions.find(|subscription| has_lost(subscription)).map(|s| Arc::clone(&s.topic))

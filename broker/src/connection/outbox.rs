@@ -121,7 +121,7 @@ impl Outbox {
         self.push(Chunk::new(Bytes::Shared(Rc::clone(bytes)), start, end));
     }
 
-    /// Appends whole frames that `write` writes.
+    /// Appends whole frames that `write` writes, or nothing.
     pub(crate) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let last = self.rest.back_mut().or(self.front.as_mut());
         let appendable = last.filter(|chunk| !chunk.is_control && chunk.end < OWN_BYTES_MAX);
@@ -134,6 +134,9 @@ impl Outbox {
         }
         let mut bytes = Vec::new();
         write(&mut bytes);
+        if bytes.is_empty() {
+            return;
+        }
         if bytes.capacity() > 2 * OWN_BYTES_MAX {
             // A large reply may wait for long.
             bytes.shrink_to_fit();

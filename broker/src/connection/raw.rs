@@ -1,66 +1,36 @@
-//! The raw endpoint: payloads without an envelope, one topic a connection.
+//! The one subscription of a raw connection.
 
 use std::rc::Rc;
 
-use fanfare_protocol::{CloseCode, ErrorCode, OnLag, Payload, TopicRef};
-use tokio::time::Instant;
+use fanfare_protocol::{OnLag, TopicRef};
 
-use super::session::Denied;
-use super::{Connection, RawRequest};
-use crate::metrics::Source;
-use crate::topic::publication::Unpositioned;
+use super::Connection;
+use super::request::RawRequest;
+use crate::answer::Answer;
+use crate::topic::Start;
 
 impl Connection {
-    /// Begins the one subscription; nothing can be said but by a close code.
-    pub(super) fn start_raw(self: &Rc<Self>, request: &RawRequest) {
-        let RawRequest { topic, history, echo, on_lag } = request;
+    /// Begins the one subscription; nothing can be said but by a close code. Gives the request back where it has to
+    /// wait for an answer.
+    pub(super) fn start_raw(self: &Rc<Self>, request: Box<RawRequest>) -> Option<Box<RawRequest>> {
+        if let Some(why) = self.take_refused() {
+            // It has waited for an answer, and this is what came.
+            self.refuse(None, None, &why.into());
+            return None;
+        }
+        let RawRequest { topic, history, echo, on_lag } = &*request;
         // A raw connection cannot be told of a gap.
         let on_lag = if *on_lag == OnLag::Latest { OnLag::Latest } else { OnLag::Disconnect };
-        let allowed = self.state.borrow().session.may_subscribe(topic.as_str());
-        if let Err(denied) =
-            allowed.and_then(|()| self.subscribe_raw(topic, *history, *echo, on_lag).map(drop))
-        {
-            self.close_denied(&denied);
+        match self.subscribe(&TopicRef::from(topic), Start::History(*history), *echo, on_lag) {
+            Answer::Now(Ok(_)) => None,
+            Answer::Now(Err(denied)) => {
+                self.refuse(None, None, &denied);
+                None
+            }
+            Answer::Later(ticket) => {
+                self.await_answer(ticket);
+                Some(request)
+            }
         }
-    }
-
-    /// Publishes what the peer sent; gives it back where it has to wait for credit.
-    pub(super) fn publish_raw(&self, payload: Payload) -> Option<Payload> {
-        let topic = self.raw_topic.as_ref().expect("only raw connections get here");
-        let (allowed, user) = {
-            let state = self.state.borrow();
-            (state.session.may_publish(topic.as_str()), state.session.user().cloned())
-        };
-        if allowed.is_ok() && !self.may_publish(payload.as_bytes().len()) {
-            return Some(payload);
-        }
-        let published = allowed.and_then(|()| {
-            let content = Unpositioned {
-                payload,
-                message_id: None,
-                headers: None,
-                user,
-                origin: Some(self.id),
-                received: Instant::now(),
-            };
-            self.worker
-                .hub
-                .publish(&TopicRef::from(topic), content, Source::Raw)
-                .map_err(|refusal| Denied { code: refusal.code(), message: refusal.to_string() })
-        });
-        match published {
-            Ok(_) => self.has_published.set(true),
-            Err(denied) => self.close_denied(&denied),
-        }
-        None
-    }
-
-    fn close_denied(&self, denied: &Denied) {
-        let code = match denied.code {
-            ErrorCode::Forbidden => CloseCode::FORBIDDEN,
-            ErrorCode::Unauthorized => CloseCode::UNAUTHORIZED,
-            _ => CloseCode::UNAVAILABLE,
-        };
-        self.close(code, &denied.message);
     }
 }

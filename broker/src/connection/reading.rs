@@ -1,44 +1,21 @@
 //! Reading from the socket, and taking in what was read. [hot; life of a publication: step 1]
-//!
-//! What a turn or the worker's credit does not let through is kept, in order, and carried out later; meanwhile
-//! nothing more is taken in.
 
-use std::collections::VecDeque;
 use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::task::Waker;
 
-use fanfare_protocol::{ClientFrame, Codec, FrameError, Payload};
 use socket2::SockRef;
 use tokio::io::Interest;
 
-use super::{Connection, State, UNREAD_REPLIES_MAX};
+use super::inbound::Kept;
+use super::{Connection, UNREAD_REPLIES_MAX};
+use crate::dialect::Message;
 use crate::metrics::Wait;
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
 use crate::worker::credit::{Lane, Wants};
-
-/// Something that a peer asked for and that is yet to be carried out.
-#[derive(Debug)]
-pub(super) enum Ask {
-    /// A frame of the native protocol, or what is wrong with it.
-    Frame(Codec, Result<ClientFrame<'static>, FrameError>),
-    /// What a raw connection publishes.
-    Raw(Payload),
-}
-
-impl Ask {
-    /// Bytes that it takes while it waits.
-    fn held_bytes(&self) -> usize {
-        match self {
-            Self::Frame(_, Ok(frame)) => frame.owned_bytes(),
-            Self::Frame(_, Err(error)) => size_of::<Self>() + error.message.len(),
-            Self::Raw(payload) => size_of::<Self>() + payload.as_bytes().len(),
-        }
-    }
-}
 
 impl Connection {
     /// Reads once, into the worker's scratch buffer.
@@ -77,10 +54,10 @@ impl Connection {
             if !bytes.is_empty() {
                 state.liveness.heard();
             }
-            if !state.phase.is_listening() {
+            if !state.life.is_listening() {
                 return;
             }
-            std::mem::take(&mut state.decoder)
+            state.inbound.take_decoder()
         };
         let limits = &self.worker.hub.config.limits;
         let limits = MessageLimits {
@@ -95,11 +72,10 @@ impl Connection {
             taken
         });
         let mut state = self.state.borrow_mut();
-        if state.phase.is_listening() {
+        if state.life.is_listening() {
             // What follows a whole message has begun just now; while it is we who pause nobody is late.
             state.liveness.amid(decoder.is_amid() && !paused, completed, self.worker.now_ms());
-            state.decoder = decoder;
-            state.is_paused = paused;
+            state.inbound.put_decoder(decoder, paused);
         }
         drop(state);
         if let Err(Violation { code, reason }) = result {
@@ -119,19 +95,13 @@ impl Connection {
             }
             Incoming::Pong => {}
             Incoming::Close(code) => self.closed_by_peer(code),
-            Incoming::Text(text) => match self.raw_topic {
-                Some(_) => self.take_or_keep(Ask::Raw(Payload::text(text))),
-                None => self.native_message(Codec::Json, text.as_bytes()),
-            },
-            Incoming::Binary(bytes) => match self.raw_topic {
-                Some(_) => self.take_or_keep(Ask::Raw(Payload::binary(bytes.to_vec()))),
-                None => self.native_message(Codec::MessagePack, bytes),
-            },
+            Incoming::Text(text) => self.message(Message::Text(text)),
+            Incoming::Binary(bytes) => self.message(Message::Binary(bytes)),
         }
         self.worker.turns.count_frame();
         if !self.is_listening() {
             ControlFlow::Break(Stop::Forget)
-        } else if self.is_to_pause() || !self.state.borrow().backlog.is_empty() {
+        } else if self.is_to_pause() || self.state.borrow().inbound.has_backlog() {
             ControlFlow::Break(Stop::Pause)
         } else {
             ControlFlow::Continue(())
@@ -140,37 +110,37 @@ impl Connection {
 
     /// Whether nothing more is to be carried out for now: its turn is over, or too many replies wait.
     pub(super) fn is_to_pause(&self) -> bool {
-        self.worker.turns.is_over() || self.state.borrow().outbox.len() > UNREAD_REPLIES_MAX
+        self.worker.turns.is_over()
+            || self.state.borrow().outbox.len() > UNREAD_REPLIES_MAX
+            || self.waits_for_replies()
+    }
+
+    /// Whether so many replies are outstanding that nothing more is taken in. Whoever can be told is refused more than
+    /// may wait; a raw connection cannot, so it waits.
+    pub(super) fn waits_for_replies(&self) -> bool {
+        let replies = &self.state.borrow().replies;
+        replies.is_full() || (self.dialect.is_raw() && !replies.has_room())
     }
 
     /// Keeps what is yet to be carried out, behind what is kept already.
-    pub(super) fn keep(&self, ask: Ask) {
-        let mut state = self.state.borrow_mut();
-        state.backlog_bytes += ask.held_bytes();
-        state.backlog.push_back(ask);
-    }
-
-    fn take_or_keep(self: &Rc<Self>, ask: Ask) {
-        if let Some(ask) = self.carry_out(ask) {
-            self.keep(ask);
-        }
+    pub(super) fn keep(&self, kept: Kept) {
+        self.state.borrow_mut().inbound.keep(kept);
     }
 
     /// Carries out what was kept, as far as it may.
     pub(super) fn carry_on(self: &Rc<Self>) {
         loop {
-            let Some(ask) = self.state.borrow_mut().backlog.pop_front() else { break };
-            let held = ask.held_bytes();
-            if let Some(ask) = self.carry_out(ask) {
-                return self.state.borrow_mut().backlog.push_front(ask);
+            let Some((kept, held)) = self.state.borrow_mut().inbound.take() else { break };
+            if let Some(kept) = self.carry_out(kept) {
+                return self.state.borrow_mut().inbound.put_back(kept);
             }
             self.worker.turns.count_frame();
             let mut state = self.state.borrow_mut();
-            if !state.phase.is_listening() {
+            if !state.life.is_listening() {
                 break;
             }
-            state.backlog_bytes -= held;
-            if state.backlog.is_empty() {
+            state.inbound.settled(held);
+            if !state.inbound.has_backlog() {
                 break;
             }
             drop(state);
@@ -178,16 +148,14 @@ impl Connection {
                 return;
             }
         }
-        self.state.borrow_mut().forget_backlog();
+        self.state.borrow_mut().inbound.forget_backlog();
     }
 
     /// Carries it out; gives it back where it has to wait.
-    fn carry_out(self: &Rc<Self>, ask: Ask) -> Option<Ask> {
-        match ask {
-            Ask::Frame(codec, frame) => self
-                .frame_or_error(codec, frame)
-                .map(|frame| Ask::Frame(codec, frame.map(ClientFrame::into_owned))),
-            Ask::Raw(payload) => self.publish_raw(payload).map(Ask::Raw),
+    fn carry_out(self: &Rc<Self>, kept: Kept) -> Option<Kept> {
+        match kept {
+            Kept::Ask(ask) => self.ask(ask).map(Kept::Ask),
+            Kept::StartRaw(request) => self.start_raw(request).map(Kept::StartRaw),
         }
     }
 
@@ -197,20 +165,17 @@ impl Connection {
         let or_noop = waker.as_ref().unwrap_or(Waker::noop());
         let taken = self.worker.handle().poll_publish(self.lane(), bytes, Wants::Many, or_noop);
         self.waker.set(waker);
-        let since = self.awaits_credit_since.get();
         if taken.is_pending() {
-            self.awaits_credit_since.set(since.or_else(|| Some(self.worker.now_ms())));
-            self.has_share.set(false);
-        } else if since.is_some() {
-            self.waited(Wait::Credit, self.awaits_credit_since.take());
-            self.has_share.set(true);
+            self.standing.await_credit(|| self.worker.now_ms());
+        } else {
+            self.waited(Wait::Credit, self.standing.get_credit());
         }
         taken.is_ready()
     }
 
     /// Has nothing more to publish for now: what is left of its share is for others.
     pub(super) fn give_share_back(&self) {
-        if !self.awaits_credit() && self.has_share.replace(false) {
+        if self.standing.give_share_back() {
             self.worker.handle().leave(self.lane());
         }
     }
@@ -221,9 +186,9 @@ impl Connection {
 
     /// Stands in line for credit no longer.
     pub(super) fn leave_lane(&self) {
-        let since = self.awaits_credit_since.take();
+        let (since, has_to_leave) = self.standing.leave_credit();
         self.waited(Wait::Credit, since);
-        if since.is_some() | self.has_share.replace(false) {
+        if has_to_leave {
             self.worker.handle().leave(self.lane());
         }
     }
@@ -232,13 +197,5 @@ impl Connection {
     pub(super) fn has_unread_input(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         SockRef::from(&self.stream).peek(&mut byte).is_ok()
-    }
-}
-
-impl State {
-    /// Nothing that was taken in is carried out any more.
-    pub(super) fn forget_backlog(&mut self) {
-        self.backlog = VecDeque::new();
-        self.backlog_bytes = 0;
     }
 }

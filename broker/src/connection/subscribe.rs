@@ -1,12 +1,13 @@
 //! Beginning and ending subscriptions.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use fanfare_protocol::{ErrorCode, OnLag, Recovery, TopicName, TopicRef};
+use fanfare_protocol::{OnLag, Recovery, TopicRef};
 
 use super::Connection;
-use super::session::{Denied, denied};
-use super::subscription::{Place, Subscription};
+use crate::answer::Answer;
+use crate::operation::{Denied, subscribe};
 use crate::topic::ring::Seq;
 use crate::topic::{self, Head, Resume, Start, Topic};
 
@@ -25,34 +26,49 @@ impl Connection {
     }
 
     /// Subscribes, or changes the subscription that there is.
+    ///
+    /// # Errors
+    /// [`Denied`].
     pub(super) fn subscribe(
         self: &Rc<Self>,
         name: &TopicRef<'_>,
         start: Start,
         echo: bool,
         on_lag: OnLag,
-    ) -> Result<Began, Denied> {
+    ) -> Answer<Result<Began, Denied>> {
         let worker = &self.worker;
+        let leave = subscribe::leave(self.state.borrow().session.grant(), name.as_str());
+        let leave = match leave {
+            Ok(leave) => leave,
+            Err(denied) => return Answer::Now(Err(denied)),
+        };
         if let Some(key) = self.subscription_key(name.as_str()) {
-            worker.set_echo(self, key, echo);
-            let mut state = self.state.borrow_mut();
-            state.subscriptions[key].on_lag = on_lag;
-            let head = state.subscriptions[key].topic.head();
-            return Ok(Began { head, recovery: None, replayed: 0 });
+            let head = self.change_subscription(key, echo, on_lag);
+            return Answer::Now(Ok(Began { head, recovery: None, replayed: 0 }));
         }
-        if worker.hub.is_draining() {
-            return Err(denied(ErrorCode::Unavailable, "the server is stopping"));
-        }
-        let limit = worker.hub.config.limits.subscriptions_per_connection;
-        if self.state.borrow().subscriptions.len() >= limit {
-            let message = format!("a connection may have at most {limit} subscriptions");
-            return Err(denied(ErrorCode::LimitExceeded, message));
-        }
-        let user = self.state.borrow().session.user().cloned();
-        let (topic, began) = worker
-            .hub
-            .subscribe(name, worker.index, user.as_ref(), start)
-            .map_err(|no_room| denied(no_room.code(), no_room.to_string()))?;
+        let count = self.state.borrow().subscriptions.len();
+        let began = leave.subscribe(&worker.hub, name, worker.index, start, count, &|| self.promise());
+        began.map(|began| began.map(|(topic, began)| self.add_subscription(topic, began, echo, on_lag)))
+    }
+
+    fn change_subscription(&self, key: usize, echo: bool, on_lag: OnLag) -> Head {
+        let mut state = self.state.borrow_mut();
+        state.subscriptions.set_echo(key, echo);
+        state.subscriptions.set_on_lag(key, on_lag);
+        let topic = Arc::clone(&state.subscriptions[key].topic);
+        drop(state);
+        self.worker.set_echo(self, key, echo);
+        topic.head()
+    }
+
+    fn add_subscription(
+        self: &Rc<Self>,
+        topic: Arc<Topic>,
+        began: topic::Began,
+        echo: bool,
+        on_lag: OnLag,
+    ) -> Began {
+        let worker = &self.worker;
         worker.add_subscription(&topic);
         let topic::Began { head, from, resume } = began;
         let recovery = resume.map(|resume| self.note_recovery(&topic, resume));
@@ -61,16 +77,12 @@ impl Connection {
         if is_behind {
             worker.count_behind(self, &topic, true);
         }
-        let mut state = self.state.borrow_mut();
-        let (place, live_from) = (Place::Behind(from), head.seq.next());
-        let key = state.subscriptions.insert(Subscription { topic, echo, on_lag, place, live_from });
-        if is_behind {
-            state.behind += 1;
-        } else {
-            drop(state);
+        let live_from = head.seq.next();
+        let key = self.state.borrow_mut().subscriptions.insert(topic, echo, on_lag, from, live_from);
+        if !is_behind {
             worker.join(self, key, from);
         }
-        Ok(Began { head, recovery, replayed })
+        Began { head, recovery, replayed }
     }
 
     /// Counts what became of the position asked for.
@@ -106,7 +118,7 @@ impl Connection {
 
     /// Ends all subscriptions.
     pub(super) fn end_subscriptions(&self) {
-        let keys: Vec<usize> = self.state.borrow().subscriptions.iter().map(|(key, _)| key).collect();
+        let keys = self.state.borrow().subscriptions.keys();
         for key in keys {
             self.end_subscription(key);
         }
@@ -114,23 +126,9 @@ impl Connection {
 
     fn end_subscription(&self, key: usize) {
         self.worker.leave(self, key);
-        let mut state = self.state.borrow_mut();
-        let subscription = state.subscriptions.remove(key);
         // Out of its group it counts as behind.
-        state.behind -= 1;
-        drop(state);
+        let subscription = self.state.borrow_mut().subscriptions.remove(key);
         self.worker.count_behind(self, &subscription.topic, false);
         self.worker.remove_subscription(&subscription.topic);
-    }
-
-    /// Subscribes a raw connection to its topic.
-    pub(super) fn subscribe_raw(
-        self: &Rc<Self>,
-        topic: &TopicName,
-        history: u64,
-        echo: bool,
-        on_lag: OnLag,
-    ) -> Result<Began, Denied> {
-        self.subscribe(&TopicRef::from(topic), Start::History(history), echo, on_lag)
     }
 }

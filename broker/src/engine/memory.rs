@@ -2,11 +2,11 @@
 
 use fanfare_protocol::TopicRef;
 
-use super::Refusal;
+use crate::answer::Refusal;
+use crate::topic::Mailboxes;
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Maker, TopicTable};
 use crate::topic::{Accepted, Retired};
-use crate::worker::handle::Workers;
 
 /// Positions are given in this process, and publications stay in it. What a restart loses: everything.
 #[derive(Debug, Default)]
@@ -16,26 +16,19 @@ impl MemoryEngine {
     pub(crate) fn publish(
         &self,
         table: &TopicTable,
-        workers: &Workers,
+        mailboxes: &Mailboxes,
         name: &TopicRef<'_>,
         mut content: Unpositioned,
     ) -> Result<Accepted, Refusal> {
-        if table.budget().is_exhausted() {
-            table.enforce_budget();
-            if table.budget().is_exhausted() {
-                return Err(Refusal::Exhausted);
-            }
+        if !table.has_room() {
+            return Err(Refusal::Exhausted);
         }
         loop {
             let topic = table.get_or_create(name, Maker::Publisher)?;
             match topic.assign_and_append(content) {
                 Ok(accepted) => {
                     if !accepted.is_duplicate {
-                        topic.wake(workers);
-                        if table.budget().is_over() {
-                            topic.evict_extras();
-                        }
-                        table.published(&topic);
+                        table.appended(&topic, mailboxes);
                     }
                     return Ok(accepted);
                 }

@@ -21,15 +21,20 @@ use super::bounded::Bounded;
 use super::problem::Problem;
 use super::publisher::Publisher;
 use super::query::verbatim;
+use super::question::{Question, ask_again, known};
+use super::served::Served;
 use super::topic_path::TopicPath;
-use super::{Served, body, credentials};
+use super::{body, credentials};
 use crate::access::Grant;
-use crate::connection::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
-
+use crate::answer::inbox::Later;
+use crate::answer::inbox::Pending;
 use crate::hub::Hub;
-use crate::metrics::Source;
+use crate::metrics::{Asked, Source};
+use crate::operation::publish::{Content, Leave};
+use crate::operation::read::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
+use crate::operation::{Denied, publish as publishing, read};
 use crate::topic::Accepted;
-use crate::topic::publication::Unpositioned;
+use crate::topic::publication::Publication;
 use crate::worker::credit::Wants;
 
 /// A batch may be so many times as large as one message.
@@ -54,18 +59,10 @@ fn topic_ref(name: &str) -> Result<TopicRef<'_>, Problem> {
     TopicRef::new(name).map_err(|e| problem(ErrorCode::InvalidTopic, e))
 }
 
-fn grant(hub: &Hub, headers: &HeaderMap) -> Result<Arc<Grant>, Problem> {
-    credentials::grant(hub, headers, None).map_err(|e| problem(ErrorCode::Unauthorized, e))
-}
-
-fn refuse(grant: &Grant, what: &'static str) -> Problem {
-    let (code, detail) = grant.refusal(what);
-    problem(code, detail)
-}
-
-fn may_subscribe(hub: &Hub, headers: &HeaderMap, topic: &str) -> Result<(), Problem> {
-    let grant = grant(hub, headers)?;
-    grant.may_subscribe(topic).then_some(()).ok_or_else(|| refuse(&grant, "subscribe to this topic"))
+async fn grant(hub: &Hub, worker: usize, headers: &HeaderMap) -> Result<Arc<Grant>, Problem> {
+    credentials::grant(hub, worker, headers, None)
+        .await?
+        .map_err(|unknown| problem(ErrorCode::Unauthorized, unknown))
 }
 
 /// An answer in JSON.
@@ -105,10 +102,8 @@ pub(super) async fn publish(
     body: Body,
 ) -> Result<Response, Problem> {
     let topic = TopicRef::from(&topic);
-    let grant = grant(&hub, &headers)?;
-    if !grant.may_publish(topic.as_str()) {
-        return Err(refuse(&grant, "publish to this topic"));
-    }
+    let grant = grant(&hub, worker, &headers).await?;
+    let leave = publishing::leave(&grant, topic.as_str())?;
     let message_id = match headers.get("idempotency-key") {
         None => None,
         Some(key) => {
@@ -121,15 +116,14 @@ pub(super) async fn publish(
     };
     let body = body::read(&hub, &headers, body, hub.config.limits.message_size.as_u64() as usize).await?;
     Publisher::new(&hub, worker, Wants::One).permitted(body.bytes.len()).await;
-    let content = Unpositioned {
+    let content = Content {
         payload: payload(&headers, body.bytes)?,
         message_id,
         headers: None,
-        user: grant.user.clone(),
         origin: None,
         received: body.received,
     };
-    let accepted = publish_one(&hub, &topic, content)?;
+    let accepted = Publishing::begin(&hub, worker, leave, &topic, content).end(&hub).await?;
     Ok(json(&Published::new(topic.as_str(), &accepted)))
 }
 
@@ -149,8 +143,26 @@ impl<'a> Published<'a> {
     }
 }
 
-fn publish_one(hub: &Hub, topic: &TopicRef<'_>, content: Unpositioned) -> Result<Accepted, Problem> {
-    hub.publish(topic, content, Source::Http).map_err(|e| problem(e.code(), e))
+/// A publication that has been handed over, and may be answered later.
+struct Publishing {
+    asked: Asked,
+    answer: Result<Result<Accepted, Denied>, Pending>,
+}
+
+impl Publishing {
+    fn begin(hub: &Hub, worker: usize, leave: Leave, topic: &TopicRef<'_>, content: Content) -> Self {
+        let question = Question::new(&hub.workers[worker].inbox);
+        let (asked, answer) = leave.publish(hub, topic, content, Source::Http, &|| question.promise());
+        Self { asked, answer: question.answered(answer) }
+    }
+
+    /// What has become of it.
+    async fn end(self, hub: &Hub) -> Result<Accepted, Problem> {
+        Ok(match self.answer {
+            Ok(known) => known?,
+            Err(pending) => publishing::settled(hub, self.asked, pending.answer().await)?,
+        })
+    }
 }
 
 /// One result of a batch.
@@ -164,6 +176,26 @@ enum BatchResult {
         #[serde(skip_serializing_if = "Option::is_none")]
         topic: Option<String>,
     },
+}
+
+impl BatchResult {
+    /// A result that says the topic as it was written, if it is not too long to repeat.
+    fn refused(problem: Problem, topic: Option<String>) -> Self {
+        Self::Refused { problem, topic: topic.filter(|name| name.len() <= TOPIC_NAME_BYTES_MAX) }
+    }
+
+    fn published(result: Result<Accepted, Problem>, topic: String) -> Self {
+        match result {
+            Ok(accepted) => Self::Published(Published::new(topic, &accepted)),
+            Err(problem) => Self::refused(problem, Some(topic)),
+        }
+    }
+}
+
+/// A result of a batch, or the topic and what is to be waited for.
+enum Outstanding {
+    Known(BatchResult),
+    Publishing(String, Publishing),
 }
 
 #[derive(Debug, Serialize)]
@@ -226,10 +258,8 @@ async fn publish_batch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let grant = grant(hub, &headers)?;
-    if grant.may_publish_nothing() {
-        return Err(refuse(&grant, "publish"));
-    }
+    let grant = grant(hub, worker, &headers).await?;
+    publishing::leave_at_all(&grant)?;
     let message_size = hub.config.limits.message_size.as_u64() as usize;
     let body = body::read(hub, &headers, body, BATCH_FACTOR * message_size).await?;
     // Reading it is work in one piece, however many batches are whole at the same moment: they take turns.
@@ -247,54 +277,57 @@ async fn publish_batch(
             let message = format!(
                 "a batch may hold at most {BATCH_COUNT_MAX} publications; those before are published"
             );
-            results.push(refused(problem(ErrorCode::LimitExceeded, message), None));
+            let problem = problem(ErrorCode::LimitExceeded, message);
+            results.push(Outstanding::Known(BatchResult::refused(problem, None)));
             break;
         }
         let (topics, payload, message_id, item_headers) = match item {
             Ok(item) => item,
             Err(problem) => {
-                results.push(refused(problem, None));
+                results.push(Outstanding::Known(BatchResult::refused(problem, None)));
                 continue;
             }
         };
         for name in topics {
             let result = match may_publish(&grant, &name) {
-                Err(problem) => Err(problem),
-                Ok(topic) => {
+                Err(problem) => Outstanding::Known(BatchResult::refused(problem, Some(name))),
+                Ok((topic, leave)) => {
                     publisher.permitted(payload.as_bytes().len()).await;
-                    let content = Unpositioned {
+                    let content = Content {
                         payload: payload.clone(),
                         message_id: message_id.as_deref().map(Into::into),
                         headers: item_headers.clone(),
-                        user: grant.user.clone(),
                         origin: None,
                         received: body.received,
                     };
-                    publish_one(hub, &topic, content)
+                    let publishing = Publishing::begin(hub, worker, leave, &topic, content);
+                    Outstanding::Publishing(name, publishing)
                 }
             };
-            results.push(match result {
-                Ok(accepted) => BatchResult::Published(Published::new(name, &accepted)),
-                Err(problem) => refused(problem, Some(name)),
-            });
+            results.push(result);
             if results.len().is_multiple_of(BATCH_TURN) {
                 charge.set(results.len() * RESULT_BYTES);
                 tokio::task::yield_now().await;
             }
         }
     }
-    Ok(json(&BatchBody { results }))
+    // All are under way before the first is waited for.
+    let mut known = Vec::with_capacity(results.len());
+    for result in results {
+        known.push(match result {
+            Outstanding::Known(result) => result,
+            Outstanding::Publishing(topic, publishing) => {
+                BatchResult::published(publishing.end(hub).await, topic)
+            }
+        });
+    }
+    Ok(json(&BatchBody { results: known }))
 }
 
-fn may_publish<'a>(grant: &Grant, name: &'a str) -> Result<TopicRef<'a>, Problem> {
+fn may_publish<'a>(grant: &Grant, name: &'a str) -> Result<(TopicRef<'a>, Leave), Problem> {
     let topic = topic_ref(name)?;
-    let may = grant.may_publish(topic.as_str());
-    may.then_some(topic).ok_or_else(|| refuse(grant, "publish to this topic"))
-}
-
-/// A result that says the topic as it was written, if it is not too long to repeat.
-fn refused(problem: Problem, topic: Option<String>) -> BatchResult {
-    BatchResult::Refused { problem, topic: topic.filter(|name| name.len() <= TOPIC_NAME_BYTES_MAX) }
+    let leave = publishing::leave(grant, topic.as_str())?;
+    Ok((topic, leave))
 }
 
 type ReadItem = (Vec<String>, Payload, Option<String>, Option<Headers>);
@@ -346,7 +379,8 @@ pub(super) async fn history(
 ) -> Result<Response, Problem> {
     let topic = TopicRef::from(&topic);
     let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
-    may_subscribe(&hub, &headers, topic.as_str())?;
+    let grant = grant(&hub, worker, &headers).await?;
+    let leave = read::leave(&grant, &topic)?;
     let since = match (query.since_epoch, query.since_offset) {
         (None, None) => None,
         (Some(epoch), Some(offset)) => {
@@ -357,41 +391,47 @@ pub(super) async fn history(
         _ => return Err(problem(ErrorCode::BadRequest, "since_epoch and since_offset go together")),
     };
     let limit = query.limit.unwrap_or(HISTORY_COUNT_MAX).min(HISTORY_COUNT_MAX);
-    let encoded = || {
-        let (head, publications) = match hub.table.find(topic.as_str()) {
-            Ok(found) => {
-                found.history(since, limit, HISTORY_BYTES_MAX, |p| Codec::Json.message_len_max(&p.message()))
-            }
-            Err(absent) => (absent.position, Vec::new()),
-        };
-        let frame = ServerFrame::History {
-            id: None,
-            topic,
-            epoch: head.epoch,
-            offset: head.offset,
-            messages: publications.iter().map(|publication| publication.message()).collect(),
-        };
-        let mut body = Vec::new();
-        Codec::Json.encode_server(&frame, &mut body);
-        body
+    let size = |p: &Publication| Codec::Json.message_len_max(&p.message());
+    let encoded = |later: Later<'_>| {
+        let kept = leave.history(&hub, since, limit, HISTORY_BYTES_MAX, size, later);
+        kept.map(|kept| {
+            let (head, publications) = kept?;
+            let frame = ServerFrame::History {
+                id: None,
+                topic: topic.clone(),
+                epoch: head.epoch,
+                offset: head.offset,
+                messages: publications.iter().map(|publication| publication.message()).collect(),
+            };
+            let mut body = Vec::new();
+            Codec::Json.encode_server(&frame, &mut body);
+            Ok::<_, Denied>(body)
+        })
     };
-    let body = hub.workers[worker].long_work(encoded).await;
+    let handle = &hub.workers[worker];
+    let body = loop {
+        let question = Question::new(&handle.inbox);
+        let answer = handle.long_work(|| encoded(&|| question.promise())).await;
+        match question.answered(answer) {
+            Ok(body) => break body?,
+            Err(pending) => ask_again(pending.answer().await)?,
+        }
+    };
     Ok(json_bytes(body))
 }
 
 /// `GET /v1/topics/{topic}`: where the topic stands; a page can be made with this position and then
 /// subscribe from it.
 pub(super) async fn topic(
-    State(hub): State<Arc<Hub>>,
+    State(Served { hub, worker }): State<Served>,
     TopicPath(topic): TopicPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let topic = TopicRef::from(&topic);
-    may_subscribe(&hub, &headers, topic.as_str())?;
-    let (position, subscribers) = match hub.table.find(topic.as_str()) {
-        Ok(found) => (found.position(), found.subscriptions()),
-        Err(absent) => (absent.position, 0),
-    };
+    let grant = grant(&hub, worker, &headers).await?;
+    let leave = read::leave(&grant, &topic)?;
+    let inbox = &hub.workers[worker].inbox;
+    let (position, subscribers) = known(inbox, |later| leave.position(&hub, later)).await??;
     Ok(json(&TopicBody::new(topic.as_str(), position, subscribers)))
 }
 
@@ -430,12 +470,12 @@ pub(super) struct ListQuery {
 
 /// `GET /v1/topics`: the topics by name, a page at a time.
 pub(super) async fn list_topics(
-    State(hub): State<Arc<Hub>>,
+    State(Served { hub, worker }): State<Served>,
     query: Result<Query<ListQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
-    let grant = grant(&hub, &headers)?;
+    let grant = grant(&hub, worker, &headers).await?;
     let limit = query.limit.unwrap_or(TOPICS_PAGE_DEFAULT).clamp(1, TOPICS_PAGE_MAX);
     // What may not be subscribed to is not told of either, nor looked for.
     let page = hub.table.list(&grant.names(&query.prefix), query.cursor.as_deref(), limit).await;

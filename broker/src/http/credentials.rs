@@ -5,24 +5,43 @@ use std::sync::Arc;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 
+use super::question::known;
 use crate::access::{Grant, UnknownToken};
 use crate::hub::Hub;
+use crate::operation::Denied;
+use crate::operation::admit::admit;
 
 /// The grant of the `Authorization` header, or where there is none of the token in the query, or where
 /// there is neither what anybody may.
 ///
 /// # Errors
 /// [`UnknownToken`], also where there is a header that holds no bearer's token: who brings credentials
-/// does not want to be taken for a stranger.
-pub(super) fn grant(hub: &Hub, headers: &HeaderMap, query: Option<&str>) -> Result<Arc<Grant>, UnknownToken> {
+/// does not want to be taken for a stranger. [`Denied`]: it cannot be found out.
+pub(super) async fn grant(
+    hub: &Hub,
+    worker: usize,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Result<Arc<Grant>, UnknownToken>, Denied> {
+    let token = match token(hub, headers, query) {
+        Ok(token) => token,
+        Err(unknown) => return Ok(Err(unknown)),
+    };
+    known(&hub.workers[worker].inbox, |later| admit(&hub.access, token, later)).await
+}
+
+fn token<'a>(
+    hub: &Hub,
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+) -> Result<Option<&'a str>, UnknownToken> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let token = match (values.next(), values.next()) {
+    Ok(match (values.next(), values.next()) {
         _ if hub.access.is_open() => None,
         (None, _) => query.filter(|token| !token.is_empty()),
         (Some(value), None) => Some(bearer(value).ok_or(UnknownToken)?),
         (Some(_), Some(_)) => return Err(UnknownToken),
-    };
-    hub.access.grant(token)
+    })
 }
 
 /// The token of `Bearer TOKEN`.

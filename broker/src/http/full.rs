@@ -1,14 +1,17 @@
 //! What those are told for whom there is no room.
 
+use std::io::Read as _;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::patient::Patient;
+use super::write_timeout::WriteTimeout;
 
 /// What a socket above a limit is told.
 pub(crate) const FULL: &[u8] =
@@ -39,7 +42,7 @@ impl Full {
             drop(stream.try_write(FULL));
             return;
         };
-        let mut stream = Patient::new(stream, PATIENCE, Arc::default());
+        let mut stream = WriteTimeout::new(stream, PATIENCE, Arc::default());
         self.tasks.spawn(async move {
             if stream.write_all(FULL).await.is_ok() {
                 drop(stream.shutdown().await);
@@ -47,4 +50,16 @@ impl Full {
             drop(permit);
         });
     }
+}
+
+/// Answers 503 without waiting for the request. The socket is to be dropped then.
+pub(crate) fn turn_away(stream: &std::net::TcpStream) {
+    if stream.set_nonblocking(true).is_err() {
+        return;
+    }
+    let socket = SockRef::from(stream);
+    // A fresh socket takes so little at once, or its peer does without the reason. What it has sent already is
+    // read, or the kernel would follow the answer up with a reset.
+    drop(socket.send(FULL).and_then(|_| socket.shutdown(Shutdown::Write)));
+    drop((&*stream).read(&mut [0; 4096]));
 }

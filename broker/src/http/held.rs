@@ -8,9 +8,9 @@ use fanfare_protocol::ErrorCode;
 use hyper::body::Body as _;
 
 use super::problem::Problem;
-use super::relief::{Entered, Relief};
 use crate::budget::Charge;
 use crate::hub::Hub;
+use crate::relief::{Entered, Relief};
 
 /// Smaller answers are not worth counting: what the kernel holds is more.
 const SMALL: u64 = 4 * 1024;

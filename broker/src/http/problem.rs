@@ -5,6 +5,8 @@ use axum::response::{IntoResponse, Response};
 use fanfare_protocol::ErrorCode;
 use serde::Serialize;
 
+use crate::operation::Denied;
+
 /// What went wrong with a request.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
@@ -58,6 +60,12 @@ impl Problem {
     pub(super) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.0.headers.push((name, HeaderValue::from_static(value)));
         self
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(Denied { code, message }: Denied) -> Self {
+        Self::of(code, message)
     }
 }
 

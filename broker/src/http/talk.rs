@@ -16,9 +16,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::patient::Patient;
-use super::relief::Relief;
+use super::write_timeout::WriteTimeout;
 use crate::config::LimitsConfig;
+use crate::relief::Relief;
 
 /// How long the request at hand may go on when the broker stops.
 const LAST_REQUEST_MAX: Duration = Duration::from_secs(2);
@@ -53,7 +53,7 @@ where
         // A peer that has no more to say may still be waiting for its answer. One that has gone is noticed
         // by what is written to it, and a body that ends too early by its length.
         .half_close(true)
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.message_timeout, relief)), service)
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, limits.message_timeout, relief)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {

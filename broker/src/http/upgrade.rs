@@ -19,10 +19,10 @@ use tungstenite::handshake::server::create_response_with_body;
 use super::credentials;
 use super::problem::Problem;
 use super::query::verbatim;
+use super::served::Served;
 use super::topic_path::TopicPath;
-use crate::connection::{RawRequest, Request as Asked};
-use crate::hub::Hub;
-use crate::topic::publication::Encoding;
+use crate::connection::request::{RawRequest, Request as Asked};
+use crate::dialect::Dialect;
 
 /// A WebSocket that is about to be: left in the response for the worker to find.
 #[derive(Debug, Clone)]
@@ -46,13 +46,13 @@ pub(super) struct Asks {
 /// `GET /ws`: the native protocol, in the codec that the subprotocol names; with a topic in the query the
 /// same as `/ws/{topic}`.
 pub(super) async fn native(
-    State(hub): State<Arc<Hub>>,
+    State(served): State<Served>,
     topic: Result<TopicPath, Problem>,
     query: Result<Query<Asks>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     if verbatim(request.uri(), "topic")?.is_some() {
-        return open_raw(&hub, topic?.0, query, request);
+        return open_raw(&served, topic?.0, query, request).await;
     }
     let asks = asks(query, request.uri())?;
     if asks.history.is_some() || asks.echo.is_some() || asks.on_lag.is_some() {
@@ -61,11 +61,8 @@ pub(super) async fn native(
         return Err(Problem::of(ErrorCode::BadRequest, why));
     }
     let codec = offered_codec(request.headers());
-    let encoding = match codec.unwrap_or_default() {
-        Codec::Json => Encoding::Json,
-        Codec::MessagePack => Encoding::MessagePack,
-    };
-    let mut response = upgrade(&hub, request, |grant| Asked { encoding, grant, raw: None })?;
+    let dialect = Dialect::Native(codec.unwrap_or_default());
+    let mut response = upgrade(&served, request, |grant| Asked { dialect, grant, raw: None }).await?;
     if let Some(codec) = codec {
         let name = HeaderValue::from_static(codec.subprotocol());
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
@@ -75,16 +72,16 @@ pub(super) async fn native(
 
 /// `GET /ws/{topic}`: payloads without an envelope.
 pub(super) async fn raw(
-    State(hub): State<Arc<Hub>>,
+    State(served): State<Served>,
     TopicPath(topic): TopicPath,
     query: Result<Query<Asks>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    open_raw(&hub, topic, query, request)
+    open_raw(&served, topic, query, request).await
 }
 
-fn open_raw(
-    hub: &Hub,
+async fn open_raw(
+    served: &Served,
     topic: TopicName,
     query: Result<Query<Asks>, QueryRejection>,
     request: Request,
@@ -99,7 +96,12 @@ fn open_raw(
     };
     let raw =
         RawRequest { topic, history: asks.history.unwrap_or(0), echo: asks.echo.unwrap_or(true), on_lag };
-    upgrade(hub, request, |grant| Asked { encoding: Encoding::Raw, grant, raw: Some(raw) })
+    upgrade(served, request, |grant| Asked {
+        dialect: Dialect::Raw(raw.topic.clone()),
+        grant,
+        raw: Some(raw),
+    })
+    .await
 }
 
 /// What the query says, if all of it is understood.
@@ -123,8 +125,8 @@ fn offered_codec(headers: &HeaderMap) -> Option<Codec> {
     names.find_map(|name| Codec::from_subprotocol(name.trim()))
 }
 
-fn upgrade(
-    hub: &Hub,
+async fn upgrade(
+    Served { hub, worker }: &Served,
     mut request: Request,
     asked: impl FnOnce(Option<Arc<crate::access::Grant>>) -> Asked,
 ) -> Result<Response, Problem> {
@@ -134,7 +136,7 @@ fn upgrade(
     }
     let token = verbatim(request.uri(), "token")?;
     // A page cannot see why a handshake failed, so bad credentials are told by a close code instead.
-    let grant = credentials::grant(hub, request.headers(), token.as_deref()).ok();
+    let grant = credentials::grant(hub, *worker, request.headers(), token.as_deref()).await?.ok();
     let on_upgrade = hyper::upgrade::on(&mut request);
     let response = create_response_with_body(&request, Body::empty)
         .map_err(|e| Problem::of(ErrorCode::BadRequest, format!("no WebSocket handshake: {e}")))?;

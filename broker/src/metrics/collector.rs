@@ -10,13 +10,13 @@ use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 use super::worker_stats::Wait;
 use super::{LOG_LINES_DROPPED, WorkerStats};
 use crate::budget::Budget;
-use crate::topic::publication::Encoding;
-use crate::worker::handle::Workers;
+use crate::encoding::Encoding;
+use crate::heartbeat::Heartbeat;
 
 /// Reads every worker's counters.
 pub(super) struct WorkersCollector {
     pub(super) stats: Vec<Arc<WorkerStats>>,
-    pub(super) workers: Workers,
+    pub(super) heartbeats: Vec<Arc<Heartbeat>>,
     pub(super) namespaces: Vec<String>,
     pub(super) retained: Arc<Budget>,
     pub(super) in_flight: Arc<Budget>,
@@ -154,7 +154,7 @@ impl WorkersCollector {
             }
             let blocked = load(&stats.blocked_max_ms) as f64 / 1e3;
             into.blocked_max.with_label_values(&[name.as_str()]).set(blocked);
-            let age = self.workers[worker].heartbeat.age();
+            let age = self.heartbeats[worker].age();
             into.heartbeat_age.with_label_values(&[name.as_str()]).set(age.as_secs_f64());
         }
         let none: &[&str] = &[];

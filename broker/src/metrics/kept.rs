@@ -6,8 +6,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
+use crate::figures::Figures;
 use crate::namespaces::Namespace;
-use crate::topic::figures::Figures;
 
 /// A figure of a namespace.
 type Figure = fn(&Figures) -> i64;

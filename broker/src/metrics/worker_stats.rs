@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::topic::publication::Encoding;
+use crate::encoding::Encoding;
 
 /// The counters of one worker, on cache lines of their own.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::table::NoRoom;
+use super::no_room::NoRoom;
 
 /// Who subscribes; those without credentials are one user together.
 type User = Option<Arc<str>>;

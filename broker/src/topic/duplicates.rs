@@ -9,6 +9,7 @@ use fanfare_protocol::Offset;
 use hashbrown::HashTable;
 
 use crate::clock::Uptime;
+use crate::config::Keep;
 
 /// A generation takes at most this share of the bytes that a topic's ids may have: so much is evicted at a
 /// time, and a look-up that finds nothing looks into so many, and those of before they were so large.
@@ -31,15 +32,6 @@ impl IdHash {
     pub fn of(id: &str) -> Self {
         Self(KEYS.0.hash_one(id), KEYS.1.hash_one(id))
     }
-}
-
-/// What a topic remembers of message ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keep {
-    /// How long; zero remembers none.
-    pub window: Duration,
-    /// In how many bytes of memory.
-    pub bytes: usize,
 }
 
 /// The message ids of a topic's latest publications, bounded by age and memory.

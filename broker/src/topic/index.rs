@@ -13,50 +13,6 @@ const PARTS: usize = 16;
 /// Names that are read from a part while its lock is held.
 const SLICE_MAX: usize = 64;
 
-/// Which names somebody may be told of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Names {
-    /// Those that begin so.
-    Prefix(String),
-    /// This one.
-    Exact(String),
-}
-
-impl Names {
-    fn text(&self) -> &str {
-        match self {
-            Self::Prefix(text) | Self::Exact(text) => text,
-        }
-    }
-
-    /// Whether every name of the `other` is one of these as well.
-    fn cover(&self, other: &Self) -> bool {
-        match self {
-            Self::Prefix(prefix) => other.text().starts_with(prefix.as_str()),
-            Self::Exact(_) => self == other,
-        }
-    }
-
-    /// Those of them that begin with `prefix`, if there can be any.
-    fn within(self, prefix: &str) -> Option<Self> {
-        match self {
-            names if names.text().starts_with(prefix) => Some(names),
-            Self::Prefix(wider) if prefix.starts_with(&wider) => Some(Self::Prefix(prefix.to_owned())),
-            Self::Prefix(_) | Self::Exact(_) => None,
-        }
-    }
-
-    /// The names of `all` that begin with `prefix`, each once and in order: none of them covers another, so a name
-    /// of the one comes before every name of the next.
-    pub(crate) fn in_order(all: impl Iterator<Item = Self>, prefix: &str) -> Vec<Self> {
-        let mut wanted: Vec<_> = all.filter_map(|names| names.within(prefix)).collect();
-        wanted.sort_unstable_by(|a, b| a.text().cmp(b.text()).then_with(|| a.cmp(b)));
-        // What begins with a text stands right behind it, so what covers a name is the last one that was kept.
-        wanted.dedup_by(|later, kept| kept.cover(later));
-        wanted
-    }
-}
-
 /// All names, in order. Changed only when a topic is made or dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -150,6 +106,7 @@ impl Iterator for Scan<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pattern::Names;
     use proptest::prelude::*;
 
     fn name(text: &str) -> TopicName {

@@ -9,45 +9,12 @@ use fanfare_protocol::{
 use tokio::time::Instant;
 
 use crate::budget::{Budget, Charge};
-use crate::connection::ConnectionId;
+use crate::encoding::Encoding;
+use crate::ids::ConnectionId;
 use crate::websocket::{Outgoing, put_frame, put_frame_with};
 
 /// What a publication costs beside its bytes.
 const OVERHEAD_BYTES: usize = 256;
-
-/// In which form a connection gets publications.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Encoding {
-    /// `message` frames as JSON.
-    Json,
-    /// `message` frames as MessagePack.
-    MessagePack,
-    /// Payloads alone.
-    Raw,
-}
-
-impl Encoding {
-    /// Every encoding, in the order of their indices.
-    pub const ALL: [Self; 3] = [Self::Json, Self::MessagePack, Self::Raw];
-
-    /// The codec of the frames; raw connections have none.
-    pub fn codec(self) -> Option<Codec> {
-        match self {
-            Self::Json => Some(Codec::Json),
-            Self::MessagePack => Some(Codec::MessagePack),
-            Self::Raw => None,
-        }
-    }
-
-    /// Its name in metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::MessagePack => "msgpack",
-            Self::Raw => "raw",
-        }
-    }
-}
 
 /// A publication that has no position yet.
 #[derive(Debug)]

@@ -104,12 +104,23 @@ pub struct Ring<T> {
     head_offset: Offset,
     /// The offset of the newest item that has gone.
     gone: Offset,
-    /// Invariant: no offset between this one and `gone` was left out.
-    gone_dense_after: Offset,
     /// The first index of the history. Invariant: at least the first one kept, at most the one after the head.
     history: Seq,
     /// Invariant: the sum of the sizes from `history` on.
     history_bytes: usize,
+    /// Where offsets were left out, or the ring was broken off: most rings never see that.
+    rare: Option<Box<Rare>>,
+}
+
+/// Where something was left out. Each break has an index of its own, with no item.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rare {
+    /// Invariant: no offset between this one and `gone` was left out.
+    gone_dense_after: Offset,
+    /// The newest break.
+    broken_at: Seq,
+    /// The newest one after which offsets count anew.
+    anew_at: Seq,
 }
 
 /// A cursor points before the oldest item kept.
@@ -119,6 +130,19 @@ pub struct Lagged {
     pub oldest: Cursor,
     /// Before the newest item, likewise.
     pub newest: Cursor,
+    /// What is known of what lies between the cursor and the oldest item.
+    pub missed: Missed,
+}
+
+/// What is known of what a reader has missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// It is as many as there are indices.
+    Counted,
+    /// Something was lost that nobody can count.
+    Uncounted,
+    /// And offsets count anew after it.
+    Anew,
 }
 
 impl<T> Default for Ring<T> {
@@ -129,9 +153,9 @@ impl<T> Default for Ring<T> {
             head: Seq::ZERO,
             head_offset: Offset::ZERO,
             gone: Offset::ZERO,
-            gone_dense_after: Offset::ZERO,
             history: Seq::ZERO.next(),
             history_bytes: 0,
+            rare: None,
         }
     }
 }
@@ -211,6 +235,40 @@ impl<T> Ring<T> {
         evicted
     }
 
+    /// Something was lost of which nobody knows how much, up to the offset `after`; where offsets count `anew`, that is one
+    /// of the new ones. What is kept goes, and whoever wants what was before is [`Lagged`].
+    pub fn break_off(&mut self, after: Offset, anew: bool) -> Vec<T> {
+        let evicted = std::mem::take(&mut self.entries).into_iter().map(|entry| entry.item).collect();
+        self.bytes = 0;
+        self.head = self.head.next();
+        (self.head_offset, self.gone) = (after, after);
+        self.end_history();
+        let rare = self.rare.get_or_insert_default();
+        (rare.gone_dense_after, rare.broken_at) = (after, self.head);
+        if anew {
+            rare.anew_at = self.head;
+        }
+        evicted
+    }
+
+    /// Nothing was ever here: what comes next follows that offset.
+    pub fn begin_after(&mut self, offset: Offset) {
+        debug_assert_eq!(self.head, Seq::ZERO, "nothing was ever here");
+        (self.head_offset, self.gone) = (offset, offset);
+        if offset > Offset::ZERO {
+            self.rare.get_or_insert_default().gone_dense_after = offset;
+        }
+    }
+
+    /// What is known of what a reader has missed that wants this index next and cannot have it.
+    fn missed(&self, next: Seq) -> Missed {
+        match &self.rare {
+            Some(rare) if next <= rare.anew_at => Missed::Anew,
+            Some(rare) if next <= rare.broken_at => Missed::Uncounted,
+            _ => Missed::Counted,
+        }
+    }
+
     fn pop(&mut self) -> Option<T> {
         let first = self.first();
         let Entry { item, offset, size, .. } = self.entries.pop_front()?;
@@ -220,7 +278,7 @@ impl<T> Ring<T> {
             self.history_bytes -= size;
         }
         if offset != self.gone.next() {
-            self.gone_dense_after = Offset::new(offset.get() - 1);
+            self.rare.get_or_insert_default().gone_dense_after = Offset::new(offset.get() - 1);
         }
         self.gone = offset;
         Some(item)
@@ -320,7 +378,7 @@ impl<T> Ring<T> {
     pub fn count_after(&self, offset: Offset) -> Option<u64> {
         match self.after(offset) {
             Some(cursor) => Some(self.head.next().since(cursor.next)),
-            None if offset >= self.gone_dense_after => {
+            None if self.rare.as_ref().is_none_or(|rare| offset >= rare.gone_dense_after) => {
                 Some(self.gone.get() - offset.get() + self.entries.len() as u64)
             }
             None => None,
@@ -334,7 +392,7 @@ impl<T> Ring<T> {
     pub fn since(&self, next: Seq) -> Result<impl DoubleEndedIterator<Item = &T>, Lagged> {
         if next < self.first() {
             let newest = self.cursor(self.first().max(self.head));
-            return Err(Lagged { oldest: self.oldest(), newest });
+            return Err(Lagged { oldest: self.oldest(), newest, missed: self.missed(next) });
         }
         let skip = self.place(next).min(self.entries.len());
         Ok(self.entries.range(skip..).map(|entry| &entry.item))

@@ -8,18 +8,21 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use fanfare_protocol::{Epoch, ErrorCode, Offset, Position, TopicName, TopicRef};
+use fanfare_protocol::{Epoch, Offset, Position, TopicName, TopicRef};
 use smallvec::SmallVec;
 
 use super::accounts::Accounts;
 use super::agenda::Agenda;
 use super::hashed::{Hashed, Named, Passed};
-use super::index::{Index, Names};
+use super::index::Index;
+use super::keeping::LIVE;
+use super::no_room::NoRoom;
 use super::recency::Recency;
-use super::{LIVE, Topic};
+use super::{Mailboxes, Topic};
 use crate::budget::Budget;
 use crate::clock::Uptime;
 use crate::namespaces::Namespaces;
+use crate::pattern::Names;
 
 /// Shards of the table: so many that threads seldom meet, and that a shard which grows is soon done with it.
 const SHARDS: usize = 256;
@@ -79,30 +82,6 @@ pub struct TopicTable {
 pub struct Absent {
     /// Where the topic will stand if it is the next one made: nothing was published to it.
     pub position: Position,
-}
-
-/// Why a topic is not made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoRoom {
-    /// There are as many topics as there may be.
-    #[error("the broker has as many topics as it may; try again a little later")]
-    Table,
-    /// The user's subscriptions hold as many topics as they may.
-    #[error("your subscriptions hold as many topics as they may to which nobody has published")]
-    User,
-    /// The subscriptions of those without credentials hold together as many topics as they may.
-    #[error("subscriptions without credentials hold as many topics as they may; try again a little later")]
-    Strangers,
-}
-
-impl NoRoom {
-    /// The error code that says so.
-    pub fn code(self) -> ErrorCode {
-        match self {
-            Self::Strangers | Self::Table => ErrorCode::Unavailable,
-            Self::User => ErrorCode::LimitExceeded,
-        }
-    }
 }
 
 /// For whom a topic is made.
@@ -256,6 +235,23 @@ impl TopicTable {
             self.forgotten.store(0, Ordering::Relaxed);
             self.topics.shrink_to_fit();
         }
+    }
+
+    /// Tells the workers of what was appended to a topic, and keeps within the budget.
+    pub(crate) fn appended(&self, topic: &Arc<Topic>, mailboxes: &Mailboxes) {
+        topic.wake(mailboxes);
+        if self.budget.is_over() {
+            topic.evict_extras();
+        }
+        self.published(topic);
+    }
+
+    /// Whether another publication may be kept.
+    pub(crate) fn has_room(&self) -> bool {
+        if self.budget.is_exhausted() {
+            self.enforce_budget();
+        }
+        !self.budget.is_exhausted()
     }
 
     /// How many topics there are.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::connection::{Connection, ConnectionId};
+use crate::connection::Connection;
+use crate::encoding::Encoding;
+use crate::ids::ConnectionId;
 use crate::topic::Topic;
-use crate::topic::publication::{Encoding, Publication};
+use crate::topic::publication::Publication;
 use crate::topic::ring::{Cursor, Seq};
 
 /// What a worker keeps of a topic that its connections subscribe to.

@@ -1,15 +1,17 @@
-//! The mailbox of a worker: what other threads may ask of it. [life of a publication: step 4]
+//! A worker as other threads see it: what they may ask of it.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::credit::{Credit, Lane, Wants};
-use super::heartbeat::Heartbeat;
-use crate::topic::Topic;
+use crate::answer::inbox::Inbox;
+use crate::heartbeat::Heartbeat;
+use crate::permit::Permit;
+use crate::topic::{Mailbox, Mailboxes};
 
 /// Sockets that may wait for one worker to take them.
 const SOCKETS_WAITING_MAX: usize = 1024;
@@ -18,46 +20,35 @@ const SOCKETS_WAITING_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) stream: std::net::TcpStream,
-    /// Counts it, and knows its routes.
-    pub(crate) admitted: crate::acceptor::Admitted,
+    pub(crate) permit: Permit,
 }
 
 /// One worker as others see it.
 #[derive(Debug)]
 pub struct WorkerHandle {
-    /// Topics with something new. Bounded by the topics' dirty flags: each is in here at most once.
-    dirty: Mutex<Vec<Arc<Topic>>>,
-    notify: Notify,
+    /// Topics with something new.
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Answers that were not known at once.
+    pub(crate) inbox: Arc<Inbox>,
     /// What may be published by its connections before it delivers.
     credit: Credit,
     /// For requests whose answer is work in one piece: one at a time.
     long_work: Semaphore,
     sockets: mpsc::Sender<Socket>,
     /// Sockets that it owns, for choosing the least loaded worker.
-    load: AtomicUsize,
+    pub(crate) load: Arc<AtomicUsize>,
     /// Whether it runs.
-    pub(crate) heartbeat: Heartbeat,
+    pub(crate) heartbeat: Arc<Heartbeat>,
 }
 
 impl WorkerHandle {
-    /// Tells the worker that the topic has something new. The topic's dirty flag is set already.
-    pub(crate) fn wake(&self, topic: Arc<Topic>) {
-        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = dirty.is_empty();
-        dirty.push(topic);
-        drop(dirty);
-        if was_empty {
-            self.notify.notify_one();
-        }
-    }
-
     /// Takes a publication of so many bytes from the worker's credit; where there is none, `waker` is woken when
     /// it is the lane's turn. To be asked on the worker's own thread.
     pub(crate) fn poll_publish(&self, lane: Lane, bytes: usize, wants: Wants, waker: &Waker) -> Poll<()> {
         let taken = self.credit.poll_take(lane, bytes, wants, waker);
         if taken.is_pending() {
             // Nothing may be dirty, and there must be a round all the same.
-            self.notify.notify_one();
+            self.mailbox.nudge();
         }
         taken
     }
@@ -90,36 +81,16 @@ impl WorkerHandle {
         self.credit.refill();
     }
 
-    /// Waits until there may be something dirty.
-    ///
-    /// # Cancel safety
-    /// Cancel safe.
-    pub(super) async fn woken(&self) {
-        self.notify.notified().await;
-    }
-
-    /// Moves the dirty topics into `into`, which must be empty.
-    pub(super) fn take_dirty(&self, into: &mut Vec<Arc<Topic>>) {
-        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut *dirty, into);
-    }
-
-    /// Hands a socket over; it counts here until its [`Admitted`](crate::acceptor::Admitted) is dropped.
+    /// Hands a socket over.
     ///
     /// # Errors
     /// Gives the socket back when too many wait already or the worker has stopped.
     pub(crate) fn adopt(&self, socket: Socket) -> Result<(), Box<Socket>> {
-        self.load.fetch_add(1, Ordering::Relaxed);
         self.sockets.try_send(socket).map_err(|e| match e {
             mpsc::error::TrySendError::Closed(socket) | mpsc::error::TrySendError::Full(socket) => {
                 Box::new(socket)
             }
         })
-    }
-
-    /// A socket is gone.
-    pub(crate) fn released(&self) {
-        self.load.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -128,27 +99,43 @@ pub(crate) type Sockets = mpsc::Receiver<Socket>;
 
 /// All workers.
 #[derive(Debug, Clone)]
-pub struct Workers(Arc<[WorkerHandle]>);
+pub struct Workers {
+    handles: Arc<[WorkerHandle]>,
+    /// Those of the handles, for whoever knows topics alone.
+    mailboxes: Arc<Mailboxes>,
+}
 
 impl Workers {
     /// Mailboxes for so many workers.
     pub(crate) fn new(count: usize) -> (Self, Vec<Sockets>) {
-        let (handles, sockets): (Vec<_>, Vec<_>) = (0..count)
-            .map(|_| {
+        let mailboxes: Arc<Mailboxes> = (0..count).map(|_| Arc::default()).collect();
+        let (handles, sockets): (Vec<_>, Vec<_>) = mailboxes
+            .iter()
+            .map(|mailbox| {
                 let (sender, receiver) = mpsc::channel(SOCKETS_WAITING_MAX);
                 let handle = WorkerHandle {
-                    dirty: Mutex::default(),
-                    notify: Notify::new(),
+                    mailbox: Arc::clone(mailbox),
+                    inbox: Inbox::new(Arc::clone(mailbox)),
                     credit: Credit::default(),
                     long_work: Semaphore::new(1),
                     sockets: sender,
-                    load: AtomicUsize::new(0),
-                    heartbeat: Heartbeat::default(),
+                    load: Arc::default(),
+                    heartbeat: Arc::default(),
                 };
                 (handle, receiver)
             })
             .unzip();
-        (Self(handles.into()), sockets)
+        (Self { handles: handles.into(), mailboxes }, sockets)
+    }
+
+    /// Where each worker finds topics with something new.
+    pub(crate) fn mailboxes(&self) -> &Mailboxes {
+        &self.mailboxes
+    }
+
+    /// Whether each worker runs.
+    pub(crate) fn heartbeats(&self) -> Vec<Arc<Heartbeat>> {
+        self.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect()
     }
 
     /// The index of the worker with the fewest sockets, of those that take any: a worker that has ended has the
@@ -166,7 +153,7 @@ impl Deref for Workers {
     type Target = [WorkerHandle];
 
     fn deref(&self) -> &[WorkerHandle] {
-        &self.0
+        &self.handles
     }
 }
 

@@ -17,9 +17,11 @@ use tokio::time::Instant;
 
 use super::group::{Batch, LocalTopic};
 use super::{Worker, key};
-use crate::connection::{Connection, PumpEnd, Taken};
+use crate::connection::Connection;
+use crate::connection::taken::{PumpEnd, Taken};
+use crate::encoding::Encoding;
 use crate::topic::Topic;
-use crate::topic::publication::{Encoding, Publication};
+use crate::topic::publication::Publication;
 use crate::topic::ring::Seq;
 
 /// Most publications that one round delivers of one topic; more come in the next one.
@@ -114,12 +116,13 @@ impl Worker {
     pub(super) async fn rounds(self: Rc<Self>) {
         let mut round = Round::new();
         loop {
-            let woken = self.handle().woken();
+            let woken = self.handle().mailbox.news();
             match round.resting.iter().map(|(until, _)| *until).min() {
                 Some(until) => drop(tokio::time::timeout_at(until, woken).await),
                 None => woken.await,
             }
             loop {
+                self.take_answers();
                 self.gather(&mut round);
                 if !round.dirty.is_empty() {
                     self.deliver(&mut round).await;
@@ -127,7 +130,7 @@ impl Worker {
                 if !self.refill(&mut round) {
                     break;
                 }
-                self.give_way(&mut round).await;
+                self.yield_turn(&mut round).await;
             }
             // Rounds that write nothing await nothing: others have their turn all the same.
             tokio::task::coop::consume_budget().await;
@@ -147,7 +150,7 @@ impl Worker {
 
     /// Takes the topics that are dirty and do not rest, or no longer.
     fn gather(&self, round: &mut Round) {
-        self.handle().take_dirty(&mut round.dirty);
+        self.handle().mailbox.take(&mut round.dirty);
         let now = Instant::now();
         let topics = self.topics.borrow();
         let resting = &mut round.resting;
@@ -189,7 +192,7 @@ impl Worker {
                 if round.is_full() {
                     self.write_touched(round).await;
                 } else {
-                    self.give_way(round).await;
+                    self.yield_turn(round).await;
                 }
                 self.extend(topic, &mut batch, round);
             }
@@ -216,7 +219,7 @@ impl Worker {
             }
         }
         if round.is_turn_over() {
-            self.give_way(round).await;
+            self.yield_turn(round).await;
         }
     }
 
@@ -267,12 +270,12 @@ impl Worker {
                         return Some(batch);
                     }
                     // The ring has moved past some: each finds out for itself what it missed.
-                    Err(lagged) => self.lose_before(local, encoding, lagged.oldest.next),
+                    Err(behind) => self.lose_before(local, encoding, behind.lagged.oldest.next),
                 }
             }
         });
         if has_more {
-            topic.mark_dirty(self.index, self.handle());
+            topic.mark_dirty(self.index, &self.handle().mailbox);
         }
         (batches, read_to.unwrap_or_else(|| topic.head().seq), has_more)
     }
@@ -350,7 +353,7 @@ impl Worker {
         if is_over && group.first_wanted().is_some_and(|first| first.next < end.next) {
             // Somebody was moved to a place that the walk had passed.
             round.has_missed = true;
-            topic.mark_dirty(self.index, self.handle());
+            topic.mark_dirty(self.index, &self.handle().mailbox);
         }
         self.stats.delivered(topic.namespace.index, encoding, *delivered - before);
         !is_over
@@ -367,7 +370,7 @@ impl Worker {
             }
             round.writes += 1;
             if round.is_turn_over() {
-                self.give_way(round).await;
+                self.yield_turn(round).await;
             }
         }
         if let Some(oldest) = round.oldest_queued.take() {
@@ -382,7 +385,7 @@ impl Worker {
     }
 
     /// Lets everybody else who has something to do on this worker have a turn.
-    async fn give_way(&self, round: &mut Round) {
+    async fn yield_turn(&self, round: &mut Round) {
         (round.writes, round.written_bytes, round.visits) = (0, 0, 0);
         self.stats.round(round.turn_began.elapsed());
         tokio::task::yield_now().await;
@@ -444,7 +447,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_walk_over_many_whose_deliveries_are_queued_gives_way() {
+    async fn a_walk_over_many_whose_deliveries_are_queued_yields() {
         const TURNS: usize = 3;
         const MEMBERS: usize = TURNS * VISITS_PER_TURN - 1;
         let worker = worker();
@@ -469,6 +472,6 @@ mod tests {
         }
         assert_eq!(turns, TURNS);
         let frame = 3;
-        assert_eq!(connection.state.borrow().outbox.len(), frame * MEMBERS, "all of it waits to be written");
+        assert_eq!(connection.queued_bytes(), frame * MEMBERS, "all of it waits to be written");
     }
 }

@@ -50,6 +50,7 @@ impl Worker {
             before = now;
             if u128::from(late) >= HOLE_MIN.min(limits.ping_interval / 2).as_millis() {
                 // This thread did not run: nobody could be heard meanwhile.
+                self.handle().inbox.stood_still(Duration::from_millis(late.into()));
                 for connection in self.all_connections() {
                     connection.sweep(now, true);
                 }
@@ -64,6 +65,7 @@ impl Worker {
             for connection in slice.drain(..) {
                 connection.sweep(now, false);
             }
+            self.handle().inbox.expire(Instant::now());
             if nth + 1 == slices {
                 self.stats.blocked_max(self.blocked_max_ms.take());
             }

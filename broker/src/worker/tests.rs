@@ -8,9 +8,12 @@ use tokio::task::LocalSet;
 use super::credit::{Lane, Wants};
 use super::*;
 use crate::access::Access;
+use crate::answer::Answer;
 use crate::broker::build_hub;
 use crate::config::Config;
-use crate::connection::Request;
+use crate::connection::request::Request;
+use crate::dialect::Dialect;
+use crate::engine::{Engine, MemoryEngine};
 use crate::metrics::Source;
 use crate::topic::Start;
 
@@ -23,7 +26,7 @@ pub(crate) fn worker() -> Rc<Worker> {
     config.memory = config.memory.resolved(None, config.limits.message_size);
     config.limits = config.limits.resolved(None);
     let access = Access::new(None).expect("no configuration is a good one");
-    let (hub, _) = build_hub(config, access, 100);
+    let (hub, _) = build_hub(config, access, 100, Engine::Memory(MemoryEngine));
     Worker::new(0, hub)
 }
 
@@ -42,14 +45,22 @@ pub(crate) fn leave_no_credit(handle: &WorkerHandle) {
 /// A subscription of the worker to a topic that it may make, by nobody: where it begins.
 pub(crate) fn subscribe(worker: &Worker, name: &str) -> (Arc<Topic>, Cursor) {
     let name = TopicRef::new(name).expect("a name");
-    let (topic, began) = worker.hub.subscribe(&name, 0, None, Start::History(0)).expect("there is room");
+    let Answer::Now(began) = worker.hub.subscribe(&name, 0, None, Start::History(0), &|| None) else {
+        panic!("the memory engine answers at once");
+    };
+    let (topic, began) = began.expect("there is room");
     worker.add_subscription(&topic);
     (topic, began.from)
 }
 
 pub(crate) fn publish(worker: &Worker, topic: &Topic) {
     let content = crate::bench::content(fanfare_protocol::Payload::text("x"), None);
-    worker.hub.publish(&TopicRef::from(&topic.name), content, Source::WebSocket).expect("there is room");
+    let name = TopicRef::from(&topic.name);
+    let asked = worker.hub.asked(&name, content.received, Source::WebSocket);
+    let Answer::Now(published) = worker.hub.publish(&name, content, asked, &|| None) else {
+        panic!("the memory engine answers at once");
+    };
+    published.expect("there is room");
 }
 
 /// A connection that may do everything: its peer, and its life.
@@ -61,7 +72,11 @@ pub(crate) async fn connect(
     let address = listener.local_addr().expect("an address");
     let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let grant = worker.hub.access.grant(None).ok();
-    let request = Request { encoding, grant, raw: None };
+    let dialect = match encoding.codec() {
+        Some(codec) => Dialect::Native(codec),
+        None => Dialect::Raw("t".parse().expect("a topic name")),
+    };
+    let request = Request { dialect, grant, raw: None };
     let (stream, _) = accepted.expect("a socket");
     (peer.expect("a socket"), Connection::open(Rc::clone(worker), stream, &mut [], request))
 }

@@ -9,6 +9,7 @@ mod elastic;
 mod fairness;
 mod independence;
 mod lag;
+mod later;
 mod liveness;
 mod order;
 mod restart;

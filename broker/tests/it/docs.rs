@@ -105,6 +105,7 @@ fn metrics<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
 #[test]
 fn the_operators_document_names_the_metrics_that_the_code_registers() {
     let sources = [
+        include_str!("../../src/access.rs"),
         include_str!("../../src/metrics.rs"),
         include_str!("../../src/metrics/collector.rs"),
         include_str!("../../src/metrics/kept.rs"),

@@ -12,6 +12,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fanfare::engine::delayed::{DelayedEngine, Trouble};
+use fanfare::engine::{Engine, MemoryEngine};
 use fanfare::{Broker, Config};
 
 pub(crate) use client::Client;
@@ -51,7 +53,12 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) -> impl Futur
 pub(crate) async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
     let mut config = Config::for_tests();
     configure(&mut config);
-    Broker::start(config).await.expect("the broker starts")
+    // Whatever holds for a broker that answers at once holds for one that answers later.
+    let engine = match std::env::var("FANFARE_TEST_ENGINE").as_deref() {
+        Ok("delayed") => Engine::Delayed(DelayedEngine::new(Trouble::default())),
+        _ => Engine::Memory(MemoryEngine),
+    };
+    Broker::start_with(config, engine).await.expect("the broker starts")
 }
 
 /// What a metric says now, all its series together; 0 where there is none yet.

@@ -162,7 +162,7 @@ proptest! {
                     let since = ring.since(Seq(next)).map(|items| items.copied().collect::<Vec<_>>());
                     if next <= model.gone as u64 {
                         let newest = model.cursor(model.gone.max(model.all.len().saturating_sub(1)));
-                        prop_assert_eq!(since, Err(Lagged { oldest: model.cursor(model.gone), newest }));
+                        prop_assert_eq!(since, Err(Lagged { oldest: model.cursor(model.gone), newest, missed: Missed::Counted }));
                     } else {
                         prop_assert_eq!(since, Ok((next..=model.all.len() as u64).collect()));
                     }
@@ -224,4 +224,43 @@ fn what_is_beyond_the_history_goes_by_its_own_age() {
         ring.push((n, Offset::new(n), 1), Uptime::from_ms(n * 4_000), &generous(), || Seq(n));
     }
     assert!(ring.len() <= 2, "{}", ring.len());
+}
+
+#[test]
+fn whoever_stands_before_a_break_has_missed_what_nobody_can_count() {
+    let bounds = Bounds {
+        history_count: 10,
+        history_bytes: 1000,
+        live_count: 10,
+        live_bytes: 1000,
+        live_for: Duration::from_secs(5),
+        cap_count: 20,
+        cap_bytes: 2000,
+    };
+    let mut ring = Ring::default();
+    let push = |ring: &mut Ring<u64>, offset: u64| {
+        ring.push((offset, Offset::new(offset), 1), Uptime::from_ms(0), &bounds, || Seq::ZERO);
+    };
+    (1..=3).for_each(|offset| push(&mut ring, offset));
+    let (behind, in_step) = (Seq(2), ring.end().next);
+    assert_eq!(ring.break_off(Offset::new(8), false), [1, 2, 3]);
+    assert_eq!((ring.len(), ring.bytes(), ring.head_offset()), (0, 0, Offset::new(8)));
+    let missed = |ring: &Ring<u64>, next| ring.since(next).map(|_| ()).expect_err("it is lost");
+    for next in [behind, in_step] {
+        let lagged = missed(&ring, next);
+        assert_eq!((lagged.missed, lagged.oldest.after), (Missed::Uncounted, Offset::new(8)));
+    }
+    (9..=10).for_each(|offset| push(&mut ring, offset));
+    let items = |ring: &Ring<u64>, next| ring.since(next).expect("it is kept").copied().collect::<Vec<_>>();
+    let goes_on = missed(&ring, in_step).oldest;
+    assert_eq!(items(&ring, goes_on.next), [9, 10]);
+    assert_eq!((ring.count_after(Offset::new(3)), ring.count_after(Offset::new(9))), (None, Some(1)));
+    assert_eq!(ring.newest(10), goes_on, "the history begins after the break");
+
+    assert_eq!(ring.break_off(Offset::ZERO, true), [9, 10]);
+    push(&mut ring, 1);
+    assert_eq!(missed(&ring, goes_on.next).missed, Missed::Anew);
+    assert_eq!(items(&ring, missed(&ring, in_step).oldest.next), [1]);
+    ring.evict(1);
+    assert_eq!(missed(&ring, ring.head()).missed, Missed::Counted, "that was after both breaks");
 }

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::bench::content;
 use crate::config::NamespaceConfig;
-use crate::topic::{EVICTED_MAX, Start};
+use crate::topic::Start;
+use crate::topic::keeping::EVICTED_MAX;
 
 fn table(limit: usize, budget: usize) -> TopicTable {
     let retention = NamespaceConfig { history_count: Some(3), ..NamespaceConfig::default() };

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use fanfare::Broker;
 use fanfare_protocol::Codec;
@@ -87,6 +88,18 @@ impl Client {
                 message => return message,
             }
         }
+    }
+
+    /// The next frame, for which it may take so long.
+    pub(crate) async fn expect_within(&mut self, time: Duration) -> Value {
+        while self.received.is_empty() {
+            let message = tokio::time::timeout(time, self.socket.next()).await.expect("a message in time");
+            match message.expect("the connection is open").expect("a good message") {
+                Message::Ping(_) | Message::Pong(_) => {}
+                message => self.take(&message),
+            }
+        }
+        self.received.pop_front().expect("there is one")
     }
 
     /// The next frame.

@@ -22,7 +22,7 @@ pub(crate) struct Relief {
 
 impl Relief {
     /// Whether it is given up; if not, `waker` is woken when it is.
-    pub(super) fn is_given_up(&self, waker: &Waker) -> bool {
+    pub(crate) fn is_given_up(&self, waker: &Waker) -> bool {
         self.waker.register(waker);
         self.is_given_up.load(Ordering::Acquire)
     }
@@ -50,7 +50,7 @@ impl Answers {
     }
 
     /// One of so many bytes, until what this returns is dropped.
-    pub(super) fn enter(self: &Arc<Self>, bytes: usize, connection: Arc<Relief>) -> Entered {
+    pub(crate) fn enter(self: &Arc<Self>, bytes: usize, connection: Arc<Relief>) -> Entered {
         let key = self.lock().insert(Answer { bytes, since: Instant::now(), connection });
         Entered { answers: Arc::clone(self), key }
     }
@@ -77,7 +77,7 @@ impl Answers {
 
 /// An answer that waits.
 #[derive(Debug)]
-pub(super) struct Entered {
+pub(crate) struct Entered {
     answers: Arc<Answers>,
     key: usize,
 }

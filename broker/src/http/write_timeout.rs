@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::relief::Relief;
+use crate::relief::Relief;
 
 /// How long after the last answer a peer is still read from, ...
 const LINGER_MAX: Duration = Duration::from_secs(3);
@@ -25,7 +25,7 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// unread in it is reset, and a reset destroys the answer in the hands of a peer that is still writing its
 /// request.
 #[derive(Debug)]
-pub(super) struct Patient {
+pub(super) struct WriteTimeout {
     stream: TcpStream,
     patience: Duration,
     /// Whether what the peer has not read is needed for others.
@@ -44,7 +44,7 @@ struct Lingering {
     bytes_left: usize,
 }
 
-impl Patient {
+impl WriteTimeout {
     pub(super) fn new(stream: TcpStream, patience: Duration, relief: Arc<Relief>) -> Self {
         Self { stream, patience, relief, waiting: None, answered_at: None, lingering: None }
     }
@@ -95,7 +95,7 @@ impl Lingering {
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for WriteTimeout {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -105,7 +105,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for WriteTimeout {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.write(cx, |stream, cx| stream.poll_write(cx, bytes))
     }

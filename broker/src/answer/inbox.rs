@@ -1,0 +1,279 @@
+//! What comes to a worker from elsewhere beside topics: answers that were not known at once.
+//!
+//! Each question has a ticket. Its answer is taken in by the worker between two steps of its own, or by the request that
+//! waits for it. Invariant: what is in here has a ticket, and they are bounded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{Outcome, Refusal, Ticket};
+use crate::topic::Mailbox;
+
+/// Questions of one worker that may wait for their answers.
+const WAITING_MAX: usize = 64 * 1024;
+/// An answer that has not come after so long is waited for no longer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The questions of one worker that wait for their answers, and the answers that it has yet to take in.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    /// Whether there are answers to be taken in: looked at without the lock, for mostly there are none.
+    has_answers: AtomicBool,
+    /// Wakes the worker.
+    mailbox: Arc<Mailbox>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: u64,
+    /// By ticket, and so by when they are due.
+    waiting: BTreeMap<Ticket, Waiting>,
+    answers: Vec<(Asker, Ticket, Outcome)>,
+    /// For how long the worker did not run: that counts against nobody.
+    stood_still: Duration,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    who: Who,
+    /// When it is given up, by a clock that stands still while the worker does.
+    due: Instant,
+}
+
+/// The connection that asked, by its key in the worker and its id.
+pub(crate) type Asker = (usize, u64);
+
+#[derive(Debug)]
+enum Who {
+    Connection(Asker),
+    Request(oneshot::Sender<Outcome>),
+}
+
+impl Inbox {
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), has_answers: AtomicBool::new(false), mailbox })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A ticket for a question of a connection, and the promise to answer it; `None` where too many wait.
+    pub(crate) fn issue(self: &Arc<Self>, asker: Asker) -> Option<Promise> {
+        self.issue_for(Who::Connection(asker))
+    }
+
+    /// The same for a request, which waits for the answer itself.
+    pub(crate) fn issue_for_request(self: &Arc<Self>) -> Option<(Promise, Pending)> {
+        let (sender, answer) = oneshot::channel();
+        let promise = self.issue_for(Who::Request(sender))?;
+        let pending = Pending { inbox: Arc::clone(self), ticket: promise.ticket(), answer };
+        Some((promise, pending))
+    }
+
+    fn issue_for(self: &Arc<Self>, who: Who) -> Option<Promise> {
+        let mut state = self.lock();
+        if state.waiting.len() + state.answers.len() >= WAITING_MAX {
+            return None;
+        }
+        state.last += 1;
+        let ticket = Ticket(state.last);
+        let due = Instant::now() + ANSWER_TIMEOUT - state.stood_still;
+        state.waiting.insert(ticket, Waiting { who, due });
+        Some(Promise { inbox: Some(Arc::clone(self)), ticket })
+    }
+
+    fn settle(&self, ticket: Ticket, outcome: Outcome) {
+        let mut state = self.lock();
+        // Otherwise it was given up meanwhile, or its asker has gone.
+        let Some(Waiting { who, .. }) = state.waiting.remove(&ticket) else { return };
+        match who {
+            Who::Connection(asker) => {
+                state.answers.push((asker, ticket, outcome));
+                self.has_answers.store(true, Ordering::Release);
+                drop(state);
+                self.mailbox.nudge();
+            }
+            Who::Request(sender) => drop(sender.send(outcome)),
+        }
+    }
+
+    /// Nobody waits for that answer any more.
+    pub(crate) fn forget(&self, ticket: Ticket) {
+        self.lock().waiting.remove(&ticket);
+    }
+
+    /// The answers that came since this was asked last, in the order in which they came.
+    pub(crate) fn take(&self) -> Vec<(Asker, Ticket, Outcome)> {
+        if !self.has_answers.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut state = self.lock();
+        self.has_answers.store(false, Ordering::Relaxed);
+        std::mem::take(&mut state.answers)
+    }
+
+    /// Gives up what has waited for too long.
+    pub(crate) fn expire(&self, now: Instant) {
+        loop {
+            let state = self.lock();
+            let now = now - state.stood_still;
+            let late = state.waiting.first_key_value().filter(|(_, waiting)| waiting.due <= now);
+            let Some((&ticket, _)) = late else { return };
+            drop(state);
+            self.settle(ticket, Outcome::Refused(Refusal::Unanswered));
+        }
+    }
+
+    /// The worker did not run for so long.
+    pub(crate) fn stood_still(&self, for_: Duration) {
+        self.lock().stood_still += for_;
+    }
+
+    /// How many questions wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+}
+
+/// The promise to answer a question, on any thread. Dropped, it says that there will be no answer.
+#[must_use = "whoever asked waits for the answer"]
+pub struct Promise {
+    /// Taken when it is kept.
+    inbox: Option<Arc<Inbox>>,
+    ticket: Ticket,
+}
+
+impl Promise {
+    /// Under which the answer is waited for.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// Answers. Nobody may wait for it any more.
+    pub fn keep(mut self, outcome: Outcome) {
+        if let Some(inbox) = self.inbox.take() {
+            inbox.settle(self.ticket, outcome);
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(inbox) = self.inbox.take() {
+            inbox.settle(self.ticket, Outcome::Refused(Refusal::Unanswered));
+        }
+    }
+}
+
+impl fmt::Debug for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Promise").field(&self.ticket).finish()
+    }
+}
+
+/// Asks for a promise of a later answer; there is none where too many are waited for already.
+pub type Later<'a> = &'a dyn Fn() -> Option<Promise>;
+
+/// A request's question. Dropped, nobody waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    inbox: Arc<Inbox>,
+    ticket: Ticket,
+    answer: oneshot::Receiver<Outcome>,
+}
+
+impl Pending {
+    /// The answer.
+    ///
+    /// # Cancel safety
+    /// Nobody waits for the answer any more when the future is dropped.
+    pub(crate) async fn answer(mut self) -> Outcome {
+        (&mut self.answer).await.unwrap_or(Outcome::Refused(Refusal::Unanswered))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.inbox.forget(self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inbox() -> Arc<Inbox> {
+        Inbox::new(Arc::default())
+    }
+
+    fn refused(outcome: &Outcome) -> Option<Refusal> {
+        match outcome {
+            Outcome::Refused(why) => Some(*why),
+            Outcome::AskAgain | Outcome::Published(_) => None,
+        }
+    }
+
+    #[test]
+    fn an_answer_comes_to_who_asked_once() {
+        let inbox = inbox();
+        let (first, second) = (inbox.issue((1, 10)).expect("room"), inbox.issue((2, 20)).expect("room"));
+        let tickets = (first.ticket(), second.ticket());
+        second.keep(Outcome::AskAgain);
+        let answers = inbox.take();
+        assert!(matches!(&answers[..], [((2, 20), ticket, Outcome::AskAgain)] if *ticket == tickets.1));
+        drop(first);
+        let answers = inbox.take();
+        assert_eq!(refused(&answers[0].2), Some(Refusal::Unanswered), "whoever breaks a promise says so");
+        assert!(inbox.take().is_empty());
+        assert_eq!(inbox.waiting(), 0);
+    }
+
+    #[test]
+    fn what_has_no_answer_in_time_is_given_up_but_not_for_time_in_which_the_worker_stood_still() {
+        const STOOD_STILL: Duration = Duration::from_secs(60);
+        let inbox = inbox();
+        let promise = inbox.issue((1, 10)).expect("room");
+        let asked = Instant::now();
+        inbox.stood_still(STOOD_STILL);
+        inbox.expire(asked + STOOD_STILL);
+        assert!(inbox.take().is_empty());
+        inbox.expire(asked + STOOD_STILL + ANSWER_TIMEOUT);
+        let answers = inbox.take();
+        assert_eq!((answers[0].1, refused(&answers[0].2)), (promise.ticket(), Some(Refusal::Unanswered)));
+        promise.keep(Outcome::AskAgain);
+        assert!(inbox.take().is_empty(), "too late");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_dropped_leaves_nothing_behind() {
+        let inbox = inbox();
+        let (promise, pending) = inbox.issue_for_request().expect("room");
+        promise.keep(Outcome::AskAgain);
+        assert!(matches!(pending.answer().await, Outcome::AskAgain));
+        let (promise, pending) = inbox.issue_for_request().expect("room");
+        drop(pending);
+        assert_eq!(inbox.waiting(), 0);
+        promise.keep(Outcome::AskAgain);
+    }
+
+    #[test]
+    fn only_so_many_may_wait() {
+        let inbox = inbox();
+        let promises: Vec<_> = std::iter::from_fn(|| inbox.issue((1, 1))).collect();
+        assert_eq!(promises.len(), WAITING_MAX);
+        for promise in promises {
+            promise.keep(Outcome::AskAgain);
+        }
+        assert!(inbox.issue((1, 1)).is_none(), "the answers are yet to be taken in");
+        assert_eq!(inbox.take().len(), WAITING_MAX);
+        assert!(inbox.issue((1, 1)).is_some());
+    }
+}

@@ -1,0 +1,96 @@
+//! Answers that come later: what a connection waits for, and what becomes of it when it is there.
+
+use fanfare_protocol::TopicRef;
+
+use super::replies::{Awaited, Publishing};
+use super::{Connection, State};
+use crate::answer::inbox::Promise;
+use crate::answer::{Outcome, Refusal, Ticket};
+use crate::operation::publish;
+
+impl Connection {
+    /// A promise of a later answer, if another may be waited for.
+    pub(super) fn promise(&self) -> Option<Promise> {
+        let has_room = self.state.borrow().replies.has_room();
+        has_room.then(|| self.worker.handle().inbox.issue((self.key, self.id.get()))).flatten()
+    }
+
+    /// The next reply comes under that ticket.
+    pub(super) fn expect(&self, ticket: Ticket, publishing: Publishing) {
+        self.state.borrow_mut().replies.expect(ticket, publishing);
+    }
+
+    /// What is to be done next is asked again when that is answered. Until then nothing more is taken in.
+    pub(super) fn await_answer(&self, ticket: Ticket) {
+        self.state.borrow_mut().replies.set_awaited(Some(Awaited::Answer(ticket)));
+        self.standing.await_answer();
+    }
+
+    /// Why what waited for an answer is refused, if that came.
+    pub(super) fn take_refused(&self) -> Option<Refusal> {
+        let replies = &mut self.state.borrow_mut().replies;
+        let Some(Awaited::Refused(why)) = replies.awaited() else { return None };
+        replies.set_awaited(None);
+        Some(why)
+    }
+
+    /// An answer has come.
+    pub(crate) fn answered(&self, ticket: Ticket, outcome: Outcome) {
+        let is_awaited = self.state.borrow().replies.awaited() == Some(Awaited::Answer(ticket));
+        if is_awaited {
+            self.state.borrow_mut().replies.set_awaited(match outcome {
+                Outcome::Refused(why) => Some(Awaited::Refused(why)),
+                Outcome::AskAgain | Outcome::Published(_) => None,
+            });
+        } else {
+            self.settle(ticket, outcome);
+        }
+        let is_waiting = {
+            let replies = &self.state.borrow().replies;
+            matches!(replies.awaited(), Some(Awaited::Answer(_))) || !replies.is_empty()
+        };
+        if !is_waiting {
+            self.standing.end_answer();
+        }
+        self.wake();
+    }
+
+    /// A publication is answered: its reply is said when those before it are.
+    fn settle(&self, ticket: Ticket, outcome: Outcome) {
+        let mut refused = None;
+        let mut state = self.state.borrow_mut();
+        let State { replies, outbox, .. } = &mut *state;
+        replies.settle(ticket, |Publishing { id, topic, asked }| {
+            let topic = TopicRef::from(topic);
+            let mut reply = Vec::new();
+            match publish::settled(&self.worker.hub, *asked, outcome) {
+                Ok(accepted) => {
+                    self.dialect.published(*id, topic, accepted, &mut reply);
+                    (reply, Some(accepted.position))
+                }
+                Err(denied) => {
+                    let how = self.dialect.refused(*id, Some(topic.as_str()), &denied, &mut reply);
+                    refused = Some((how, denied));
+                    (reply, None)
+                }
+            }
+        });
+        while let Some(frame) = replies.pop() {
+            if !frame.is_empty() {
+                outbox.push_with(|out| out.extend_from_slice(&frame));
+            }
+        }
+        drop(state);
+        if let Some((how, denied)) = refused {
+            self.close_if_unsaid(how, &denied);
+        }
+    }
+
+    /// Nobody waits for answers any more.
+    pub(super) fn forget_answers(&self, state: &mut State) {
+        for ticket in state.replies.forget() {
+            self.worker.handle().inbox.forget(ticket);
+        }
+        self.standing.end_answer();
+    }
+}

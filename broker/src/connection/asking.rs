@@ -1,0 +1,361 @@
+//! What is asked on a connection, carried out and answered. [hot; life of a publication: step 1]
+
+use std::borrow::Cow;
+use std::iter;
+use std::rc::Rc;
+
+use fanfare_protocol::{
+    ClientFrame, ClientOp, CloseCode, Codec, ErrorCode, FrameError, Position, Publish, RequestId,
+    ServerFrame, Subscribe, Subscribed, TopicRef,
+};
+use tokio::time::Instant;
+
+use super::Connection;
+use super::inbound::Kept;
+use super::replies::Publishing;
+use crate::answer::Answer;
+use crate::dialect::{Ask, Dialect, Message, Refused, Unreadable, native};
+use crate::operation::publish::Content;
+use crate::operation::read::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
+use crate::operation::{Denied, admit, presence, publish, read, subscribe};
+use crate::topic::Start;
+use crate::topic::publication::Publication;
+
+/// While so many bytes wait to be read by the peer, `history` is refused.
+const HISTORY_UNREAD_MAX: usize = 256 * 1024;
+
+impl Connection {
+    /// Handles one WebSocket message.
+    pub(super) fn message(self: &Rc<Self>, message: Message<'_>) {
+        let mut asks = match self.dialect.read(message) {
+            Ok(asks) => asks,
+            Err(Unreadable { code, reason, is_said }) => {
+                if is_said {
+                    self.refuse(None, None, &Denied::new(ErrorCode::BadRequest, reason.as_str()));
+                }
+                return self.close(code, &reason);
+            }
+        };
+        while let Some(ask) = asks.next() {
+            if !self.is_listening() {
+                // One of the frames before had it closed: nothing may follow the close frame.
+                return;
+            }
+            let waiting = match self.is_to_pause() || self.state.borrow().inbound.has_backlog() {
+                true => Some(ask),
+                false => self.ask(ask),
+            };
+            if let Some(ask) = waiting {
+                for ask in iter::once(ask).chain(asks) {
+                    self.keep(Kept::Ask(ask.map(ClientFrame::into_owned)));
+                }
+                return;
+            }
+            if !self.dialect.is_raw() {
+                self.worker.turns.count_frame();
+            }
+        }
+    }
+
+    /// Carries out what is asked or answers what is wrong with it; gives it back where it has to wait.
+    pub(super) fn ask<'a>(self: &Rc<Self>, ask: Ask<'a>) -> Option<Ask<'a>> {
+        match ask {
+            Ok(frame) => self.frame(frame).map(Ok),
+            Err(FrameError { id, topic, code, message }) => {
+                self.refuse(id, topic.as_deref(), &Denied { code, message });
+                None
+            }
+        }
+    }
+
+    fn frame<'a>(self: &Rc<Self>, ClientFrame { id, op }: ClientFrame<'a>) -> Option<ClientFrame<'a>> {
+        let done = match (op, &self.dialect) {
+            (ClientOp::Publish(publish), _) => self.publish(id, publish),
+            (_, Dialect::Raw(_)) => Done::Yes,
+            (ClientOp::Ping, Dialect::Native(codec)) => {
+                self.reply(*codec, &ServerFrame::Pong { id });
+                Done::Yes
+            }
+            (op, Dialect::Native(codec)) => {
+                let waits = self.attempt(*codec, id, &op).unwrap_or_else(|denied| {
+                    self.refuse(id, topic_of(&op).map(TopicRef::as_str), &denied);
+                    false
+                });
+                if waits { Done::Waits(op) } else { Done::Yes }
+            }
+        };
+        match done {
+            Done::Yes => None,
+            Done::Waits(op) => Some(ClientFrame { id, op }),
+        }
+    }
+
+    /// Carries out what is neither a publication nor a ping; says whether it has to wait instead.
+    fn attempt(
+        self: &Rc<Self>,
+        codec: Codec,
+        id: Option<RequestId>,
+        op: &ClientOp<'_>,
+    ) -> Result<bool, Denied> {
+        if let Some(why) = self.take_refused() {
+            // It has waited for an answer, and this is what came.
+            return Err(why.into());
+        }
+        if !self.state.borrow().replies.is_empty() {
+            // What was said before may change what this does or tells.
+            self.standing.await_answer();
+            return Ok(true);
+        }
+        let takes_long = self.takes_long(op)?;
+        if takes_long && !self.worker.turns.may_take_long() {
+            return Ok(true);
+        }
+        let done = match op {
+            ClientOp::Connect { token, .. } => self.connect(codec, id, token.as_ref().map(|t| t.expose())),
+            ClientOp::History { topic, since, limit } => self.history(codec, id, topic, *since, *limit),
+            ClientOp::Refresh { token } => self.refresh(codec, id, token.expose()),
+            ClientOp::Subscribe(subscribe) => self.subscribe_native(codec, id, subscribe),
+            ClientOp::Unsubscribe { topic } => self.unsubscribe_native(codec, id, topic),
+            ClientOp::Presence { .. } | ClientOp::Ping | ClientOp::Publish(_) => {
+                Answer::Now(Err(presence::not_offered()))
+            }
+        };
+        if takes_long {
+            self.worker.turns.took_long();
+        }
+        match done {
+            Answer::Now(result) => result.map(|()| false),
+            Answer::Later(ticket) => {
+                self.await_answer(ticket);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether it may be milliseconds of work in one piece: encoding up to a mebibyte, or counting a whole history.
+    ///
+    /// # Errors
+    /// [`Denied`] where it is not to be done at all: a refusal never takes long.
+    fn takes_long(&self, op: &ClientOp<'_>) -> Result<bool, Denied> {
+        let state = self.state.borrow();
+        match op {
+            ClientOp::History { topic, .. } => read::leave(state.session.grant(), topic).map(|_| true),
+            ClientOp::Subscribe(asked) if !asked.echo && self.has_published.get() => {
+                subscribe::leave(state.session.grant(), asked.topic.as_str()).map(|_| true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Queues a reply, behind those that are not known yet.
+    fn reply(&self, codec: Codec, frame: &ServerFrame<'_>) {
+        self.reply_with(|out| native::put(codec, frame, out));
+    }
+
+    fn reply_with(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        let state = &mut *self.state.borrow_mut();
+        if state.replies.is_empty() {
+            state.outbox.push_with(put);
+        } else {
+            let mut bytes = Vec::new();
+            put(&mut bytes);
+            state.replies.push(bytes);
+        }
+    }
+
+    /// Tells the peer that something is refused.
+    pub(super) fn refuse(&self, id: Option<RequestId>, topic: Option<&str>, denied: &Denied) {
+        let mut how = Refused::Said;
+        self.reply_with(|out| how = self.dialect.refused(id, topic, denied, out));
+        self.close_if_unsaid(how, denied);
+    }
+
+    /// Where nothing can be said of a refusal the connection is closed.
+    pub(super) fn close_if_unsaid(&self, how: Refused, denied: &Denied) {
+        if let Refused::Close(code) = how {
+            self.close(code, &denied.message);
+        }
+    }
+
+    fn connect(
+        &self,
+        codec: Codec,
+        id: Option<RequestId>,
+        token: Option<&str>,
+    ) -> Answer<Result<(), Denied>> {
+        let hub = &self.worker.hub;
+        if let Err(denied) = self.state.borrow().session.may_connect() {
+            return Answer::Now(Err(denied));
+        }
+        let known = token.map(|token| admit::admit(&hub.access, Some(token), &|| self.promise()));
+        let grant = match known {
+            None => None,
+            Some(Answer::Now(Ok(grant))) => Some(grant),
+            Some(Answer::Now(Err(unknown))) => {
+                self.refuse(id, None, &Denied::new(ErrorCode::Unauthorized, unknown.to_string()));
+                self.close(CloseCode::UNAUTHORIZED, &unknown.to_string());
+                return Answer::Now(Ok(()));
+            }
+            Some(Answer::Later(ticket)) => return Answer::Later(ticket),
+        };
+        self.state.borrow_mut().session.connected(grant);
+        let user = self.state.borrow().session.user().cloned();
+        self.reply(
+            codec,
+            &ServerFrame::Connected {
+                id,
+                connection: self.id.to_string().into(),
+                user: user.as_deref().map(Cow::Borrowed),
+                server: concat!("fanfare/", env!("CARGO_PKG_VERSION")).into(),
+                ping_interval_ms: hub.config.limits.ping_interval.as_millis() as u64,
+                message_size: Some(hub.config.limits.message_size.as_u64()),
+                expires_at: None,
+            },
+        );
+        Answer::Now(Ok(()))
+    }
+
+    fn refresh(&self, codec: Codec, id: Option<RequestId>, token: &str) -> Answer<Result<(), Denied>> {
+        let known = {
+            let state = self.state.borrow();
+            admit::refresh(&self.worker.hub.access, state.session.grant(), token, &|| self.promise())
+        };
+        known.map(|grant| {
+            self.state.borrow_mut().session.refreshed(grant?);
+            self.reply(codec, &ServerFrame::Refreshed { id, expires_at: None });
+            Ok(())
+        })
+    }
+
+    fn publish<'a>(&self, id: Option<RequestId>, publish: Publish<'a>) -> Done<'a> {
+        let leave = publish::leave(self.state.borrow().session.grant(), publish.topic.as_str());
+        let leave = match leave {
+            Ok(leave) => leave,
+            Err(denied) => {
+                self.refuse(id, Some(publish.topic.as_str()), &denied);
+                return Done::Yes;
+            }
+        };
+        // Nothing but a publication that is admitted ever waits for credit.
+        if !self.may_publish(publish.payload.as_bytes().len()) {
+            return Done::Waits(ClientOp::Publish(publish));
+        }
+        let Publish { topic, payload, message_id, headers } = publish;
+        let content = Content {
+            payload: payload.into_owned(),
+            message_id: message_id.map(|id| id.into()),
+            headers,
+            origin: Some(self.id),
+            received: Instant::now(),
+        };
+        let hub = &self.worker.hub;
+        let (asked, answer) = leave.publish(hub, &topic, content, self.dialect.source(), &|| self.promise());
+        match answer {
+            Answer::Now(Err(denied)) => {
+                self.refuse(id, Some(topic.as_str()), &denied);
+                return Done::Yes;
+            }
+            Answer::Now(Ok(accepted)) if id.is_some() => {
+                self.reply_with(|out| self.dialect.published(id, topic, accepted, out));
+            }
+            Answer::Now(Ok(_)) => {}
+            Answer::Later(ticket) => self.expect(ticket, Publishing { id, topic: topic.to_name(), asked }),
+        }
+        self.has_published.set(true);
+        Done::Yes
+    }
+
+    fn subscribe_native(
+        self: &Rc<Self>,
+        codec: Codec,
+        id: Option<RequestId>,
+        asked: &Subscribe<'_>,
+    ) -> Answer<Result<(), Denied>> {
+        if asked.presence {
+            return Answer::Now(Err(presence::not_offered()));
+        }
+        let start = match (asked.since, asked.history) {
+            (Some(since), _) => Start::Since(since),
+            (None, count) => Start::History(count.unwrap_or(0)),
+        };
+        self.subscribe(&asked.topic, start, asked.echo, asked.on_lag).map(|began| {
+            let began = began?;
+            self.reply(
+                codec,
+                &ServerFrame::Subscribed(Subscribed {
+                    id,
+                    topic: asked.topic.clone(),
+                    position: began.head.position,
+                    recovery: began.recovery,
+                    replayed: began.replayed,
+                }),
+            );
+            Ok(())
+        })
+    }
+
+    fn unsubscribe_native(
+        &self,
+        codec: Codec,
+        id: Option<RequestId>,
+        topic: &TopicRef<'_>,
+    ) -> Answer<Result<(), Denied>> {
+        if !self.unsubscribe(topic.as_str()) {
+            let why = "this connection does not subscribe to this topic";
+            return Answer::Now(Err(Denied::new(ErrorCode::NotSubscribed, why)));
+        }
+        let topic = topic.clone();
+        self.reply(codec, &ServerFrame::Unsubscribed { id, topic, code: None, message: None });
+        Answer::Now(Ok(()))
+    }
+
+    fn history(
+        &self,
+        codec: Codec,
+        id: Option<RequestId>,
+        topic: &TopicRef<'_>,
+        since: Option<Position>,
+        limit: Option<u64>,
+    ) -> Answer<Result<(), Denied>> {
+        let hub = &self.worker.hub;
+        let leave = match read::leave(self.state.borrow().session.grant(), topic) {
+            Ok(leave) => leave,
+            Err(denied) => return Answer::Now(Err(denied)),
+        };
+        if self.state.borrow().outbox.len() > HISTORY_UNREAD_MAX || hub.in_flight(false).is_over() {
+            let why = "read the replies that wait before asking for more";
+            return Answer::Now(Err(Denied::new(ErrorCode::RateLimited, why)));
+        }
+        let limit = limit.map_or(HISTORY_COUNT_MAX, |limit| limit.min(HISTORY_COUNT_MAX as u64) as usize);
+        let size = |p: &Publication| codec.message_len_max(&p.message());
+        leave.history(hub, since, limit, HISTORY_BYTES_MAX, size, &|| self.promise()).map(|kept| {
+            let (head, publications) = kept?;
+            let messages = publications.iter().map(|publication| publication.message()).collect();
+            let topic = topic.clone();
+            self.reply(
+                codec,
+                &ServerFrame::History { id, topic, epoch: head.epoch, offset: head.offset, messages },
+            );
+            Ok(())
+        })
+    }
+}
+
+/// What became of a frame.
+enum Done<'a> {
+    /// It was carried out, or is on its way.
+    Yes,
+    /// It has to wait: for credit, its turn, or an answer.
+    Waits(ClientOp<'a>),
+}
+
+fn topic_of<'f>(op: &'f ClientOp<'_>) -> Option<&'f TopicRef<'f>> {
+    match op {
+        ClientOp::History { topic, .. }
+        | ClientOp::Presence { topic, .. }
+        | ClientOp::Unsubscribe { topic } => Some(topic),
+        ClientOp::Publish(publish) => Some(&publish.topic),
+        ClientOp::Subscribe(subscribe) => Some(&subscribe.topic),
+        ClientOp::Connect { .. } | ClientOp::Ping | ClientOp::Refresh { .. } => None,
+    }
+}

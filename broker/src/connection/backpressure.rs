@@ -1,0 +1,102 @@
+//! Whether a socket takes what is written to it. Pure.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+/// What the socket takes. Times are the worker's milliseconds, which wrap.
+#[derive(Debug)]
+pub(super) struct Backpressure {
+    /// The socket takes no more: its connection's own task waits until it does.
+    is_blocked: Cell<bool>,
+    /// Since when.
+    blocked_at: Cell<u32>,
+    /// It has taken nothing for so long that nothing more is kept for it than for anybody.
+    is_stuck: Cell<bool>,
+    /// Its worker looks after it, for it may become stuck.
+    is_watched: Cell<bool>,
+}
+
+/// What a look at a socket has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It takes what is written.
+    Free,
+    /// It takes nothing, but not for long.
+    Blocked,
+    /// It has taken nothing for too long.
+    Stuck,
+}
+
+impl Backpressure {
+    pub(super) fn new(now: u32) -> Self {
+        Self {
+            is_blocked: Cell::new(false),
+            blocked_at: Cell::new(now),
+            is_stuck: Cell::new(false),
+            is_watched: Cell::new(false),
+        }
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_blocked.get()
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.get()
+    }
+
+    /// For how long, in milliseconds, it has taken nothing; `None` while it takes something.
+    pub(super) fn blocked_for(&self, now: u32) -> Option<u32> {
+        self.is_blocked.get().then(|| now.wrapping_sub(self.blocked_at.get()))
+    }
+
+    /// The socket takes no more for now; says whether somebody has to [look](Self::look) after it from now on.
+    pub(super) fn block(&self, now: u32) -> bool {
+        self.is_blocked.set(true);
+        self.blocked_at.set(now);
+        !self.is_watched.replace(true)
+    }
+
+    /// The socket takes more.
+    pub(super) fn unblock(&self) {
+        self.is_blocked.set(false);
+    }
+
+    /// Looks after it. But for one that is [`Blocked`](Look::Blocked), it is looked after no longer.
+    pub(super) fn look(&self, now: u32, patience: Duration) -> Look {
+        let found = match self.blocked_for(now) {
+            None => Look::Free,
+            Some(ms) if u128::from(ms) >= patience.as_millis() => Look::Stuck,
+            Some(_) => Look::Blocked,
+        };
+        self.is_watched.set(found == Look::Blocked);
+        found
+    }
+
+    /// It is stuck from now on, or no longer; says whether that is new.
+    pub(super) fn set_stuck(&self, is_stuck: bool) -> bool {
+        self.is_stuck.replace(is_stuck) != is_stuck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_stuck_that_takes_nothing_for_too_long() {
+        let (socket, patience) = (Backpressure::new(0), Duration::from_millis(500));
+        assert_eq!(socket.look(10_000, patience), Look::Free);
+        assert!(socket.block(10_000), "it is to be looked after");
+        assert!(!socket.block(10_100), "that is so already");
+        assert_eq!(socket.look(10_599, patience), Look::Blocked);
+        assert_eq!(socket.look(10_600, patience), Look::Stuck);
+        assert!(socket.set_stuck(true) && !socket.set_stuck(true));
+        assert_eq!(socket.blocked_for(10_700), Some(600));
+        socket.unblock();
+        assert_eq!(socket.blocked_for(10_700), None);
+        assert!(socket.block(u32::MAX), "nobody looks after it any more");
+        assert_eq!(socket.look(498, patience), Look::Blocked, "the clock wraps");
+        assert_eq!(socket.look(499, patience), Look::Stuck);
+    }
+}

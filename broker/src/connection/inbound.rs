@@ -1,0 +1,108 @@
+//! What has come in on a connection and is yet to be carried out. Pure.
+//!
+//! What a turn or the worker's credit does not let through is kept here, in order; meanwhile nothing more is taken in.
+
+use std::collections::VecDeque;
+
+use super::request::RawRequest;
+use crate::dialect::Ask;
+use crate::websocket::Decoder;
+
+/// Something that a peer asked for and that is yet to be carried out.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Ask(Ask<'static>),
+    /// What a raw connection subscribes to, before anything else.
+    StartRaw(Box<RawRequest>),
+}
+
+impl Kept {
+    /// Bytes that it takes while it waits.
+    fn held_bytes(&self) -> u32 {
+        let bytes = match self {
+            Self::Ask(Ok(frame)) => frame.owned_bytes(),
+            Self::Ask(Err(error)) => size_of::<Self>() + error.message.len(),
+            Self::StartRaw(request) => {
+                size_of_val(self) + size_of_val(&**request) + request.topic.as_str().len()
+            }
+        };
+        // A message has at most a gibibyte.
+        bytes as u32
+    }
+}
+
+/// What has come in. Empty, it holds no memory.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    decoder: Decoder,
+    /// Frames that were read and are yet to be carried out.
+    backlog: VecDeque<Kept>,
+    /// Invariant: the bytes that the backlog takes, and those of a frame that was [taken](Self::take) and is not
+    /// [settled](Self::settled).
+    backlog_bytes: u32,
+    /// What has been read already is yet to be taken in.
+    is_paused: bool,
+}
+
+impl Inbound {
+    /// Takes the decoder out, to be [given back](Self::put_decoder) when it has read.
+    pub(super) fn take_decoder(&mut self) -> Decoder {
+        std::mem::take(&mut self.decoder)
+    }
+
+    /// Gives the decoder back; it was `paused` where it has more that was read.
+    pub(super) fn put_decoder(&mut self, decoder: Decoder, paused: bool) {
+        self.decoder = decoder;
+        self.is_paused = paused;
+    }
+
+    /// Whether what was read already is yet to be taken in.
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Whether something that was taken in is yet to be carried out.
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Keeps what is yet to be carried out, behind what is kept already.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        self.backlog_bytes += kept.held_bytes();
+        self.backlog.push_back(kept);
+    }
+
+    /// What is to be carried out next, and the bytes that it takes until it is [settled](Self::settled).
+    pub(super) fn take(&mut self) -> Option<(Kept, u32)> {
+        self.backlog.pop_front().map(|kept| {
+            let held = kept.held_bytes();
+            (kept, held)
+        })
+    }
+
+    /// What was taken has to wait: it is next again.
+    pub(super) fn put_back(&mut self, kept: Kept) {
+        self.backlog.push_front(kept);
+    }
+
+    /// What was taken is carried out.
+    pub(super) fn settled(&mut self, held: u32) {
+        self.backlog_bytes -= held;
+    }
+
+    /// Nothing that was taken in is carried out any more.
+    pub(super) fn forget_backlog(&mut self) {
+        self.backlog = VecDeque::new();
+        self.backlog_bytes = 0;
+    }
+
+    /// Nothing that has come in counts any more.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes() + self.backlog_bytes as usize
+    }
+}

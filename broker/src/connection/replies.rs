@@ -1,0 +1,271 @@
+//! Replies that are not known yet, and those that wait behind them. Pure.
+//!
+//! Replies keep the order of what they answer. Where one is to come later, those behind it wait here.
+
+use std::collections::VecDeque;
+
+use fanfare_protocol::{Position, RequestId, TopicName};
+
+use crate::answer::{Refusal, Ticket};
+use crate::metrics::Asked;
+
+/// Publications of one connection that may wait for their answers.
+pub(super) const WAITING_MAX: usize = 1024;
+/// While replies of so many bytes wait behind one that is not known, nothing more is taken in.
+const BYTES_MAX: usize = 64 * 1024;
+
+/// What waits on one connection. Empty, it holds no memory.
+#[derive(Debug, Default)]
+pub(super) struct Replies(Option<Box<Line>>);
+
+#[derive(Debug, Default)]
+struct Line {
+    slots: VecDeque<Slot>,
+    /// Invariant: how many slots wait for their answers.
+    waiting: usize,
+    /// Invariant: how many slots are, or may become, a `published`.
+    publishings: usize,
+    /// Invariant: the bytes of the slots' frames.
+    bytes: usize,
+    /// What is to be done next has waited for an answer.
+    awaited: Option<Awaited>,
+    /// For topics with slots: where the newest publication stands whose reply was said.
+    said: Vec<(TopicName, Position)>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Waiting(Ticket, Publishing),
+    /// A frame, which may be empty, and where the publication stands that it is of.
+    Known(Vec<u8>, Option<(TopicName, Position)>),
+}
+
+/// What is to be done next has waited for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// It waits.
+    Answer(Ticket),
+    /// The answer was that it is refused.
+    Refused(Refusal),
+}
+
+/// A publication that is answered later.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    /// The request's id; without one there is a reply only if it fails.
+    pub(super) id: Option<RequestId>,
+    pub(super) topic: TopicName,
+    pub(super) asked: Asked,
+}
+
+impl Slot {
+    /// The topic of the publication that it is the `published` of.
+    fn topic(&self) -> Option<&str> {
+        match self {
+            // Without an id nothing is said of it when all is well.
+            Self::Waiting(_, publishing) => publishing.id.map(|_| publishing.topic.as_str()),
+            Self::Known(_, stands) => stands.as_ref().map(|(topic, _)| topic.as_str()),
+        }
+    }
+}
+
+impl Line {
+    /// The first reply was said, to the publication that `stands` there.
+    fn note_said(&mut self, stands: Option<(TopicName, Position)>) {
+        let Some((topic, position)) = stands else { return };
+        self.said.retain(|(name, _)| *name != topic);
+        self.said.push((topic, position));
+        if self.said.len() > 2 * self.slots.len() {
+            let slots = &self.slots;
+            let has_slot = |name: &TopicName| slots.iter().any(|slot| slot.topic() == Some(name.as_str()));
+            self.said.retain(|(name, _)| has_slot(name));
+        }
+    }
+}
+
+impl Replies {
+    /// Whether a reply may be said at once.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|line| line.slots.is_empty())
+    }
+
+    /// What is to be done next waits for an answer, or is refused by it.
+    pub(super) fn awaited(&self) -> Option<Awaited> {
+        self.0.as_ref().and_then(|line| line.awaited)
+    }
+
+    pub(super) fn set_awaited(&mut self, awaited: Option<Awaited>) {
+        if awaited.is_some() || self.0.is_some() {
+            self.line().awaited = awaited;
+            self.give_back();
+        }
+    }
+
+    /// Gives the memory back where nothing waits.
+    fn give_back(&mut self) {
+        if self.0.as_ref().is_some_and(|line| line.slots.is_empty() && line.awaited.is_none()) {
+            self.0 = None;
+        }
+    }
+
+    /// Whether a publication of its own may not be delivered yet, for `published` comes first.
+    pub(super) fn holds_back(&self) -> bool {
+        self.0.as_ref().is_some_and(|line| line.publishings > 0)
+    }
+
+    /// Whether another publication may wait for its answer.
+    pub(super) fn has_room(&self) -> bool {
+        self.0.as_ref().is_none_or(|line| line.waiting < WAITING_MAX)
+    }
+
+    /// Whether so much waits that nothing more is to be taken in.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.as_ref().is_some_and(|line| line.bytes > BYTES_MAX || line.slots.len() > 2 * WAITING_MAX)
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        let slots = |line: &Line| {
+            line.slots.capacity() * size_of::<Slot>()
+                + line.said.capacity() * size_of::<(TopicName, Position)>()
+                + line.bytes
+        };
+        self.0.as_deref().map_or(0, slots)
+    }
+
+    fn line(&mut self) -> &mut Line {
+        self.0.get_or_insert_default()
+    }
+
+    /// The next reply comes under that ticket.
+    pub(super) fn expect(&mut self, ticket: Ticket, publishing: Publishing) {
+        let line = self.line();
+        line.waiting += 1;
+        line.publishings += usize::from(publishing.id.is_some());
+        line.slots.push_back(Slot::Waiting(ticket, publishing));
+    }
+
+    /// The next reply, behind those that are not known yet.
+    pub(super) fn push(&mut self, frame: Vec<u8>) {
+        let line = self.line();
+        line.bytes += frame.len();
+        line.slots.push_back(Slot::Known(frame, None));
+    }
+
+    /// An answer has come: `reply` makes a frame of it, which may be empty, and says where the publication stands.
+    /// Returns whether it was waited for.
+    pub(super) fn settle(
+        &mut self,
+        ticket: Ticket,
+        reply: impl FnOnce(&Publishing) -> (Vec<u8>, Option<Position>),
+    ) -> bool {
+        let Some(line) = &mut self.0 else { return false };
+        let waits = |slot: &&mut Slot| matches!(slot, Slot::Waiting(waits, _) if *waits == ticket);
+        let Some(slot) = line.slots.iter_mut().find(waits) else { return false };
+        let Slot::Waiting(_, publishing) = slot else { return false };
+        let (frame, position) = reply(publishing);
+        line.waiting -= 1;
+        line.bytes += frame.len();
+        let stands = position.filter(|_| publishing.id.is_some());
+        let stands = stands.map(|position| (publishing.topic.clone(), position));
+        line.publishings -= usize::from(publishing.id.is_some() && stands.is_none());
+        *slot = Slot::Known(frame, stands);
+        true
+    }
+
+    /// The next reply, if it is known.
+    pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
+        let line = self.0.as_mut()?;
+        let Some(Slot::Known(..)) = line.slots.front() else { return None };
+        let Some(Slot::Known(frame, stands)) = line.slots.pop_front() else { return None };
+        line.bytes -= frame.len();
+        line.publishings -= usize::from(stands.is_some());
+        line.note_said(stands);
+        self.give_back();
+        Some(frame)
+    }
+
+    /// Where the newest publication to that topic stands whose reply was said, if any was since some waited; `None` where
+    /// no reply to one is outstanding.
+    pub(super) fn said(&self, topic: &str) -> Option<Option<Position>> {
+        let line = self.0.as_ref()?;
+        line.slots
+            .iter()
+            .any(|slot| slot.topic() == Some(topic))
+            .then(|| line.said.iter().find(|(name, _)| name.as_str() == topic).map(|(_, position)| *position))
+    }
+
+    /// Forgets everything; returns the tickets for which nobody waits any more.
+    pub(super) fn forget(&mut self) -> Vec<Ticket> {
+        let Some(line) = self.0.take() else { return Vec::new() };
+        let slot = |slot: Slot| match slot {
+            Slot::Waiting(ticket, _) => Some(ticket),
+            Slot::Known(..) => None,
+        };
+        let awaited = match line.awaited {
+            Some(Awaited::Answer(ticket)) => Some(ticket),
+            Some(Awaited::Refused(_)) | None => None,
+        };
+        line.slots.into_iter().filter_map(slot).chain(awaited).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_protocol::{Epoch, Offset, TopicRef};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::metrics::Source;
+    use crate::worker::tests::worker;
+
+    /// Makes publications that wait.
+    fn publishing() -> impl Fn() -> Publishing {
+        let topic = TopicRef::new("t").expect("a topic name");
+        let asked = worker().hub.asked(&topic, Instant::now(), Source::WebSocket);
+        move || Publishing { id: RequestId::new(1), topic: topic.to_name(), asked }
+    }
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: Epoch::from_number(1), offset: Offset::new(offset) }
+    }
+
+    #[test]
+    fn replies_keep_the_order_of_what_they_answer_whenever_they_come() {
+        let (mut replies, publishing) = (Replies::default(), publishing());
+        assert!(replies.is_empty());
+        for n in 1..=3 {
+            replies.expect(Ticket(n), publishing());
+        }
+        replies.push(b"pong".to_vec());
+        assert!(replies.settle(Ticket(2), |_| (b"second".to_vec(), Some(at(2)))));
+        assert_eq!(replies.pop(), None);
+        assert_eq!((replies.said("t"), replies.said("u")), (Some(None), None));
+        assert!(replies.settle(Ticket(1), |_| (b"first".to_vec(), Some(at(1)))));
+        assert!(!replies.settle(Ticket(1), |_| unreachable!("it is known")));
+        assert_eq!(replies.pop().as_deref(), Some(&b"first"[..]));
+        assert_eq!(replies.pop().as_deref(), Some(&b"second"[..]));
+        assert_eq!((replies.pop(), replies.said("t")), (None, Some(Some(at(2)))));
+        assert!(replies.settle(Ticket(3), |_| (Vec::new(), None)));
+        assert_eq!(replies.pop().as_deref(), Some(&b""[..]), "nobody wanted to know");
+        assert_eq!(replies.pop().as_deref(), Some(&b"pong"[..]));
+        assert!(replies.is_empty() && replies.held_bytes() == 0);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_forgotten_as_a_whole() {
+        let (mut replies, publishing) = (Replies::default(), publishing());
+        let mut expected = Vec::new();
+        while replies.has_room() {
+            expected.push(Ticket(expected.len() as u64));
+            replies.expect(expected[expected.len() - 1], publishing());
+        }
+        assert_eq!(expected.len(), WAITING_MAX);
+        while !replies.is_full() {
+            replies.push(vec![0; 1000]);
+        }
+        assert!((BYTES_MAX..BYTES_MAX + 2000).contains(&replies.0.as_ref().expect("it is there").bytes));
+        assert_eq!(replies.forget(), expected);
+        assert!(replies.is_empty() && !replies.is_full() && replies.has_room());
+    }
+}

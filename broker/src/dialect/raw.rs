@@ -1,0 +1,28 @@
+//! Payloads without an envelope, one topic a connection.
+
+use std::borrow::Cow;
+
+use fanfare_protocol::{
+    ClientFrame, ClientOp, CloseCode, ErrorCode, PayloadRef, Publish, TopicName, TopicRef,
+};
+
+use super::Message;
+
+/// A message is a publication to the connection's topic.
+pub(super) fn read<'m>(topic: &'m TopicName, message: Message<'m>) -> ClientFrame<'m> {
+    let payload = match message {
+        Message::Text(text) => PayloadRef::Text(Cow::Borrowed(text)),
+        Message::Binary(bytes) => PayloadRef::Binary(Cow::Borrowed(bytes)),
+    };
+    let publish = Publish { topic: TopicRef::from(topic), payload, message_id: None, headers: None };
+    ClientFrame { id: None, op: ClientOp::Publish(publish) }
+}
+
+/// Nothing can be said but by a close code.
+pub(super) fn close_code(code: ErrorCode) -> CloseCode {
+    match code {
+        ErrorCode::Forbidden => CloseCode::FORBIDDEN,
+        ErrorCode::Unauthorized => CloseCode::UNAUTHORIZED,
+        _ => CloseCode::UNAVAILABLE,
+    }
+}

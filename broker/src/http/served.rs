@@ -1,0 +1,20 @@
+//! What the routes know.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use crate::hub::Hub;
+
+/// What the routes know: the broker, and the worker that serves the request.
+#[derive(Debug, Clone)]
+pub(super) struct Served {
+    pub(super) hub: Arc<Hub>,
+    pub(super) worker: usize,
+}
+
+impl FromRef<Served> for Arc<Hub> {
+    fn from_ref(served: &Served) -> Self {
+        Self::clone(&served.hub)
+    }
+}

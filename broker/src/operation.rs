@@ -1,0 +1,44 @@
+//! What anyone may ask, through whatever door: publish, subscribe, history, presence, and to be known.
+//!
+//! A grant is checked here and nowhere else. Each operation has a function that asks the grant and returns a leave, and
+//! only with that leave can it be carried out. No door is known here.
+
+pub(crate) mod admit;
+pub(crate) mod presence;
+pub(crate) mod publish;
+pub(crate) mod read;
+pub(crate) mod subscribe;
+
+use fanfare_protocol::ErrorCode;
+
+use crate::access::Grant;
+use crate::answer::Refusal;
+
+/// Why an operation is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denied {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+}
+
+impl Denied {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// For want of a right to do `what`, such as "publish to this topic".
+    fn of(grant: &Grant, what: &'static str) -> Self {
+        let (code, message) = grant.refusal(what);
+        Self { code, message }
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(why: Refusal) -> Self {
+        Self::new(why.code(), why.to_string())
+    }
+}
+
+fn allowed(is_allowed: bool, grant: &Grant, what: &'static str) -> Result<(), Denied> {
+    is_allowed.then_some(()).ok_or_else(|| Denied::of(grant, what))
+}

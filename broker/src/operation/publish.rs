@@ -1,0 +1,89 @@
+//! Publishing.
+
+use std::sync::Arc;
+
+use fanfare_protocol::{Headers, Payload, TopicRef};
+use tokio::time::Instant;
+
+use super::{Denied, allowed};
+use crate::access::Grant;
+use crate::answer::inbox::Later;
+use crate::answer::{Answer, Outcome, Refusal};
+use crate::hub::Hub;
+use crate::ids::ConnectionId;
+use crate::metrics::Asked;
+use crate::metrics::Source;
+use crate::topic::Accepted;
+use crate::topic::publication::Unpositioned;
+
+/// What is published, as it came.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) payload: Payload,
+    /// Makes a retry safe.
+    pub(crate) message_id: Option<Box<str>>,
+    pub(crate) headers: Option<Headers>,
+    /// Which connection it came by; HTTP requests have none.
+    pub(crate) origin: Option<ConnectionId>,
+    /// When it was there as a whole.
+    pub(crate) received: Instant,
+}
+
+/// A leave to publish to one topic.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Leave {
+    user: Option<Arc<str>>,
+}
+
+/// Asks the grant for a leave to publish to that topic.
+///
+/// # Errors
+/// [`Denied`], which is counted.
+pub(crate) fn leave(grant: &Grant, topic: &str) -> Result<Leave, Denied> {
+    allowed(grant.may_publish(topic), grant, "publish to this topic")?;
+    Ok(Leave { user: grant.user.clone() })
+}
+
+/// Whether the grant lets its bearer publish to any topic at all.
+///
+/// # Errors
+/// [`Denied`], which is counted.
+pub(crate) fn leave_at_all(grant: &Grant) -> Result<(), Denied> {
+    allowed(!grant.may_publish_nothing(), grant, "publish")
+}
+
+impl Leave {
+    /// Publishes to the topic of the leave, and counts it. See [`Engine::publish`](crate::engine::Engine::publish). What
+    /// is answered later is to be [`settled`].
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub(crate) fn publish(
+        self,
+        hub: &Hub,
+        topic: &TopicRef<'_>,
+        content: Content,
+        source: Source,
+        later: Later<'_>,
+    ) -> (Asked, Answer<Result<Accepted, Denied>>) {
+        let Content { payload, message_id, headers, origin, received } = content;
+        let content = Unpositioned { payload, message_id, headers, user: self.user, origin, received };
+        let asked = hub.asked(topic, received, source);
+        let answer = hub.publish(topic, content, asked, later);
+        (asked, answer.map(|result| result.map_err(Denied::from)))
+    }
+}
+
+/// What became of a publication that was answered later.
+///
+/// # Errors
+/// [`Denied`].
+pub(crate) fn settled(hub: &Hub, asked: Asked, outcome: Outcome) -> Result<Accepted, Denied> {
+    let result = match outcome {
+        Outcome::Published(accepted) => Ok(accepted),
+        Outcome::Refused(why) => Err(why),
+        Outcome::AskAgain => Err(Refusal::Unanswered),
+    };
+    hub.published(asked, &result);
+    result.map_err(Denied::from)
+}

@@ -1,0 +1,55 @@
+//! Subscribing.
+
+use std::sync::Arc;
+
+use fanfare_protocol::{ErrorCode, TopicRef};
+
+use super::{Denied, allowed};
+use crate::access::Grant;
+use crate::answer::Answer;
+use crate::answer::inbox::Later;
+use crate::hub::Hub;
+use crate::topic::{Began, Start, Topic};
+
+/// A leave to subscribe to one topic.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Leave {
+    user: Option<Arc<str>>,
+}
+
+/// Asks the grant for a leave to subscribe to that topic.
+///
+/// # Errors
+/// [`Denied`], which is counted.
+pub(crate) fn leave(grant: &Grant, topic: &str) -> Result<Leave, Denied> {
+    allowed(grant.may_subscribe(topic), grant, "subscribe to this topic")?;
+    Ok(Leave { user: grant.user.clone() })
+}
+
+impl Leave {
+    /// Registers a subscription of that worker to the topic of the leave, making the topic if there is none, on the
+    /// account of the grant's user. Whoever asks has so many subscriptions already.
+    ///
+    /// # Errors
+    /// [`Denied`]: the broker stops, these are enough, or there is no room for another topic.
+    pub(crate) fn subscribe(
+        self,
+        hub: &Hub,
+        topic: &TopicRef<'_>,
+        worker: usize,
+        start: Start,
+        subscriptions: usize,
+        later: Later<'_>,
+    ) -> Answer<Result<(Arc<Topic>, Began), Denied>> {
+        if hub.is_draining() {
+            return Answer::Now(Err(Denied::new(ErrorCode::Unavailable, "the server is stopping")));
+        }
+        let limit = hub.config.limits.subscriptions_per_connection;
+        if subscriptions >= limit {
+            let message = format!("a connection may have at most {limit} subscriptions");
+            return Answer::Now(Err(Denied::new(ErrorCode::LimitExceeded, message)));
+        }
+        let began = hub.subscribe(topic, worker, self.user.as_ref(), start, later);
+        began.map(|began| began.map_err(Denied::from))
+    }
+}

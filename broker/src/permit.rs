@@ -1,0 +1,30 @@
+//! Permits: how many sockets there may be, and where they are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A socket counts among all, and on its worker, while this is there.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    all: Arc<AtomicUsize>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Permit {
+    /// Counts a socket on the worker with that load, if fewer than `max` are there in all.
+    pub(crate) fn take(all: &Arc<AtomicUsize>, max: usize, load: &Arc<AtomicUsize>) -> Option<Self> {
+        if all.fetch_add(1, Ordering::Relaxed) >= max {
+            all.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        load.fetch_add(1, Ordering::Relaxed);
+        Some(Self { all: Arc::clone(all), load: Arc::clone(load) })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
