@@ -9,8 +9,7 @@ use serde::ser::Serialize;
 use crate::frame::{ClientFrame, FrameError, Message, ServerFrame};
 use crate::limits::{JSON_DEPTH_MAX, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 use crate::payload::PayloadRef;
-use crate::value::Care;
-use crate::wire::{ClientWire, Maps, MessageWire, ServerWire, Wire, WrittenFrame};
+use crate::wire::{Care, ClientWire, Maps, MessageWire, ServerWire, Wire, WrittenFrame};
 
 /// How frames are written: the same maps with the same keys either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
