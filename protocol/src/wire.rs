@@ -5,6 +5,7 @@
 //! taken quickly is read once more with more [`Care`].
 
 mod client;
+mod data;
 mod fields;
 mod map;
 mod server;

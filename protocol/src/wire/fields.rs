@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde::ser::Serializer;
 
+use super::data::RawData;
 use super::value::Value;
 use crate::code::ErrorCode;
 use crate::frame::*;
 use crate::headers::Headers;
 use crate::limits::*;
-use crate::payload::{PayloadKind, PayloadRef, RawData};
+use crate::payload::{PayloadKind, PayloadRef};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic::TopicRef;
 
