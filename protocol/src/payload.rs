@@ -33,6 +33,11 @@ impl PayloadKind {
         }
     }
 
+    /// The same for what a frame says: the default is left out.
+    pub(crate) fn unless_default(self) -> Option<&'static str> {
+        (self != Self::default()).then_some(self.as_str())
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Binary, Self::Json, Self::Text].into_iter().find(|kind| kind.as_str() == text)
     }
@@ -149,15 +154,6 @@ impl<'a> PayloadRef<'a> {
                 let bytes = BASE64.decode(text.as_bytes()).map_err(|e| format!("not base64: {e}"))?;
                 Ok(Self::Binary(bytes.into()))
             }
-        }
-    }
-
-    /// The same reference once more, whoever owns the bytes; nothing is copied.
-    pub(crate) fn reborrow(&self) -> PayloadRef<'_> {
-        match self {
-            Self::Binary(bytes) => PayloadRef::Binary(Cow::Borrowed(bytes)),
-            Self::Json(raw) => PayloadRef::Json(Cow::Borrowed(raw)),
-            Self::Text(text) => PayloadRef::Text(Cow::Borrowed(text)),
         }
     }
 

@@ -1,198 +1,228 @@
-//! The frames that a client sends.
+//! The frames that a client sends: for each type what it reads from its fields, beside what it writes.
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use super::fields::{BadField, Fields, bad};
+use super::key::{Key, Map};
+use super::map::{Entries, FromMap, ToMap};
+use crate::frame::{self, ClientFrame, ClientOp, FrameError, OnLag, Token};
+use crate::limits::CLIENT_NAME_BYTES_MAX;
+use crate::position::Position;
+use crate::topic::TopicRef;
 
-use super::fields::*;
-use super::map::{Slot, Wire};
-use super::value::Value;
-use crate::frame::*;
-use crate::limits::*;
+type Read<'a> = Result<ClientOp<'a>, BadField>;
 
-/// Every key that a client sends.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct ClientWire<'a> {
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind_of_frame: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    history: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    echo: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    presence: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    on_lag: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_id: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Data<'a>>,
-}
+impl<'a> FromMap<'a> for ClientFrame<'a> {
+    const MAP: Map = Map::Client;
 
-impl<'a> Wire<'a> for ClientWire<'a> {
-    type Read = Result<ClientFrame<'a>, FrameError>;
+    type Read = Result<Self, FrameError>;
 
-    fn slot(&mut self, key: &str) -> Option<Slot<'_, 'a>> {
-        Some(Slot::Value(match key {
-            "type" => &mut self.kind_of_frame,
-            "id" => &mut self.id,
-            "topic" => &mut self.topic,
-            "data" => return Some(Slot::Data(&mut self.data)),
-            "message_id" => &mut self.message_id,
-            "kind" => &mut self.kind,
-            "headers" => &mut self.headers,
-            "token" => &mut self.token,
-            "name" => &mut self.name,
-            "version" => &mut self.version,
-            "since" => &mut self.since,
-            "history" => &mut self.history,
-            "limit" => &mut self.limit,
-            "echo" => &mut self.echo,
-            "presence" => &mut self.presence,
-            "on_lag" => &mut self.on_lag,
-            _ => return None,
-        }))
-    }
-
-    fn read(self) -> Result<Self::Read, BadField> {
-        Ok(self.into_frame())
-    }
-}
-
-impl<'a> ClientWire<'a> {
-    /// The frame that the map stands for.
-    fn into_frame(mut self) -> Result<ClientFrame<'a>, FrameError> {
-        let id = request_id(self.id.take());
+    fn from_map(fields: &mut Fields<'a>) -> Result<Self::Read, BadField> {
+        let id = fields.optional(Key::Id);
         // Kept for the error, if there will be one: what was asked of which topic.
-        let topic = match &self.topic {
-            Some(Value::Str(topic)) if topic.len() <= TOPIC_NAME_BYTES_MAX => Some(topic.clone()),
-            _ => None,
-        };
-        let read = match id {
-            Ok(id) => self.into_op().map(|op| ClientFrame { id, op }),
-            Err(ref e) => Err(bad(e.message.clone())),
-        };
-        read.map_err(|BadField { code, message }| FrameError {
-            id: id.ok().flatten(),
-            topic: topic.map(Cow::into_owned),
+        let (known_id, topic) = (id.as_ref().ok().copied().flatten(), fields.topic_as_written());
+        let read = id.and_then(|id| Ok(Self { id, op: read(fields)? }));
+        Ok(read.map_err(|BadField { code, message }| FrameError {
+            id: known_id,
+            topic: topic.map(Into::into),
             code,
             message,
-        })
+        }))
     }
+}
 
-    fn into_op(self) -> Result<ClientOp<'a>, BadField> {
-        let kind_of_frame = required("type", text("type", self.kind_of_frame)?)?;
-        Ok(match &*kind_of_frame {
-            "connect" => ClientOp::Connect {
-                token: token(self.token)?,
-                name: short_text("name", self.name, CLIENT_NAME_BYTES_MAX)?,
-                version: short_text("version", self.version, CLIENT_NAME_BYTES_MAX)?,
-            },
-            "history" => ClientOp::History {
-                topic: topic(self.topic)?,
-                since: since(self.since)?,
-                limit: uint("limit", self.limit)?,
-            },
-            "ping" => ClientOp::Ping,
-            "presence" => ClientOp::Presence { topic: topic(self.topic)?, limit: uint("limit", self.limit)? },
-            "publish" => ClientOp::Publish(Publish {
-                topic: topic(self.topic)?,
-                payload: payload(self.kind, self.data)?,
-                message_id: message_id(self.message_id)?,
-                headers: headers(self.headers)?,
-            }),
-            "refresh" => ClientOp::Refresh { token: required("token", token(self.token)?)? },
-            "subscribe" => ClientOp::Subscribe(Subscribe {
-                topic: topic(self.topic)?,
-                since: since(self.since)?,
-                history: uint("history", self.history)?,
-                echo: flag("echo", self.echo)?.unwrap_or(true),
-                presence: flag("presence", self.presence)?.unwrap_or(false),
-                on_lag: on_lag(self.on_lag)?,
-            }),
-            "unsubscribe" => ClientOp::Unsubscribe { topic: topic(self.topic)? },
-            unknown => {
-                let shown: String = unknown.chars().take(40).collect();
-                return Err(bad(format!("unknown type \"{shown}\"")));
-            }
-        })
-    }
-
-    /// The map that stands for the frame.
-    pub(crate) fn from_frame(frame: &'a ClientFrame<'_>) -> Self {
-        let id = frame.id.map(|id| Value::Uint(id.get()));
-        let wire = |kind_of_frame: &'static str| Self {
-            kind_of_frame: Some(kind_of_frame.into()),
-            id: id.clone(),
-            ..Self::default()
-        };
-        let text = |text: &'a Option<Cow<'_, str>>| text.as_deref().map(Value::from);
-        match &frame.op {
-            ClientOp::Connect { token, name, version } => Self {
-                token: token.as_ref().map(|token| token.expose().into()),
-                name: text(name),
-                version: text(version),
-                ..wire("connect")
-            },
-            ClientOp::History { topic, since, limit } => Self {
-                topic: Some(topic.as_str().into()),
-                since: since.as_ref().map(since_value),
-                limit: limit.map(Value::Uint),
-                ..wire("history")
-            },
-            ClientOp::Ping => wire("ping"),
-            ClientOp::Presence { topic, limit } => {
-                Self { topic: Some(topic.as_str().into()), limit: limit.map(Value::Uint), ..wire("presence") }
-            }
-            ClientOp::Publish(publish) => Self {
-                topic: Some(publish.topic.as_str().into()),
-                kind: kind_value(&publish.payload),
-                data: Some(Data::Out(publish.payload.reborrow())),
-                message_id: text(&publish.message_id),
-                headers: publish.headers.as_ref().map(Value::Headers),
-                ..wire("publish")
-            },
-            ClientOp::Refresh { token } => Self { token: Some(token.expose().into()), ..wire("refresh") },
-            ClientOp::Subscribe(subscribe) => Self {
-                topic: Some(subscribe.topic.as_str().into()),
-                since: subscribe.since.as_ref().map(since_value),
-                history: subscribe.history.map(Value::Uint),
-                echo: (!subscribe.echo).then_some(Value::Bool(false)),
-                presence: subscribe.presence.then_some(Value::Bool(true)),
-                on_lag: (subscribe.on_lag != OnLag::Gap).then(|| subscribe.on_lag.as_str().into()),
-                ..wire("subscribe")
-            },
-            ClientOp::Unsubscribe { topic } => {
-                Self { topic: Some(topic.as_str().into()), ..wire("unsubscribe") }
-            }
+fn read<'a>(fields: &mut Fields<'a>) -> Read<'a> {
+    let kind_of_frame: Cow<'_, str> = fields.required(Key::Type)?;
+    match &*kind_of_frame {
+        Publish::TYPE => Publish::read(fields),
+        Connect::TYPE => Connect::read(fields),
+        History::TYPE => History::read(fields),
+        Ping::TYPE => Ping::read(),
+        Presence::TYPE => Presence::read(fields),
+        Refresh::TYPE => Refresh::read(fields),
+        Subscribe::TYPE => Subscribe::read(fields),
+        Unsubscribe::TYPE => Unsubscribe::read(fields),
+        unknown => {
+            let shown: String = unknown.chars().take(40).collect();
+            Err(bad(format!("unknown type \"{shown}\"")))
         }
     }
 }
 
-fn on_lag(field: Field<'_>) -> Result<OnLag, BadField> {
-    match text("on_lag", field)? {
-        None => Ok(OnLag::default()),
-        Some(policy) => match OnLag::parse(&policy) {
-            Some(policy) => Ok(policy),
-            None => wrong("on_lag", "\"gap\", \"latest\" or \"disconnect\""),
-        },
+impl ToMap for ClientFrame<'_> {
+    fn to_map<E: Entries>(&self, out: &mut E) -> Result<(), E::Error> {
+        let id = self.id;
+        match &self.op {
+            ClientOp::Publish(publish) => Publish::write(out.head(Publish::TYPE, id)?, publish),
+            ClientOp::Connect { token, name, version } => {
+                let out = out.head(Connect::TYPE, id)?;
+                Connect::write(out, token.as_ref(), name.as_deref(), version.as_deref())
+            }
+            ClientOp::History { topic, since, limit } => {
+                History::write(out.head(History::TYPE, id)?, topic, since.as_ref(), *limit)
+            }
+            ClientOp::Ping => out.head(Ping::TYPE, id).map(|_| ()),
+            ClientOp::Presence { topic, limit } => {
+                Presence::write(out.head(Presence::TYPE, id)?, topic, *limit)
+            }
+            ClientOp::Refresh { token } => Refresh::write(out.head(Refresh::TYPE, id)?, token),
+            ClientOp::Subscribe(subscribe) => Subscribe::write(out.head(Subscribe::TYPE, id)?, subscribe),
+            ClientOp::Unsubscribe { topic } => Unsubscribe::write(out.head(Unsubscribe::TYPE, id)?, topic),
+        }
+    }
+}
+
+struct Connect;
+
+impl Connect {
+    const TYPE: &'static str = "connect";
+
+    fn read<'a>(fields: &mut Fields<'a>) -> Read<'a> {
+        Ok(ClientOp::Connect {
+            token: fields.optional(Key::Token)?,
+            name: fields.short_text(Key::Name, CLIENT_NAME_BYTES_MAX)?,
+            version: fields.short_text(Key::Version, CLIENT_NAME_BYTES_MAX)?,
+        })
+    }
+
+    fn write<E: Entries>(
+        out: &mut E,
+        token: Option<&Token<'_>>,
+        name: Option<&str>,
+        version: Option<&str>,
+    ) -> Result<(), E::Error> {
+        out.put_some(Key::Token, token.map(Token::expose))?;
+        out.put_some(Key::Name, name)?;
+        out.put_some(Key::Version, version)
+    }
+}
+
+struct History;
+
+impl History {
+    const TYPE: &'static str = "history";
+
+    fn read<'a>(fields: &mut Fields<'a>) -> Read<'a> {
+        Ok(ClientOp::History {
+            topic: fields.required(Key::Topic)?,
+            since: fields.optional(Key::Since)?,
+            limit: fields.optional(Key::Limit)?,
+        })
+    }
+
+    fn write<E: Entries>(
+        out: &mut E,
+        topic: &TopicRef<'_>,
+        since: Option<&Position>,
+        limit: Option<u64>,
+    ) -> Result<(), E::Error> {
+        out.put(Key::Topic, topic.as_str())?;
+        out.put_some(Key::Since, since)?;
+        out.put_some(Key::Limit, limit)
+    }
+}
+
+/// Has no fields.
+struct Ping;
+
+impl Ping {
+    const TYPE: &'static str = "ping";
+
+    fn read<'a>() -> Read<'a> {
+        Ok(ClientOp::Ping)
+    }
+}
+
+struct Presence;
+
+impl Presence {
+    const TYPE: &'static str = "presence";
+
+    fn read<'a>(fields: &mut Fields<'a>) -> Read<'a> {
+        Ok(ClientOp::Presence { topic: fields.required(Key::Topic)?, limit: fields.optional(Key::Limit)? })
+    }
+
+    fn write<E: Entries>(out: &mut E, topic: &TopicRef<'_>, limit: Option<u64>) -> Result<(), E::Error> {
+        out.put(Key::Topic, topic.as_str())?;
+        out.put_some(Key::Limit, limit)
+    }
+}
+
+struct Publish;
+
+impl Publish {
+    const TYPE: &'static str = "publish";
+
+    fn read<'a>(fields: &mut Fields<'a>) -> Read<'a> {
+        Ok(ClientOp::Publish(frame::Publish {
+            topic: fields.required(Key::Topic)?,
+            payload: fields.payload()?,
+            message_id: fields.message_id()?,
+            headers: fields.optional(Key::Headers)?,
+        }))
+    }
+
+    fn write<E: Entries>(out: &mut E, publish: &frame::Publish<'_>) -> Result<(), E::Error> {
+        out.put(Key::Topic, publish.topic.as_str())?;
+        out.put_some(Key::Kind, publish.payload.kind().unless_default())?;
+        out.put_some(Key::MessageId, publish.message_id.as_deref())?;
+        out.put_some(Key::Headers, publish.headers.as_ref())?;
+        out.put(Key::Data, &publish.payload)
+    }
+}
+
+struct Refresh;
+
+impl Refresh {
+    const TYPE: &'static str = "refresh";
+
+    fn read<'a>(fields: &mut Fields<'a>) -> Read<'a> {
+        Ok(ClientOp::Refresh { token: fields.required(Key::Token)? })
+    }
+
+    fn write<E: Entries>(out: &mut E, token: &Token<'_>) -> Result<(), E::Error> {
+        out.put(Key::Token, token.expose())
+    }
+}
+
+struct Subscribe;
+
+impl Subscribe {
+    const TYPE: &'static str = "subscribe";
+
+    fn read<'a>(fields: &mut Fields<'a>) -> Read<'a> {
+        Ok(ClientOp::Subscribe(frame::Subscribe {
+            topic: fields.required(Key::Topic)?,
+            since: fields.optional(Key::Since)?,
+            history: fields.optional(Key::History)?,
+            echo: fields.optional(Key::Echo)?.unwrap_or(true),
+            presence: fields.optional(Key::Presence)?.unwrap_or(false),
+            on_lag: fields.optional(Key::OnLag)?.unwrap_or_default(),
+        }))
+    }
+
+    /// Defaults are left out.
+    fn write<E: Entries>(out: &mut E, subscribe: &frame::Subscribe<'_>) -> Result<(), E::Error> {
+        let frame::Subscribe { topic, since, history, echo, presence, on_lag } = subscribe;
+        out.put(Key::Topic, topic.as_str())?;
+        out.put_some(Key::Since, since.as_ref())?;
+        out.put_some(Key::History, *history)?;
+        out.put_some(Key::Echo, (!echo).then_some(false))?;
+        out.put_some(Key::Presence, presence.then_some(true))?;
+        out.put_some(Key::OnLag, (*on_lag != OnLag::default()).then(|| on_lag.as_str()))
+    }
+}
+
+struct Unsubscribe;
+
+impl Unsubscribe {
+    const TYPE: &'static str = "unsubscribe";
+
+    fn read<'a>(fields: &mut Fields<'a>) -> Read<'a> {
+        Ok(ClientOp::Unsubscribe { topic: fields.required(Key::Topic)? })
+    }
+
+    fn write<E: Entries>(out: &mut E, topic: &TopicRef<'_>) -> Result<(), E::Error> {
+        out.put(Key::Topic, topic.as_str())
     }
 }

@@ -1,40 +1,93 @@
-//! What a frame's keys hold: each value held against what its key asks for.
+//! The fields of a frame: the values of its keys as they came, and what each key asks its value to be.
 
 use std::borrow::Cow;
-
-use serde::Serialize;
-use serde::ser::Serializer;
+use std::fmt;
 
 use super::data::RawData;
+use super::key::Key;
 use super::value::Value;
 use crate::code::ErrorCode;
-use crate::frame::*;
+use crate::frame::{Author, Message, OnLag, RequestId, Token, check_message_id};
 use crate::headers::Headers;
-use crate::limits::*;
+use crate::limits::{HEADERS_BYTES_MAX, HEADERS_COUNT_MAX, TOKEN_BYTES_MAX, TOPIC_NAME_BYTES_MAX};
 use crate::payload::{PayloadKind, PayloadRef};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic::TopicRef;
 
-pub(super) fn offset(offset: Offset) -> Option<Value<'static>> {
-    Some(Value::Uint(offset.get()))
-}
-
-pub(super) fn uint_or_null(number: Option<u64>) -> Option<Value<'static>> {
-    Some(number.map_or(Value::Null, Value::Uint))
-}
-
-/// The field `data`: on its way in its kind is not known yet, on its way out it is a payload.
+/// The values of one map by their keys. Each can be taken once; an optional one that is null counts as absent.
 #[derive(Debug)]
-pub(crate) enum Data<'a> {
-    In(RawData<'a>),
-    Out(PayloadRef<'a>),
+pub(crate) struct Fields<'a> {
+    /// By the key's number; those of [`Key::Data`] and [`Key::Messages`] have places of their own.
+    values: [Option<Value<'a>>; Key::COUNT],
+    data: Option<RawData<'a>>,
+    messages: Option<Vec<Result<Message<'a>, BadField>>>,
 }
 
-impl Serialize for Data<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::In(_) => serializer.serialize_unit(),
-            Self::Out(payload) => payload.serialize(serializer),
+impl<'a> Fields<'a> {
+    /// Those of an empty map.
+    pub(super) const fn new() -> Self {
+        Self { values: [const { None }; Key::COUNT], data: None, messages: None }
+    }
+
+    /// Puts the value of a key; false where there was one already, as with those below.
+    pub(super) fn put(&mut self, key: Key, value: Value<'a>) -> bool {
+        self.values[key as usize].replace(value).is_none()
+    }
+
+    pub(super) fn put_data(&mut self, data: RawData<'a>) -> bool {
+        self.data.replace(data).is_none()
+    }
+
+    pub(super) fn put_messages(&mut self, messages: Vec<Result<Message<'a>, BadField>>) -> bool {
+        self.messages.replace(messages).is_none()
+    }
+
+    /// The value of a key that may be absent.
+    pub(super) fn optional<T: FromValue<'a>>(&mut self, key: Key) -> Result<Option<T>, BadField> {
+        optional(key.into(), self.values[key as usize].take())
+    }
+
+    /// The value of a key that may not.
+    pub(super) fn required<T: FromValue<'a>>(&mut self, key: Key) -> Result<T, BadField> {
+        required(key.into(), self.values[key as usize].take())
+    }
+
+    /// A text of at most `max` bytes, which may be absent.
+    pub(super) fn short_text(&mut self, key: Key, max: usize) -> Result<Option<Cow<'a, str>>, BadField> {
+        self.optional(key)?.map(|text| at_most(key.into(), text, max)).transpose()
+    }
+
+    /// The id that makes a retry safe.
+    pub(super) fn message_id(&mut self) -> Result<Option<Cow<'a, str>>, BadField> {
+        let id: Option<Cow<'a, str>> = self.optional(Key::MessageId)?;
+        if let Some(id) = &id {
+            check_message_id(id).map_err(bad)?;
+        }
+        Ok(id)
+    }
+
+    /// The payload: data as its kind asks, and null is data too.
+    pub(super) fn payload(&mut self) -> Result<PayloadRef<'a>, BadField> {
+        let kind = self.optional(Key::Kind)?.unwrap_or_default();
+        let data = self.data.take().ok_or_else(|| missing(Key::Data.into()))?;
+        data.into_payload(kind).map_err(|e| bad(format!("\"{}\": {e}", Key::Data)))
+    }
+
+    /// A position whose epoch and offset are fields of the frame itself.
+    pub(super) fn position(&mut self) -> Result<Position, BadField> {
+        Ok(Position { epoch: self.required(Key::Epoch)?, offset: self.required(Key::Offset)? })
+    }
+
+    /// The messages within a `history`.
+    pub(super) fn messages(&mut self) -> Result<Vec<Message<'a>>, BadField> {
+        self.messages.take().unwrap_or_default().into_iter().collect()
+    }
+
+    /// The topic as it was written, good or not, unless it is too long to repeat. It is not taken.
+    pub(super) fn topic_as_written(&self) -> Option<Cow<'a, str>> {
+        match &self.values[Key::Topic as usize] {
+            Some(Value::Str(topic)) if topic.len() <= TOPIC_NAME_BYTES_MAX => Some(topic.clone()),
+            _ => None,
         }
     }
 }
@@ -50,151 +103,197 @@ pub(super) fn bad(message: impl Into<String>) -> BadField {
     BadField { code: ErrorCode::BadRequest, message: message.into() }
 }
 
-pub(super) fn wrong<T>(key: &str, expected: &str) -> Result<T, BadField> {
-    Err(bad(format!("\"{key}\" is expected to be {expected}")))
+fn missing(at: Place) -> BadField {
+    bad(format!("\"{at}\" is missing"))
 }
 
-pub(super) fn required<T>(key: &str, value: Option<T>) -> Result<T, BadField> {
-    value.ok_or_else(|| bad(format!("\"{key}\" is missing")))
+fn wrong(at: Place, expected: impl fmt::Display) -> BadField {
+    bad(format!("\"{at}\" is expected to be {expected}"))
 }
 
-pub(super) type Field<'a> = Option<Value<'a>>;
+/// Where a value stands, for errors: its key, after that of the map it is in where this is a value itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    within: Option<Key>,
+    key: Key,
+}
 
-pub(super) fn text<'a>(key: &str, field: Field<'a>) -> Result<Option<Cow<'a, str>>, BadField> {
-    match field {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Str(text)) => Ok(Some(text)),
-        Some(Value::BadStr) => wrong(key, "a string of whole characters, in UTF-8"),
-        Some(_) => wrong(key, "a string"),
+impl From<Key> for Place {
+    fn from(key: Key) -> Self {
+        Self { within: None, key }
     }
 }
 
-pub(super) fn short_text<'a>(
-    key: &str,
-    field: Field<'a>,
-    max: usize,
-) -> Result<Option<Cow<'a, str>>, BadField> {
-    let text = text(key, field)?;
-    match &text {
-        Some(text) if text.len() > max => Err(bad(format!("\"{key}\" may have at most {max} bytes"))),
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.within {
+            None => write!(f, "{}", self.key),
+            Some(outer) => write!(f, "{outer}.{}", self.key),
+        }
+    }
+}
+
+/// What a key may ask its value to be.
+pub(super) trait FromValue<'a>: Sized {
+    /// What the `value` says.
+    ///
+    /// # Errors
+    /// Says what it is expected to be, and where it stands.
+    fn from_value(at: Place, value: Value<'a>) -> Result<Self, BadField>;
+}
+
+fn optional<'a, T: FromValue<'a>>(at: Place, value: Option<Value<'a>>) -> Result<Option<T>, BadField> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => T::from_value(at, value).map(Some),
+    }
+}
+
+fn required<'a, T: FromValue<'a>>(at: Place, value: Option<Value<'a>>) -> Result<T, BadField> {
+    optional(at, value)?.ok_or_else(|| missing(at))
+}
+
+fn text<'a>(at: Place, value: Value<'a>) -> Result<Cow<'a, str>, BadField> {
+    match value {
+        Value::Str(text) => Ok(text),
+        Value::BadStr => Err(wrong(at, "a string of whole characters, in UTF-8")),
+        _ => Err(wrong(at, "a string")),
+    }
+}
+
+fn at_most<'a>(at: Place, text: Cow<'a, str>, max: usize) -> Result<Cow<'a, str>, BadField> {
+    match text.len() {
+        n if n > max => Err(bad(format!("\"{at}\" may have at most {max} bytes"))),
         _ => Ok(text),
     }
 }
 
-pub(super) fn uint(key: &str, field: Field<'_>) -> Result<Option<u64>, BadField> {
-    match field {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Uint(number)) => Ok(Some(number)),
-        Some(_) => wrong(key, "a whole number from 0"),
-    }
-}
-
-pub(super) fn flag(key: &str, field: Field<'_>) -> Result<Option<bool>, BadField> {
-    match field {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Bool(flag)) => Ok(Some(flag)),
-        Some(_) => wrong(key, "true or false"),
-    }
-}
-
-pub(super) fn request_id(field: Field<'_>) -> Result<Option<RequestId>, BadField> {
-    match field {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Uint(id)) if RequestId::new(id).is_some() => Ok(RequestId::new(id)),
-        Some(_) => wrong("id", "a whole number from 1 to 2^53-1"),
-    }
-}
-
-pub(super) fn topic<'a>(field: Field<'a>) -> Result<TopicRef<'a>, BadField> {
-    let name = required("topic", text("topic", field)?)?;
-    TopicRef::new(name).map_err(|e| BadField { code: ErrorCode::InvalidTopic, message: e.to_string() })
-}
-
-pub(super) fn epoch(key: &str, field: Field<'_>) -> Result<Epoch, BadField> {
-    required(key, text(key, field)?)?.parse().map_err(|e| bad(format!("\"{key}\": {e}")))
-}
-
-pub(super) fn since(field: Field<'_>) -> Result<Option<Position>, BadField> {
-    let entries = match field {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Map(entries)) => entries,
-        Some(_) => return wrong("since", "a map of \"epoch\" and \"offset\""),
-    };
-    let (mut epoch_field, mut offset_field) = (None, None);
-    for (key, value) in entries {
-        match key {
-            Value::Str(key) if key == "epoch" => epoch_field = Some(value),
-            Value::Str(key) if key == "offset" => offset_field = Some(value),
-            _ => {}
+impl FromValue<'_> for bool {
+    fn from_value(at: Place, value: Value<'_>) -> Result<Self, BadField> {
+        match value {
+            Value::Bool(flag) => Ok(flag),
+            _ => Err(wrong(at, "true or false")),
         }
     }
-    let offset = required("since.offset", uint("since.offset", offset_field)?)?;
-    Ok(Some(Position { epoch: epoch("since.epoch", epoch_field)?, offset: Offset::new(offset) }))
 }
 
-pub(super) fn since_value(position: &Position) -> Value<'_> {
-    Value::Map(vec![
-        ("epoch".into(), position.epoch.as_str().into()),
-        ("offset".into(), Value::Uint(position.offset.get())),
-    ])
-}
-
-pub(super) fn headers(field: Field<'_>) -> Result<Option<Headers>, BadField> {
-    let entries = match field {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Map(entries)) => entries,
-        Some(_) => return wrong_headers(),
-    };
-    let texts = entries.into_iter().map(|entry| match entry {
-        (Value::Str(name), Value::Str(value)) => Ok((name, value)),
-        _ => wrong_headers(),
-    });
-    Headers::new(texts.collect::<Result<Vec<_>, _>>()?).map(Some).map_err(bad)
-}
-
-pub(super) fn wrong_headers<T>() -> Result<T, BadField> {
-    let at_most = format!("at most {HEADERS_COUNT_MAX}, and {HEADERS_BYTES_MAX} bytes together");
-    wrong("headers", &format!("a map of strings, {at_most}"))
-}
-
-pub(super) fn payload<'a>(kind: Field<'a>, data: Option<Data<'a>>) -> Result<PayloadRef<'a>, BadField> {
-    let kind = match text("kind", kind)? {
-        None => PayloadKind::Json,
-        Some(kind) => match PayloadKind::parse(&kind) {
-            Some(kind) => kind,
-            None => return wrong("kind", "\"json\", \"text\" or \"binary\""),
-        },
-    };
-    match required("data", data)? {
-        Data::In(data) => data.into_payload(kind).map_err(|e| bad(format!("\"data\": {e}"))),
-        Data::Out(payload) => Ok(payload),
+impl FromValue<'_> for u64 {
+    fn from_value(at: Place, value: Value<'_>) -> Result<Self, BadField> {
+        match value {
+            Value::Uint(number) => Ok(number),
+            _ => Err(wrong(at, "a whole number from 0")),
+        }
     }
 }
 
-pub(super) fn kind_value(payload: &PayloadRef<'_>) -> Field<'static> {
-    match payload.kind() {
-        PayloadKind::Json => None,
-        kind => Some(kind.as_str().into()),
+impl<'a> FromValue<'a> for Cow<'a, str> {
+    fn from_value(at: Place, value: Value<'a>) -> Result<Self, BadField> {
+        text(at, value)
     }
 }
 
-pub(super) fn message_id<'a>(field: Field<'a>) -> Result<Option<Cow<'a, str>>, BadField> {
-    let id = text("message_id", field)?;
-    if let Some(id) = &id {
-        check_message_id(id).map_err(bad)?;
+impl FromValue<'_> for RequestId {
+    fn from_value(at: Place, value: Value<'_>) -> Result<Self, BadField> {
+        let id = match value {
+            Value::Uint(id) => Self::new(id),
+            _ => None,
+        };
+        id.ok_or_else(|| wrong(at, "a whole number from 1 to 2^53-1"))
     }
-    Ok(id)
 }
 
-pub(super) fn token<'a>(field: Field<'a>) -> Result<Option<Token<'a>>, BadField> {
-    Ok(short_text("token", field, TOKEN_BYTES_MAX)?.map(Token::new))
+impl FromValue<'_> for Offset {
+    fn from_value(at: Place, value: Value<'_>) -> Result<Self, BadField> {
+        u64::from_value(at, value).map(Self::new)
+    }
 }
 
-pub(super) fn read_offset(key: &str, field: Field<'_>) -> Result<Offset, BadField> {
-    required(key, uint(key, field)?).map(Offset::new)
+impl FromValue<'_> for Epoch {
+    fn from_value(at: Place, value: Value<'_>) -> Result<Self, BadField> {
+        text(at, value)?.parse().map_err(|e| bad(format!("\"{at}\": {e}")))
+    }
+}
+
+impl FromValue<'_> for Position {
+    fn from_value(at: Place, value: Value<'_>) -> Result<Self, BadField> {
+        let Value::Map(entries) = value else {
+            return Err(wrong(at, format_args!("a map of \"{}\" and \"{}\"", Key::Epoch, Key::Offset)));
+        };
+        let (mut epoch, mut offset) = (None, None);
+        for (key, value) in entries {
+            match key {
+                Value::Str(key) if key == Key::Epoch.name() => epoch = Some(value),
+                Value::Str(key) if key == Key::Offset.name() => offset = Some(value),
+                _ => {}
+            }
+        }
+        let within = |key| Place { within: Some(at.key), key };
+        let offset = required(within(Key::Offset), offset)?;
+        Ok(Self { epoch: required(within(Key::Epoch), epoch)?, offset })
+    }
+}
+
+impl<'a> FromValue<'a> for TopicRef<'a> {
+    fn from_value(at: Place, value: Value<'a>) -> Result<Self, BadField> {
+        Self::new(text(at, value)?)
+            .map_err(|e| BadField { code: ErrorCode::InvalidTopic, message: e.to_string() })
+    }
+}
+
+impl<'a> FromValue<'a> for Token<'a> {
+    fn from_value(at: Place, value: Value<'a>) -> Result<Self, BadField> {
+        at_most(at, text(at, value)?, TOKEN_BYTES_MAX).map(Self::new)
+    }
 }
 
 /// An error code that this version does not know counts as `internal`: it stays an error.
-pub(super) fn error_code(field: Field<'_>) -> Result<Option<ErrorCode>, BadField> {
-    Ok(text("code", field)?.map(|code| code.parse().unwrap_or(ErrorCode::Internal)))
+impl FromValue<'_> for ErrorCode {
+    fn from_value(at: Place, value: Value<'_>) -> Result<Self, BadField> {
+        Ok(text(at, value)?.parse().unwrap_or(Self::Internal))
+    }
+}
+
+impl FromValue<'_> for PayloadKind {
+    fn from_value(at: Place, value: Value<'_>) -> Result<Self, BadField> {
+        Self::parse(&text(at, value)?).ok_or_else(|| wrong(at, "\"json\", \"text\" or \"binary\""))
+    }
+}
+
+impl FromValue<'_> for OnLag {
+    fn from_value(at: Place, value: Value<'_>) -> Result<Self, BadField> {
+        Self::parse(&text(at, value)?).ok_or_else(|| wrong(at, "\"gap\", \"latest\" or \"disconnect\""))
+    }
+}
+
+impl FromValue<'_> for Headers {
+    fn from_value(at: Place, value: Value<'_>) -> Result<Self, BadField> {
+        let Value::Map(entries) = value else {
+            return Err(wrong_headers(at));
+        };
+        let texts = entries.into_iter().map(|entry| match entry {
+            (Value::Str(name), Value::Str(value)) => Ok((name, value)),
+            _ => Err(wrong_headers(at)),
+        });
+        Self::new(texts.collect::<Result<Vec<_>, _>>()?).map_err(bad)
+    }
+}
+
+fn wrong_headers(at: Place) -> BadField {
+    wrong(
+        at,
+        format_args!("a map of strings, at most {HEADERS_COUNT_MAX}, and {HEADERS_BYTES_MAX} bytes together"),
+    )
+}
+
+/// A map that names no user says nothing of the author.
+impl<'a> FromValue<'a> for Option<Author<'a>> {
+    fn from_value(at: Place, value: Value<'a>) -> Result<Self, BadField> {
+        let Value::Map(entries) = value else {
+            return Err(wrong(at, "a map"));
+        };
+        Ok(entries.into_iter().find_map(|entry| match entry {
+            (Value::Str(key), Value::Str(user)) if key == Key::User.name() => Some(Author { user }),
+            _ => None,
+        }))
+    }
 }

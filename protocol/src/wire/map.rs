@@ -1,38 +1,39 @@
-//! A map as it stands on the wire, and arrays of them.
+//! A map as it stands on the wire, and arrays of them: how they are read, and how they are written.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::fields::{BadField, Data};
-use super::server::MessageWire;
+use super::fields::{BadField, Fields};
+use super::key::{Key, Map};
 use super::value::{AnyValue, Care, Value};
+use crate::frame::{Message, RequestId};
 use crate::limits::FRAMES_PER_MESSAGE_MAX;
 
-/// Where the value of a key is put.
-pub(crate) enum Slot<'s, 'a> {
-    Value(&'s mut Option<Value<'a>>),
-    Data(&'s mut Option<Data<'a>>),
-    Messages(&'s mut Option<Vec<MessageWire<'a>>>),
-}
+/// What a map stands for, once all of its entries are there.
+pub(crate) trait FromMap<'a> {
+    /// Which keys are known in the map.
+    const MAP: Map;
 
-/// A map as it stands on the wire, and what it is read as.
-pub(crate) trait Wire<'a>: Default {
+    /// What the map is read as.
     type Read;
 
-    /// The place of that key's value; `None` for a key that is not known.
-    fn slot(&mut self, key: &str) -> Option<Slot<'_, 'a>>;
-
-    /// What the map stands for.
-    fn read(self) -> Result<Self::Read, BadField>;
+    /// Reads it.
+    ///
+    /// # Errors
+    /// A field is bad, and with it the whole WebSocket message. What is only refused is part of
+    /// [`Read`](Self::Read).
+    fn from_map(fields: &mut Fields<'a>) -> Result<Self::Read, BadField>;
 }
 
 /// Reads a map, and nothing that a codec might take for one. An entry whose key is no text is skipped, as an unknown
 /// key is: MessagePack allows any value for a key, and a JSON text may be half a character.
 struct OneMap<W>(Care, PhantomData<W>);
 
-impl<'de, W: Wire<'de>> Visitor<'de> for OneMap<W> {
+impl<'de, W: FromMap<'de>> Visitor<'de> for OneMap<W> {
     type Value = W::Read;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,32 +41,27 @@ impl<'de, W: Wire<'de>> Visitor<'de> for OneMap<W> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<W::Read, A::Error> {
-        let mut wire = W::default();
+        let mut fields = Fields::new();
         while let Some(key) = map.next_key_seed(AnyValue::within_map(self.0))? {
-            let Value::Str(key) = key else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
+            let key = match &key {
+                Value::Str(name) => Key::find(name, W::MAP),
+                _ => None,
             };
-            let twice = || de::Error::custom(format_args!("\"{key}\" stands twice in one frame"));
-            match wire.slot(&key) {
-                Some(Slot::Value(slot)) => put(slot, map.next_value_seed(AnyValue::field(self.0))?, twice)?,
-                Some(Slot::Data(slot)) => put(slot, Data::In(map.next_value()?), twice)?,
-                Some(Slot::Messages(slot)) => put(slot, map.next_value_seed(Messages(self.0))?, twice)?,
-                None => drop(map.next_value::<IgnoredAny>()?),
+            let first = match key {
+                None => map.next_value::<IgnoredAny>().map(|_| true)?,
+                Some(Key::Data) => fields.put_data(map.next_value()?),
+                Some(Key::Messages) => fields.put_messages(map.next_value_seed(Messages(self.0))?),
+                Some(key) => fields.put(key, map.next_value_seed(AnyValue::field(self.0))?),
+            };
+            if let (Some(key), false) = (key, first) {
+                return Err(de::Error::custom(format_args!("\"{key}\" stands twice in one frame")));
             }
         }
-        wire.read().map_err(|bad| de::Error::custom(bad.message))
+        W::from_map(&mut fields).map_err(|bad| de::Error::custom(bad.message))
     }
 }
 
-fn put<T, E>(slot: &mut Option<T>, value: T, twice: impl FnOnce() -> E) -> Result<(), E> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(twice()),
-    }
-}
-
-impl<'de, W: Wire<'de>> DeserializeSeed<'de> for OneMap<W> {
+impl<'de, W: FromMap<'de>> DeserializeSeed<'de> for OneMap<W> {
     type Value = W::Read;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<W::Read, D::Error> {
@@ -73,11 +69,11 @@ impl<'de, W: Wire<'de>> DeserializeSeed<'de> for OneMap<W> {
     }
 }
 
-/// Reads the messages of a `history`; null is none.
+/// Reads the messages of a `history`, each for itself, as only a `history` asks whether they are good; null is none.
 struct Messages(Care);
 
 impl<'de> Visitor<'de> for Messages {
-    type Value = Vec<MessageWire<'de>>;
+    type Value = Vec<Result<Message<'de>, BadField>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of messages")
@@ -89,7 +85,7 @@ impl<'de> Visitor<'de> for Messages {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut messages = Vec::new();
-        while let Some(message) = seq.next_element_seed(OneMap::<MessageWire<'de>>(self.0, PhantomData))? {
+        while let Some(message) = seq.next_element_seed(OneMap::<Message<'de>>(self.0, PhantomData))? {
             messages.push(message);
         }
         Ok(messages)
@@ -97,7 +93,7 @@ impl<'de> Visitor<'de> for Messages {
 }
 
 impl<'de> DeserializeSeed<'de> for Messages {
-    type Value = Vec<MessageWire<'de>>;
+    type Value = Vec<Result<Message<'de>, BadField>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -114,7 +110,7 @@ impl<W> Maps<W> {
     }
 }
 
-impl<'de, W: Wire<'de>> Visitor<'de> for Maps<W> {
+impl<'de, W: FromMap<'de>> Visitor<'de> for Maps<W> {
     type Value = Vec<W::Read>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,10 +135,83 @@ impl<'de, W: Wire<'de>> Visitor<'de> for Maps<W> {
     }
 }
 
-impl<'de, W: Wire<'de>> DeserializeSeed<'de> for Maps<W> {
+impl<'de, W: FromMap<'de>> DeserializeSeed<'de> for Maps<W> {
     type Value = Vec<W::Read>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
+    }
+}
+
+/// What can be written as a map.
+pub(crate) trait ToMap {
+    /// Puts every entry into `out`, in the order in which they stand on the wire; the same ones each time.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn to_map<E: Entries>(&self, out: &mut E) -> Result<(), E::Error>;
+}
+
+/// Where the entries of a map are put.
+pub(crate) trait Entries {
+    /// Why an entry is not taken.
+    type Error;
+
+    /// Puts one; `None` is null.
+    fn put(&mut self, key: Key, value: impl Serialize) -> Result<(), Self::Error>;
+
+    /// Puts one if there is a value.
+    #[inline]
+    fn put_some(&mut self, key: Key, value: Option<impl Serialize>) -> Result<(), Self::Error> {
+        value.map_or(Ok(()), |value| self.put(key, value))
+    }
+
+    /// Puts what every frame begins with.
+    #[inline]
+    fn head(&mut self, kind_of_frame: &'static str, id: Option<RequestId>) -> Result<&mut Self, Self::Error> {
+        self.put(Key::Type, kind_of_frame)?;
+        self.put_some(Key::Id, id.map(RequestId::get))?;
+        Ok(self)
+    }
+}
+
+impl<S: SerializeStruct> Entries for S {
+    type Error = S::Error;
+
+    #[inline]
+    fn put(&mut self, key: Key, value: impl Serialize) -> Result<(), S::Error> {
+        self.serialize_field(key.name(), &value)
+    }
+}
+
+/// Counts entries: MessagePack says how many there are before the first.
+struct Count(usize);
+
+impl Entries for Count {
+    type Error = Infallible;
+
+    #[inline]
+    fn put(&mut self, _: Key, _: impl Serialize) -> Result<(), Infallible> {
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+/// A map on its way out.
+pub(crate) struct Written<F>(pub(crate) F);
+
+impl<F: ToMap> ToMap for &F {
+    fn to_map<E: Entries>(&self, out: &mut E) -> Result<(), E::Error> {
+        (**self).to_map(out)
+    }
+}
+
+impl<F: ToMap> Serialize for Written<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut count = Count(0);
+        let Ok(()) = self.0.to_map(&mut count);
+        let mut entries = serializer.serialize_struct("Frame", count.0)?;
+        self.0.to_map(&mut entries)?;
+        entries.end()
     }
 }

@@ -1,410 +1,383 @@
-//! The frames that a server sends.
+//! The frames that a server sends: for each type what it reads from its fields, beside what it writes.
 
 use std::borrow::Cow;
 
-use serde::Serialize;
-use serde::ser::Serializer;
+use serde::ser::{Serialize, Serializer};
 
-use super::fields::*;
-use super::map::{Slot, Wire};
-use super::value::Value;
-use crate::frame::*;
+use super::fields::{BadField, Fields};
+use super::key::{Key, Map};
+use super::map::{Entries, FromMap, ToMap, Written};
+use crate::code::ErrorCode;
+use crate::frame::{self, ErrorFrame, Recovery, RequestId, ServerFrame};
 use crate::payload::PayloadRef;
 use crate::position::{Epoch, Offset, Position};
+use crate::topic::TopicRef;
 
-/// Every key that a server sends.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct ServerWire<'a> {
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind_of_frame: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    epoch: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    offset: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duplicate: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recovered: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missed: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    replayed: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connection: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ping_interval_ms: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_size: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retryable: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_id: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Data<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    messages: Option<Vec<MessageWire<'a>>>,
-}
+type Id = Option<RequestId>;
+type Read<'a> = Result<ServerFrame<'a>, BadField>;
 
-/// Every key of a message within `messages`.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct MessageWire<'a> {
-    /// Only where it is a frame of its own.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind_of_frame: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    offset: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_id: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<Value<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Data<'a>>,
-}
+impl<'a> FromMap<'a> for ServerFrame<'a> {
+    const MAP: Map = Map::Server;
 
-/// Every key of a `published` reply, which is written once a publication: a map with every key that a server sends takes
-/// longer to look through than this takes to write.
-#[derive(Debug, Serialize)]
-struct PublishedWire<'a> {
-    #[serde(rename = "type")]
-    kind_of_frame: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<u64>,
-    topic: &'a str,
-    epoch: Epoch,
-    offset: Offset,
-    duplicate: bool,
-}
-
-impl<'a> Wire<'a> for ServerWire<'a> {
     /// `None` for a type this version does not know.
-    type Read = Option<ServerFrame<'a>>;
+    type Read = Option<Self>;
 
-    fn slot(&mut self, key: &str) -> Option<Slot<'_, 'a>> {
-        Some(Slot::Value(match key {
-            "type" => &mut self.kind_of_frame,
-            "id" => &mut self.id,
-            "topic" => &mut self.topic,
-            "data" => return Some(Slot::Data(&mut self.data)),
-            "epoch" => &mut self.epoch,
-            "offset" => &mut self.offset,
-            "time" => &mut self.time,
-            "from" => &mut self.from,
-            "to" => &mut self.to,
-            "duplicate" => &mut self.duplicate,
-            "recovered" => &mut self.recovered,
-            "missed" => &mut self.missed,
-            "replayed" => &mut self.replayed,
-            "connection" => &mut self.connection,
-            "user" => &mut self.user,
-            "server" => &mut self.server,
-            "ping_interval_ms" => &mut self.ping_interval_ms,
-            "message_size" => &mut self.message_size,
-            "expires_at" => &mut self.expires_at,
-            "code" => &mut self.code,
-            "message" => &mut self.message,
-            "retryable" => &mut self.retryable,
-            "kind" => &mut self.kind,
-            "message_id" => &mut self.message_id,
-            "headers" => &mut self.headers,
-            "messages" => return Some(Slot::Messages(&mut self.messages)),
-            _ => return None,
-        }))
-    }
-
-    fn read(self) -> Result<Self::Read, BadField> {
-        self.into_frame()
-    }
-}
-
-impl<'a> Wire<'a> for MessageWire<'a> {
-    type Read = Self;
-
-    fn slot(&mut self, key: &str) -> Option<Slot<'_, 'a>> {
-        Some(Slot::Value(match key {
-            "topic" => &mut self.topic,
-            "offset" => &mut self.offset,
-            "from" => &mut self.from,
-            "time" => &mut self.time,
-            "kind" => &mut self.kind,
-            "message_id" => &mut self.message_id,
-            "headers" => &mut self.headers,
-            "data" => return Some(Slot::Data(&mut self.data)),
-            _ => return None,
-        }))
-    }
-
-    fn read(self) -> Result<Self, BadField> {
-        Ok(self)
-    }
-}
-
-impl<'a> ServerWire<'a> {
-    /// The frame that the map stands for; `None` for a type this version does not know.
-    fn into_frame(mut self) -> Result<Option<ServerFrame<'a>>, BadField> {
-        let id = request_id(self.id.take());
-        let frame = self.into_known(id.as_ref().ok().copied().flatten())?;
+    fn from_map(fields: &mut Fields<'a>) -> Result<Option<Self>, BadField> {
+        let id = fields.optional(Key::Id);
+        let frame = read(fields, id.as_ref().ok().copied().flatten())?;
         // What a type that is not known has for an id is its own affair.
         if frame.is_some() {
             id?;
         }
         Ok(frame)
     }
-
-    fn into_known(self, id: Option<RequestId>) -> Result<Option<ServerFrame<'a>>, BadField> {
-        let kind_of_frame = required("type", text("type", self.kind_of_frame.clone())?)?;
-        Ok(Some(match &*kind_of_frame {
-            "connected" => ServerFrame::Connected {
-                id,
-                connection: required("connection", text("connection", self.connection)?)?,
-                user: text("user", self.user)?,
-                server: required("server", text("server", self.server)?)?,
-                ping_interval_ms: required(
-                    "ping_interval_ms",
-                    uint("ping_interval_ms", self.ping_interval_ms)?,
-                )?,
-                message_size: uint("message_size", self.message_size)?,
-                expires_at: uint("expires_at", self.expires_at)?,
-            },
-            "error" => ServerFrame::Error(ErrorFrame {
-                id,
-                topic: text("topic", self.topic)?,
-                code: required("code", error_code(self.code)?)?,
-                message: text("message", self.message)?.unwrap_or_default(),
-                retryable: flag("retryable", self.retryable)?.unwrap_or(false),
-            }),
-            "gap" => ServerFrame::Gap(Gap {
-                topic: topic(self.topic)?,
-                epoch: epoch("epoch", self.epoch)?,
-                from: read_offset("from", self.from)?,
-                to: read_offset("to", self.to)?,
-                missed: uint("missed", self.missed)?,
-            }),
-            "history" => {
-                let topic = topic(self.topic)?;
-                let messages = self.messages.unwrap_or_default().into_iter();
-                ServerFrame::History {
-                    id,
-                    epoch: epoch("epoch", self.epoch)?,
-                    offset: read_offset("offset", self.offset)?,
-                    messages: messages.map(MessageWire::into_message).collect::<Result<_, _>>()?,
-                    topic,
-                }
-            }
-            "message" => ServerFrame::Message(MessageWire::from(self).into_message()?),
-            "pong" => ServerFrame::Pong { id },
-            "published" => ServerFrame::Published {
-                id,
-                topic: topic(self.topic)?,
-                position: Position {
-                    epoch: epoch("epoch", self.epoch)?,
-                    offset: read_offset("offset", self.offset)?,
-                },
-                duplicate: flag("duplicate", self.duplicate)?.unwrap_or(false),
-            },
-            "refreshed" => ServerFrame::Refreshed { id, expires_at: uint("expires_at", self.expires_at)? },
-            "subscribed" => ServerFrame::Subscribed(Subscribed {
-                id,
-                topic: topic(self.topic)?,
-                position: Position {
-                    epoch: epoch("epoch", self.epoch)?,
-                    offset: read_offset("offset", self.offset)?,
-                },
-                recovery: match flag("recovered", self.recovered)? {
-                    None => None,
-                    Some(true) => Some(Recovery::Recovered),
-                    Some(false) => Some(Recovery::Missed { count: uint("missed", self.missed)? }),
-                },
-                replayed: uint("replayed", self.replayed)?.unwrap_or(0),
-            }),
-            "unsubscribed" => ServerFrame::Unsubscribed {
-                id,
-                topic: topic(self.topic)?,
-                code: error_code(self.code)?,
-                message: text("message", self.message)?,
-            },
-            _ => return Ok(None),
-        }))
-    }
 }
 
-/// A server's frame on its way out.
-pub(crate) struct WrittenFrame<'f>(pub(crate) &'f ServerFrame<'f>);
-
-impl Serialize for WrittenFrame<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let wire = |kind_of_frame: &'static str, id: &Option<RequestId>| ServerWire {
-            kind_of_frame: Some(kind_of_frame.into()),
-            id: id.map(|id| Value::Uint(id.get())),
-            ..ServerWire::default()
-        };
-        let wire = match self.0 {
-            ServerFrame::Connected {
-                id,
-                connection,
-                user,
-                server,
-                ping_interval_ms,
-                message_size,
-                expires_at,
-            } => ServerWire {
-                connection: Some((**connection).into()),
-                user: Some(user.as_deref().map_or(Value::Null, Value::from)),
-                server: Some((**server).into()),
-                ping_interval_ms: Some(Value::Uint(*ping_interval_ms)),
-                message_size: message_size.map(Value::Uint),
-                expires_at: expires_at.map(Value::Uint),
-                ..wire("connected", id)
-            },
-            ServerFrame::Error(error) => ServerWire {
-                topic: error.topic.as_deref().map(Value::from),
-                code: Some(error.code.as_str().into()),
-                message: Some((*error.message).into()),
-                retryable: Some(Value::Bool(error.retryable)),
-                ..wire("error", &error.id)
-            },
-            ServerFrame::Gap(gap) => ServerWire {
-                topic: Some(gap.topic.as_str().into()),
-                epoch: Some(gap.epoch.as_str().into()),
-                from: offset(gap.from),
-                to: offset(gap.to),
-                missed: uint_or_null(gap.missed),
-                ..wire("gap", &None)
-            },
-            ServerFrame::History { id, topic, epoch, offset: head, messages } => ServerWire {
-                topic: Some(topic.as_str().into()),
-                epoch: Some(epoch.as_str().into()),
-                offset: offset(*head),
-                messages: Some(messages.iter().map(MessageWire::within).collect()),
-                ..wire("history", id)
-            },
-            ServerFrame::Message(message) => return MessageWire::frame(message).serialize(serializer),
-            ServerFrame::Pong { id } => wire("pong", id),
-            ServerFrame::Published { id, topic, position, duplicate } => {
-                let published = PublishedWire {
-                    kind_of_frame: "published",
-                    id: id.map(RequestId::get),
-                    topic: topic.as_str(),
-                    epoch: position.epoch,
-                    offset: position.offset,
-                    duplicate: *duplicate,
-                };
-                return published.serialize(serializer);
-            }
-            ServerFrame::Refreshed { id, expires_at } => {
-                ServerWire { expires_at: uint_or_null(*expires_at), ..wire("refreshed", id) }
-            }
-            ServerFrame::Subscribed(subscribed) => ServerWire {
-                topic: Some(subscribed.topic.as_str().into()),
-                epoch: Some(subscribed.position.epoch.as_str().into()),
-                offset: offset(subscribed.position.offset),
-                recovered: subscribed.recovery.map(|r| Value::Bool(r == Recovery::Recovered)),
-                missed: match subscribed.recovery {
-                    Some(Recovery::Missed { count }) => uint_or_null(count),
-                    _ => None,
-                },
-                replayed: (subscribed.replayed > 0 || subscribed.recovery.is_some())
-                    .then_some(Value::Uint(subscribed.replayed)),
-                ..wire("subscribed", &subscribed.id)
-            },
-            ServerFrame::Unsubscribed { id, topic, code, message } => ServerWire {
-                topic: Some(topic.as_str().into()),
-                code: code.map(|code| code.as_str().into()),
-                message: message.as_deref().map(Value::from),
-                ..wire("unsubscribed", id)
-            },
-        };
-        wire.serialize(serializer)
-    }
+fn read<'a>(fields: &mut Fields<'a>, id: Id) -> Result<Option<ServerFrame<'a>>, BadField> {
+    let kind_of_frame: Cow<'_, str> = fields.required(Key::Type)?;
+    let read = match &*kind_of_frame {
+        Message::TYPE => Message::read(fields).map(ServerFrame::Message),
+        Published::TYPE => Published::read(fields, id),
+        Connected::TYPE => Connected::read(fields, id),
+        Error::TYPE => Error::read(fields, id),
+        Gap::TYPE => Gap::read(fields),
+        History::TYPE => History::read(fields, id),
+        Pong::TYPE => Pong::read(id),
+        Refreshed::TYPE => Refreshed::read(fields, id),
+        Subscribed::TYPE => Subscribed::read(fields, id),
+        Unsubscribed::TYPE => Unsubscribed::read(fields, id),
+        _ => return Ok(None),
+    };
+    read.map(Some)
 }
 
-impl<'a> MessageWire<'a> {
-    fn into_message(self) -> Result<Message<'a>, BadField> {
-        Ok(Message {
-            topic: topic(self.topic)?,
-            offset: read_offset("offset", self.offset)?,
-            time: required("time", uint("time", self.time)?)?,
-            payload: payload(self.kind, self.data)?,
-            message_id: message_id(self.message_id)?,
-            headers: headers(self.headers)?.map(Cow::Owned),
-            from: match self.from {
-                None | Some(Value::Null) => None,
-                Some(Value::Map(entries)) => author(entries),
-                Some(_) => return wrong("from", "a map"),
-            },
-        })
-    }
-
-    /// The map that stands for a `message` frame.
-    pub(crate) fn frame(message: &'a Message<'_>) -> Self {
-        Self { kind_of_frame: Some("message".into()), ..Self::within(message) }
-    }
-
-    /// The map that stands for a `message` frame, with an empty string for its payload.
-    pub(crate) fn envelope(message: &'a Message<'_>) -> Self {
-        let nothing = Data::Out(PayloadRef::Text("".into()));
-        Self { data: Some(nothing), ..Self::frame(message) }
-    }
-
-    /// The map that stands for a message within `messages`.
-    fn within(message: &'a Message<'_>) -> Self {
-        let author = |author: &'a Author<'_>| Value::Map(vec![("user".into(), (*author.user).into())]);
-        Self {
-            kind_of_frame: None,
-            topic: Some(message.topic.as_str().into()),
-            offset: offset(message.offset),
-            from: message.from.as_ref().map(author),
-            time: Some(Value::Uint(message.time)),
-            kind: kind_value(&message.payload),
-            message_id: message.message_id.as_deref().map(Value::from),
-            headers: message.headers.as_deref().map(Value::Headers),
-            data: Some(Data::Out(message.payload.reborrow())),
+impl ToMap for ServerFrame<'_> {
+    fn to_map<E: Entries>(&self, out: &mut E) -> Result<(), E::Error> {
+        match self {
+            Self::Message(message) => message.to_map(out),
+            Self::Published { id, topic, position, duplicate } => {
+                Published::write(out.head(Published::TYPE, *id)?, topic, *position, *duplicate)
+            }
+            Self::Connected { id, connection, user, server, ping_interval_ms, message_size, expires_at } => {
+                let (out, user) = (out.head(Connected::TYPE, *id)?, user.as_deref());
+                Connected::write(out, connection, user, server, *ping_interval_ms, *message_size, *expires_at)
+            }
+            Self::Error(error) => Error::write(out.head(Error::TYPE, error.id)?, error),
+            Self::Gap(gap) => Gap::write(out.head(Gap::TYPE, None)?, gap),
+            Self::History { id, topic, epoch, offset, messages } => {
+                History::write(out.head(History::TYPE, *id)?, topic, *epoch, *offset, messages)
+            }
+            Self::Pong { id } => out.head(Pong::TYPE, *id).map(|_| ()),
+            Self::Refreshed { id, expires_at } => {
+                Refreshed::write(out.head(Refreshed::TYPE, *id)?, *expires_at)
+            }
+            Self::Subscribed(subscribed) => {
+                Subscribed::write(out.head(Subscribed::TYPE, subscribed.id)?, subscribed)
+            }
+            Self::Unsubscribed { id, topic, code, message } => {
+                let out = out.head(Unsubscribed::TYPE, *id)?;
+                Unsubscribed::write(out, topic, *code, message.as_deref())
+            }
         }
     }
 }
 
-impl<'a> From<ServerWire<'a>> for MessageWire<'a> {
-    fn from(wire: ServerWire<'a>) -> Self {
-        let ServerWire { kind_of_frame, topic, offset, from, time, kind, message_id, headers, data, .. } =
-            wire;
-        Self { kind_of_frame, topic, offset, from, time, kind, message_id, headers, data }
+struct Connected;
+
+impl Connected {
+    const TYPE: &'static str = "connected";
+
+    fn read<'a>(fields: &mut Fields<'a>, id: Id) -> Read<'a> {
+        Ok(ServerFrame::Connected {
+            id,
+            connection: fields.required(Key::Connection)?,
+            user: fields.optional(Key::User)?,
+            server: fields.required(Key::Server)?,
+            ping_interval_ms: fields.required(Key::PingIntervalMs)?,
+            message_size: fields.optional(Key::MessageSize)?,
+            expires_at: fields.optional(Key::ExpiresAt)?,
+        })
+    }
+
+    fn write<E: Entries>(
+        out: &mut E,
+        connection: &str,
+        user: Option<&str>,
+        server: &str,
+        ping_interval_ms: u64,
+        message_size: Option<u64>,
+        expires_at: Option<u64>,
+    ) -> Result<(), E::Error> {
+        out.put(Key::Connection, connection)?;
+        out.put(Key::User, user)?;
+        out.put(Key::Server, server)?;
+        out.put(Key::PingIntervalMs, ping_interval_ms)?;
+        out.put_some(Key::MessageSize, message_size)?;
+        out.put_some(Key::ExpiresAt, expires_at)
     }
 }
 
-fn author(entries: Vec<(Value<'_>, Value<'_>)>) -> Option<Author<'static>> {
-    entries.into_iter().find_map(|(key, value)| match value {
-        Value::Str(user) if key == "user".into() => Some(Author { user: Cow::Owned(user.into_owned()) }),
-        _ => None,
-    })
+struct Error;
+
+impl Error {
+    const TYPE: &'static str = "error";
+
+    fn read<'a>(fields: &mut Fields<'a>, id: Id) -> Read<'a> {
+        Ok(ServerFrame::Error(ErrorFrame {
+            id,
+            topic: fields.optional(Key::Topic)?,
+            code: fields.required(Key::Code)?,
+            message: fields.optional(Key::Message)?.unwrap_or_default(),
+            retryable: fields.optional(Key::Retryable)?.unwrap_or(false),
+        }))
+    }
+
+    fn write<E: Entries>(out: &mut E, error: &ErrorFrame<'_>) -> Result<(), E::Error> {
+        out.put_some(Key::Topic, error.topic.as_deref())?;
+        out.put(Key::Code, error.code.as_str())?;
+        out.put(Key::Message, &*error.message)?;
+        out.put(Key::Retryable, error.retryable)
+    }
+}
+
+struct Gap;
+
+impl Gap {
+    const TYPE: &'static str = "gap";
+
+    fn read<'a>(fields: &mut Fields<'a>) -> Read<'a> {
+        Ok(ServerFrame::Gap(frame::Gap {
+            topic: fields.required(Key::Topic)?,
+            epoch: fields.required(Key::Epoch)?,
+            from: fields.required(Key::From)?,
+            to: fields.required(Key::To)?,
+            missed: fields.optional(Key::Missed)?,
+        }))
+    }
+
+    fn write<E: Entries>(out: &mut E, gap: &frame::Gap<'_>) -> Result<(), E::Error> {
+        out.put(Key::Topic, gap.topic.as_str())?;
+        out.put(Key::Epoch, gap.epoch)?;
+        out.put(Key::From, gap.from)?;
+        out.put(Key::To, gap.to)?;
+        out.put(Key::Missed, gap.missed)
+    }
+}
+
+struct History;
+
+impl History {
+    const TYPE: &'static str = "history";
+
+    fn read<'a>(fields: &mut Fields<'a>, id: Id) -> Read<'a> {
+        let topic = fields.required(Key::Topic)?;
+        let Position { epoch, offset } = fields.position()?;
+        Ok(ServerFrame::History { id, topic, epoch, offset, messages: fields.messages()? })
+    }
+
+    fn write<E: Entries>(
+        out: &mut E,
+        topic: &TopicRef<'_>,
+        epoch: Epoch,
+        offset: Offset,
+        messages: &[frame::Message<'_>],
+    ) -> Result<(), E::Error> {
+        out.put(Key::Topic, topic.as_str())?;
+        out.put(Key::Epoch, epoch)?;
+        out.put(Key::Offset, offset)?;
+        out.put(Key::Messages, Messages(messages))
+    }
+}
+
+/// The messages within a `history`: with the entries of a `message` frame, but no frames.
+struct Messages<'f>(&'f [frame::Message<'f>]);
+
+impl Serialize for Messages<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Within<'f>(&'f frame::Message<'f>);
+
+        impl ToMap for Within<'_> {
+            fn to_map<E: Entries>(&self, out: &mut E) -> Result<(), E::Error> {
+                Message::write(out, self.0, &self.0.payload)
+            }
+        }
+
+        serializer.collect_seq(self.0.iter().map(|message| Written(Within(message))))
+    }
+}
+
+struct Message;
+
+impl Message {
+    const TYPE: &'static str = "message";
+
+    fn read<'a>(fields: &mut Fields<'a>) -> Result<frame::Message<'a>, BadField> {
+        Ok(frame::Message {
+            topic: fields.required(Key::Topic)?,
+            offset: fields.required(Key::Offset)?,
+            time: fields.required(Key::Time)?,
+            payload: fields.payload()?,
+            message_id: fields.message_id()?,
+            headers: fields.optional(Key::Headers)?.map(Cow::Owned),
+            from: fields.optional(Key::From)?.flatten(),
+        })
+    }
+
+    /// With `data` for its payload.
+    fn write<E: Entries>(
+        out: &mut E,
+        message: &frame::Message<'_>,
+        data: &PayloadRef<'_>,
+    ) -> Result<(), E::Error> {
+        out.put(Key::Topic, message.topic.as_str())?;
+        out.put(Key::Offset, message.offset)?;
+        out.put_some(Key::From, message.from.as_ref().map(Written))?;
+        out.put(Key::Time, message.time)?;
+        out.put_some(Key::Kind, message.payload.kind().unless_default())?;
+        out.put_some(Key::MessageId, message.message_id.as_deref())?;
+        out.put_some(Key::Headers, message.headers.as_deref())?;
+        out.put(Key::Data, data)
+    }
+}
+
+impl<'a> FromMap<'a> for frame::Message<'a> {
+    const MAP: Map = Map::Message;
+
+    type Read = Result<Self, BadField>;
+
+    fn from_map(fields: &mut Fields<'a>) -> Result<Self::Read, BadField> {
+        Ok(Message::read(fields))
+    }
+}
+
+impl ToMap for frame::Message<'_> {
+    fn to_map<E: Entries>(&self, out: &mut E) -> Result<(), E::Error> {
+        Message::write(out.head(Message::TYPE, None)?, self, &self.payload)
+    }
+}
+
+impl ToMap for frame::Author<'_> {
+    fn to_map<E: Entries>(&self, out: &mut E) -> Result<(), E::Error> {
+        out.put(Key::User, &*self.user)
+    }
+}
+
+/// A `message` frame with an empty string for its payload.
+pub(crate) struct Envelope<'f>(pub(crate) &'f frame::Message<'f>);
+
+impl ToMap for Envelope<'_> {
+    fn to_map<E: Entries>(&self, out: &mut E) -> Result<(), E::Error> {
+        let nothing = PayloadRef::Text(Cow::Borrowed(""));
+        Message::write(out.head(Message::TYPE, None)?, self.0, &nothing)
+    }
+}
+
+/// Has no fields but its id.
+struct Pong;
+
+impl Pong {
+    const TYPE: &'static str = "pong";
+
+    fn read<'a>(id: Id) -> Read<'a> {
+        Ok(ServerFrame::Pong { id })
+    }
+}
+
+struct Published;
+
+impl Published {
+    const TYPE: &'static str = "published";
+
+    fn read<'a>(fields: &mut Fields<'a>, id: Id) -> Read<'a> {
+        Ok(ServerFrame::Published {
+            id,
+            topic: fields.required(Key::Topic)?,
+            position: fields.position()?,
+            duplicate: fields.optional(Key::Duplicate)?.unwrap_or(false),
+        })
+    }
+
+    fn write<E: Entries>(
+        out: &mut E,
+        topic: &TopicRef<'_>,
+        position: Position,
+        duplicate: bool,
+    ) -> Result<(), E::Error> {
+        out.put(Key::Topic, topic.as_str())?;
+        out.put(Key::Epoch, position.epoch)?;
+        out.put(Key::Offset, position.offset)?;
+        out.put(Key::Duplicate, duplicate)
+    }
+}
+
+struct Refreshed;
+
+impl Refreshed {
+    const TYPE: &'static str = "refreshed";
+
+    fn read<'a>(fields: &mut Fields<'a>, id: Id) -> Read<'a> {
+        Ok(ServerFrame::Refreshed { id, expires_at: fields.optional(Key::ExpiresAt)? })
+    }
+
+    fn write<E: Entries>(out: &mut E, expires_at: Option<u64>) -> Result<(), E::Error> {
+        out.put(Key::ExpiresAt, expires_at)
+    }
+}
+
+struct Subscribed;
+
+impl Subscribed {
+    const TYPE: &'static str = "subscribed";
+
+    fn read<'a>(fields: &mut Fields<'a>, id: Id) -> Read<'a> {
+        Ok(ServerFrame::Subscribed(frame::Subscribed {
+            id,
+            topic: fields.required(Key::Topic)?,
+            position: fields.position()?,
+            recovery: match fields.optional(Key::Recovered)? {
+                None => None,
+                Some(true) => Some(Recovery::Recovered),
+                Some(false) => Some(Recovery::Missed { count: fields.optional(Key::Missed)? }),
+            },
+            replayed: fields.optional(Key::Replayed)?.unwrap_or(0),
+        }))
+    }
+
+    fn write<E: Entries>(out: &mut E, subscribed: &frame::Subscribed<'_>) -> Result<(), E::Error> {
+        let frame::Subscribed { id: _, topic, position, recovery, replayed } = subscribed;
+        out.put(Key::Topic, topic.as_str())?;
+        out.put(Key::Epoch, position.epoch)?;
+        out.put(Key::Offset, position.offset)?;
+        out.put_some(Key::Recovered, recovery.map(|recovery| recovery == Recovery::Recovered))?;
+        if let Some(Recovery::Missed { count }) = recovery {
+            out.put(Key::Missed, count)?;
+        }
+        out.put_some(Key::Replayed, (*replayed > 0 || recovery.is_some()).then_some(replayed))
+    }
+}
+
+struct Unsubscribed;
+
+impl Unsubscribed {
+    const TYPE: &'static str = "unsubscribed";
+
+    fn read<'a>(fields: &mut Fields<'a>, id: Id) -> Read<'a> {
+        Ok(ServerFrame::Unsubscribed {
+            id,
+            topic: fields.required(Key::Topic)?,
+            code: fields.optional(Key::Code)?,
+            message: fields.optional(Key::Message)?,
+        })
+    }
+
+    fn write<E: Entries>(
+        out: &mut E,
+        topic: &TopicRef<'_>,
+        code: Option<ErrorCode>,
+        message: Option<&str>,
+    ) -> Result<(), E::Error> {
+        out.put(Key::Topic, topic.as_str())?;
+        out.put_some(Key::Code, code.map(ErrorCode::as_str))?;
+        out.put_some(Key::Message, message)
+    }
 }
