@@ -31,7 +31,7 @@ fn not_a_frame(why: impl std::fmt::Display) -> NotAFrame {
 }
 
 impl Codec {
-    /// The WebSocket subprotocol that asks for it.
+    /// The WebSocket subprotocol that asks for this codec.
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Self::Json => SUBPROTOCOL_JSON,
@@ -76,8 +76,8 @@ impl Codec {
         self.write(frame, out);
     }
 
-    /// At most so many bytes does [`encode_server`](Self::encode_server) append for this `message`, alone or
-    /// within a `history` reply; and hardly less. Takes no memory and does not write the payload.
+    /// The most bytes that [`encode_server`](Self::encode_server) appends for this `message`, alone or within a
+    /// `history` reply; it is hardly ever less. Takes no memory and does not write the payload.
     pub fn message_len_max(self, message: &Message<'_>) -> usize {
         /// Longest prefix of a MessagePack `str` or `bin`.
         const PREFIX_BYTES_MAX: usize = 5;

@@ -23,7 +23,7 @@ impl RequestId {
         }
     }
 
-    /// Its number.
+    /// The id as a number.
     pub const fn get(self) -> u64 {
         self.0.get()
     }

@@ -14,12 +14,12 @@ use crate::limits::JSON_DEPTH_MAX;
 /// What a payload's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum PayloadKind {
-    /// Anything.
+    /// Any bytes.
     Binary,
     /// A JSON text.
     #[default]
     Json,
-    /// UTF-8.
+    /// Text, in UTF-8.
     Text,
 }
 
@@ -50,11 +50,11 @@ impl PayloadKind {
 /// around the JSON text is not part of it.
 #[derive(Clone)]
 pub enum Payload {
-    /// Anything.
+    /// Any bytes.
     Binary(Bytes),
     /// A JSON text, known to be well-formed.
     Json(Box<RawValue>),
-    /// UTF-8.
+    /// Text, in UTF-8.
     Text(Box<str>),
 }
 
@@ -118,11 +118,11 @@ impl fmt::Debug for Payload {
 /// A payload that may still stand in the buffer it was read from.
 #[derive(Clone)]
 pub enum PayloadRef<'a> {
-    /// Anything.
+    /// Any bytes.
     Binary(Cow<'a, [u8]>),
     /// A JSON text, known to be well-formed.
     Json(Cow<'a, RawValue>),
-    /// UTF-8.
+    /// Text, in UTF-8.
     Text(Cow<'a, str>),
 }
 

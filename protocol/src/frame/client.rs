@@ -12,9 +12,9 @@ use crate::topic::TopicRef;
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientFrame<'a> {
-    /// Asks for a reply with the same id.
+    /// The number that the reply or the error repeats; without one a `publish` gets a reply only if it fails.
     pub id: Option<RequestId>,
-    /// What is asked.
+    /// The request itself.
     pub op: ClientOp<'a>,
 }
 
@@ -36,43 +36,43 @@ impl ClientFrame<'_> {
 pub enum ClientOp<'a> {
     /// Says who the client is.
     Connect {
-        /// Credentials.
+        /// The credentials, if the HTTP request did not bring them.
         token: Option<Token<'a>>,
-        /// The client's name, for people.
+        /// The client's name, for people; at most 64 bytes.
         name: Option<Cow<'a, str>>,
-        /// The client's version, for people.
+        /// The client's version, for people; at most 64 bytes.
         version: Option<Cow<'a, str>>,
     },
     /// Asks for publications of the past.
     History {
-        /// Whose.
+        /// The topic that they were published to.
         topic: TopicRef<'a>,
-        /// Only those after this position.
+        /// The position after which they begin.
         since: Option<Position>,
-        /// At most so many: the oldest after `since`, or without `since` the newest.
+        /// The most publications that are wanted: the oldest after `since`, or without `since` the newest.
         limit: Option<u64>,
     },
     /// Asks for a `pong`.
     Ping,
     /// Asks who subscribes.
     Presence {
-        /// To what.
+        /// The topic that they subscribe to.
         topic: TopicRef<'a>,
-        /// At most so many members.
+        /// The most members that are wanted.
         limit: Option<u64>,
     },
     /// Publishes.
     Publish(Publish<'a>),
     /// Brings new credentials for the same user.
     Refresh {
-        /// Credentials.
+        /// The credentials that count from now on.
         token: Token<'a>,
     },
     /// Subscribes, or changes a subscription.
     Subscribe(Subscribe<'a>),
     /// Ends a subscription.
     Unsubscribe {
-        /// Whose.
+        /// The topic of the subscription.
         topic: TopicRef<'a>,
     },
 }
@@ -154,13 +154,13 @@ impl std::fmt::Debug for Token<'_> {
 /// A publication on its way in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publish<'a> {
-    /// Where to.
+    /// The topic that it is published to.
     pub topic: TopicRef<'a>,
-    /// What.
+    /// What is published, passed on as it is.
     pub payload: PayloadRef<'a>,
-    /// Makes a retry safe: see [`check_message_id`] for its bounds.
+    /// The id that makes a retry safe: see [`check_message_id`](super::check_message_id) for its bounds.
     pub message_id: Option<Cow<'a, str>>,
-    /// Small things beside the payload.
+    /// Small things beside the payload, for subscribers; the server looks at none.
     pub headers: Option<Headers>,
 }
 
@@ -180,11 +180,11 @@ impl Publish<'_> {
 /// A subscription as asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subscribe<'a> {
-    /// To what.
+    /// The topic that is subscribed to.
     pub topic: TopicRef<'a>,
-    /// Continue after this position.
+    /// The position to continue after; without it the subscription begins with what is published from now on.
     pub since: Option<Position>,
-    /// Without `since`: first replay the newest so many.
+    /// How many of the newest publications are replayed first; ignored beside `since`.
     pub history: Option<u64>,
     /// Whether the connection's own publications come back; default true.
     pub echo: bool,
@@ -243,8 +243,8 @@ pub struct FrameError {
     pub id: Option<RequestId>,
     /// The frame's topic as it was written, where it could be read and is not too long to repeat.
     pub topic: Option<String>,
-    /// Why.
+    /// Why it was refused, for programs.
     pub code: ErrorCode,
-    /// Why, for people.
+    /// Why it was refused, for people.
     pub message: String,
 }

@@ -14,7 +14,7 @@ use crate::topic::TopicRef;
 pub enum ServerFrame<'a> {
     /// Reply to `connect`.
     Connected {
-        /// Of the request.
+        /// The id of the `connect` that this answers.
         id: Option<RequestId>,
         /// The connection's name in logs.
         connection: Cow<'a, str>,
@@ -35,9 +35,9 @@ pub enum ServerFrame<'a> {
     Gap(Gap<'a>),
     /// Reply to `history`.
     History {
-        /// Of the request.
+        /// The id of the `history` that this answers.
         id: Option<RequestId>,
-        /// Whose.
+        /// The topic that was asked for.
         topic: TopicRef<'a>,
         /// The topic's epoch.
         epoch: Epoch,
@@ -50,14 +50,14 @@ pub enum ServerFrame<'a> {
     Message(Message<'a>),
     /// Reply to `ping`.
     Pong {
-        /// Of the request.
+        /// The id of the `ping` that this answers.
         id: Option<RequestId>,
     },
     /// Reply to `publish`.
     Published {
-        /// Of the request.
+        /// The id of the `publish` that this answers.
         id: Option<RequestId>,
-        /// Where to.
+        /// The topic that was published to.
         topic: TopicRef<'a>,
         /// The publication's position.
         position: Position,
@@ -66,7 +66,7 @@ pub enum ServerFrame<'a> {
     },
     /// Reply to `refresh`.
     Refreshed {
-        /// Of the request.
+        /// The id of the `refresh` that this answers.
         id: Option<RequestId>,
         /// When the new credentials expire, in Unix milliseconds.
         expires_at: Option<u64>,
@@ -75,13 +75,13 @@ pub enum ServerFrame<'a> {
     Subscribed(Subscribed<'a>),
     /// Reply to `unsubscribe`; without an id the server ended the subscription.
     Unsubscribed {
-        /// Of the request.
+        /// The id of the `unsubscribe` that this answers.
         id: Option<RequestId>,
-        /// Whose.
+        /// The topic of the subscription that ended.
         topic: TopicRef<'a>,
-        /// Why the server ended it.
+        /// Why the server ended it; `None` where the client asked for it.
         code: Option<ErrorCode>,
-        /// Why, for people.
+        /// Why the server ended it, for people.
         message: Option<Cow<'a, str>>,
     },
 }
@@ -89,9 +89,9 @@ pub enum ServerFrame<'a> {
 /// Reply to `subscribe`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subscribed<'a> {
-    /// Of the request.
+    /// The id of the `subscribe` that this answers.
     pub id: Option<RequestId>,
-    /// To what.
+    /// The topic that is subscribed to.
     pub topic: TopicRef<'a>,
     /// The topic's head at that moment.
     pub position: Position,
@@ -116,7 +116,7 @@ pub enum Recovery {
 /// A publication delivered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message<'a> {
-    /// Whose.
+    /// The topic that it was published to.
     pub topic: TopicRef<'a>,
     /// Its place in the topic's epoch.
     pub offset: Offset,
@@ -124,11 +124,11 @@ pub struct Message<'a> {
     pub time: u64,
     /// What was published.
     pub payload: PayloadRef<'a>,
-    /// As published.
+    /// The id that its publisher gave it, if any.
     pub message_id: Option<Cow<'a, str>>,
-    /// As published.
+    /// The headers that its publisher gave it, if any.
     pub headers: Option<Cow<'a, Headers>>,
-    /// Who published it, as the server knows.
+    /// Who published it, by the credentials that the server checked; `None` for nobody in particular.
     pub from: Option<Author<'a>>,
 }
 
@@ -142,7 +142,7 @@ pub struct Author<'a> {
 /// Publications were missed: the next message has an offset past `to`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gap<'a> {
-    /// Whose.
+    /// The topic that they were published to.
     pub topic: TopicRef<'a>,
     /// The topic's epoch; a new one when the history began anew.
     pub epoch: Epoch,
@@ -150,20 +150,20 @@ pub struct Gap<'a> {
     pub from: Offset,
     /// The last offset missed.
     pub to: Offset,
-    /// How many; unknown on a new epoch.
+    /// How many publications; `None` where that cannot be known, as on a new epoch.
     pub missed: Option<u64>,
 }
 
 /// Something was refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ErrorFrame<'a> {
-    /// Of the request.
+    /// The id of the frame that was refused, where it could be read.
     pub id: Option<RequestId>,
     /// The topic as the request wrote it.
     pub topic: Option<Cow<'a, str>>,
-    /// Why.
+    /// Why it was refused, for programs.
     pub code: ErrorCode,
-    /// Why, for people.
+    /// Why it was refused, for people.
     pub message: Cow<'a, str>,
     /// Whether the same frame may succeed later.
     pub retryable: bool,
