@@ -5,6 +5,7 @@ mod generators;
 mod golden;
 mod not_a_frame;
 mod roundtrip;
+mod vectors;
 
 use fanfare_protocol::Codec;
 
