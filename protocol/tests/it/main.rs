@@ -1,5 +1,6 @@
 //! The protocol crate from outside: what goes in, what comes out, and what must not.
 
+mod bad_data;
 mod bad_fields;
 mod generators;
 mod golden;
