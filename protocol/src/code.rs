@@ -54,7 +54,7 @@ error_codes! {
     TooLarge = "too_large", retryable: false;
     /// Credentials are missing, bad or expired.
     Unauthorized = "unauthorized", retryable: false;
-    /// Not now.
+    /// The server cannot do it now, and may a little later.
     Unavailable = "unavailable", retryable: true;
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for ErrorCode {
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// Done.
+    /// The conversation is done.
     pub const NORMAL: Self = Self(1000);
     /// The peer is going away.
     pub const GOING_AWAY: Self = Self(1001);
@@ -111,7 +111,7 @@ impl CloseCode {
         Self(code)
     }
 
-    /// Its number.
+    /// The code as a number.
     pub const fn get(self) -> u16 {
         self.0
     }

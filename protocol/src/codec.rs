@@ -9,8 +9,7 @@ use serde::ser::Serialize;
 use crate::frame::{ClientFrame, FrameError, Message, ServerFrame};
 use crate::limits::{JSON_DEPTH_MAX, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 use crate::payload::PayloadRef;
-use crate::value::Care;
-use crate::wire::{ClientWire, Maps, MessageWire, ServerWire, Wire, WrittenFrame};
+use crate::wire::{Care, Envelope, FromMap, Maps, ToMap, Written};
 
 /// How frames are written: the same maps with the same keys either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -32,7 +31,7 @@ fn not_a_frame(why: impl std::fmt::Display) -> NotAFrame {
 }
 
 impl Codec {
-    /// The WebSocket subprotocol that asks for it.
+    /// The WebSocket subprotocol that asks for this codec.
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Self::Json => SUBPROTOCOL_JSON,
@@ -55,7 +54,7 @@ impl Codec {
         self,
         message: &'a [u8],
     ) -> Result<Vec<Result<ClientFrame<'a>, FrameError>>, NotAFrame> {
-        self.read::<ClientWire<'_>>(message)
+        self.read::<ClientFrame<'_>>(message)
     }
 
     /// The frames of one WebSocket message from a server, in order; types that this version does not
@@ -64,21 +63,21 @@ impl Codec {
     /// # Errors
     /// [`NotAFrame`] when the message is not made of frames, or a frame lacks what its type asks for.
     pub fn decode_server(self, message: &[u8]) -> Result<Vec<ServerFrame<'_>>, NotAFrame> {
-        Ok(self.read::<ServerWire<'_>>(message)?.into_iter().flatten().collect())
+        Ok(self.read::<ServerFrame<'_>>(message)?.into_iter().flatten().collect())
     }
 
     /// Appends a client's frame to `out`.
     pub fn encode_client(self, frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
-        self.write(&ClientWire::from_frame(frame), out);
+        self.write(frame, out);
     }
 
     /// Appends a server's frame to `out`.
     pub fn encode_server(self, frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
-        self.write(&WrittenFrame(frame), out);
+        self.write(frame, out);
     }
 
-    /// At most so many bytes does [`encode_server`](Self::encode_server) append for this `message`, alone or
-    /// within a `history` reply; and hardly less. Takes no memory and does not write the payload.
+    /// The most bytes that [`encode_server`](Self::encode_server) appends for this `message`, alone or within a
+    /// `history` reply; it is hardly ever less. Takes no memory and does not write the payload.
     pub fn message_len_max(self, message: &Message<'_>) -> usize {
         /// Longest prefix of a MessagePack `str` or `bin`.
         const PREFIX_BYTES_MAX: usize = 5;
@@ -87,21 +86,21 @@ impl Codec {
         match (self, &message.payload) {
             // Base64 between its quotes: no need to make it for its length.
             (Self::Json, PayloadRef::Binary(bytes)) => {
-                self.write(&MessageWire::envelope(message), &mut written);
+                self.write(&Envelope(message), &mut written);
                 written.0 + bytes.len().div_ceil(3) * 4
             }
             (Self::Json, _) => {
-                self.write(&MessageWire::frame(message), &mut written);
+                self.write(message, &mut written);
                 written.0
             }
             (Self::MessagePack, payload) => {
-                self.write(&MessageWire::envelope(message), &mut written);
+                self.write(&Envelope(message), &mut written);
                 written.0 + PREFIX_BYTES_MAX + payload.as_bytes().len()
             }
         }
     }
 
-    fn read<'a, W: Wire<'a>>(self, message: &'a [u8]) -> Result<Vec<W::Read>, NotAFrame> {
+    fn read<'a, W: FromMap<'a>>(self, message: &'a [u8]) -> Result<Vec<W::Read>, NotAFrame> {
         match self {
             Self::Json => {
                 // Checked once for all, or each value is checked by itself.
@@ -127,10 +126,11 @@ impl Codec {
         }
     }
 
-    fn write(self, map: &impl Serialize, out: &mut impl Write) {
+    fn write(self, map: &impl ToMap, out: &mut impl Write) {
+        let map = Written(map);
         match self {
             Self::Json => {
-                serde_json::to_writer(out, map).expect("a frame has text keys, and its writer takes all")
+                serde_json::to_writer(out, &map).expect("a frame has text keys, and its writer takes all")
             }
             Self::MessagePack => {
                 let mut writer = rmp_serde::Serializer::new(out).with_struct_map();
@@ -221,7 +221,7 @@ mod tests {
         ) {
             let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}: {value}")).collect();
             let text = format!("{{{}}}", entries.join(","));
-            let read = |care| Maps::<ClientWire<'_>>::new(care).deserialize(&mut serde_json::Deserializer::from_str(&text));
+            let read = |care| Maps::<ClientFrame<'_>>::new(care).deserialize(&mut serde_json::Deserializer::from_str(&text));
             let full = read(Care::Full);
             if let Ok(quick) = read(Care::Quick) {
                 prop_assert_eq!(quick, full.expect("it is well-formed"));

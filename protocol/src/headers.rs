@@ -107,7 +107,7 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// As a map.
+/// Written as a map.
 impl Serialize for Headers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Not `collect_map`: MessagePack writes the number of entries first.
@@ -119,7 +119,7 @@ impl Serialize for Headers {
     }
 }
 
-/// From a map of strings. Takes no more memory than the limits allow, however large the map is.
+/// Read from a map of strings. Takes no more memory than the limits allow, however large the map is.
 impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct MapOfStrings;

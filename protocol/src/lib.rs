@@ -29,7 +29,6 @@ mod parsed;
 mod payload;
 mod position;
 mod topic;
-mod value;
 mod wire;
 
 pub use code::{CloseCode, CloseRange, ErrorCode};

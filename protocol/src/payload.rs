@@ -6,7 +6,6 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -15,12 +14,12 @@ use crate::limits::JSON_DEPTH_MAX;
 /// What a payload's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum PayloadKind {
-    /// Anything.
+    /// Any bytes.
     Binary,
     /// A JSON text.
     #[default]
     Json,
-    /// UTF-8.
+    /// Text, in UTF-8.
     Text,
 }
 
@@ -32,6 +31,11 @@ impl PayloadKind {
             Self::Json => "json",
             Self::Text => "text",
         }
+    }
+
+    /// The same for what a frame says: the default is left out.
+    pub(crate) fn unless_default(self) -> Option<&'static str> {
+        (self != Self::default()).then_some(self.as_str())
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
@@ -46,11 +50,11 @@ impl PayloadKind {
 /// around the JSON text is not part of it.
 #[derive(Clone)]
 pub enum Payload {
-    /// Anything.
+    /// Any bytes.
     Binary(Bytes),
     /// A JSON text, known to be well-formed.
     Json(Box<RawValue>),
-    /// UTF-8.
+    /// Text, in UTF-8.
     Text(Box<str>),
 }
 
@@ -114,11 +118,11 @@ impl fmt::Debug for Payload {
 /// A payload that may still stand in the buffer it was read from.
 #[derive(Clone)]
 pub enum PayloadRef<'a> {
-    /// Anything.
+    /// Any bytes.
     Binary(Cow<'a, [u8]>),
     /// A JSON text, known to be well-formed.
     Json(Cow<'a, RawValue>),
-    /// UTF-8.
+    /// Text, in UTF-8.
     Text(Cow<'a, str>),
 }
 
@@ -150,15 +154,6 @@ impl<'a> PayloadRef<'a> {
                 let bytes = BASE64.decode(text.as_bytes()).map_err(|e| format!("not base64: {e}"))?;
                 Ok(Self::Binary(bytes.into()))
             }
-        }
-    }
-
-    /// The same reference once more, whoever owns the bytes; nothing is copied.
-    pub(crate) fn reborrow(&self) -> PayloadRef<'_> {
-        match self {
-            Self::Binary(bytes) => PayloadRef::Binary(Cow::Borrowed(bytes)),
-            Self::Json(raw) => PayloadRef::Json(Cow::Borrowed(raw)),
-            Self::Text(text) => PayloadRef::Text(Cow::Borrowed(text)),
         }
     }
 
@@ -256,94 +251,6 @@ impl Serialize for PayloadRef<'_> {
             (Self::Text(text), _) => serializer.serialize_str(text),
             (Self::Binary(bytes), true) => serializer.serialize_str(&BASE64.encode(bytes)),
             (Self::Binary(bytes), false) => serializer.serialize_bytes(bytes),
-        }
-    }
-}
-
-/// The field `data` before its `kind` is known.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum RawData<'a> {
-    Bin(&'a [u8]),
-    Json(&'a RawValue),
-    Other,
-    Str(&'a str),
-}
-
-impl<'a> RawData<'a> {
-    pub(crate) fn into_payload(self, kind: PayloadKind) -> Result<PayloadRef<'a>, String> {
-        match (self, kind) {
-            (Self::Json(raw), kind) => PayloadRef::from_json_field(kind, raw),
-            (Self::Str(text), PayloadKind::Json) => PayloadRef::json(text),
-            (Self::Str(text), PayloadKind::Text) => Ok(PayloadRef::Text(text.into())),
-            (Self::Bin(bytes), PayloadKind::Binary) => Ok(PayloadRef::Binary(bytes.into())),
-            (_, PayloadKind::Binary) => Err("a bin is expected where kind is \"binary\"".into()),
-            (_, kind) => Err(format!("a str is expected where kind is \"{}\"", kind.as_str())),
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawData<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MessagePack;
-
-        impl<'de> Visitor<'de> for MessagePack {
-            type Value = RawData<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a payload")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<RawData<'de>, E> {
-                Ok(RawData::Str(text))
-            }
-
-            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<RawData<'de>, E> {
-                Ok(RawData::Bin(bytes))
-            }
-
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<RawData<'de>, E> {
-                Ok(RawData::Other)
-            }
-
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<RawData<'de>, E> {
-                Ok(RawData::Other)
-            }
-
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<RawData<'de>, E> {
-                Ok(RawData::Other)
-            }
-
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<RawData<'de>, E> {
-                Ok(RawData::Other)
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<RawData<'de>, E> {
-                Ok(RawData::Other)
-            }
-
-            /// A MessagePack extension: read to its end, or its bytes would be taken for what follows.
-            fn visit_newtype_struct<D: Deserializer<'de>>(
-                self,
-                extension: D,
-            ) -> Result<RawData<'de>, D::Error> {
-                de::IgnoredAny::deserialize(extension).map(|_| RawData::Other)
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<RawData<'de>, A::Error> {
-                while seq.next_element::<de::IgnoredAny>()?.is_some() {}
-                Ok(RawData::Other)
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<RawData<'de>, A::Error> {
-                while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
-                Ok(RawData::Other)
-            }
-        }
-
-        if deserializer.is_human_readable() {
-            <&RawValue>::deserialize(deserializer).map(RawData::Json)
-        } else {
-            deserializer.deserialize_any(MessagePack)
         }
     }
 }

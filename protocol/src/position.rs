@@ -17,7 +17,7 @@ use crate::parsed::Parsed;
 pub struct Offset(u64);
 
 impl Offset {
-    /// Before the first publication.
+    /// The offset before the first publication.
     pub const ZERO: Self = Self(0);
 
     /// The offset with this number.
@@ -25,7 +25,7 @@ impl Offset {
         Self(offset)
     }
 
-    /// Its number.
+    /// The offset as a number.
     pub const fn get(self) -> u64 {
         self.0
     }

@@ -1,10 +1,12 @@
 //! The protocol crate from outside: what goes in, what comes out, and what must not.
 
+mod bad_data;
 mod bad_fields;
 mod generators;
 mod golden;
 mod not_a_frame;
 mod roundtrip;
+mod vectors;
 
 use fanfare_protocol::Codec;
 

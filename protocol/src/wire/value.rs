@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::ser::{SerializeMap, Serializer};
-use serde::{Deserialize, Serialize};
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::value::RawValue;
 
-use crate::headers::Headers;
 use crate::limits::HEADERS_COUNT_MAX;
 
 /// Most entries that are kept of a map: no key asks for one with more.
@@ -20,8 +19,6 @@ pub(crate) enum Value<'a> {
     /// A string that is no text: half a surrogate pair in JSON, bytes that are not UTF-8 in MessagePack.
     BadStr,
     Bool(bool),
-    /// Only on the way out: on the way in they are a map yet to be looked at.
-    Headers(&'a Headers),
     /// At most [`MAP_ENTRIES_MAX`] entries, of which neither key nor value is a map.
     Map(Vec<(Self, Self)>),
     Null,
@@ -30,31 +27,6 @@ pub(crate) enum Value<'a> {
     Str(Cow<'a, str>),
     /// A whole number from 0, also where it was written as a float that is one.
     Uint(u64),
-}
-
-impl<'a> From<&'a str> for Value<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Str(Cow::Borrowed(text))
-    }
-}
-
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Headers(headers) => headers.serialize(serializer),
-            Self::Map(entries) => {
-                let mut map = serializer.serialize_map(Some(entries.len()))?;
-                for (key, value) in entries {
-                    map.serialize_entry(key, value)?;
-                }
-                map.end()
-            }
-            Self::BadStr | Self::Null | Self::Other => serializer.serialize_unit(),
-            Self::Str(text) => serializer.serialize_str(text),
-            Self::Uint(number) => serializer.serialize_u64(*number),
-        }
-    }
 }
 
 /// How JSON is read.
