@@ -8,10 +8,12 @@ use std::sync::OnceLock;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::assertion::Assertions;
 use crate::compare::{self, CompareArgs};
+use crate::floor;
 use crate::floor::FloorArgs;
 use crate::report::Report;
+use crate::report::assertion::Assertions;
+use crate::run::server;
 use crate::scenario::connect::ConnectArgs;
 use crate::scenario::fanout::FanoutArgs;
 use crate::scenario::idle::IdleArgs;
@@ -24,7 +26,6 @@ use crate::scenario::rooms::RoomsArgs;
 use crate::scenario::strangers::StrangersArgs;
 use crate::scenario::stuck::StuckArgs;
 use crate::target::Target;
-use crate::{floor, server};
 
 /// Puts load on a pub/sub broker and checks every delivery.
 ///

@@ -27,7 +27,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 
 use crate::cli::{cores, print};
-use crate::pin::Pinning;
+use crate::machine::pin::Pinning;
 use calibration::Calibration;
 use contender::Contender;
 use environment::Environment;

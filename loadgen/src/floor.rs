@@ -19,8 +19,8 @@ use tokio::task::LocalSet;
 
 use share::{Command, Share};
 
-use crate::limits;
-use crate::server::{say_address, until_let_go};
+use crate::machine::limits;
+use crate::run::server::{say_address, until_let_go};
 
 /// How many sockets and publications may wait for a thread; then whoever brings more waits.
 const WAITING_MAX: usize = 1024;

@@ -8,47 +8,26 @@
 //! `Schedule` (what is published when) and numbers. The threads of the subscribers and the one of the publishers follow it through its `Phase`s;
 //! what they have seen becomes a [`Report`].
 
-mod assertion;
 mod cli;
-mod clock;
-mod closed_loop;
 mod compare;
-mod connection;
 mod floor;
-mod handshake;
-mod ingest;
-mod limits;
-mod link;
-mod outgoing;
-mod payload;
-mod pin;
-mod plan;
-mod process;
-mod progress;
-mod publisher;
+mod load;
+mod machine;
 mod report;
 mod run;
 mod scenario;
-mod schedule;
-mod search;
-mod sequence;
-mod server;
-mod subscriber;
-mod tally;
 mod target;
-mod thread;
-mod unit;
-mod watched;
-mod websocket;
+mod wire;
 
-pub use assertion::Assertions;
 pub use cli::{Cli, Command, CommonArgs, main};
 pub use compare::CompareArgs;
 pub use floor::FloorArgs;
+pub use report::assertion::Assertions;
 pub use report::{
     Attack, Config, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, OwnUsage, Published,
     Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
 };
+pub use run::server::BrokerArgs;
 pub use scenario::connect::ConnectArgs;
 pub use scenario::fanout::{FanoutArgs, Reading};
 pub use scenario::find_max::FindMaxArgs;
@@ -61,5 +40,4 @@ pub use scenario::rooms::RoomsArgs;
 pub use scenario::strangers::StrangersArgs;
 pub use scenario::stuck::StuckArgs;
 pub use scenario::{ScheduleArgs, measure};
-pub use server::BrokerArgs;
 pub use target::Target;

@@ -1,8 +1,10 @@
 //! What came of a run, for people and for programs.
 
+pub(crate) mod assertion;
 mod sections;
 mod sections_text;
 mod text;
+pub(crate) mod unit;
 
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::sections::{
     Attack, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, Resume, Step, Strangers, Stuck,
 };
-use crate::process::Usage;
+use crate::machine::process::Usage;
 
 /// What came of a run. All in base units: seconds, bytes, counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -461,7 +463,7 @@ warning: the load generator was busy
 
     #[test]
     fn quantiles_are_read_off_a_histogram_in_seconds() {
-        let mut histogram = crate::tally::histogram();
+        let mut histogram = crate::load::tally::histogram();
         assert!(Quantiles::of(&histogram).is_none());
         (1..=1000).for_each(|ms| histogram.record(ms * 1_000_000).expect("in bounds"));
         let quantiles = Quantiles::of(&histogram).expect("not empty");

@@ -9,6 +9,7 @@ pub(crate) mod mesh;
 pub(crate) mod neighbour;
 pub(crate) mod resume;
 pub(crate) mod rooms;
+mod search;
 pub(crate) mod steady;
 pub(crate) mod strangers;
 pub(crate) mod stuck;
@@ -18,8 +19,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::{Command, CommonArgs};
-use crate::payload::SIZE_MIN;
 use crate::report::Report;
+use crate::wire::payload::SIZE_MIN;
 
 /// The arguments of all scenarios that publish by a schedule.
 #[derive(Debug, Clone, Args)]

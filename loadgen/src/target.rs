@@ -17,8 +17,8 @@ use anyhow::ensure;
 use clap::ValueEnum;
 use fanfare_protocol::{Codec, Position, TopicName};
 
-use crate::outgoing::Outgoing;
-use crate::payload::Stamp;
+use crate::wire::outgoing::Outgoing;
+use crate::wire::payload::Stamp;
 
 /// A kind of broker, and the dialect spoken with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

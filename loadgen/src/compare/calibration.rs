@@ -9,9 +9,9 @@ use super::CompareArgs;
 use super::contender::Contender;
 use super::runner;
 use super::task::Task;
-use crate::pin::Pinning;
+use crate::machine::pin::Pinning;
 use crate::report::Report;
-use crate::unit::Unit;
+use crate::report::unit::Unit;
 
 /// What is run: few publications to many, so that nearly all of it is the kernel's work.
 const SCENARIO: &str =

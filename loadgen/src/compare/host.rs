@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use super::contender::{Contender, Origin};
-use crate::pin::Pinning;
+use crate::machine::pin::Pinning;
 
 /// How long a server may take until it listens.
 const START_MAX: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use super::contender::Contender;
 use super::environment::Environment;
 use super::task::Task;
 use crate::report::Report;
-use crate::unit::Unit;
+use crate::report::unit::Unit;
 
 /// All that was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use super::figure::{Figure, Ratio, Value};
 use super::outcome::{Comparison, Participant, TaskOutcome};
 use super::sheet::Sheet;
 use super::verdict::Verdict;
-use crate::unit::Unit;
+use crate::report::unit::Unit;
 use chart::COLOURS;
 
 const TEMPLATE: &str = include_str!("report.html");

@@ -11,7 +11,7 @@ use super::contender::Contender;
 use super::host::Host;
 use super::outcome::Outcome;
 use super::task::{Step, Task};
-use crate::pin::Pinning;
+use crate::machine::pin::Pinning;
 use crate::report::Report;
 
 /// Runs one step of a task against a fresh server. Also says the server's version, if it told.

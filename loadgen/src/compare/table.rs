@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::outcome::Comparison;
 use super::sheet::Sheet;
 use super::verdict::Verdict;
-use crate::unit::Unit;
+use crate::report::unit::Unit;
 
 /// A table for each step, and who loses nothing.
 pub(crate) fn render(comparison: &Comparison) -> String {

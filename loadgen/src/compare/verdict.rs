@@ -2,7 +2,7 @@
 
 use super::outcome::Comparison;
 use crate::report::Report;
-use crate::unit::Unit;
+use crate::report::unit::Unit;
 
 /// A server whose deliveries take longer than this has fallen behind: what has not come when the run ends, and
 /// was not overtaken by anything newer, is late rather than lost.

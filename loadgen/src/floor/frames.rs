@@ -8,7 +8,7 @@ use tungstenite::handshake::server::{Request, create_response, write_response};
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
 
-use crate::outgoing::apply_mask;
+use crate::wire::outgoing::apply_mask;
 
 /// Largest frame taken, in bytes.
 const FRAME_BYTES_MAX: u64 = 32 * 1024 * 1024;

@@ -6,7 +6,7 @@ use super::text::{Row, bytes, count, rate, seconds};
 use super::{
     Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, Quantiles, Resume, Step, Strangers, Stuck,
 };
-use crate::unit::Unit;
+use crate::report::unit::Unit;
 
 /// A part of the table.
 pub(super) trait Section {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::sections_text::Section;
 use super::{Config, Published, Quantiles, Report, ServerUsage, Trouble};
-use crate::unit::Unit;
+use crate::report::unit::Unit;
 
 /// Columns of a table: a name, a number, what is to be said about it.
 pub(super) struct Row(pub(super) &'static str, pub(super) String, pub(super) String);

@@ -12,12 +12,12 @@ use tokio::time::{sleep, timeout};
 
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
-use crate::clock::now_ns;
-use crate::closed_loop::{self, Outcome, Worker};
-use crate::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
-use crate::plan::Plan;
+use crate::load::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
+use crate::load::plan::Plan;
+use crate::load::tally::{Troubles, histogram};
+use crate::machine::clock::now_ns;
 use crate::report::{Connects, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::tally::{Troubles, histogram};
+use crate::run::closed_loop::{self, Outcome, Worker};
 use crate::target::{Event, Role};
 
 /// How long one waits after a connection that failed, so that a broker that refuses all is not flooded.

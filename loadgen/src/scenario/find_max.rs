@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Load, steady};
+use crate::report::unit::Unit;
 use crate::report::{FindMax, Report, Step};
-use crate::search::{Search, Tried};
-use crate::unit::Unit;
+use crate::scenario::search::{Search, Tried};
 
 /// The arguments of scenarios that can look for the highest rate.
 #[derive(Debug, Clone, Args)]

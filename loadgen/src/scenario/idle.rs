@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
-use crate::process::Usage;
+use crate::machine::process::Usage;
 use crate::report::{Idle, Report};
-use crate::run::Run;
+use crate::run::open_loop::Run;
 
 /// How long the memory must stay the same to have settled, and the longest wait for it.
 const SETTLED: Duration = Duration::from_secs(1);

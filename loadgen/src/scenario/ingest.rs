@@ -13,13 +13,13 @@ use tokio::time::timeout;
 use super::connect::subscribed;
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
-use crate::closed_loop::{self, Outcome, Worker};
-use crate::connection::{self, Buffer, CONNECT_TIMEOUT, Connection, Ended};
-use crate::ingest::{Acks, Flow, client, http, websocket};
-use crate::payload::PUBLISHERS_MAX;
-use crate::plan::Plan;
+use crate::load::connection::{self, Buffer, CONNECT_TIMEOUT, Connection, Ended};
+use crate::load::ingest::{Acks, Flow, client, http, websocket};
+use crate::load::plan::Plan;
 use crate::report::{Config, Ingest, OwnUsage, Quantiles, Report, ServerUsage};
+use crate::run::closed_loop::{self, Outcome, Worker};
 use crate::target::{Event, Role};
+use crate::wire::payload::PUBLISHERS_MAX;
 
 /// How long the last acknowledgements may take.
 const GRACE: Duration = Duration::from_secs(2);

@@ -13,15 +13,15 @@ use tokio::time::sleep;
 use super::connect::subscribed;
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
-use crate::clock::now_ns;
-use crate::closed_loop::{self, Outcome, Worker};
-use crate::connection::{Buffer, Connection, Ended};
-use crate::outgoing::{Opcode, Outgoing};
-use crate::payload::PUBLISHERS_MAX;
+use crate::load::connection::{Buffer, Connection, Ended};
+use crate::load::tally::{Troubles, histogram};
+use crate::machine::clock::now_ns;
 use crate::report::{Config, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::tally::{Troubles, histogram};
+use crate::run::closed_loop::{self, Outcome, Worker};
 use crate::target::{Event, Role, Target};
-use crate::websocket::Incoming;
+use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::payload::PUBLISHERS_MAX;
+use crate::wire::websocket::Incoming;
 
 /// The topic that is published to without pause, and the one to which nothing is.
 const HASTE: u32 = 0;

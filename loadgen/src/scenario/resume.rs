@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
 use crate::report::{Quantiles, Report, Resume};
-use crate::run::Run;
+use crate::run::open_loop::Run;
 
 /// The arguments of `resume`.
 #[derive(Debug, Clone, Args)]

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::Load;
 use crate::cli::processors;
-use crate::limits;
-use crate::pin::Pinning;
-use crate::plan::{Plan, ServerAddress};
-use crate::process::Usage;
+use crate::load::plan::{Plan, ServerAddress};
+use crate::machine::limits;
+use crate::machine::pin::Pinning;
+use crate::machine::process::Usage;
 use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage};
-use crate::run::{Measured, Outcome, Run};
-use crate::server::Server;
+use crate::run::open_loop::{Measured, Outcome, Run};
+use crate::run::server::Server;
 
 /// A thread that is on a processor for more than this share of the time is a bottleneck.
 pub(crate) const BUSY_MAX: f64 = 0.9;

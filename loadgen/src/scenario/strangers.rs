@@ -12,15 +12,15 @@ use tokio::time::sleep;
 
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
-use crate::clock::now_ns;
-use crate::closed_loop::{self, Worker};
-use crate::connection::{self, Buffer, Connection, Ended};
-use crate::outgoing::{Opcode, Outgoing};
-use crate::plan::Plan;
-use crate::process::Usage;
+use crate::load::connection::{self, Buffer, Connection, Ended};
+use crate::load::plan::Plan;
+use crate::load::tally::{Troubles, histogram};
+use crate::machine::clock::now_ns;
+use crate::machine::process::Usage;
 use crate::report::{Attack, Config, OwnUsage, Quantiles, Report, Strangers};
-use crate::tally::{Troubles, histogram};
+use crate::run::closed_loop::{self, Worker};
 use crate::target::{Event, Role, Target};
+use crate::wire::outgoing::{Opcode, Outgoing};
 
 /// What the one who may publish says of itself at a broker that is started for this.
 const TOKEN: &str = "the-one-who-may-publish";

@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
+use crate::load::subscriber::Woken;
 use crate::report::{MemoryOverTime, Report, Stuck};
-use crate::run::Run;
-use crate::subscriber::Woken;
+use crate::run::open_loop::Run;
 
 /// How often the server's memory is looked at, at most, and how many times.
 const SAMPLE_EVERY_MIN: Duration = Duration::from_millis(100);

@@ -8,8 +8,8 @@ use fanfare_protocol::{
 };
 
 use super::{Event, Place};
-use crate::outgoing::{Opcode, Outgoing};
-use crate::payload::Stamp;
+use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::payload::Stamp;
 
 /// One message in so many is decoded whole though its payload alone would do.
 const DECODE_EVERY: u64 = 64;

@@ -7,7 +7,7 @@
 use fanfare_protocol::TopicName;
 
 use super::{Event, bare};
-use crate::outgoing::{Opcode, Outgoing};
+use crate::wire::outgoing::{Opcode, Outgoing};
 
 /// The talk on one connection.
 #[derive(Debug)]

@@ -4,8 +4,8 @@
 use fanfare_protocol::TopicName;
 
 use super::Event;
-use crate::outgoing::{Opcode, Outgoing};
-use crate::payload::Stamp;
+use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::payload::Stamp;
 
 /// The talk on one connection.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
-use crate::unit::Unit;
+use crate::report::unit::Unit;
 
 /// An axis.
 #[derive(Debug, Clone, PartialEq)]

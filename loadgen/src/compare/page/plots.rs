@@ -4,8 +4,8 @@ use super::axis::Axis;
 use super::chart::{Chart, Line};
 use crate::compare::figure::{CPU, DELIVERED, Figure, IDLE_MEMORY, P99, SYSTEM, USER, Value, headlines};
 use crate::compare::outcome::{StepOutcome, TaskOutcome};
+use crate::report::unit::Unit;
 use crate::report::{Quantiles, Report};
-use crate::unit::Unit;
 
 /// Shares of the deliveries, and how long at most these took.
 const SHARES: [(f64, OfQuantiles); 5] = [

@@ -8,11 +8,11 @@ use anyhow::{Context as _, bail, ensure};
 use fanfare_protocol::TopicName;
 use tungstenite::http::Uri;
 
-use crate::handshake::Upgrade;
-use crate::payload::{PUBLISHERS_MAX, SIZE_MAX, SIZE_MIN, TOPICS_MAX};
+use crate::load::schedule::Schedule;
 use crate::scenario::Load;
-use crate::schedule::Schedule;
 use crate::target::{Context, Role, Target};
+use crate::wire::handshake::Upgrade;
+use crate::wire::payload::{PUBLISHERS_MAX, SIZE_MAX, SIZE_MIN, TOPICS_MAX};
 
 /// Most source addresses: all of 127.0.0.1 to 127.0.0.254.
 const SOURCE_ADDRESSES_MAX: u32 = 254;

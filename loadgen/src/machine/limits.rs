@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::plan::Plan;
+use crate::load::plan::Plan;
 
 /// Files besides the connections: standard streams, pollers, timers, libraries.
 const OTHER_FILES: u64 = 100;

@@ -1,7 +1,7 @@
 //! Publishing by WebSocket, in any dialect that confirms publications.
 
 use super::Flow;
-use crate::connection::{Buffer, Connection, Ended};
+use crate::load::connection::{Buffer, Connection, Ended};
 use crate::target::Event;
 
 /// Publishes on `connection` until it is time to end and all is answered.

@@ -14,13 +14,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::clock::now_ns;
-use crate::handshake::Upgrade;
-use crate::limits::no_port_left;
-use crate::outgoing::{Opcode, Outgoing};
-use crate::plan::Plan;
+use crate::load::plan::Plan;
+use crate::machine::clock::now_ns;
+use crate::machine::limits::no_port_left;
 use crate::target::{Dialect, Event, Role};
-use crate::websocket::{Incoming, Incomings, Violation};
+use crate::wire::handshake::Upgrade;
+use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::websocket::{Incoming, Incomings, Violation};
 
 /// How long one connection may take to stand.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 
 use hdrhistogram::Histogram;
 
-use crate::clock::now_ns;
-use crate::closed_loop::Worker;
-use crate::payload::Stamp;
-use crate::tally::{Troubles, histogram};
+use crate::load::tally::{Troubles, histogram};
+use crate::machine::clock::now_ns;
+use crate::run::closed_loop::Worker;
+use crate::wire::payload::Stamp;
 
 /// What became of publications; those of several publishers add up.
 #[derive(Debug)]

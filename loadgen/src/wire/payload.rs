@@ -36,7 +36,7 @@ pub(crate) struct Stamp {
     pub(crate) topic: u32,
     /// 0, 1, 2 ... for each publisher and topic.
     pub(crate) sequence: u32,
-    /// When it was to be sent, on the clock of [`now_ns`](crate::clock::now_ns).
+    /// When it was to be sent, on the clock of [`now_ns`](crate::machine::clock::now_ns).
     pub(crate) due_ns: u64,
 }
 

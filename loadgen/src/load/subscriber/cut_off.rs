@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::{Shared, Subscriber};
-use crate::connection::{CONNECT_TIMEOUT, Connection, Ended};
-use crate::tally::{Expectation, histogram};
+use crate::load::connection::{CONNECT_TIMEOUT, Connection, Ended};
+use crate::load::tally::{Expectation, histogram};
+use crate::machine::thread::Phase;
 use crate::target::{Event, Recovery, Role};
-use crate::thread::Phase;
 
 /// How long one waits after an attempt to come back that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::CommonArgs;
-use crate::pin::Pinning;
+use crate::machine::pin::Pinning;
 use crate::target::Target;
 
 /// Where a broker listens that was started without further ado.

@@ -1,16 +1,18 @@
 //! What the subscribers of one thread have seen.
 
+pub(crate) mod sequence;
+
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::payload::Stamp;
+use self::sequence::{Arrival, Sequence};
+use crate::load::schedule::Schedule;
+use crate::load::subscriber::{Returned, Woken};
+use crate::machine::thread::Counter;
 use crate::report::Trouble;
-use crate::schedule::Schedule;
-use crate::sequence::{Arrival, Sequence};
-use crate::subscriber::{Returned, Woken};
 use crate::target::Place;
-use crate::thread::Counter;
+use crate::wire::payload::Stamp;
 
 /// Longest latency told apart from longer ones: a minute, in nanoseconds.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
@@ -137,7 +139,8 @@ pub(crate) struct Expectation {
     /// Ascending.
     topics: Box<[u32]>,
     schedule: Schedule,
-    /// When the schedule started, on the clock of [`now_ns`](crate::clock::now_ns): set before anything comes.
+    /// When the schedule started, on the clock of [`now_ns`](crate::machine::clock::now_ns): set before anything
+    /// comes.
     start_ns: Counter,
     /// How many publishers publish to each topic, and by what they differ: each delivery asks for it.
     publishers_each: u32,

@@ -15,11 +15,11 @@ use tokio::time::timeout;
 
 pub(crate) use self::cut_off::Returned;
 pub(crate) use self::stuck::Woken;
-use crate::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
-use crate::plan::Plan;
-use crate::tally::{Expectation, Tally};
+use crate::load::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
+use crate::load::plan::Plan;
+use crate::load::tally::{Expectation, Tally};
+use crate::machine::thread::{Counter, Phase};
 use crate::target::{Event, Role};
-use crate::thread::{Counter, Phase};
 
 /// How many connections a thread opens at the same time: fewer than any sane listen backlog.
 const OPENING_MAX: usize = 32;
@@ -40,12 +40,12 @@ pub(crate) struct Group {
     pub(crate) suspicious: Counter,
     /// The longest latency so far, in nanoseconds.
     pub(crate) slowest_ns: Counter,
-    /// When the schedule started, on the clock of [`now_ns`](crate::clock::now_ns): set before
+    /// When the schedule started, on the clock of [`now_ns`](crate::machine::clock::now_ns): set before
     /// [`Phase::Running`].
     pub(crate) start_ns: Counter,
     /// How many of the stuck ones have woken up and read what there was.
     pub(crate) woken: Counter,
-    /// When all were cut off, on the clock of [`now_ns`](crate::clock::now_ns): set before [`Phase::Cut`].
+    /// When all were cut off, on the clock of [`now_ns`](crate::machine::clock::now_ns): set before [`Phase::Cut`].
     pub(crate) cut_ns: Counter,
 }
 

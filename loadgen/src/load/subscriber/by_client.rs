@@ -8,13 +8,13 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Shared;
-use crate::clock::now_ns;
-use crate::connection::CONNECT_TIMEOUT;
-use crate::payload::Stamp;
-use crate::plan::Plan;
-use crate::tally::{Expectation, Tally};
+use crate::load::connection::CONNECT_TIMEOUT;
+use crate::load::plan::Plan;
+use crate::load::tally::{Expectation, Tally};
+use crate::machine::clock::now_ns;
+use crate::machine::thread::Phase;
 use crate::target::{Place, Target};
-use crate::thread::Phase;
+use crate::wire::payload::Stamp;
 
 /// The subscriber's life, until the run is done. It fails only while it is not subscribed.
 pub(super) async fn live(

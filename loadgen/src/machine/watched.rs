@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::clock::now_ns;
-use crate::process::Usage;
+use crate::machine::clock::now_ns;
+use crate::machine::process::Usage;
 
 /// How often to note what they use, in case that they end.
 const NOTE_EVERY: Duration = Duration::from_millis(100);

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::clock::now_ns;
-use crate::plan::Plan;
-use crate::process::{Usage, own_cpu_time};
-use crate::progress::Bar;
-use crate::thread::{Counter, Phase, Thread};
-use crate::unit::Unit;
-use crate::watched::Watched;
+use crate::load::plan::Plan;
+use crate::machine::clock::now_ns;
+use crate::machine::process::{Usage, own_cpu_time};
+use crate::machine::thread::{Counter, Phase, Thread};
+use crate::machine::watched::Watched;
+use crate::report::unit::Unit;
+use crate::run::progress::Bar;
 
 /// How often the run is looked at.
 const TICK: Duration = Duration::from_millis(20);

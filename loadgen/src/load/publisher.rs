@@ -8,14 +8,14 @@ use hdrhistogram::Histogram;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::clock::{Timer, now_ns};
-use crate::connection::{Buffer, Connection};
-use crate::link::Link;
-use crate::payload::Stamp;
-use crate::plan::Plan;
-use crate::tally::{Troubles, histogram};
+use crate::load::connection::{Buffer, Connection};
+use crate::load::link::Link;
+use crate::load::plan::Plan;
+use crate::load::tally::{Troubles, histogram};
+use crate::machine::clock::{Timer, now_ns};
+use crate::machine::thread::{Counter, Phase};
 use crate::target::Role;
-use crate::thread::{Counter, Phase};
+use crate::wire::payload::Stamp;
 
 /// Most publications between two looks at what the broker says.
 const BATCH_MAX: u32 = 256;

@@ -43,7 +43,7 @@ mod system {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
     use super::Pinning;
-    use crate::process::Usage;
+    use crate::machine::process::Usage;
 
     impl Pinning {
         /// Of the processors that this thread may run on.
