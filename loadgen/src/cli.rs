@@ -1,9 +1,7 @@
 //! The command line.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -11,6 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::compare::{self, CompareArgs};
 use crate::floor;
 use crate::floor::FloorArgs;
+use crate::machine::cores::{cores, processors};
+use crate::machine::stdio::print;
 use crate::report::Report;
 use crate::report::assertion::Assertions;
 use crate::run::server;
@@ -142,17 +142,6 @@ impl CommonArgs {
     }
 }
 
-/// How many processors there were for this process at first: it may have been pinned to some of them since.
-pub(crate) fn processors() -> u32 {
-    static PROCESSORS: OnceLock<u32> = OnceLock::new();
-    *PROCESSORS.get_or_init(cores)
-}
-
-/// How many processors there are for this thread.
-pub(crate) fn cores() -> u32 {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
-}
-
 /// Runs the program: what `main` does.
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
@@ -196,12 +185,4 @@ fn conclude(report: &Report, args: &CommonArgs) -> anyhow::Result<ExitCode> {
         eprintln!("{breakdown}");
     }
     Ok(if failures.is_empty() && breakdown.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-/// Prints to standard output; a reader that has left is nothing to complain about.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("cannot write the report"),
-        _ => Ok(()),
-    }
 }

@@ -26,8 +26,9 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use crate::cli::{cores, print};
+use crate::machine::cores::cores;
 use crate::machine::pin::Pinning;
+use crate::machine::stdio::print;
 use calibration::Calibration;
 use contender::Contender;
 use environment::Environment;

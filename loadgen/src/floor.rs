@@ -19,8 +19,9 @@ use tokio::task::LocalSet;
 
 use share::{Command, Share};
 
+use crate::machine::cores::cores;
 use crate::machine::limits;
-use crate::run::server::{say_address, until_let_go};
+use crate::machine::stdio::{say_address, until_let_go};
 
 /// How many sockets and publications may wait for a thread; then whoever brings more waits.
 const WAITING_MAX: usize = 1024;
@@ -40,7 +41,7 @@ pub struct FloorArgs {
 pub(crate) async fn run(args: &FloorArgs) -> anyhow::Result<()> {
     limits::raise_file_limit();
     let listener = TcpListener::bind(args.listen).await.context("cannot listen")?;
-    let threads = args.threads.unwrap_or_else(crate::cli::cores).max(1);
+    let threads = args.threads.unwrap_or_else(cores).max(1);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel(WAITING_MAX)).unzip();
     for (n, commands) in receivers.into_iter().enumerate() {
         let all = senders.clone();

@@ -3,8 +3,10 @@
 //! It knows of no broker, no load and no report: no arrow leads up from here.
 
 pub(crate) mod clock;
+pub(crate) mod cores;
 pub(crate) mod limits;
 pub(crate) mod pin;
 pub(crate) mod process;
+pub(crate) mod stdio;
 pub(crate) mod thread;
 pub(crate) mod watched;

@@ -1,9 +1,9 @@
 //! What the system must allow for a run: open files, and ports to connect from.
 
+use std::net::IpAddr;
+
 use anyhow::ensure;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::load::plan::Plan;
 
 /// Files besides the connections: standard streams, pollers, timers, libraries.
 const OTHER_FILES: u64 = 100;
@@ -23,15 +23,15 @@ pub(crate) fn raise_file_limit() {
     }
 }
 
-/// Checks that the system allows all connections of the run. Returns what may still be short, if anything.
+/// Checks that the system allows so many connections to a server, from so many addresses of this machine. Returns
+/// what may still be short, if anything.
 ///
 /// # Errors
 /// Says what is short for certain, and what to do about it.
-pub(crate) fn check(plan: &Plan) -> anyhow::Result<Option<String>> {
+pub(crate) fn check(connections: u64, server: IpAddr, source_addresses: u32) -> anyhow::Result<Option<String>> {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let loopback = plan.server.address.ip().is_loopback();
-    let ports = loopback.then(ports_per_address);
-    check_connections(plan.connections(), files, ports, u64::from(plan.source_addresses), time_wait())
+    let ports = server.is_loopback().then(ports_per_address);
+    check_connections(connections, files, ports, u64::from(source_addresses), time_wait())
 }
 
 /// What to say where a connection gets no port.

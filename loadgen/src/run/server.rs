@@ -1,7 +1,6 @@
 //! Which broker is measured: the one given, the one that runs here, or one that is started for it.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::cli::CommonArgs;
 use crate::machine::pin::Pinning;
+use crate::machine::stdio::{say_address, until_let_go};
 use crate::target::Target;
 
 /// Where a broker listens that was started without further ado.
@@ -171,18 +171,4 @@ pub(crate) async fn run_broker(args: &BrokerArgs) -> anyhow::Result<()> {
     let broker = Broker::start(config).await?;
     say_address(broker.public_addr())?;
     until_let_go().await
-}
-
-/// Says on standard output where a server listens that was started for a run.
-pub(crate) fn say_address(address: SocketAddr) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{address}")?;
-    Ok(stdout.flush()?)
-}
-
-/// Returns when standard input ends: whoever started this process holds the other end, and lets go of it
-/// even when it is killed.
-pub(crate) async fn until_let_go() -> anyhow::Result<()> {
-    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
-    Ok(())
 }

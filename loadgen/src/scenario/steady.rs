@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Load;
-use crate::cli::processors;
 use crate::load::plan::{Plan, ServerAddress};
+use crate::machine::cores::processors;
 use crate::machine::limits;
 use crate::machine::pin::Pinning;
 use crate::machine::process::Usage;
@@ -62,7 +62,7 @@ async fn find_own_server(load: &Load<'_>, own: &[&str]) -> anyhow::Result<Server
 async fn plan(load: &Load<'_>, server: &Server) -> anyhow::Result<Arc<Plan>> {
     let address = ServerAddress::resolve(&server.url).await?;
     let plan = Arc::new(Plan::new(load, address)?);
-    if let Some(short) = limits::check(&plan)?
+    if let Some(short) = limits::check(plan.connections(), plan.server.address.ip(), plan.source_addresses)?
         && !load.common.quiet
     {
         eprintln!("{short}");
