@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::load::connection::{Buffer, Ended, Reader, Talk, Writer};
+use crate::load::connection::Talk;
 use crate::load::plan::Plan;
 use crate::load::tally::Troubles;
 use crate::target::Event;
+use crate::wire::socket::{Buffer, Ended, Reader, Writer};
 use crate::wire::websocket::Incoming;
 
 /// One publication in so many is confirmed, and each publisher's last: replies keep their order, so one

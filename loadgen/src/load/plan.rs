@@ -1,18 +1,19 @@
 //! A run with everything resolved: who connects where, and what will be published when.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::ensure;
 use fanfare_protocol::TopicName;
-use tungstenite::http::Uri;
 
 use crate::load::schedule::Schedule;
 use crate::scenario::Load;
 use crate::target::{Context, Role, Target};
+use crate::wire::address::ServerAddress;
 use crate::wire::handshake::Upgrade;
 use crate::wire::payload::{PUBLISHERS_MAX, SIZE_MAX, SIZE_MIN, TOPICS_MAX};
+use crate::wire::socket::Route;
 
 /// Most source addresses: all of 127.0.0.1 to 127.0.0.254.
 const SOURCE_ADDRESSES_MAX: u32 = 254;
@@ -49,37 +50,6 @@ pub(crate) struct Plan {
     /// How many threads read.
     pub(crate) threads: u32,
     pub(crate) source_addresses: u32,
-}
-
-/// Where the broker listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ServerAddress {
-    pub(crate) address: SocketAddr,
-    /// As in the URL, for the `Host` header.
-    pub(crate) host: String,
-    /// The path of the URL, without a slash at its end.
-    pub(crate) path: String,
-}
-
-impl ServerAddress {
-    /// Resolves a `ws://` URL.
-    pub(crate) async fn resolve(url: &str) -> anyhow::Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => bail!("{url}: TLS is not supported here; measure the broker behind it with ws://"),
-            _ => bail!("{url}: a URL such as ws://127.0.0.1:8000/ws is expected"),
-        }
-        let host = uri.host().with_context(|| format!("{url} names no host"))?;
-        let port = uri.port_u16().unwrap_or(80);
-        let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
-        let address = found.with_context(|| format!("cannot resolve {host}"))?.next();
-        Ok(Self {
-            address: address.with_context(|| format!("{host} has no address"))?,
-            host: uri.authority().map_or_else(String::new, |authority| authority.as_str().to_owned()),
-            path: uri.path().trim_end_matches('/').to_owned(),
-        })
-    }
 }
 
 impl Plan {
@@ -195,7 +165,7 @@ impl Plan {
     }
 
     /// What the kernel may hold of what connection `n` has not read, where that is not its own choice.
-    pub(crate) fn receive_buffer_bytes(&self, n: u64) -> Option<u32> {
+    fn receive_buffer_bytes(&self, n: u64) -> Option<u32> {
         (self.stuck > 0 && (n as u32) < self.subscribers && self.is_stuck(n as u32))
             .then_some(STUCK_RECEIVE_BUFFER_BYTES)
     }
@@ -229,8 +199,14 @@ impl Plan {
         Context { role, topic: &self.topics[topic as usize], number, size: self.size, path, secret }
     }
 
+    /// How connection `n` comes to the broker.
+    pub(crate) fn route(&self, n: u64) -> Route {
+        let (source, receive_buffer_bytes) = (self.source_address(n), self.receive_buffer_bytes(n));
+        Route { server: self.server.address, source, receive_buffer_bytes }
+    }
+
     /// The address that connection `n` comes from, where it matters.
-    pub(crate) fn source_address(&self, n: u64) -> Option<IpAddr> {
+    fn source_address(&self, n: u64) -> Option<IpAddr> {
         let last = 1 + n % u64::from(self.source_addresses);
         (self.source_addresses > 1).then(|| Ipv4Addr::new(127, 0, 0, last as u8).into())
     }
@@ -342,20 +318,6 @@ mod tests {
         ] {
             let error = plan(args).expect_err(args);
             assert!(error.to_string().contains(what), "{error} should name {what}");
-        }
-    }
-
-    #[tokio::test]
-    async fn urls_are_resolved_and_wrong_ones_explained() {
-        let server = ServerAddress::resolve("ws://127.0.0.1:8000/ws/").await.expect("valid");
-        let address = "127.0.0.1:8000".parse().expect("an address");
-        assert_eq!(server, ServerAddress { address, host: "127.0.0.1:8000".into(), path: "/ws".into() });
-        assert!(ServerAddress::resolve("ws://[::1]:9/ws").await.expect("valid").address.is_ipv6());
-        for (url, why) in
-            [("wss://localhost/", "TLS"), ("http://localhost/", "ws://"), ("not a url", "no URL")]
-        {
-            let error = ServerAddress::resolve(url).await.expect_err(url);
-            assert!(error.to_string().contains(why), "{error} should say {why}");
         }
     }
 }

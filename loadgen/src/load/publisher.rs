@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::load::connection::{Buffer, Connection};
+use crate::load::connection::Connection;
 use crate::load::link::Link;
 use crate::load::plan::Plan;
 use crate::load::tally::{Troubles, histogram};
@@ -16,6 +16,7 @@ use crate::machine::clock::{Timer, now_ns};
 use crate::machine::thread::{Counter, Phase};
 use crate::target::Role;
 use crate::wire::payload::Stamp;
+use crate::wire::socket::Buffer;
 
 /// Most publications between two looks at what the broker says.
 const BATCH_MAX: u32 = 256;

@@ -15,11 +15,12 @@ use tokio::time::timeout;
 
 pub(crate) use self::cut_off::Returned;
 pub(crate) use self::stuck::Woken;
-use crate::load::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
+use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::plan::Plan;
 use crate::load::tally::{Expectation, Tally};
 use crate::machine::thread::{Counter, Phase};
 use crate::target::{Event, Role};
+use crate::wire::socket::{Buffer, Ended};
 
 /// How many connections a thread opens at the same time: fewer than any sane listen backlog.
 const OPENING_MAX: usize = 32;

@@ -12,13 +12,14 @@ use tokio::time::{sleep, timeout};
 
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
-use crate::load::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
+use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::plan::Plan;
 use crate::load::tally::{Troubles, histogram};
 use crate::machine::clock::now_ns;
 use crate::report::{Connects, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::run::closed_loop::{self, Outcome, Worker};
 use crate::target::{Event, Role};
+use crate::wire::socket::{Buffer, Ended};
 
 /// How long one waits after a connection that failed, so that a broker that refuses all is not flooded.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(10);

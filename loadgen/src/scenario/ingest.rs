@@ -13,13 +13,14 @@ use tokio::time::timeout;
 use super::connect::subscribed;
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
-use crate::load::connection::{self, Buffer, CONNECT_TIMEOUT, Connection, Ended};
+use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::ingest::{Acks, Flow, client, http, websocket};
 use crate::load::plan::Plan;
 use crate::report::{Config, Ingest, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::run::closed_loop::{self, Outcome, Worker};
 use crate::target::{Event, Role};
 use crate::wire::payload::PUBLISHERS_MAX;
+use crate::wire::socket::{Buffer, Ended};
 
 /// How long the last acknowledgements may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -233,7 +234,7 @@ impl Publisher {
                     options.publish_buffer(WINDOW_MAX as usize).message_size(2 * plan.size.max(64 * 1024));
                 Self::Client(options.connect().await.with_context(|| format!("cannot connect to {url}"))?)
             }
-            Via::Http => Self::Http(connection::connect(plan, n.into()).await?),
+            Via::Http => Self::Http(plan.route(n.into()).connect().await?),
             Via::Websocket => Self::Websocket(Box::new(
                 Connection::open(plan, Role::Publisher, topic, n.into(), buffer).await?,
             )),

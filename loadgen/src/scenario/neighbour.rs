@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::connect::subscribed;
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
-use crate::load::connection::{Buffer, Connection, Ended};
+use crate::load::connection::Connection;
 use crate::load::tally::{Troubles, histogram};
 use crate::machine::clock::now_ns;
 use crate::report::{Config, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
@@ -21,6 +21,7 @@ use crate::run::closed_loop::{self, Outcome, Worker};
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::payload::PUBLISHERS_MAX;
+use crate::wire::socket::{Buffer, Ended};
 use crate::wire::websocket::Incoming;
 
 /// The topic that is published to without pause, and the one to which nothing is.

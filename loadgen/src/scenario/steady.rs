@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Load;
-use crate::load::plan::{Plan, ServerAddress};
+use crate::load::plan::Plan;
 use crate::machine::cores::processors;
 use crate::machine::limits;
 use crate::machine::pin::Pinning;
@@ -12,6 +12,7 @@ use crate::machine::process::Usage;
 use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage};
 use crate::run::open_loop::{Measured, Outcome, Run};
 use crate::run::server::Server;
+use crate::wire::address::ServerAddress;
 
 /// A thread that is on a processor for more than this share of the time is a bottleneck.
 pub(crate) const BUSY_MAX: f64 = 0.9;

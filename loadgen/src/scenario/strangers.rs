@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{Load, ScheduleArgs, steady};
 use crate::cli::CommonArgs;
-use crate::load::connection::{self, Buffer, Connection, Ended};
+use crate::load::connection::Connection;
 use crate::load::plan::Plan;
 use crate::load::tally::{Troubles, histogram};
 use crate::machine::clock::now_ns;
@@ -21,6 +21,7 @@ use crate::report::{Attack, Config, OwnUsage, Quantiles, Report, Strangers};
 use crate::run::closed_loop::{self, Worker};
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::socket::{Buffer, Ended};
 
 /// What the one who may publish says of itself at a broker that is started for this.
 const TOKEN: &str = "the-one-who-may-publish";
@@ -284,7 +285,7 @@ async fn publish(
 async fn come_again(worker: Rc<Worker>, way: Way, bytes: Rc<[u8]>, n: u64) {
     let come = async {
         loop {
-            if let Ok(mut stream) = connection::connect(&worker.plan, n).await {
+            if let Ok(mut stream) = worker.plan.route(n).connect().await {
                 let is_in = !way.upgrades
                     || worker.plan.upgrade(Role::Subscriber, 0).perform(&mut stream).await.is_ok();
                 if is_in {

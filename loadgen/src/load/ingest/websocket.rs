@@ -1,8 +1,9 @@
 //! Publishing by WebSocket, in any dialect that confirms publications.
 
 use super::Flow;
-use crate::load::connection::{Buffer, Connection, Ended};
+use crate::load::connection::Connection;
 use crate::target::Event;
+use crate::wire::socket::{Buffer, Ended};
 
 /// Publishes on `connection` until it is time to end and all is answered.
 pub(crate) async fn publish(

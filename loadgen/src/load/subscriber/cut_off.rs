@@ -10,10 +10,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::{Shared, Subscriber};
-use crate::load::connection::{CONNECT_TIMEOUT, Connection, Ended};
+use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::tally::{Expectation, histogram};
 use crate::machine::thread::Phase;
 use crate::target::{Event, Recovery, Role};
+use crate::wire::socket::Ended;
 
 /// How long one waits after an attempt to come back that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);

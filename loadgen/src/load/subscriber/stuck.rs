@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Shared, Subscriber};
-use crate::load::connection::Ended;
 use crate::load::tally::sequence::Arrival;
 use crate::machine::thread::Phase;
 use crate::run::open_loop::{AFTERMATH, AFTERMATH_SUSPICIOUS};
 use crate::target::Event;
+use crate::wire::socket::Ended;
 
 /// What such subscribers found when they woke up, warm-up included; those of several threads add up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
