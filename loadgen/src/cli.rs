@@ -1,31 +1,29 @@
 //! The command line.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::compare::{self, CompareArgs};
 use crate::floor;
 use crate::floor::FloorArgs;
-use crate::machine::cores::{cores, processors};
+use crate::machine::cores::processors;
 use crate::machine::stdio::print;
 use crate::report::Report;
-use crate::report::assertion::Assertions;
 use crate::run::server;
-use crate::scenario::connect::ConnectArgs;
+use crate::scenario::args::CommonArgs;
+use crate::scenario::connect::{self, ConnectArgs};
 use crate::scenario::fanout::FanoutArgs;
-use crate::scenario::idle::IdleArgs;
-use crate::scenario::ingest::IngestArgs;
-use crate::scenario::measure;
+use crate::scenario::find_max;
+use crate::scenario::idle::{self, IdleArgs};
+use crate::scenario::ingest::{self, IngestArgs};
 use crate::scenario::mesh::MeshArgs;
-use crate::scenario::neighbour::NeighbourArgs;
-use crate::scenario::resume::ResumeArgs;
+use crate::scenario::neighbour::{self, NeighbourArgs};
+use crate::scenario::resume::{self, ResumeArgs};
 use crate::scenario::rooms::RoomsArgs;
-use crate::scenario::strangers::StrangersArgs;
-use crate::scenario::stuck::StuckArgs;
-use crate::target::Target;
+use crate::scenario::strangers::{self, StrangersArgs};
+use crate::scenario::stuck::{self, StuckArgs};
 
 /// Puts load on a pub/sub broker and checks every delivery.
 ///
@@ -80,42 +78,6 @@ pub enum Command {
     Floor(FloorArgs),
 }
 
-/// The arguments that all scenarios share.
-#[derive(Debug, Clone, Args)]
-pub struct CommonArgs {
-    /// The broker [default: the one at ws://127.0.0.1:8000/ws, or if there is none a broker of its own].
-    #[arg(long)]
-    pub url: Option<String>,
-    /// What kind of broker it is.
-    #[arg(long, value_enum, default_value_t = Target::Fanfare)]
-    pub target: Target,
-    /// The secret of the app, to sign subscriptions of the Pusher protocol with.
-    #[arg(long, env = "PUSHER_APP_SECRET", hide_env_values = true)]
-    pub secret: Option<String>,
-    /// Report as JSON: on standard output, or to a file beside the text.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<Option<PathBuf>>,
-    /// Exit with 1 unless all of this holds, such as 'p99<50ms,lost=0'.
-    #[arg(long, value_name = "CONDITIONS")]
-    pub assert: Option<Assertions>,
-    /// The broker's process, to report its processor time and memory with those of all processes that it
-    /// has started; may be given several times.
-    #[arg(long, value_name = "PID", value_delimiter = ',')]
-    pub server_pid: Vec<u32>,
-    /// How many threads read [default: one per core].
-    #[arg(long)]
-    pub threads: Option<u32>,
-    /// Run the servers on one half of the processors and the load generator on the other.
-    #[arg(long)]
-    pub pin: bool,
-    /// From how many loopback addresses to connect: one has about 28,000 ports.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub source_addresses: u32,
-    /// Show no progress.
-    #[arg(long)]
-    pub quiet: bool,
-}
-
 impl Command {
     /// # Panics
     /// If this is no scenario.
@@ -133,12 +95,6 @@ impl Command {
             Self::Stuck(args) => &args.common,
             Self::Broker(_) | Self::Compare(_) | Self::Floor(_) => panic!("this is no scenario"),
         }
-    }
-}
-
-impl CommonArgs {
-    pub(crate) fn threads(&self) -> u32 {
-        self.threads.unwrap_or_else(cores)
     }
 }
 
@@ -162,6 +118,29 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Broker(args) => runtime.block_on(server::run_broker(&args)).map(|()| ExitCode::SUCCESS),
         Command::Floor(args) => runtime.block_on(floor::run(&args)).map(|()| ExitCode::SUCCESS),
         scenario => conclude(&runtime.block_on(measure(&scenario))?, scenario.common()),
+    }
+}
+
+/// Runs a scenario: finds or starts the broker, puts the load on it and reports.
+///
+/// # Errors
+/// Why nothing could be measured. Losses and the like are no errors but part of the report.
+///
+/// # Panics
+/// If `command` is no scenario.
+pub async fn measure(command: &Command) -> anyhow::Result<Report> {
+    match command {
+        Command::Connect(args) => connect::run(args).await,
+        Command::Fanout(args) => find_max::run(&args.load(), &args.common, &args.find_max).await,
+        Command::Idle(args) => idle::run(args).await,
+        Command::Resume(args) => resume::run(args).await,
+        Command::Ingest(args) => ingest::run(args).await,
+        Command::Rooms(args) => find_max::run(&args.load()?, &args.common, &args.find_max).await,
+        Command::Mesh(args) => find_max::run(&args.load()?, &args.common, &args.find_max).await,
+        Command::Neighbour(args) => neighbour::run(args).await,
+        Command::Strangers(args) => strangers::run(args).await,
+        Command::Stuck(args) => stuck::run(args).await,
+        Command::Broker(_) | Command::Compare(_) | Command::Floor(_) => panic!("this is no scenario"),
     }
 }
 

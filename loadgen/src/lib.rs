@@ -19,7 +19,7 @@ mod scenario;
 mod target;
 mod wire;
 
-pub use cli::{Cli, Command, CommonArgs, main};
+pub use cli::{Cli, Command, main, measure};
 pub use compare::CompareArgs;
 pub use floor::FloorArgs;
 pub use report::assertion::Assertions;
@@ -28,6 +28,7 @@ pub use report::{
     Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
 };
 pub use run::server::BrokerArgs;
+pub use scenario::args::{CommonArgs, ScheduleArgs};
 pub use scenario::connect::ConnectArgs;
 pub use scenario::fanout::{FanoutArgs, Reading};
 pub use scenario::find_max::FindMaxArgs;
@@ -39,5 +40,4 @@ pub use scenario::resume::ResumeArgs;
 pub use scenario::rooms::RoomsArgs;
 pub use scenario::strangers::StrangersArgs;
 pub use scenario::stuck::StuckArgs;
-pub use scenario::{ScheduleArgs, measure};
 pub use target::Target;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::ensure;
 use fanfare_protocol::TopicName;
 
-use crate::load::schedule::Schedule;
-use crate::scenario::Load;
+use super::Load;
+use super::schedule::Schedule;
+use crate::machine::cores::cores;
 use crate::target::{Context, Role, Target};
 use crate::wire::address::ServerAddress;
 use crate::wire::handshake::Upgrade;
@@ -53,48 +54,48 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// What a scenario asks of the broker at `server`.
+    /// What is asked of the broker at `server`.
     ///
     /// # Errors
     /// Says which argument is out of bounds.
-    pub(crate) fn new(load: &Load<'_>, server: ServerAddress) -> anyhow::Result<Self> {
-        let Load { common, schedule: timing, .. } = load;
+    pub(crate) fn new(load: &Load, server: ServerAddress) -> anyhow::Result<Self> {
+        let threads = load.threads.unwrap_or_else(cores);
         let within = |what: &str, value: u32, max: u32| {
             ensure!((1..=max).contains(&value), "{what} must be 1 to {max}, not {value}");
             Ok(())
         };
         within("--topics", load.topics, TOPICS_MAX)?;
         within("--topics-each", load.topics_each, load.topics)?;
-        within("--threads", common.threads(), 1024)?;
-        within("--source-addresses", common.source_addresses, SOURCE_ADDRESSES_MAX)?;
+        within("--threads", threads, 1024)?;
+        within("--source-addresses", load.source_addresses, SOURCE_ADDRESSES_MAX)?;
         ensure!(
-            (SIZE_MIN..=SIZE_MAX).contains(&timing.size),
+            (SIZE_MIN..=SIZE_MAX).contains(&load.size),
             "--size must be {SIZE_MIN} (what the stamp takes) to {SIZE_MAX} bytes, not {}",
-            timing.size
+            load.size
         );
         let loopback_v4 = server.address.is_ipv4() && server.address.ip().is_loopback();
         ensure!(
-            common.source_addresses == 1 || loopback_v4,
+            load.source_addresses == 1 || loopback_v4,
             "--source-addresses takes addresses of 127.0.0.0/8, so the broker must listen there too"
         );
         if load.by_client {
-            let speaks = matches!(common.target, Target::Fanfare | Target::FanfareMsgpack);
+            let speaks = matches!(load.target, Target::Fanfare | Target::FanfareMsgpack);
             ensure!(
                 speaks,
                 "--via client is for fanfare and fanfare-msgpack, not for {}",
-                common.target.name()
+                load.target.name()
             );
-            ensure!(common.source_addresses == 1, "--via client connects from wherever the system likes");
+            ensure!(load.source_addresses == 1, "--via client connects from wherever the system likes");
         }
-        common.target.ensure_secret(common.secret.as_deref(), &server.path)?;
+        load.target.ensure_secret(load.secret.as_deref(), &server.path)?;
         // A namespace and a run of its own: neither another run nor history comes in between.
         let run = run_id();
-        let topic = |n| common.target.topic(run, n);
+        let topic = |n| load.target.topic(run, n);
         let schedule = match load.rate {
             Some(rate) => {
                 within("--subscribers", load.subscribers, u32::MAX)?;
                 within("--publishers", load.publishers, PUBLISHERS_MAX)?;
-                Schedule::new(rate, load.publishers, load.topics, timing.warmup, timing.duration)
+                Schedule::new(rate, load.publishers, load.topics, load.warmup, load.duration)
                     .map_err(anyhow::Error::msg)?
             }
             None => Schedule::empty(),
@@ -102,8 +103,8 @@ impl Plan {
         // Those who have something to do on them.
         let busy = if load.rate.is_some() { load.subscribers } else { load.subscribers.max(load.publishers) };
         let mut plan = Self {
-            target: common.target,
-            secret: common.secret.clone(),
+            target: load.target,
+            secret: load.secret.clone(),
             server,
             subscribers: load.subscribers,
             publishers: load.publishers,
@@ -113,11 +114,11 @@ impl Plan {
             stuck: load.stuck,
             cut_after: load.cut_after,
             by_client: load.by_client,
-            grace: timing.grace,
+            grace: load.grace,
             schedule,
-            size: timing.size,
-            threads: common.threads().min(busy),
-            source_addresses: common.source_addresses,
+            size: load.size,
+            threads: threads.min(busy),
+            source_addresses: load.source_addresses,
         };
         let mut audience = vec![0; plan.topics.len()];
         for topic in (0..plan.subscribers - plan.stuck).flat_map(|n| plan.topics_of_subscriber(n)) {
@@ -224,100 +225,4 @@ fn scramble(n: u64) -> u64 {
 fn run_id() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(std::process::id()) >> 24
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-    use crate::cli::{Cli, Command};
-
-    fn plan(args: &str) -> anyhow::Result<Plan> {
-        scenario(&format!("fanout {args}"))
-    }
-
-    fn scenario(line: &str) -> anyhow::Result<Plan> {
-        let line = ["fanfare-loadgen"].into_iter().chain(line.split_whitespace());
-        let command = Cli::try_parse_from(line)?.command;
-        let load = match &command {
-            Command::Fanout(args) => args.load(),
-            Command::Mesh(args) => args.load()?,
-            Command::Rooms(args) => args.load()?,
-            other => panic!("{other:?} has no plan"),
-        };
-        let address = "127.0.0.1:8000".parse().expect("an address");
-        Plan::new(&load, ServerAddress { address, host: "localhost".into(), path: "/ws".into() })
-    }
-
-    #[test]
-    fn every_subscriber_is_counted_on_its_topics() {
-        for (line, subscriptions) in [
-            ("fanout --subscribers 10 --topics 3", 10),
-            ("fanout --subscribers 3 --topics 10", 3),
-            ("rooms --rooms 7 --per-room 3", 21),
-            ("mesh --subscribers 50 --topics 20 --topics-each 8", 400),
-            ("mesh --subscribers 3 --topics 5 --topics-each 5", 15),
-        ] {
-            let plan = scenario(line).expect("valid");
-            let mut counted = vec![0; plan.topics.len()];
-            for n in 0..plan.subscribers {
-                plan.topics_of_subscriber(n).iter().for_each(|topic| counted[*topic as usize] += 1);
-            }
-            assert_eq!(counted, plan.audience, "{line}");
-            assert_eq!(counted.iter().sum::<u64>(), subscriptions, "{line}");
-        }
-    }
-
-    #[test]
-    fn every_room_has_its_subscribers_and_a_publisher_of_its_own() {
-        let plan = scenario("rooms --rooms 7 --per-room 3").expect("valid");
-        assert_eq!(plan.audience, [3; 7]);
-        assert_eq!((plan.links(), plan.schedule.pairs()), (7, 7));
-    }
-
-    #[test]
-    fn subscribers_of_a_mesh_have_different_topics_and_every_topic_some() {
-        let plan = scenario("mesh").expect("valid");
-        let sets: BTreeSet<_> = (0..plan.subscribers).map(|n| plan.topics_of_subscriber(n)).collect();
-        assert!(sets.len() > 990, "{} different sets of 1,000", sets.len());
-        assert!(plan.audience.iter().all(|count| (50..150).contains(count)), "{:?}", plan.audience);
-    }
-
-    #[test]
-    fn raw_publishers_connect_once_for_each_of_their_topics() {
-        assert_eq!(plan("--publishers 2 --topics 4").expect("valid").links(), 2);
-        let raw = plan("--publishers 2 --topics 4 --target fanfare-raw --subscribers 1").expect("valid");
-        assert_eq!(raw.links(), 4);
-        let upgrade = raw.upgrade(Role::Publisher, 3);
-        assert!(upgrade.path.starts_with("/ws/loadgen:") && upgrade.path.ends_with(":3?echo=false"));
-    }
-
-    #[test]
-    fn source_addresses_take_turns() {
-        let one = plan("").expect("valid");
-        assert_eq!(one.source_address(5), None);
-        let three = plan("--source-addresses 3").expect("valid");
-        let taken: Vec<String> = (0..4).map(|n| three.source_address(n).expect("some").to_string()).collect();
-        assert_eq!(taken, ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.1"]);
-    }
-
-    #[test]
-    fn what_is_out_of_bounds_is_named() {
-        for (args, what) in [
-            ("--size 34", "--size must be 35"),
-            ("--size 17000000", "--size"),
-            ("--subscribers 0", "--subscribers"),
-            ("--publishers 4097", "--publishers must be 1 to 4096"),
-            ("--topics 0", "--topics"),
-            ("--publishers 2 --topics 4 --rate 0", "rate"),
-            ("--source-addresses 255", "--source-addresses"),
-            ("--rate 0", "rate"),
-            ("--via client --target fanfare-raw", "--via client is for fanfare"),
-            ("--via client --source-addresses 2", "--via client connects from"),
-        ] {
-            let error = plan(args).expect_err(args);
-            assert!(error.to_string().contains(what), "{error} should name {what}");
-        }
-    }
 }

@@ -12,7 +12,6 @@ use fanfare::{Broker, Config};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::cli::CommonArgs;
 use crate::machine::pin::Pinning;
 use crate::machine::stdio::{say_address, until_let_go};
 use crate::target::Target;
@@ -33,6 +32,18 @@ pub(crate) struct Server {
     _own: Option<OwnBroker>,
 }
 
+/// Which broker is wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// Where it is; else the one that runs here, or one that is started.
+    pub(crate) url: Option<String>,
+    pub(crate) target: Target,
+    /// Its processes, where they are known and it is not started here.
+    pub(crate) pids: Vec<u32>,
+    /// Whether it runs on one half of the processors, and the load generator on the other.
+    pub(crate) pin: bool,
+}
+
 /// The arguments of the broker that is started where there is none.
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
@@ -48,12 +59,12 @@ pub struct BrokerArgs {
 }
 
 impl Server {
-    /// Finds or starts the broker that the arguments ask for; it will take payloads of `size` bytes if
-    /// it was started here, and then gets `further` [arguments](BrokerArgs).
-    /// Where [`--pin`](CommonArgs::pin) says so, it has its processors then, and this thread its own.
-    pub(crate) async fn find(args: &CommonArgs, size: usize, further: &[&str]) -> anyhow::Result<Self> {
-        let pinning = args.pin.then(Pinning::new).transpose()?;
-        let mut server = Self::find_with(args, size, further, pinning.as_ref()).await?;
+    /// Finds or starts the broker that is wanted; it will take payloads of `size` bytes if it was started
+    /// here, and then gets `further` [arguments](BrokerArgs).
+    /// Where [`pin`](Wanted::pin) says so, it has its processors then, and this thread its own.
+    pub(crate) async fn find(wanted: &Wanted, size: usize, further: &[&str]) -> anyhow::Result<Self> {
+        let pinning = wanted.pin.then(Pinning::new).transpose()?;
+        let mut server = Self::find_with(wanted, size, further, pinning.as_ref()).await?;
         if let Some(pinning) = &pinning {
             pinning.pin_servers(&server.pids)?;
             pinning.pin_own()?;
@@ -63,7 +74,7 @@ impl Server {
     }
 
     async fn find_with(
-        args: &CommonArgs,
+        wanted: &Wanted,
         size: usize,
         further: &[&str],
         pinning: Option<&Pinning>,
@@ -72,23 +83,23 @@ impl Server {
             Some(pinning) => pinning.start_server(|| OwnBroker::start(args)),
             None => OwnBroker::start(args),
         };
-        if let Some(url) = &args.url {
-            let pids = args.server_pid.clone();
+        if let Some(url) = &wanted.url {
+            let pids = wanted.pids.clone();
             return Ok(Self { url: url.clone(), pids, how: "given".into(), pinning: None, _own: None });
         }
-        if args.target == Target::Floor {
+        if wanted.target == Target::Floor {
             let own = start(&["__floor"]).context("cannot start the floor")?;
             return Ok(Self::own(own, "", ""));
         }
         ensure!(
-            args.target.is_fanfare(),
+            wanted.target.is_fanfare(),
             "--target {} needs the --url of a server that runs; loadgen/peers/start can start some",
-            args.target.name()
+            wanted.target.name()
         );
         let there = timeout(Duration::from_secs(1), TcpStream::connect(USUAL_ADDRESS)).await;
         if matches!(there, Ok(Ok(_))) {
             let how = "found running".to_owned();
-            let pids = args.server_pid.clone();
+            let pids = wanted.pids.clone();
             return Ok(Self {
                 url: format!("ws://{USUAL_ADDRESS}/ws"),
                 pids,
@@ -97,7 +108,7 @@ impl Server {
                 _own: None,
             });
         }
-        if let Some(pid) = args.server_pid.first() {
+        if let Some(pid) = wanted.pids.first() {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
         let message_size = message_size(size).to_string();

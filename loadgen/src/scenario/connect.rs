@@ -10,8 +10,9 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
+use super::args::{CommonArgs, ScheduleArgs};
+use super::steady;
+use crate::load::Load;
 use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::plan::Plan;
 use crate::load::tally::{Troubles, histogram};
@@ -46,20 +47,13 @@ pub struct ConnectArgs {
 }
 
 impl ConnectArgs {
-    fn load(&self) -> anyhow::Result<Load<'_>> {
+    fn load(&self) -> anyhow::Result<Load> {
         ensure!(self.concurrency > 0, "--concurrency must be at least 1");
+        let schedule = ScheduleArgs::of_smallest(self.duration, self.warmup, CONNECT_TIMEOUT);
         Ok(Load {
-            scenario: "connect",
             subscribers: self.concurrency,
             topics: self.topics,
-            topics_each: 1,
-            publishers: 0,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
-            rate: None,
-            schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, CONNECT_TIMEOUT),
-            common: &self.common,
+            ..self.common.load("connect", &schedule)
         })
     }
 }
@@ -94,7 +88,7 @@ impl Seen {
 /// Connects, subscribes and leaves, again and again.
 pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare(&load).await?;
+    let (server, plan) = steady::prepare(&load, &args.common).await?;
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
     let Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } = outcome;

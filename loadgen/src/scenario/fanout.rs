@@ -2,9 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
+use super::args::{CommonArgs, ScheduleArgs};
 use super::find_max::FindMaxArgs;
-use super::{Load, ScheduleArgs};
-use crate::cli::CommonArgs;
+use crate::load::Load;
 
 /// The arguments of `fanout`.
 #[derive(Debug, Clone, Args)]
@@ -45,19 +45,14 @@ pub enum Reading {
 }
 
 impl FanoutArgs {
-    pub(crate) fn load(&self) -> Load<'_> {
+    pub(crate) fn load(&self) -> Load {
         Load {
-            scenario: "fanout",
             subscribers: self.subscribers,
             topics: self.topics,
-            topics_each: 1,
             publishers: self.publishers,
-            stuck: 0,
-            cut_after: None,
             by_client: self.via == Reading::Client,
             rate: Some(self.rate),
-            schedule: self.schedule.clone(),
-            common: &self.common,
+            ..self.common.load("fanout", &self.schedule)
         }
     }
 }

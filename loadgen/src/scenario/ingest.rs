@@ -10,9 +10,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::args::{CommonArgs, ScheduleArgs};
 use super::connect::subscribed;
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
+use super::steady;
+use crate::load::Load;
 use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::ingest::{Acks, Flow, client, http, websocket};
 use crate::load::plan::Plan;
@@ -91,7 +92,7 @@ impl IngestArgs {
         self.window.unwrap_or(if self.via == Via::Http { 1 } else { 512 })
     }
 
-    fn load(&self) -> anyhow::Result<Load<'_>> {
+    fn load(&self) -> anyhow::Result<Load> {
         let (publishers, window, target) = (self.publishers(), self.window(), self.common.target);
         ensure!((1..=PUBLISHERS_MAX).contains(&publishers), "--publishers must be 1 to {PUBLISHERS_MAX}");
         ensure!(self.topics > 0, "--topics must be at least 1");
@@ -106,24 +107,18 @@ impl IngestArgs {
                 ensure!(target.is_fanfare(), "--via {} is for Fanfare, not for {}", via.name(), target.name())
             }
         }
+        let schedule = ScheduleArgs {
+            size: self.size,
+            duration: self.duration,
+            warmup: self.warmup,
+            grace: GRACE,
+        };
         Ok(Load {
-            scenario: "ingest",
             subscribers: self.bystanders,
             // That of the bystanders is the last one.
             topics: self.topics.saturating_add((self.bystanders > 0).into()),
-            topics_each: 1,
             publishers,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
-            rate: None,
-            schedule: ScheduleArgs {
-                size: self.size,
-                duration: self.duration,
-                warmup: self.warmup,
-                grace: GRACE,
-            },
-            common: &self.common,
+            ..self.common.load("ingest", &schedule)
         })
     }
 }
@@ -131,7 +126,7 @@ impl IngestArgs {
 /// Publishes as fast as it is acknowledged.
 pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare(&load).await?;
+    let (server, plan) = steady::prepare(&load, &args.common).await?;
     let (via, url) = (args.via, server.url.clone());
     let (window, topics) = (args.window(), args.topics);
     let work = move |worker| work(worker, via, window, topics, url);

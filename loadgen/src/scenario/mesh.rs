@@ -2,9 +2,9 @@
 
 use clap::Args;
 
+use super::args::{CommonArgs, ScheduleArgs};
 use super::find_max::FindMaxArgs;
-use super::{Load, ScheduleArgs};
-use crate::cli::CommonArgs;
+use crate::load::Load;
 
 /// The arguments of `mesh`.
 #[derive(Debug, Clone, Args)]
@@ -36,22 +36,17 @@ pub struct MeshArgs {
 }
 
 impl MeshArgs {
-    pub(crate) fn load(&self) -> anyhow::Result<Load<'_>> {
+    pub(crate) fn load(&self) -> anyhow::Result<Load> {
         if self.topics_each > 1 {
             self.common.target.ensure_many_topics("mesh")?;
         }
         Ok(Load {
-            scenario: "mesh",
             subscribers: self.subscribers,
             topics: self.topics,
             topics_each: self.topics_each,
             publishers: self.publishers,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
             rate: Some(self.rate),
-            schedule: self.schedule.clone(),
-            common: &self.common,
+            ..self.common.load("mesh", &self.schedule)
         })
     }
 }

@@ -10,9 +10,10 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::args::{CommonArgs, ScheduleArgs};
 use super::connect::subscribed;
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
+use super::steady;
+use crate::load::Load;
 use crate::load::connection::Connection;
 use crate::load::tally::{Troubles, histogram};
 use crate::machine::clock::now_ns;
@@ -63,25 +64,19 @@ pub struct NeighbourArgs {
 }
 
 impl NeighbourArgs {
-    fn load(&self) -> anyhow::Result<Load<'_>> {
+    fn load(&self) -> anyhow::Result<Load> {
         ensure!(self.common.target == Target::Fanfare, "neighbour is for Fanfare alone, with JSON");
         ensure!(
             (1..=PUBLISHERS_MAX).contains(&self.publishers),
             "--publishers must be 1 to {PUBLISHERS_MAX}"
         );
         ensure!((1..=ARRAY_MAX).contains(&self.array), "--array must be 1 to {ARRAY_MAX}");
+        let schedule = ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE);
         Ok(Load {
-            scenario: "neighbour",
             subscribers: self.subscribers.max(1),
             topics: 2,
-            topics_each: 1,
             publishers: self.publishers,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
-            rate: None,
-            schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE),
-            common: &self.common,
+            ..self.common.load("neighbour", &schedule)
         })
     }
 }
@@ -107,7 +102,7 @@ struct Shared {
 /// Publishes without pause and asks meanwhile.
 pub(crate) async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare_own(&load, &["--workers", "1"]).await?;
+    let (server, plan) = steady::prepare_own(&load, &args.common, &["--workers", "1"]).await?;
     let (array, listeners) = (args.array, args.listeners);
     let work = move |worker| work(worker, array, listeners);
     let times = (args.warmup, args.duration);

@@ -3,9 +3,9 @@
 use anyhow::Context as _;
 use clap::Args;
 
+use super::args::{CommonArgs, ScheduleArgs};
 use super::find_max::FindMaxArgs;
-use super::{Load, ScheduleArgs};
-use crate::cli::CommonArgs;
+use crate::load::Load;
 
 /// The arguments of `rooms`.
 #[derive(Debug, Clone, Args)]
@@ -31,20 +31,14 @@ pub struct RoomsArgs {
 }
 
 impl RoomsArgs {
-    pub(crate) fn load(&self) -> anyhow::Result<Load<'_>> {
+    pub(crate) fn load(&self) -> anyhow::Result<Load> {
         let subscribers = self.rooms.checked_mul(self.per_room);
         Ok(Load {
-            scenario: "rooms",
             subscribers: subscribers.context("--rooms times --per-room is more than can be counted")?,
             topics: self.rooms,
-            topics_each: 1,
             publishers: self.rooms,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
             rate: Some(self.rate),
-            schedule: self.schedule.clone(),
-            common: &self.common,
+            ..self.common.load("rooms", &self.schedule)
         })
     }
 }

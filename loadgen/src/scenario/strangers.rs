@@ -10,8 +10,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
+use super::args::{CommonArgs, ScheduleArgs};
+use super::steady;
+use crate::load::Load;
 use crate::load::connection::Connection;
 use crate::load::plan::Plan;
 use crate::load::tally::{Troubles, histogram};
@@ -56,22 +57,16 @@ pub struct StrangersArgs {
 }
 
 impl StrangersArgs {
-    fn load(&self) -> anyhow::Result<Load<'_>> {
+    fn load(&self) -> anyhow::Result<Load> {
         ensure!(self.common.target == Target::Fanfare, "strangers is for Fanfare alone, with JSON");
         let strangers = self.strangers.max(1);
+        let schedule = ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE);
         Ok(Load {
-            scenario: "strangers",
             subscribers: strangers,
-            topics: 1,
-            topics_each: 1,
             publishers: 1,
             // The kernel keeps little for them, so that it is the broker that has to.
             stuck: strangers,
-            cut_after: None,
-            by_client: false,
-            rate: None,
-            schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE),
-            common: &self.common,
+            ..self.common.load("strangers", &schedule)
         })
     }
 }
@@ -155,7 +150,7 @@ struct Seen {
 /// Lets the strangers do one thing after the other, and publishes meanwhile.
 pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare_own(&load, &["--token", &args.token]).await?;
+    let (server, plan) = steady::prepare_own(&load, &args.common, &["--token", &args.token]).await?;
     ensure!(
         !server.pids.is_empty(),
         "this is about the server's memory, and its process is not known: give its --server-pid"
