@@ -2,6 +2,7 @@
 //!
 //! It knows neither scenarios nor the command line, and not whose turn it is: a [`run`](crate::run) drives it.
 
+pub(crate) mod aftermath;
 pub(crate) mod connection;
 pub(crate) mod ingest;
 pub(crate) mod link;
@@ -10,6 +11,7 @@ pub(crate) mod publisher;
 pub(crate) mod schedule;
 pub(crate) mod subscriber;
 pub(crate) mod tally;
+pub(crate) mod worker;
 
 use std::time::Duration;
 

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use hdrhistogram::Histogram;
 
 use crate::load::tally::{Troubles, histogram};
+use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
-use crate::run::closed_loop::Worker;
 use crate::wire::payload::Stamp;
 
 /// What became of publications; those of several publishers add up.

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::load::plan::Plan;
+use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
 use crate::machine::process::{Usage, own_cpu_time};
 use crate::machine::thread::{Counter, Phase, Thread};
@@ -16,20 +17,6 @@ use crate::run::progress::Bar;
 
 /// How often the run is looked at.
 const TICK: Duration = Duration::from_millis(20);
-
-/// What a thread needs to know to do its work.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    pub(crate) plan: Arc<Plan>,
-    /// Which of the plan's threads this is.
-    pub(crate) thread: u32,
-    /// How many things it has done.
-    pub(crate) done: Counter,
-    /// Set to 1 when it is ready to begin.
-    pub(crate) ready: Counter,
-    /// Work begins with [`Phase::Running`], counts during [`Phase::Measuring`] and ends soon after it.
-    pub(crate) phase: watch::Receiver<Phase>,
-}
 
 /// What came of it.
 #[derive(Debug)]
@@ -45,31 +32,6 @@ pub(crate) struct Outcome<T> {
     pub(crate) server_ended: Option<Duration>,
     /// Which share of the measured time the busiest thread was on a processor, 0 to 1.
     pub(crate) busiest_thread: f64,
-}
-
-impl Worker {
-    /// Whether what is done now counts.
-    pub(crate) fn counts(&self) -> bool {
-        *self.phase.borrow() == Phase::Measuring
-    }
-
-    /// Whether it is time to end.
-    pub(crate) fn is_over(&self) -> bool {
-        *self.phase.borrow() > Phase::Measuring
-    }
-
-    /// Returns when it has been over for so long.
-    pub(crate) async fn over_for(&self, time: Duration) {
-        self.phase.clone().wait_for(|phase| *phase > Phase::Measuring).await.ok();
-        sleep(time).await;
-    }
-
-    /// Returns when work may begin.
-    pub(crate) async fn begin(&self) {
-        self.ready.set(1);
-        // Nobody drives the run any more: `is_over` would not say so, but the thread is given up.
-        self.phase.clone().wait_for(|phase| *phase > Phase::Connecting).await.ok();
-    }
 }
 
 /// Lets each of the plan's threads do `work`, for `warmup` and then for `duration`, which is measured.

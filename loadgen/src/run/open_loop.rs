@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::load::aftermath::{AFTERMATH, AFTERMATH_SUSPICIOUS};
 use crate::load::plan::Plan;
 use crate::load::publisher::{self, Published};
 use crate::load::subscriber::{self, Group};
@@ -22,12 +23,6 @@ const TICK: Duration = Duration::from_millis(20);
 /// From when everybody is subscribed to the first publication; longer where no reply confirms it.
 const PAUSE_CONFIRMED: Duration = Duration::from_millis(20);
 const PAUSE_UNCONFIRMED: Duration = Duration::from_millis(200);
-/// How long to go on reading when all is there: it might come twice.
-pub(crate) const AFTERMATH: Duration = Duration::from_millis(50);
-/// How long after the last publication was due, where something came that should not have, or not so; and the most
-/// that a slow broker gets.
-pub(crate) const AFTERMATH_SUSPICIOUS: Duration = Duration::from_secs(1);
-
 /// A run under way.
 pub(crate) struct Run {
     plan: Arc<Plan>,

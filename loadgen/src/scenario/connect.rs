@@ -16,9 +16,10 @@ use crate::load::Load;
 use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::plan::Plan;
 use crate::load::tally::{Troubles, histogram};
+use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
 use crate::report::{Connects, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::run::closed_loop::{self, Outcome, Worker};
+use crate::run::closed_loop::{self, Outcome};
 use crate::target::{Event, Role};
 use crate::wire::socket::{Buffer, Ended};
 
@@ -117,7 +118,7 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
         loadgen: OwnUsage::of(own_cpu, busiest_thread, 0),
         server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage,
-        troubles: seen.troubles.to_report(),
+        troubles: steady::troubles(&seen.troubles),
         warnings,
         ..Report::new(load.scenario, steady::config(&load, &server, &plan))
     })

@@ -17,8 +17,9 @@ use crate::load::Load;
 use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::ingest::{Acks, Flow, client, http, websocket};
 use crate::load::plan::Plan;
+use crate::load::worker::Worker;
 use crate::report::{Config, Ingest, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::run::closed_loop::{self, Outcome, Worker};
+use crate::run::closed_loop::{self, Outcome};
 use crate::target::{Event, Role};
 use crate::wire::payload::PUBLISHERS_MAX;
 use crate::wire::socket::{Buffer, Ended};
@@ -155,7 +156,7 @@ pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
         loadgen: OwnUsage::of(own_cpu, busiest_thread, 0),
         server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage,
-        troubles: acks.troubles.to_report(),
+        troubles: steady::troubles(&acks.troubles),
         warnings,
         ..Report::new(load.scenario, config)
     })

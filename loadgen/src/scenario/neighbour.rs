@@ -16,9 +16,10 @@ use super::steady;
 use crate::load::Load;
 use crate::load::connection::Connection;
 use crate::load::tally::{Troubles, histogram};
+use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
 use crate::report::{Config, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::run::closed_loop::{self, Outcome, Worker};
+use crate::run::closed_loop::{self, Outcome};
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::payload::PUBLISHERS_MAX;
@@ -130,7 +131,7 @@ pub(crate) async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
         loadgen: OwnUsage::of(own_cpu, busiest_thread, 0),
         server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0)),
-        troubles: troubles.to_report(),
+        troubles: steady::troubles(&troubles),
         warnings,
         ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })
     })

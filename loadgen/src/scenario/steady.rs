@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::args::CommonArgs;
 use crate::load::Load;
 use crate::load::plan::Plan;
+use crate::load::tally::Troubles;
 use crate::machine::cores::processors;
 use crate::machine::limits;
 use crate::machine::pin::Pinning;
 use crate::machine::process::Usage;
-use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage};
+use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble};
 use crate::run::open_loop::{Measured, Outcome, Run};
 use crate::run::server::Server;
 use crate::wire::address::ServerAddress;
@@ -108,7 +109,7 @@ pub(crate) fn compile(
         server: usage
             .map(|(before, after)| ServerUsage::between(&server.pids, before, after, tally.delivered)),
         server_ended_seconds: measured.server_ended.map(|after| after.as_secs_f64()),
-        troubles: [tally.troubles.to_report(), published.troubles.to_report()].concat(),
+        troubles: [troubles(&tally.troubles), troubles(&published.troubles)].concat(),
         warnings: warnings(*busiest_thread, measured.own_cpu, usage, measured.wall),
         ..Report::new(load.scenario, config(load, server, plan))
     }
@@ -133,6 +134,11 @@ pub(crate) fn config(load: &Load, server: &Server, plan: &Plan) -> Config {
         confirmed: plan.target.confirmed().to_owned(),
         pinned: server.pinning.as_ref().map(Pinning::sentence),
     }
+}
+
+/// What went wrong, as the report says it.
+pub(crate) fn troubles(troubles: &Troubles) -> Vec<Trouble> {
+    troubles.iter().map(|(what, count)| Trouble { what: what.to_owned(), count }).collect()
 }
 
 /// What is to be said where the load generator may have been the bottleneck, or the machine was, on which

@@ -16,10 +16,11 @@ use crate::load::Load;
 use crate::load::connection::Connection;
 use crate::load::plan::Plan;
 use crate::load::tally::{Troubles, histogram};
+use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
 use crate::machine::process::Usage;
 use crate::report::{Attack, Config, OwnUsage, Quantiles, Report, Strangers};
-use crate::run::closed_loop::{self, Worker};
+use crate::run::closed_loop;
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::socket::{Buffer, Ended};
@@ -196,7 +197,7 @@ pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
         strangers: Some(Strangers { strangers: load.subscribers, before_bytes, attacks }),
         loadgen: OwnUsage::of(cpu, busiest_thread, 0),
         server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
-        troubles: troubles.to_report(),
+        troubles: steady::troubles(&troubles),
         warnings,
         ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })
     })

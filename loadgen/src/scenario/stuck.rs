@@ -8,7 +8,7 @@ use clap::Args;
 use super::args::{CommonArgs, ScheduleArgs};
 use super::steady;
 use crate::load::Load;
-use crate::load::subscriber::Woken;
+use crate::load::tally::Woken;
 use crate::report::{MemoryOverTime, Report, Stuck};
 use crate::run::open_loop::Run;
 

@@ -7,7 +7,7 @@ use fanfare_client::{Client, Codec, ConnectionState, Event, Subscription};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::load::connection::CONNECT_TIMEOUT;
 use crate::load::plan::Plan;
 use crate::load::tally::{Expectation, Tally};

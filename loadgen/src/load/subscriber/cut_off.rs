@@ -5,67 +5,19 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fanfare_protocol::Position;
-use hdrhistogram::Histogram;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::{Shared, Subscriber};
+use super::reading::Subscriber;
+use super::shared::Shared;
 use crate::load::connection::{CONNECT_TIMEOUT, Connection};
-use crate::load::tally::{Expectation, histogram};
+use crate::load::tally::Expectation;
 use crate::machine::thread::Phase;
 use crate::target::{Event, Recovery, Role};
 use crate::wire::socket::Ended;
 
 /// How long one waits after an attempt to come back that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
-
-/// How those that were cut off came back; those of several threads add up.
-#[derive(Debug)]
-pub(crate) struct Returned {
-    pub(crate) recovered: u64,
-    pub(crate) reloads: u64,
-    pub(crate) replayed: u64,
-    pub(crate) failed_attempts: u64,
-    /// From the cut, in nanoseconds.
-    pub(crate) back: Histogram<u64>,
-    /// The same.
-    pub(crate) caught_up: Histogram<u64>,
-}
-
-impl Returned {
-    pub(crate) fn new() -> Self {
-        Self {
-            recovered: 0,
-            reloads: 0,
-            replayed: 0,
-            failed_attempts: 0,
-            back: histogram(),
-            caught_up: histogram(),
-        }
-    }
-
-    fn count(&mut self, attempt: &Attempt, cut_ns: u64) {
-        match attempt.recovery.flatten() {
-            Some(Recovery::Replay(count)) => {
-                self.recovered += 1;
-                self.replayed += count;
-            }
-            Some(Recovery::Reload) => self.reloads += 1,
-            None => {}
-        }
-        self.back.saturating_record(attempt.back_ns.saturating_sub(cut_ns));
-        self.caught_up.saturating_record(attempt.caught_up_ns.saturating_sub(cut_ns));
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.recovered += other.recovered;
-        self.reloads += other.reloads;
-        self.replayed += other.replayed;
-        self.failed_attempts += other.failed_attempts;
-        self.back.add(&other.back).expect("all histograms have the same bounds");
-        self.caught_up.add(&other.caught_up).expect("all histograms have the same bounds");
-    }
-}
 
 /// The subscriber's life. It fails only while it is not subscribed for the first time.
 pub(super) async fn live(
@@ -170,7 +122,10 @@ impl Away<'_> {
             read?;
         }
         self.shared.tell();
-        self.shared.tally.borrow_mut().returned.count(&attempt, self.shared.group.cut_ns.get());
+        let since_cut = |ns: u64| ns.saturating_sub(self.shared.group.cut_ns.get());
+        let (back_ns, caught_up_ns) = (since_cut(attempt.back_ns), since_cut(attempt.caught_up_ns));
+        let returned = &mut self.shared.tally.borrow_mut().returned;
+        returned.count(attempt.recovery.flatten(), back_ns, caught_up_ns);
         Ok(connection)
     }
 
