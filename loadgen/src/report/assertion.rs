@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use crate::report::Report;
-use crate::report::unit::Unit;
+use super::Report;
+use super::unit::Unit;
 
 /// What can be asserted: its name, its unit, and where it stands in a report, if it does.
 type Metric = (&'static str, Unit, fn(&Report) -> Option<f64>);
