@@ -4,7 +4,7 @@ use fanfare_protocol::TopicName;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::Event;
+use super::event::Event;
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::payload::Stamp;
 

@@ -2,8 +2,8 @@
 
 use fanfare_protocol::TopicName;
 
+use super::event::{Event, bare};
 use super::stream::Stream;
-use super::{Event, bare};
 use crate::wire::outgoing::{Opcode, Outgoing};
 
 /// With a clean session, 60,000 s between pings, and an id of the server's choice.

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use fanfare_protocol::TopicName;
 
+use super::event::{Event, bare};
 use super::stream::Stream;
-use super::{Event, bare};
 use crate::wire::outgoing::{Opcode, Outgoing};
 
 /// Longest line taken, in bytes: the `INFO` of a large cluster is much shorter.

@@ -9,7 +9,7 @@ use ring::hmac;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Context, Event, Role};
+use super::event::{Context, Event, Role};
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::payload::Stamp;
 

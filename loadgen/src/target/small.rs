@@ -6,7 +6,7 @@
 
 use fanfare_protocol::TopicName;
 
-use super::{Event, bare};
+use super::event::{Event, bare};
 use crate::wire::outgoing::{Opcode, Outgoing};
 
 /// The talk on one connection.

@@ -3,7 +3,7 @@
 
 use fanfare_protocol::TopicName;
 
-use super::Event;
+use super::event::Event;
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::payload::Stamp;
 
