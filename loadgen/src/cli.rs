@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: what there is to run, and what becomes of the report.
 
 use std::process::ExitCode;
 
@@ -6,12 +6,11 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::compare::{self, CompareArgs};
-use crate::floor;
-use crate::floor::FloorArgs;
+use crate::floor::{self, FloorArgs};
 use crate::machine::cores::processors;
 use crate::machine::stdio::print;
 use crate::report::Report;
-use crate::run::server;
+use crate::run::broker::{self, BrokerArgs};
 use crate::scenario::args::CommonArgs;
 use crate::scenario::connect::{self, ConnectArgs};
 use crate::scenario::fanout::FanoutArgs;
@@ -72,7 +71,7 @@ pub enum Command {
     Compare(CompareArgs),
     /// Runs a broker until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
-    Broker(server::BrokerArgs),
+    Broker(BrokerArgs),
     /// Runs the floor until standard input ends: what `--target floor` starts.
     #[command(name = "__floor", hide = true)]
     Floor(FloorArgs),
@@ -115,7 +114,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         Command::Compare(args) => runtime.block_on(compare::run(&args)),
-        Command::Broker(args) => runtime.block_on(server::run_broker(&args)).map(|()| ExitCode::SUCCESS),
+        Command::Broker(args) => runtime.block_on(broker::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::Floor(args) => runtime.block_on(floor::run(&args)).map(|()| ExitCode::SUCCESS),
         scenario => conclude(&runtime.block_on(measure(&scenario))?, scenario.common()),
     }

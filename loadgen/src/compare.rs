@@ -1,9 +1,11 @@
-//! Measures several brokers in turns, in one run on one machine, and writes one report about all of them.
+//! Measures several brokers in turns and writes one report. It must know no load and no run: reports are all it has.
 //!
 //! A [`Contender`] is a broker that takes part, a [`Task`] a scenario with its arguments and steps. For
 //! each run its server is started anew and stopped again, so that there is never more than one; the
 //! scenario itself is this program once more, in a process of its own. Turns go round: A B C, A B C.
 
+mod args;
+mod calibrate;
 mod calibration;
 mod contender;
 mod environment;
@@ -21,63 +23,18 @@ mod verdict;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use clap::Args;
 
+pub use self::args::CompareArgs;
+use self::calibration::Calibration;
+use self::contender::Contender;
+use self::environment::Environment;
+use self::outcome::{Comparison, Outcome};
+use self::task::Task;
 use crate::machine::cores::cores;
 use crate::machine::pin::Pinning;
 use crate::machine::stdio::print;
-use calibration::Calibration;
-use contender::Contender;
-use environment::Environment;
-use outcome::{Comparison, Outcome};
-use task::Task;
-
-/// The arguments of `compare`.
-#[derive(Debug, Clone, Args)]
-pub struct CompareArgs {
-    /// What to measure: scenarios, separated by commas, or one with arguments of its own in quotes, such as
-    /// "rooms --topics 50 --rates 1000,5000"; may be given several times. Further arguments in quotes:
-    /// --rates, or --connections for idle, repeats it with each of these; --targets says who takes part.
-    #[arg(long, value_name = "SCENARIOS", default_value = "fanout")]
-    pub scenario: Vec<String>,
-    /// Who takes part: fanfare, fanfare-msgpack, fanfare-raw, floor, a peer that loadgen/peers/install.sh has
-    /// installed, or any server that runs, as NAME=URL@PID (without @PID its processor time is not known).
-    #[arg(long, value_name = "TARGETS", value_delimiter = ',', default_value = "fanfare,floor")]
-    pub targets: Vec<String>,
-    /// How often each is measured; the median counts.
-    #[arg(long, default_value_t = 2)]
-    pub rounds: u32,
-    /// Rates for the scenarios that publish at a rate and have no --rates or --rate of their own.
-    #[arg(long, value_name = "RATES", value_delimiter = ',')]
-    pub rates: Vec<f64>,
-    /// Where to write the report, one HTML file that needs nothing else.
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-    /// Where to write all that was measured, each run of it.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Measure nothing: write the report of what an earlier --json holds.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "targets", "rounds", "rates"])]
-    pub from: Option<PathBuf>,
-    /// The folder of the peers' `start`.
-    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/peers"), hide_default_value = true)]
-    pub peers: PathBuf,
-    /// What p99 must stay within for processor time to be compared: who is behind may well spend less on each delivery.
-    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = humantime::parse_duration)]
-    pub p99_bound: Duration,
-    /// Do not run the floor before and after, by which figures of different days can be held against each other.
-    #[arg(long)]
-    pub no_calibration: bool,
-    /// Run the servers on one half of the processors and the load generator on the other.
-    #[arg(long)]
-    pub pin: bool,
-    /// When a run that has not ended counts as failed.
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
-    pub run_timeout: Duration,
-}
 
 /// Measures, or reads what was measured, and writes the report; 1 if anything has failed.
 pub(crate) async fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
@@ -112,7 +69,7 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
     }
     let mut comparison = Comparison::new(Environment::of_this_machine(), args, &contenders, &tasks);
     if !args.no_calibration {
-        let before = calibration::measure(args, pinning.as_ref()).await;
+        let before = calibrate::measure(args, pinning.as_ref()).await;
         comparison.calibration = before.map(Calibration::begin);
     }
     let takes_part = |task: &Task| contenders.iter().filter(|it| task.is_for(it)).count();
@@ -134,7 +91,7 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
         }
     }
     if let Some(calibration) = &mut comparison.calibration {
-        calibration.end(calibration::measure(args, pinning.as_ref()).await);
+        calibration.end(calibrate::measure(args, pinning.as_ref()).await);
     }
     ensure!(
         comparison.outcomes().any(|outcome| matches!(outcome, Outcome::Measured(_))),

@@ -1,5 +1,7 @@
-//! The floor: a server that does nothing but send. What it costs is what the kernel charges for a system
-//! call and a WebSocket frame per delivery; no server that sends each by itself can be cheaper.
+//! The floor: a server that does nothing but send. It must know nothing of what measures it.
+//!
+//! What it costs is what the kernel charges for a system call and a WebSocket frame per delivery; no server that
+//! sends each by itself can be cheaper.
 //!
 //! It speaks the smallest protocol there is: `S:TOPIC` subscribes and is answered `OK S:TOPIC`,
 //! `P:TOPIC:PAYLOAD` publishes. Each of its threads owns a share of the sockets; a publication goes to

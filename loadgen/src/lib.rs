@@ -5,8 +5,11 @@
 //! counted from the due time, and nothing can be lost, doubled or swapped unseen.
 //!
 //! A scenario asks for a `Load`. Resolved, that is a `Plan`: a `Target` (what is said to the broker), a
-//! `Schedule` (what is published when) and numbers. The threads of the subscribers and the one of the publishers follow it through its `Phase`s;
-//! what they have seen becomes a [`Report`].
+//! `Schedule` (what is published when) and numbers. The threads of the subscribers and the one of the
+//! publishers follow it through its `Phase`s; what they have seen becomes a [`Report`].
+//!
+//! Each wing knows those below it alone: `cli`; `scenario`, and beside it `compare` and `floor`; `run`;
+//! `load`; `target`; `wire`; `report`; `machine`.
 
 mod cli;
 mod compare;
@@ -27,7 +30,7 @@ pub use report::{
     Attack, Config, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, OwnUsage, Published,
     Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
 };
-pub use run::server::BrokerArgs;
+pub use run::broker::BrokerArgs;
 pub use scenario::args::{CommonArgs, ScheduleArgs};
 pub use scenario::connect::ConnectArgs;
 pub use scenario::fanout::{FanoutArgs, Reading};

@@ -1,6 +1,6 @@
-//! The load itself: who connects, what is published when, and what every delivery is held against.
+//! The load: who connects, what is published when, what each delivery is held against. It must know no scenario.
 //!
-//! It knows neither scenarios nor the command line, and not whose turn it is: a [`run`](crate::run) drives it.
+//! Nor does it know the command line, or whose turn it is: a [`run`](crate::run) drives it.
 
 pub(crate) mod aftermath;
 pub(crate) mod connection;

@@ -1,6 +1,4 @@
-//! The machine: its clock, its threads and processors, its processes, and what it allows.
-//!
-//! It knows of no broker, no load and no report: no arrow leads up from here.
+//! The machine: clock, threads, processors, processes, limits. It must know no broker, no load and no report.
 
 pub(crate) mod clock;
 pub(crate) mod cores;

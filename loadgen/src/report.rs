@@ -1,8 +1,4 @@
-//! What came of a run, for people and for programs.
-//!
-//! It knows neither who made it nor who reads it: of all wings it needs the machine's [`Usage`] alone.
-//!
-//! [`Usage`]: crate::machine::process::Usage
+//! What came of a run, for people and for programs. It must know neither who makes it nor who reads it.
 
 pub(crate) mod assertion;
 mod config;

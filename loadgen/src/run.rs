@@ -1,7 +1,8 @@
-//! A run under way: the server that is measured, and the threads that are driven through their phases.
+//! Runs: the server that is measured, and threads that are driven through their phases. It must know no scenario.
 //!
-//! It knows no scenario, and makes no report of what was seen.
+//! What its threads have seen it hands over as it is: it makes no report of that.
 
+pub(crate) mod broker;
 pub(crate) mod closed_loop;
 pub(crate) mod open_loop;
 pub(crate) mod progress;

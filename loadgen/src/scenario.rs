@@ -1,6 +1,6 @@
-//! The scenarios: what each asks of a broker, how it is measured, and what its report says.
+//! What each scenario asks of a broker, how that is measured, and its report. It must know none of the commands.
 //!
-//! They know their own arguments, but neither the program's commands nor how a report is shown.
+//! A scenario knows its own arguments, but not how its report is shown, or what becomes of it.
 
 pub(crate) mod args;
 pub(crate) mod connect;

@@ -1,7 +1,4 @@
-//! The wire: WebSockets as bytes, and the payload that goes over them.
-//!
-//! It knows of no dialect: what a message says is the [`target`](crate::target)'s affair. Nor does it know who
-//! connects, or why.
+//! The wire: sockets, WebSockets and payloads as bytes. It must know no dialect, no plan and no report.
 
 pub(crate) mod address;
 pub(crate) mod handshake;

@@ -5,17 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CompareArgs;
-use super::contender::Contender;
-use super::runner;
-use super::task::Task;
-use crate::machine::pin::Pinning;
 use crate::report::Report;
 use crate::report::unit::Unit;
-
-/// What is run: few publications to many, so that nearly all of it is the kernel's work.
-const SCENARIO: &str =
-    "fanout --subscribers 1000 --rate 100 --threads 1 --size 128 --duration 2s --warmup 500ms";
 
 /// Processor time of the floor for each delivery, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -73,18 +64,8 @@ impl Calibration {
     }
 }
 
-/// Runs the floor; says on standard error what came of it, or why nothing did.
-pub(crate) async fn measure(args: &CompareArgs, pinning: Option<&Pinning>) -> Option<(f64, Conduct)> {
-    let tasks = Task::parse_all(&[SCENARIO.to_owned()], &[], 1).expect("a scenario");
-    let task = tasks.first().expect("one scenario");
-    let floor: Contender = "floor".parse().expect("a contender");
-    let (_, outcome) = runner::run(&floor, task, task.steps().first()?, args, pinning).await;
-    eprintln!("calibration: {outcome}");
-    figure(outcome.report()?)
-}
-
 /// What a run says; nothing where nothing was delivered.
-fn figure(report: &Report) -> Option<(f64, Conduct)> {
+pub(super) fn figure(report: &Report) -> Option<(f64, Conduct)> {
     let conduct = Conduct { lost: report.lost, p99_seconds: report.latency_seconds.as_ref()?.p99 };
     Some((report.server.as_ref()?.cpu_seconds_per_delivery?, conduct))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::CompareArgs;
+use super::args::CompareArgs;
 use super::calibration::Calibration;
 use super::contender::Contender;
 use super::environment::Environment;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::CompareArgs;
+use super::args::CompareArgs;
 use super::contender::Contender;
 use super::host::Host;
 use super::outcome::Outcome;

@@ -1,6 +1,6 @@
 //! What the subscribers of one thread have seen, and what that is held against.
 
-mod expectation;
+pub(crate) mod expectation;
 mod histogram;
 mod returned;
 pub(crate) mod sequence;
@@ -9,7 +9,6 @@ mod woken;
 
 use hdrhistogram::Histogram;
 
-pub(crate) use self::expectation::Expectation;
 pub(crate) use self::histogram::histogram;
 pub(crate) use self::returned::Returned;
 pub(crate) use self::troubles::Troubles;

@@ -5,15 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use bytesize::ByteSize;
-use clap::Args;
-use fanfare::config::{AccessConfig, TokenConfig};
-use fanfare::{Broker, Config};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::machine::pin::Pinning;
-use crate::machine::stdio::{say_address, until_let_go};
 use crate::target::Target;
 
 /// Where a broker listens that was started without further ado.
@@ -44,23 +39,9 @@ pub(crate) struct Wanted {
     pub(crate) pin: bool,
 }
 
-/// The arguments of the broker that is started where there is none.
-#[derive(Debug, Clone, Args)]
-pub struct BrokerArgs {
-    /// Largest message that it takes, in bytes.
-    #[arg(long)]
-    message_size: u64,
-    /// How many workers it has [default: one per core].
-    #[arg(long, default_value_t = 0)]
-    workers: usize,
-    /// Nobody may do anything but for who brings this token.
-    #[arg(long)]
-    token: Option<String>,
-}
-
 impl Server {
     /// Finds or starts the broker that is wanted; it will take payloads of `size` bytes if it was started
-    /// here, and then gets `further` [arguments](BrokerArgs).
+    /// here, and then gets `further` [arguments](super::broker::BrokerArgs).
     /// Where [`pin`](Wanted::pin) says so, it has its processors then, and this thread its own.
     pub(crate) async fn find(wanted: &Wanted, size: usize, further: &[&str]) -> anyhow::Result<Self> {
         let pinning = wanted.pin.then(Pinning::new).transpose()?;
@@ -158,28 +139,4 @@ impl Drop for OwnBroker {
 /// The broker's bound for a message that carries a payload of `size` bytes.
 fn message_size(size: usize) -> u64 {
     (size as u64 + 1024).max(64 * 1024)
-}
-
-/// Runs a broker on free loopback ports until standard input ends; says on standard output where.
-pub(crate) async fn run_broker(args: &BrokerArgs) -> anyhow::Result<()> {
-    let mut config = Config::default();
-    config.server.listen = ([127, 0, 0, 1], 0).into();
-    config.server.admin_listen = ([127, 0, 0, 1], 0).into();
-    config.server.workers = args.workers;
-    config.limits.message_size = ByteSize::b(args.message_size);
-    config.access = args.token.as_ref().map(|token| {
-        let all = vec!["*".to_owned()];
-        let user = "the one who may".to_owned();
-        let may = TokenConfig {
-            user,
-            token: Some(token.clone()),
-            subscribe: all.clone(),
-            publish: all,
-            ..TokenConfig::default()
-        };
-        AccessConfig { token: vec![may], ..AccessConfig::default() }
-    });
-    let broker = Broker::start(config).await?;
-    say_address(broker.public_addr())?;
-    until_let_go().await
 }

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::reading::Subscriber;
 use super::shared::Shared;
 use crate::load::connection::{CONNECT_TIMEOUT, Connection};
-use crate::load::tally::Expectation;
+use crate::load::tally::expectation::Expectation;
 use crate::machine::thread::Phase;
 use crate::target::{Event, Recovery, Role};
 use crate::wire::socket::Ended;

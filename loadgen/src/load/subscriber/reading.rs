@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::shared::Shared;
 use crate::load::connection::{CONNECT_TIMEOUT, Connection};
-use crate::load::tally::Expectation;
+use crate::load::tally::expectation::Expectation;
 use crate::target::{Event, Role};
 use crate::wire::socket::Ended;
 
