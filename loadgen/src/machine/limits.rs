@@ -28,7 +28,11 @@ pub(crate) fn raise_file_limit() {
 ///
 /// # Errors
 /// Says what is short for certain, and what to do about it.
-pub(crate) fn check(connections: u64, server: IpAddr, source_addresses: u32) -> anyhow::Result<Option<String>> {
+pub(crate) fn check(
+    connections: u64,
+    server: IpAddr,
+    source_addresses: u32,
+) -> anyhow::Result<Option<String>> {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let ports = server.is_loopback().then(ports_per_address);
     check_connections(connections, files, ports, u64::from(source_addresses), time_wait())

@@ -52,12 +52,8 @@ pub struct IdleArgs {
 
 impl IdleArgs {
     pub(crate) fn load(&self) -> Load {
-        let schedule = ScheduleArgs {
-            size: self.size,
-            duration: BURST,
-            warmup: Duration::ZERO,
-            grace: BURST_GRACE,
-        };
+        let schedule =
+            ScheduleArgs { size: self.size, duration: BURST, warmup: Duration::ZERO, grace: BURST_GRACE };
         Load {
             subscribers: self.connections,
             topics: self.topics,

@@ -108,12 +108,8 @@ impl IngestArgs {
                 ensure!(target.is_fanfare(), "--via {} is for Fanfare, not for {}", via.name(), target.name())
             }
         }
-        let schedule = ScheduleArgs {
-            size: self.size,
-            duration: self.duration,
-            warmup: self.warmup,
-            grace: GRACE,
-        };
+        let schedule =
+            ScheduleArgs { size: self.size, duration: self.duration, warmup: self.warmup, grace: GRACE };
         Ok(Load {
             subscribers: self.bystanders,
             // That of the bystanders is the last one.

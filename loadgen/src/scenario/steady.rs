@@ -41,7 +41,11 @@ pub(crate) async fn prepare(load: &Load, common: &CommonArgs) -> anyhow::Result<
 }
 
 /// The same; a broker that is started for it gets these further arguments.
-pub(crate) async fn prepare_own(load: &Load, common: &CommonArgs, own: &[&str]) -> anyhow::Result<(Server, Arc<Plan>)> {
+pub(crate) async fn prepare_own(
+    load: &Load,
+    common: &CommonArgs,
+    own: &[&str],
+) -> anyhow::Result<(Server, Arc<Plan>)> {
     let server = find_own_server(load, common, own).await?;
     let plan = plan(load, common, &server).await?;
     Ok((server, plan))

@@ -57,12 +57,8 @@ impl StuckArgs {
         ensure!((0.0..=99.0).contains(&self.share), "--share must be 0 to 99 percent, not {}", self.share);
         let stuck = (f64::from(self.subscribers) * self.share / 100.0).round() as u32;
         ensure!(stuck > 0 || self.share == 0.0, "--share {} of {} is nobody", self.share, self.subscribers);
-        let schedule = ScheduleArgs {
-            size: self.size,
-            duration: self.duration,
-            warmup: self.warmup,
-            grace: self.grace,
-        };
+        let schedule =
+            ScheduleArgs { size: self.size, duration: self.duration, warmup: self.warmup, grace: self.grace };
         Ok(Load {
             subscribers: self.subscribers,
             topics: self.topics,

@@ -160,7 +160,7 @@ impl Reader {
     /// Waits until the server ends the TCP connection, of which nothing more is to be read.
     pub(crate) async fn end(&mut self) {
         // However it ends, it has ended.
-        self.half.read(&mut [0]).await.ok();
+        drop(self.half.read(&mut [0]).await);
     }
 }
 
