@@ -6,41 +6,15 @@
 //!
 //! A scenario asks for a `Load`. Resolved, that is a `Plan`: a `Target` (what is said to the broker), a
 //! `Schedule` (what is published when) and numbers. The threads of the subscribers and the one of the
-//! publishers follow it through its `Phase`s; what they have seen becomes a [`Report`].
+//! publishers follow it through its `Phase`s; what they have seen becomes a [`Report`](report::Report).
 //!
-//! Each wing knows those below it alone: `cli`; `scenario`, and beside it `compare` and `floor`; `run`;
-//! `load`; `target`; `wire`; `report`; `machine`.
+//! Each wing knows those below it alone: `scenario`, `run`, `load`, `target`, `wire`, `report`, `machine`.
+//! Above them all are two crates: `compare` with the floor, and the program with its command line.
 
-mod cli;
-mod compare;
-mod floor;
 mod load;
-mod machine;
-mod report;
-mod run;
-mod scenario;
-mod target;
-mod wire;
-
-pub use cli::{Cli, Command, main, measure};
-pub use compare::CompareArgs;
-pub use floor::FloorArgs;
-pub use report::assertion::Assertions;
-pub use report::{
-    Attack, Config, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, OwnUsage, Published,
-    Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
-};
-pub use run::broker::BrokerArgs;
-pub use scenario::args::{CommonArgs, ScheduleArgs};
-pub use scenario::connect::ConnectArgs;
-pub use scenario::fanout::{FanoutArgs, Reading};
-pub use scenario::find_max::FindMaxArgs;
-pub use scenario::idle::IdleArgs;
-pub use scenario::ingest::{IngestArgs, Via};
-pub use scenario::mesh::MeshArgs;
-pub use scenario::neighbour::NeighbourArgs;
-pub use scenario::resume::ResumeArgs;
-pub use scenario::rooms::RoomsArgs;
-pub use scenario::strangers::StrangersArgs;
-pub use scenario::stuck::StuckArgs;
-pub use target::Target;
+pub mod machine;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod target;
+pub mod wire;

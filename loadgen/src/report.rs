@@ -1,13 +1,13 @@
 //! What came of a run, for people and for programs. It must know neither who makes it nor who reads it.
 
-pub(crate) mod assertion;
+pub mod assertion;
 mod config;
 mod quantiles;
 mod row;
 mod sections;
 mod sections_text;
 mod text;
-pub(crate) mod unit;
+pub mod unit;
 mod usage;
 
 use std::time::Duration;

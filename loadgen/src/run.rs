@@ -2,7 +2,7 @@
 //!
 //! What its threads have seen it hands over as it is: it makes no report of that.
 
-pub(crate) mod broker;
+pub mod broker;
 pub(crate) mod closed_loop;
 pub(crate) mod open_loop;
 pub(crate) mod progress;

@@ -2,20 +2,20 @@
 //!
 //! A scenario knows its own arguments, but not how its report is shown, or what becomes of it.
 
-pub(crate) mod args;
-pub(crate) mod connect;
-pub(crate) mod fanout;
-pub(crate) mod find_max;
-pub(crate) mod idle;
-pub(crate) mod ingest;
-pub(crate) mod mesh;
-pub(crate) mod neighbour;
-pub(crate) mod resume;
-pub(crate) mod rooms;
+pub mod args;
+pub mod connect;
+pub mod fanout;
+pub mod find_max;
+pub mod idle;
+pub mod ingest;
+pub mod mesh;
+pub mod neighbour;
+pub mod resume;
+pub mod rooms;
 mod search;
 mod steady;
-pub(crate) mod strangers;
-pub(crate) mod stuck;
+pub mod strangers;
+pub mod stuck;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! What is said to a broker and how its messages are read. It must know no socket, no plan and no scenario.
 //!
-//! A [`Target`] is a kind of broker; a [`Dialect`] is the talk on one connection to it, and knows what
-//! was said there before. Bytes in, [`Event`]s and answers out: everything else is the same for all of them.
+//! A [`Target`] is a kind of broker; a `Dialect` is the talk on one connection to it, and knows what
+//! was said there before. Bytes in, `Event`s and answers out: everything else is the same for all of them.
 
 mod centrifugo;
 mod dialect;

@@ -2,7 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod handshake;
-pub(crate) mod outgoing;
+pub mod outgoing;
 pub(crate) mod payload;
 pub(crate) mod socket;
 pub(crate) mod websocket;

@@ -13,7 +13,7 @@ const PORTS_USUAL: u64 = 28_000;
 const FILES_WANTED: u64 = 1_048_576;
 
 /// Raises the limit of open files as far as it may be. Processes started later inherit it.
-pub(crate) fn raise_file_limit() {
+pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Whoever runs as root may raise the hard limit too.
     for maximum in [limit.maximum.map(|maximum| maximum.max(FILES_WANTED)), limit.maximum] {

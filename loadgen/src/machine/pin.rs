@@ -4,10 +4,11 @@ use anyhow::ensure;
 
 /// Which processors are whose, by their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pinning {
-    pub(crate) servers: Vec<usize>,
+pub struct Pinning {
+    /// The servers'.
+    pub servers: Vec<usize>,
     /// The load generator's: one more, where they cannot be shared out evenly.
-    pub(crate) own: Vec<usize>,
+    pub own: Vec<usize>,
 }
 
 impl Pinning {
@@ -50,7 +51,7 @@ mod system {
         ///
         /// # Errors
         /// Says that there are too few.
-        pub(crate) fn new() -> anyhow::Result<Self> {
+        pub fn new() -> anyhow::Result<Self> {
             let may = sched_getaffinity(None).context("cannot ask for processors")?;
             let mut processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|n| may.is_set(*n)).collect();
             processors.sort_by_key(|n| (topology(*n, "physical_package_id"), topology(*n, "core_id"), *n));
@@ -88,7 +89,7 @@ mod system {
         ///
         /// # Errors
         /// Those of `start`, or what the system says.
-        pub(crate) fn start_server<T>(&self, start: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        pub fn start_server<T>(&self, start: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
             let before = sched_getaffinity(None).context("cannot ask for processors")?;
             sched_setaffinity(None, &set(&self.servers)).context("cannot pin this thread")?;
             let started = start();
@@ -113,7 +114,7 @@ mod system {
 impl Pinning {
     /// # Errors
     /// Always: it is not known how to do that here.
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    pub fn new() -> anyhow::Result<Self> {
         anyhow::bail!("--pin is for Linux alone")
     }
 
@@ -125,7 +126,7 @@ impl Pinning {
         Ok(())
     }
 
-    pub(crate) fn start_server<T>(&self, start: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub fn start_server<T>(&self, start: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         start()
     }
 }

@@ -92,7 +92,7 @@ const COMPARISONS: &[Comparison] = &[
 /// Conditions joined by commas, all of which must hold.
 ///
 /// ```
-/// use fanfare_loadgen::Assertions;
+/// use fanfare_loadgen_core::report::assertion::Assertions;
 ///
 /// let assertions: Assertions = "p99<50ms, lost=0, delivered>=1M".parse()?;
 /// let error = "p98<50ms".parse::<Assertions>().unwrap_err();

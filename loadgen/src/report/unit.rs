@@ -2,15 +2,18 @@
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub enum Unit {
+    /// Bytes, by powers of 1024.
     Bytes,
+    /// Things.
     Count,
+    /// Seconds.
     Seconds,
 }
 
 impl Unit {
     /// Reads a number with its suffix, in base units.
-    pub(crate) fn parse(self, text: &str) -> Result<f64, String> {
+    pub fn parse(self, text: &str) -> Result<f64, String> {
         let (suffixes, example): (&[(&str, f64)], _) = match self {
             Self::Bytes => {
                 (&[("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0), ("B", 1.0)], "64MiB")
@@ -26,7 +29,7 @@ impl Unit {
     }
 
     /// Writes a number in base units with the unit that suits its size.
-    pub(crate) fn show(self, value: f64) -> String {
+    pub fn show(self, value: f64) -> String {
         if value < 0.0 {
             return format!("-{}", self.show(-value));
         }

@@ -22,7 +22,7 @@ pub struct BrokerArgs {
 }
 
 /// Runs a broker on free loopback ports until standard input ends; says on standard output where.
-pub(crate) async fn run(args: &BrokerArgs) -> anyhow::Result<()> {
+pub async fn run(args: &BrokerArgs) -> anyhow::Result<()> {
     let mut config = Config::default();
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.admin_listen = ([127, 0, 0, 1], 0).into();

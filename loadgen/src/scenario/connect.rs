@@ -87,7 +87,10 @@ impl Seen {
 }
 
 /// Connects, subscribes and leaves, again and again.
-pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare(&load, &args.common).await?;
     let times = (args.warmup, args.duration);

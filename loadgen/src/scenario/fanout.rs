@@ -3,8 +3,9 @@
 use clap::{Args, ValueEnum};
 
 use super::args::{CommonArgs, ScheduleArgs};
-use super::find_max::FindMaxArgs;
+use super::find_max::{self, FindMaxArgs};
 use crate::load::Load;
+use crate::report::Report;
 
 /// The arguments of `fanout`.
 #[derive(Debug, Clone, Args)]
@@ -55,4 +56,12 @@ impl FanoutArgs {
             ..self.common.load("fanout", &self.schedule)
         }
     }
+}
+
+/// Publishes to all subscribers of each topic, once or at the highest rate.
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &FanoutArgs) -> anyhow::Result<Report> {
+    find_max::run(&args.load(), &args.common, &args.find_max).await
 }

@@ -65,7 +65,10 @@ impl IdleArgs {
 }
 
 /// Connects all, measures, lets a burst pass through them, and measures again.
-pub(crate) async fn run(args: &IdleArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &IdleArgs) -> anyhow::Result<Report> {
     let load = args.load();
     let (server, plan) = steady::prepare(&load, &args.common).await?;
     ensure!(

@@ -121,7 +121,10 @@ impl IngestArgs {
 }
 
 /// Publishes as fast as it is acknowledged.
-pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare(&load, &args.common).await?;
     let (via, url) = (args.via, server.url.clone());

@@ -3,8 +3,9 @@
 use clap::Args;
 
 use super::args::{CommonArgs, ScheduleArgs};
-use super::find_max::FindMaxArgs;
+use super::find_max::{self, FindMaxArgs};
 use crate::load::Load;
+use crate::report::Report;
 
 /// The arguments of `mesh`.
 #[derive(Debug, Clone, Args)]
@@ -49,4 +50,12 @@ impl MeshArgs {
             ..self.common.load("mesh", &self.schedule)
         })
     }
+}
+
+/// Publishes to subscribers of several topics each, once or at the highest rate.
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &MeshArgs) -> anyhow::Result<Report> {
+    find_max::run(&args.load()?, &args.common, &args.find_max).await
 }

@@ -101,7 +101,10 @@ struct Shared {
 }
 
 /// Publishes without pause and asks meanwhile.
-pub(crate) async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare_own(&load, &args.common, &["--workers", "1"]).await?;
     let (array, listeners) = (args.array, args.listeners);

@@ -53,7 +53,10 @@ impl ResumeArgs {
 }
 
 /// Publishes, cuts all off, and sees them come back.
-pub(crate) async fn run(args: &ResumeArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &ResumeArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare(&load, &args.common).await?;
     let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;

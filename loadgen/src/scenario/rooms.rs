@@ -4,8 +4,9 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::args::{CommonArgs, ScheduleArgs};
-use super::find_max::FindMaxArgs;
+use super::find_max::{self, FindMaxArgs};
 use crate::load::Load;
+use crate::report::Report;
 
 /// The arguments of `rooms`.
 #[derive(Debug, Clone, Args)]
@@ -41,4 +42,12 @@ impl RoomsArgs {
             ..self.common.load("rooms", &self.schedule)
         })
     }
+}
+
+/// Publishes in every room, once or at the highest rate.
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &RoomsArgs) -> anyhow::Result<Report> {
+    find_max::run(&args.load()?, &args.common, &args.find_max).await
 }

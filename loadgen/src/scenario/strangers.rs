@@ -149,7 +149,10 @@ struct Seen {
 }
 
 /// Lets the strangers do one thing after the other, and publishes meanwhile.
-pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare_own(&load, &args.common, &["--token", &args.token]).await?;
     ensure!(

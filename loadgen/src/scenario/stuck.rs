@@ -71,7 +71,10 @@ impl StuckArgs {
 }
 
 /// Publishes while some do not read, then lets them read what there is.
-pub(crate) async fn run(args: &StuckArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &StuckArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
     let (server, plan) = steady::prepare(&load, &args.common).await?;
     let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;

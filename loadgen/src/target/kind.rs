@@ -135,12 +135,12 @@ impl Target {
         Ok(())
     }
 
-    /// Whether a subscription is confirmed by an [`Event::Subscribed`].
-    pub(crate) fn confirms_subscriptions(self) -> bool {
+    /// Whether a subscription is confirmed by an `Event::Subscribed`.
+    pub fn confirms_subscriptions(self) -> bool {
         !self.topic_in_path()
     }
 
-    /// Whether publications are confirmed by an [`Event::Published`], where asked for.
+    /// Whether publications are confirmed by an `Event::Published`, where asked for.
     pub(crate) fn confirms_publications(self) -> bool {
         match self {
             Self::Centrifugo | Self::Fanfare | Self::FanfareMsgpack | Self::Nats | Self::Nchan => true,

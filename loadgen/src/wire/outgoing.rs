@@ -72,7 +72,7 @@ impl Outgoing {
 }
 
 /// Masks, and unmasks what is masked.
-pub(crate) fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
+pub fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
     let wide = u32::from_ne_bytes(mask);
     let wide = u64::from(wide) << 32 | u64::from(wide);
     let (words, rest) = bytes.as_chunks_mut();

@@ -33,7 +33,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "targets", "rounds", "rates"])]
     pub from: Option<PathBuf>,
     /// The folder of the peers' `start`.
-    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/peers"), hide_default_value = true)]
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers"), hide_default_value = true)]
     pub peers: PathBuf,
     /// What p99 must stay within for processor time to be compared: who is behind may well spend less on each delivery.
     #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = humantime::parse_duration)]

@@ -1,7 +1,7 @@
 //! The figures that are compared, and how several rounds make one of them.
 
-use crate::report::unit::Unit;
-use crate::report::{Report, ServerUsage};
+use fanfare_loadgen_core::report::unit::Unit;
+use fanfare_loadgen_core::report::{Report, ServerUsage};
 
 /// A figure of a report.
 #[derive(Debug, Clone, Copy)]

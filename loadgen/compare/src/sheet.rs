@@ -1,8 +1,9 @@
 //! One step of a scenario as a table: who took part, and the figures of each.
 
+use fanfare_loadgen_core::report::Report;
+
 use super::figure::{Figure, P99, Ratio, Value, figures};
 use super::outcome::{Outcome, StepOutcome};
-use crate::report::Report;
 
 /// A table of figures.
 #[derive(Debug)]
@@ -83,8 +84,8 @@ fn retain<T>(items: &mut Vec<T>, kept: &[bool]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::figure::CPU;
-    use crate::report::tests::report;
+    use crate::figure::CPU;
+    use crate::fixture::report;
 
     /// A contender with rounds of these p99 and processor times.
     fn rounds(figures: [(f64, f64); 2]) -> Vec<Outcome> {

@@ -4,8 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum as _;
-
-use crate::target::Target;
+use fanfare_loadgen_core::target::Target;
 
 /// A broker that takes part.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use fanfare_loadgen_core::machine::pin::Pinning;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -14,7 +15,6 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use super::contender::{Contender, Origin};
-use crate::machine::pin::Pinning;
 
 /// How long a server may take until it listens.
 const START_MAX: Duration = Duration::from_secs(30);

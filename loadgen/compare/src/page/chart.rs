@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::axis::Axis;
-use crate::compare::figure::Value;
+use crate::figure::Value;
 
 /// How many colours the page has for contenders.
 pub(crate) const COLOURS: usize = 12;

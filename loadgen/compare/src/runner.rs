@@ -3,6 +3,8 @@
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
+use fanfare_loadgen_core::machine::pin::Pinning;
+use fanfare_loadgen_core::report::Report;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -11,8 +13,6 @@ use super::contender::Contender;
 use super::host::Host;
 use super::outcome::Outcome;
 use super::task::{Step, Task};
-use crate::machine::pin::Pinning;
-use crate::report::Report;
 
 /// Runs one step of a task against a fresh server. Also says the server's version, if it told.
 pub(crate) async fn run(

@@ -15,15 +15,14 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use clap::Args;
+use fanfare_loadgen_core::machine::cores::cores;
+use fanfare_loadgen_core::machine::limits;
+use fanfare_loadgen_core::machine::stdio::{say_address, until_let_go};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use share::{Command, Share};
-
-use crate::machine::cores::cores;
-use crate::machine::limits;
-use crate::machine::stdio::{say_address, until_let_go};
 
 /// How many sockets and publications may wait for a thread; then whoever brings more waits.
 const WAITING_MAX: usize = 1024;
@@ -40,7 +39,7 @@ pub struct FloorArgs {
 }
 
 /// Runs the floor until standard input ends; says on standard output where it listens.
-pub(crate) async fn run(args: &FloorArgs) -> anyhow::Result<()> {
+pub async fn run(args: &FloorArgs) -> anyhow::Result<()> {
     limits::raise_file_limit();
     let listener = TcpListener::bind(args.listen).await.context("cannot listen")?;
     let threads = args.threads.unwrap_or_else(cores).max(1);

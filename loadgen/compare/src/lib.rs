@@ -1,6 +1,6 @@
 //! Measures several brokers in turns and writes one report. It must know no load and no run: reports are all it has.
 //!
-//! A [`Contender`] is a broker that takes part, a [`Task`] a scenario with its arguments and steps. For
+//! A `Contender` is a broker that takes part, a `Task` a scenario with its arguments and steps. For
 //! each run its server is started anew and stopped again, so that there is never more than one; the
 //! scenario itself is this program once more, in a process of its own. Turns go round: A B C, A B C.
 
@@ -10,6 +10,9 @@ mod calibration;
 mod contender;
 mod environment;
 mod figure;
+#[cfg(test)]
+mod fixture;
+pub mod floor;
 mod host;
 mod outcome;
 mod page;
@@ -25,6 +28,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
+use fanfare_loadgen_core::machine::cores::cores;
+use fanfare_loadgen_core::machine::pin::Pinning;
+use fanfare_loadgen_core::machine::stdio::print;
 
 pub use self::args::CompareArgs;
 use self::calibration::Calibration;
@@ -32,12 +38,9 @@ use self::contender::Contender;
 use self::environment::Environment;
 use self::outcome::{Comparison, Outcome};
 use self::task::Task;
-use crate::machine::cores::cores;
-use crate::machine::pin::Pinning;
-use crate::machine::stdio::print;
 
 /// Measures, or reads what was measured, and writes the report; 1 if anything has failed.
-pub(crate) async fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let comparison = match &args.from {
         Some(file) => {
             let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;

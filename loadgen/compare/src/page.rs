@@ -5,6 +5,7 @@ mod chart;
 mod plots;
 
 use anyhow::Context as _;
+use fanfare_loadgen_core::report::unit::Unit;
 use minijinja::syntax::SyntaxConfig;
 use serde::Serialize;
 
@@ -12,7 +13,6 @@ use super::figure::{Figure, Ratio, Value};
 use super::outcome::{Comparison, Participant, TaskOutcome};
 use super::sheet::Sheet;
 use super::verdict::Verdict;
-use crate::report::unit::Unit;
 use chart::COLOURS;
 
 const TEMPLATE: &str = include_str!("report.html");

@@ -4,25 +4,23 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-
-use crate::compare::{self, CompareArgs};
-use crate::floor::{self, FloorArgs};
-use crate::machine::cores::processors;
-use crate::machine::stdio::print;
-use crate::report::Report;
-use crate::run::broker::{self, BrokerArgs};
-use crate::scenario::args::CommonArgs;
-use crate::scenario::connect::{self, ConnectArgs};
-use crate::scenario::fanout::FanoutArgs;
-use crate::scenario::find_max;
-use crate::scenario::idle::{self, IdleArgs};
-use crate::scenario::ingest::{self, IngestArgs};
-use crate::scenario::mesh::MeshArgs;
-use crate::scenario::neighbour::{self, NeighbourArgs};
-use crate::scenario::resume::{self, ResumeArgs};
-use crate::scenario::rooms::RoomsArgs;
-use crate::scenario::strangers::{self, StrangersArgs};
-use crate::scenario::stuck::{self, StuckArgs};
+use fanfare_loadgen_compare::CompareArgs;
+use fanfare_loadgen_compare::floor::{self, FloorArgs};
+use fanfare_loadgen_core::machine::cores::processors;
+use fanfare_loadgen_core::machine::stdio::print;
+use fanfare_loadgen_core::report::Report;
+use fanfare_loadgen_core::run::broker::{self, BrokerArgs};
+use fanfare_loadgen_core::scenario::args::CommonArgs;
+use fanfare_loadgen_core::scenario::connect::{self, ConnectArgs};
+use fanfare_loadgen_core::scenario::fanout::{self, FanoutArgs};
+use fanfare_loadgen_core::scenario::idle::{self, IdleArgs};
+use fanfare_loadgen_core::scenario::ingest::{self, IngestArgs};
+use fanfare_loadgen_core::scenario::mesh::{self, MeshArgs};
+use fanfare_loadgen_core::scenario::neighbour::{self, NeighbourArgs};
+use fanfare_loadgen_core::scenario::resume::{self, ResumeArgs};
+use fanfare_loadgen_core::scenario::rooms::{self, RoomsArgs};
+use fanfare_loadgen_core::scenario::strangers::{self, StrangersArgs};
+use fanfare_loadgen_core::scenario::stuck::{self, StuckArgs};
 
 /// Puts load on a pub/sub broker and checks every delivery.
 ///
@@ -113,7 +111,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Command::Compare(args) => runtime.block_on(compare::run(&args)),
+        Command::Compare(args) => runtime.block_on(fanfare_loadgen_compare::run(&args)),
         Command::Broker(args) => runtime.block_on(broker::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::Floor(args) => runtime.block_on(floor::run(&args)).map(|()| ExitCode::SUCCESS),
         scenario => conclude(&runtime.block_on(measure(&scenario))?, scenario.common()),
@@ -130,12 +128,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 pub async fn measure(command: &Command) -> anyhow::Result<Report> {
     match command {
         Command::Connect(args) => connect::run(args).await,
-        Command::Fanout(args) => find_max::run(&args.load(), &args.common, &args.find_max).await,
+        Command::Fanout(args) => fanout::run(args).await,
         Command::Idle(args) => idle::run(args).await,
         Command::Resume(args) => resume::run(args).await,
         Command::Ingest(args) => ingest::run(args).await,
-        Command::Rooms(args) => find_max::run(&args.load()?, &args.common, &args.find_max).await,
-        Command::Mesh(args) => find_max::run(&args.load()?, &args.common, &args.find_max).await,
+        Command::Rooms(args) => rooms::run(args).await,
+        Command::Mesh(args) => mesh::run(args).await,
         Command::Neighbour(args) => neighbour::run(args).await,
         Command::Strangers(args) => strangers::run(args).await,
         Command::Stuck(args) => stuck::run(args).await,

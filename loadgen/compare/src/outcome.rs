@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use fanfare_loadgen_core::report::Report;
+use fanfare_loadgen_core::report::unit::Unit;
 use serde::{Deserialize, Serialize};
 
 use super::args::CompareArgs;
@@ -9,8 +11,6 @@ use super::calibration::Calibration;
 use super::contender::Contender;
 use super::environment::Environment;
 use super::task::Task;
-use crate::report::Report;
-use crate::report::unit::Unit;
 
 /// All that was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

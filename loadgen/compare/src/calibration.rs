@@ -3,10 +3,9 @@
 //! Figures of two comparisons compare no better than their calibrations do, and those of one that took a while no
 //! better than its two ends.
 
+use fanfare_loadgen_core::report::Report;
+use fanfare_loadgen_core::report::unit::Unit;
 use serde::{Deserialize, Serialize};
-
-use crate::report::Report;
-use crate::report::unit::Unit;
 
 /// Processor time of the floor for each delivery, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -73,7 +72,7 @@ pub(super) fn figure(report: &Report) -> Option<(f64, Conduct)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::report;
+    use crate::fixture::report;
 
     /// What a run says that lost so many, with this p99, at so much processor time.
     fn ran(lost: u64, p99: f64, cpu: f64) -> Option<(f64, Conduct)> {

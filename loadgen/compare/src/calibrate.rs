@@ -1,11 +1,12 @@
 //! The run by which a comparison is calibrated.
 
+use fanfare_loadgen_core::machine::pin::Pinning;
+
 use super::args::CompareArgs;
 use super::calibration::{self, Conduct};
 use super::contender::Contender;
 use super::runner;
 use super::task::Task;
-use crate::machine::pin::Pinning;
 
 /// What is run: few publications to many, so that nearly all of it is the kernel's work.
 const SCENARIO: &str =

@@ -180,7 +180,7 @@ impl Step {
 
     /// How the report calls it; empty if there is but one.
     pub(crate) fn label(&self) -> String {
-        let show = |number| crate::report::unit::Unit::Count.show(number);
+        let show = |number| fanfare_loadgen_core::report::unit::Unit::Count.show(number);
         match self {
             Self::Connections(count) => format!("{} connections", show(f64::from(*count))),
             Self::Once => String::new(),

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
+use fanfare_loadgen_core::report::unit::Unit;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-
-use crate::report::unit::Unit;
 
 /// An axis.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,11 +1,12 @@
 //! Which charts and bars a scenario has.
 
+use fanfare_loadgen_core::report::unit::Unit;
+use fanfare_loadgen_core::report::{Quantiles, Report};
+
 use super::axis::Axis;
 use super::chart::{Chart, Line};
-use crate::compare::figure::{CPU, DELIVERED, Figure, IDLE_MEMORY, P99, SYSTEM, USER, Value, headlines};
-use crate::compare::outcome::{StepOutcome, TaskOutcome};
-use crate::report::unit::Unit;
-use crate::report::{Quantiles, Report};
+use crate::figure::{CPU, DELIVERED, Figure, IDLE_MEMORY, P99, SYSTEM, USER, Value, headlines};
+use crate::outcome::{StepOutcome, TaskOutcome};
 
 /// Shares of the deliveries, and how long at most these took.
 const SHARES: [(f64, OfQuantiles); 5] = [

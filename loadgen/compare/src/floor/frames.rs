@@ -3,12 +3,11 @@
 use std::io::Cursor;
 
 use anyhow::{Context as _, ensure};
+use fanfare_loadgen_core::wire::outgoing::apply_mask;
 use tungstenite::handshake::machine::TryParse as _;
 use tungstenite::handshake::server::{Request, create_response, write_response};
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
-
-use crate::wire::outgoing::apply_mask;
 
 /// Largest frame taken, in bytes.
 const FRAME_BYTES_MAX: u64 = 32 * 1024 * 1024;

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use fanfare_loadgen_core::report::unit::Unit;
+
 use super::outcome::Comparison;
 use super::sheet::Sheet;
 use super::verdict::Verdict;
-use crate::report::unit::Unit;
 
 /// A table for each step, and who loses nothing.
 pub(crate) fn render(comparison: &Comparison) -> String {

@@ -1,8 +1,9 @@
 //! Who loses nothing, who does, and who cannot keep up.
 
+use fanfare_loadgen_core::report::Report;
+use fanfare_loadgen_core::report::unit::Unit;
+
 use super::outcome::Comparison;
-use crate::report::Report;
-use crate::report::unit::Unit;
 
 /// A server whose deliveries take longer than this has fallen behind: what has not come when the run ends, and
 /// was not overtaken by anything newer, is late rather than lost.
@@ -127,8 +128,8 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Resume;
-    use crate::report::tests::report;
+    use crate::fixture::report;
+    use fanfare_loadgen_core::report::Resume;
 
     fn with_p99(p99: f64) -> Report {
         let mut report = report();
