@@ -1,18 +1,25 @@
-//! What came of a run, for people and for programs.
+//! What came of a run, for people and for programs. It must know neither who makes it nor who reads it.
 
+pub mod assertion;
+mod config;
+mod quantiles;
+mod row;
 mod sections;
 mod sections_text;
 mod text;
+pub mod unit;
+mod usage;
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+pub use self::config::Config;
+pub use self::quantiles::Quantiles;
 pub use self::sections::{
     Attack, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, Resume, Step, Strangers, Stuck,
 };
-use crate::process::Usage;
+pub use self::usage::{OwnUsage, ServerUsage};
 
 /// What came of a run. All in base units: seconds, bytes, counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,44 +96,6 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
-/// What was asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Config {
-    /// What was spoken.
-    pub target: String,
-    /// With whom, and whose process that is.
-    pub url: String,
-    /// Which broker that is, in words.
-    pub server: String,
-    /// Connections that subscribe.
-    pub subscribers: u32,
-    /// Whether these are clients of the crate `fanfare-client`, at the load generator's cost.
-    #[serde(default)]
-    pub by_client: bool,
-    /// Topics.
-    pub topics: u32,
-    /// Topics that each of the subscribers subscribes to.
-    pub topics_each: u32,
-    /// Connections that publish; where the topic is in the path, each needs one more for each further topic.
-    pub publishers: u32,
-    /// Publications a second in all.
-    pub rate: f64,
-    /// Size of a payload.
-    pub size_bytes: usize,
-    /// How long was measured.
-    pub duration_seconds: f64,
-    /// How long was published before.
-    pub warmup_seconds: f64,
-    /// Threads that read.
-    pub threads: u32,
-    /// Which publications the target confirms, in words. Not known of older reports.
-    #[serde(default)]
-    pub confirmed: String,
-    /// Whose processors are which, where they were shared out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pinned: Option<String>,
-}
-
 /// What the publishers did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Published {
@@ -140,64 +109,6 @@ pub struct Published {
     pub errors: u64,
 }
 
-/// A distribution of times, in seconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Quantiles {
-    /// Half are at most this.
-    pub p50: f64,
-    /// 90% are at most this.
-    pub p90: f64,
-    /// 99% are at most this.
-    pub p99: f64,
-    /// 99.9% are at most this.
-    pub p99_9: f64,
-    /// 99.99% are at most this.
-    pub p99_99: f64,
-    /// All are at most this.
-    pub max: f64,
-}
-
-/// What the load generator itself used while it measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OwnUsage {
-    /// Processor time.
-    pub cpu_seconds: f64,
-    /// The same for each delivery, publishing included, if there were any.
-    #[serde(default)]
-    pub cpu_seconds_per_delivery: Option<f64>,
-    /// Which share of the time its busiest thread was on a processor, 0 to 1.
-    pub busiest_thread: f64,
-}
-
-/// What the broker's processes, and those that they have started, used while they were measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ServerUsage {
-    /// The processes that were named.
-    pub pids: Vec<u32>,
-    /// How many processes there were at the end, with those that these have started.
-    pub processes: u32,
-    /// Processor time in all.
-    pub cpu_seconds: f64,
-    /// How much of that in the broker's own code.
-    pub user_seconds: f64,
-    /// How much of it in the kernel.
-    pub system_seconds: f64,
-    /// Processor time for each delivery, if there were any.
-    pub cpu_seconds_per_delivery: Option<f64>,
-    /// How much of that in the broker's own code.
-    pub user_seconds_per_delivery: Option<f64>,
-    /// How much of it in the kernel.
-    pub system_seconds_per_delivery: Option<f64>,
-    /// Resident memory at the end.
-    pub rss_bytes: u64,
-    /// Resident memory before.
-    pub rss_before_bytes: u64,
-    /// Resident memory at the end without files and shared memory: the broker's own.
-    pub anonymous_bytes: u64,
-    /// The same before.
-    pub anonymous_before_bytes: u64,
-}
-
 /// Something that went wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trouble {
@@ -205,63 +116,6 @@ pub struct Trouble {
     pub what: String,
     /// How often.
     pub count: u64,
-}
-
-impl Quantiles {
-    /// Those of a histogram of nanoseconds, unless it is empty.
-    pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
-        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e9;
-        (!histogram.is_empty()).then(|| Self {
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p99_9: at(0.999),
-            p99_99: at(0.9999),
-            max: at(1.0),
-        })
-    }
-}
-
-impl OwnUsage {
-    /// So much processor time for so many deliveries.
-    pub(crate) fn of(cpu: Duration, busiest_thread: f64, delivered: u64) -> Self {
-        let cpu_seconds = cpu.as_secs_f64();
-        let each = (delivered > 0).then(|| cpu_seconds / delivered as f64);
-        Self { cpu_seconds, cpu_seconds_per_delivery: each, busiest_thread }
-    }
-}
-
-impl ServerUsage {
-    /// Processor time for each of `count`, if there were any.
-    pub(crate) fn cpu_each(&self, count: u64) -> Option<f64> {
-        (count > 0).then(|| self.cpu_seconds / count as f64)
-    }
-
-    /// The same, in the broker's own code.
-    pub(crate) fn user_each(&self, count: u64) -> Option<f64> {
-        (count > 0).then(|| self.user_seconds / count as f64)
-    }
-
-    /// What was used between `before` and `after`, in which there were `delivered` deliveries.
-    pub(crate) fn between(pids: &[u32], before: &Usage, after: &Usage, delivered: u64) -> Self {
-        let user_seconds = after.user_seconds - before.user_seconds;
-        let system_seconds = after.system_seconds - before.system_seconds;
-        let each = |seconds: f64| (delivered > 0).then(|| seconds / delivered as f64);
-        Self {
-            pids: pids.to_vec(),
-            processes: after.processes,
-            cpu_seconds: user_seconds + system_seconds,
-            user_seconds,
-            system_seconds,
-            cpu_seconds_per_delivery: each(user_seconds + system_seconds),
-            user_seconds_per_delivery: each(user_seconds),
-            system_seconds_per_delivery: each(system_seconds),
-            rss_bytes: after.rss_bytes,
-            rss_before_bytes: before.rss_bytes,
-            anonymous_bytes: after.anonymous_bytes,
-            anonymous_before_bytes: before.anonymous_bytes,
-        }
-    }
 }
 
 impl Report {
@@ -457,16 +311,5 @@ warning: the load generator was busy
         let gone = Report { server_ended_seconds: None, disconnected: 1000, ..ended };
         assert_eq!(gone.breakdown().as_deref(), Some(all));
         assert_eq!(Report { disconnected: 999, ..gone }.breakdown(), None);
-    }
-
-    #[test]
-    fn quantiles_are_read_off_a_histogram_in_seconds() {
-        let mut histogram = crate::tally::histogram();
-        assert!(Quantiles::of(&histogram).is_none());
-        (1..=1000).for_each(|ms| histogram.record(ms * 1_000_000).expect("in bounds"));
-        let quantiles = Quantiles::of(&histogram).expect("not empty");
-        for (seconds, expected) in [(quantiles.p50, 0.5), (quantiles.p99, 0.99), (quantiles.max, 1.0)] {
-            assert!((seconds / expected - 1.0).abs() < 0.002, "{seconds} is about {expected}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Quantiles;
+use super::quantiles::Quantiles;
 
 /// What connections cost that do nothing, in the server's own memory: without files and shared memory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use super::text::{Row, bytes, count, rate, seconds};
-use super::{
-    Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, Quantiles, Resume, Step, Strangers, Stuck,
+use super::quantiles::Quantiles;
+use super::row::{Row, bytes, count, rate, seconds};
+use super::sections::{
+    Attack, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, Resume, Step, Strangers, Stuck,
 };
-use crate::unit::Unit;
+use super::unit::Unit;
 
 /// A part of the table.
 pub(super) trait Section {
@@ -82,7 +83,7 @@ impl Section for Neighbour {
 
 impl Section for Strangers {
     fn rows(&self) -> Vec<Row> {
-        let row = |attack: &super::Attack| {
+        let row = |attack: &Attack| {
             let acks = match &attack.acknowledged_seconds {
                 None => format!("{}: nothing acknowledged", attack.name),
                 Some(Quantiles { p50, p99, max, .. }) => {

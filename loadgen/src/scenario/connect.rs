@@ -10,15 +10,18 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
-use crate::clock::now_ns;
-use crate::closed_loop::{self, Outcome, Worker};
-use crate::connection::{Buffer, CONNECT_TIMEOUT, Connection, Ended};
-use crate::plan::Plan;
+use super::args::{CommonArgs, ScheduleArgs};
+use super::steady;
+use crate::load::Load;
+use crate::load::connection::{CONNECT_TIMEOUT, Connection};
+use crate::load::plan::Plan;
+use crate::load::tally::{Troubles, histogram};
+use crate::load::worker::Worker;
+use crate::machine::clock::now_ns;
 use crate::report::{Connects, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::tally::{Troubles, histogram};
+use crate::run::closed_loop::{self, Outcome};
 use crate::target::{Event, Role};
+use crate::wire::socket::{Buffer, Ended};
 
 /// How long one waits after a connection that failed, so that a broker that refuses all is not flooded.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(10);
@@ -45,20 +48,13 @@ pub struct ConnectArgs {
 }
 
 impl ConnectArgs {
-    fn load(&self) -> anyhow::Result<Load<'_>> {
+    fn load(&self) -> anyhow::Result<Load> {
         ensure!(self.concurrency > 0, "--concurrency must be at least 1");
+        let schedule = ScheduleArgs::of_smallest(self.duration, self.warmup, CONNECT_TIMEOUT);
         Ok(Load {
-            scenario: "connect",
             subscribers: self.concurrency,
             topics: self.topics,
-            topics_each: 1,
-            publishers: 0,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
-            rate: None,
-            schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, CONNECT_TIMEOUT),
-            common: &self.common,
+            ..self.common.load("connect", &schedule)
         })
     }
 }
@@ -91,9 +87,12 @@ impl Seen {
 }
 
 /// Connects, subscribes and leaves, again and again.
-pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare(&load).await?;
+    let (server, plan) = steady::prepare(&load, &args.common).await?;
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
     let Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } = outcome;
@@ -122,7 +121,7 @@ pub(crate) async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
         loadgen: OwnUsage::of(own_cpu, busiest_thread, 0),
         server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage,
-        troubles: seen.troubles.to_report(),
+        troubles: steady::troubles(&seen.troubles),
         warnings,
         ..Report::new(load.scenario, steady::config(&load, &server, &plan))
     })

@@ -2,9 +2,10 @@
 
 use clap::{Args, ValueEnum};
 
-use super::find_max::FindMaxArgs;
-use super::{Load, ScheduleArgs};
-use crate::cli::CommonArgs;
+use super::args::{CommonArgs, ScheduleArgs};
+use super::find_max::{self, FindMaxArgs};
+use crate::load::Load;
+use crate::report::Report;
 
 /// The arguments of `fanout`.
 #[derive(Debug, Clone, Args)]
@@ -45,19 +46,22 @@ pub enum Reading {
 }
 
 impl FanoutArgs {
-    pub(crate) fn load(&self) -> Load<'_> {
+    pub(crate) fn load(&self) -> Load {
         Load {
-            scenario: "fanout",
             subscribers: self.subscribers,
             topics: self.topics,
-            topics_each: 1,
             publishers: self.publishers,
-            stuck: 0,
-            cut_after: None,
             by_client: self.via == Reading::Client,
             rate: Some(self.rate),
-            schedule: self.schedule.clone(),
-            common: &self.common,
+            ..self.common.load("fanout", &self.schedule)
         }
     }
+}
+
+/// Publishes to all subscribers of each topic, once or at the highest rate.
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &FanoutArgs) -> anyhow::Result<Report> {
+    find_max::run(&args.load(), &args.common, &args.find_max).await
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Load, steady};
+use super::args::CommonArgs;
+use super::search::{Search, Tried};
+use super::steady;
+use crate::load::Load;
+use crate::report::unit::Unit;
 use crate::report::{FindMax, Report, Step};
-use crate::search::{Search, Tried};
-use crate::unit::Unit;
 
 /// The arguments of scenarios that can look for the highest rate.
 #[derive(Debug, Clone, Args)]
@@ -22,27 +24,27 @@ pub struct FindMaxArgs {
 }
 
 /// Runs a load once, or as often as it takes to find the highest rate.
-pub(crate) async fn run(load: &Load<'_>, args: &FindMaxArgs) -> anyhow::Result<Report> {
+pub(crate) async fn run(load: &Load, common: &CommonArgs, args: &FindMaxArgs) -> anyhow::Result<Report> {
     match args.find_max {
-        true => search(load, args.find_max_p99).await,
-        false => steady::run(load).await,
+        true => search(load, common, args.find_max_p99).await,
+        false => steady::run(load, common).await,
     }
 }
 
-async fn search(load: &Load<'_>, limit: Duration) -> anyhow::Result<Report> {
-    let server = steady::find_server(load).await?;
-    let mut search = Search::new(load.rate.unwrap_or_default(), 1.0 / load.schedule.duration.as_secs_f64());
+async fn search(load: &Load, common: &CommonArgs, limit: Duration) -> anyhow::Result<Report> {
+    let server = steady::find_server(load, common).await?;
+    let mut search = Search::new(load.rate.unwrap_or_default(), 1.0 / load.duration.as_secs_f64());
     let (mut steps, mut shown): (Vec<Step>, Option<Report>) = (Vec::new(), None);
     let (mut best, mut server_ended_seconds) = (None, None);
     while let Some(rate) = search.next() {
-        let result = steady::run_at(&Load { rate: Some(rate), ..load.clone() }, &server).await;
+        let result = steady::run_at(&Load { rate: Some(rate), ..load.clone() }, common, &server).await;
         let (tried, step) = match &result {
             Ok(report) => judge(report, limit),
             // Where nothing works at all there is nothing to look for.
             Err(_) if steps.is_empty() => return result,
             Err(e) => (Tried::Fails, failed(rate, e)),
         };
-        if !load.common.quiet {
+        if !common.quiet {
             eprintln!("{step}");
         }
         steps.push(step);
@@ -61,7 +63,7 @@ async fn search(load: &Load<'_>, limit: Duration) -> anyhow::Result<Report> {
     let mut report = match shown {
         Some(report) => report,
         // A first rate that is too low to be tried is an error like that of any other run.
-        None => steady::run_at(load, &server).await?,
+        None => steady::run_at(load, common, &server).await?,
     };
     report.server_ended_seconds = server_ended_seconds;
     report.find_max = Some(FindMax { p99_limit_seconds: limit.as_secs_f64(), rate: best, steps });

@@ -6,11 +6,12 @@ use anyhow::ensure;
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
-use crate::process::Usage;
+use super::args::{CommonArgs, ScheduleArgs};
+use super::steady;
+use crate::load::Load;
+use crate::machine::process::Usage;
 use crate::report::{Idle, Report};
-use crate::run::Run;
+use crate::run::open_loop::Run;
 
 /// How long the memory must stay the same to have settled, and the longest wait for it.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -50,44 +51,38 @@ pub struct IdleArgs {
 }
 
 impl IdleArgs {
-    pub(crate) fn load(&self) -> Load<'_> {
+    pub(crate) fn load(&self) -> Load {
+        let schedule =
+            ScheduleArgs { size: self.size, duration: BURST, warmup: Duration::ZERO, grace: BURST_GRACE };
         Load {
-            scenario: "idle",
             subscribers: self.connections,
             topics: self.topics,
-            topics_each: 1,
             publishers: 1,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
             rate: Some(f64::from(self.burst) * f64::from(self.topics) / BURST.as_secs_f64()),
-            schedule: ScheduleArgs {
-                size: self.size,
-                duration: BURST,
-                warmup: Duration::ZERO,
-                grace: BURST_GRACE,
-            },
-            common: &self.common,
+            ..self.common.load("idle", &schedule)
         }
     }
 }
 
 /// Connects all, measures, lets a burst pass through them, and measures again.
-pub(crate) async fn run(args: &IdleArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &IdleArgs) -> anyhow::Result<Report> {
     let load = args.load();
-    let (server, plan) = steady::prepare(&load).await?;
+    let (server, plan) = steady::prepare(&load, &args.common).await?;
     ensure!(
         !server.pids.is_empty(),
         "this is about the server's memory, and its process is not known: give its --server-pid"
     );
     let memory = || anyhow::Ok(Usage::of(&server.pids)?.anonymous_bytes);
     let warm_up = Load { subscribers: args.connections.min(WARM_UP_CONNECTIONS), ..load.clone() };
-    steady::run_at(&warm_up, &server).await?;
+    steady::run_at(&warm_up, &args.common, &server).await?;
     let before_bytes = settled(memory).await?;
     let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;
     run.connect().await?;
     let connected_bytes = settled(memory).await?;
-    let measured = run.follow_schedule(load.schedule.grace).await?;
+    let measured = run.follow_schedule(load.grace).await?;
     sleep(args.pause).await;
     let after_burst_bytes = memory()?;
     let outcome = run.finish().await?;

@@ -10,16 +10,19 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::args::{CommonArgs, ScheduleArgs};
 use super::connect::subscribed;
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
-use crate::closed_loop::{self, Outcome, Worker};
-use crate::connection::{self, Buffer, CONNECT_TIMEOUT, Connection, Ended};
-use crate::ingest::{Acks, Flow, client, http, websocket};
-use crate::payload::PUBLISHERS_MAX;
-use crate::plan::Plan;
+use super::steady;
+use crate::load::Load;
+use crate::load::connection::{CONNECT_TIMEOUT, Connection};
+use crate::load::ingest::{Acks, Flow, client, http, websocket};
+use crate::load::plan::Plan;
+use crate::load::worker::Worker;
 use crate::report::{Config, Ingest, OwnUsage, Quantiles, Report, ServerUsage};
+use crate::run::closed_loop::{self, Outcome};
 use crate::target::{Event, Role};
+use crate::wire::payload::PUBLISHERS_MAX;
+use crate::wire::socket::{Buffer, Ended};
 
 /// How long the last acknowledgements may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -90,7 +93,7 @@ impl IngestArgs {
         self.window.unwrap_or(if self.via == Via::Http { 1 } else { 512 })
     }
 
-    fn load(&self) -> anyhow::Result<Load<'_>> {
+    fn load(&self) -> anyhow::Result<Load> {
         let (publishers, window, target) = (self.publishers(), self.window(), self.common.target);
         ensure!((1..=PUBLISHERS_MAX).contains(&publishers), "--publishers must be 1 to {PUBLISHERS_MAX}");
         ensure!(self.topics > 0, "--topics must be at least 1");
@@ -105,32 +108,25 @@ impl IngestArgs {
                 ensure!(target.is_fanfare(), "--via {} is for Fanfare, not for {}", via.name(), target.name())
             }
         }
+        let schedule =
+            ScheduleArgs { size: self.size, duration: self.duration, warmup: self.warmup, grace: GRACE };
         Ok(Load {
-            scenario: "ingest",
             subscribers: self.bystanders,
             // That of the bystanders is the last one.
             topics: self.topics.saturating_add((self.bystanders > 0).into()),
-            topics_each: 1,
             publishers,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
-            rate: None,
-            schedule: ScheduleArgs {
-                size: self.size,
-                duration: self.duration,
-                warmup: self.warmup,
-                grace: GRACE,
-            },
-            common: &self.common,
+            ..self.common.load("ingest", &schedule)
         })
     }
 }
 
 /// Publishes as fast as it is acknowledged.
-pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare(&load).await?;
+    let (server, plan) = steady::prepare(&load, &args.common).await?;
     let (via, url) = (args.via, server.url.clone());
     let (window, topics) = (args.window(), args.topics);
     let work = move |worker| work(worker, via, window, topics, url);
@@ -159,7 +155,7 @@ pub(crate) async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
         loadgen: OwnUsage::of(own_cpu, busiest_thread, 0),
         server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage,
-        troubles: acks.troubles.to_report(),
+        troubles: steady::troubles(&acks.troubles),
         warnings,
         ..Report::new(load.scenario, config)
     })
@@ -233,7 +229,7 @@ impl Publisher {
                     options.publish_buffer(WINDOW_MAX as usize).message_size(2 * plan.size.max(64 * 1024));
                 Self::Client(options.connect().await.with_context(|| format!("cannot connect to {url}"))?)
             }
-            Via::Http => Self::Http(connection::connect(plan, n.into()).await?),
+            Via::Http => Self::Http(plan.route(n.into()).connect().await?),
             Via::Websocket => Self::Websocket(Box::new(
                 Connection::open(plan, Role::Publisher, topic, n.into(), buffer).await?,
             )),

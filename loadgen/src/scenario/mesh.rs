@@ -2,9 +2,10 @@
 
 use clap::Args;
 
-use super::find_max::FindMaxArgs;
-use super::{Load, ScheduleArgs};
-use crate::cli::CommonArgs;
+use super::args::{CommonArgs, ScheduleArgs};
+use super::find_max::{self, FindMaxArgs};
+use crate::load::Load;
+use crate::report::Report;
 
 /// The arguments of `mesh`.
 #[derive(Debug, Clone, Args)]
@@ -36,22 +37,25 @@ pub struct MeshArgs {
 }
 
 impl MeshArgs {
-    pub(crate) fn load(&self) -> anyhow::Result<Load<'_>> {
+    pub(crate) fn load(&self) -> anyhow::Result<Load> {
         if self.topics_each > 1 {
             self.common.target.ensure_many_topics("mesh")?;
         }
         Ok(Load {
-            scenario: "mesh",
             subscribers: self.subscribers,
             topics: self.topics,
             topics_each: self.topics_each,
             publishers: self.publishers,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
             rate: Some(self.rate),
-            schedule: self.schedule.clone(),
-            common: &self.common,
+            ..self.common.load("mesh", &self.schedule)
         })
     }
+}
+
+/// Publishes to subscribers of several topics each, once or at the highest rate.
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &MeshArgs) -> anyhow::Result<Report> {
+    find_max::run(&args.load()?, &args.common, &args.find_max).await
 }

@@ -10,18 +10,21 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::args::{CommonArgs, ScheduleArgs};
 use super::connect::subscribed;
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
-use crate::clock::now_ns;
-use crate::closed_loop::{self, Outcome, Worker};
-use crate::connection::{Buffer, Connection, Ended};
-use crate::outgoing::{Opcode, Outgoing};
-use crate::payload::PUBLISHERS_MAX;
+use super::steady;
+use crate::load::Load;
+use crate::load::connection::Connection;
+use crate::load::tally::{Troubles, histogram};
+use crate::load::worker::Worker;
+use crate::machine::clock::now_ns;
 use crate::report::{Config, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::tally::{Troubles, histogram};
+use crate::run::closed_loop::{self, Outcome};
 use crate::target::{Event, Role, Target};
-use crate::websocket::Incoming;
+use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::payload::PUBLISHERS_MAX;
+use crate::wire::socket::{Buffer, Ended};
+use crate::wire::websocket::Incoming;
 
 /// The topic that is published to without pause, and the one to which nothing is.
 const HASTE: u32 = 0;
@@ -62,25 +65,19 @@ pub struct NeighbourArgs {
 }
 
 impl NeighbourArgs {
-    fn load(&self) -> anyhow::Result<Load<'_>> {
+    fn load(&self) -> anyhow::Result<Load> {
         ensure!(self.common.target == Target::Fanfare, "neighbour is for Fanfare alone, with JSON");
         ensure!(
             (1..=PUBLISHERS_MAX).contains(&self.publishers),
             "--publishers must be 1 to {PUBLISHERS_MAX}"
         );
         ensure!((1..=ARRAY_MAX).contains(&self.array), "--array must be 1 to {ARRAY_MAX}");
+        let schedule = ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE);
         Ok(Load {
-            scenario: "neighbour",
             subscribers: self.subscribers.max(1),
             topics: 2,
-            topics_each: 1,
             publishers: self.publishers,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
-            rate: None,
-            schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE),
-            common: &self.common,
+            ..self.common.load("neighbour", &schedule)
         })
     }
 }
@@ -104,9 +101,12 @@ struct Shared {
 }
 
 /// Publishes without pause and asks meanwhile.
-pub(crate) async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare_own(&load, &["--workers", "1"]).await?;
+    let (server, plan) = steady::prepare_own(&load, &args.common, &["--workers", "1"]).await?;
     let (array, listeners) = (args.array, args.listeners);
     let work = move |worker| work(worker, array, listeners);
     let times = (args.warmup, args.duration);
@@ -134,7 +134,7 @@ pub(crate) async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
         loadgen: OwnUsage::of(own_cpu, busiest_thread, 0),
         server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         server: usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0)),
-        troubles: troubles.to_report(),
+        troubles: steady::troubles(&troubles),
         warnings,
         ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })
     })

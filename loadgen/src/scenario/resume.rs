@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::Args;
 
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
+use super::args::{CommonArgs, ScheduleArgs};
+use super::steady;
+use crate::load::Load;
 use crate::report::{Quantiles, Report, Resume};
-use crate::run::Run;
+use crate::run::open_loop::Run;
 
 /// The arguments of `resume`.
 #[derive(Debug, Clone, Args)]
@@ -37,32 +38,30 @@ pub struct ResumeArgs {
 }
 
 impl ResumeArgs {
-    fn load(&self) -> anyhow::Result<Load<'_>> {
+    fn load(&self) -> anyhow::Result<Load> {
         self.common.target.ensure_positions("resume")?;
         ensure!(self.cut_after < self.schedule.duration, "--cut-after must be within --duration");
         Ok(Load {
-            scenario: "resume",
             subscribers: self.subscribers,
             topics: self.topics,
-            topics_each: 1,
             publishers: self.publishers,
-            stuck: 0,
             cut_after: Some(self.cut_after),
-            by_client: false,
             rate: Some(self.rate),
-            schedule: self.schedule.clone(),
-            common: &self.common,
+            ..self.common.load("resume", &self.schedule)
         })
     }
 }
 
 /// Publishes, cuts all off, and sees them come back.
-pub(crate) async fn run(args: &ResumeArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &ResumeArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare(&load).await?;
+    let (server, plan) = steady::prepare(&load, &args.common).await?;
     let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;
     run.connect().await?;
-    let measured = run.follow_schedule(load.schedule.grace).await?;
+    let measured = run.follow_schedule(load.grace).await?;
     let outcome = run.finish().await?;
     let returned = &outcome.tally.returned;
     let resume = Resume {

@@ -3,9 +3,10 @@
 use anyhow::Context as _;
 use clap::Args;
 
-use super::find_max::FindMaxArgs;
-use super::{Load, ScheduleArgs};
-use crate::cli::CommonArgs;
+use super::args::{CommonArgs, ScheduleArgs};
+use super::find_max::{self, FindMaxArgs};
+use crate::load::Load;
+use crate::report::Report;
 
 /// The arguments of `rooms`.
 #[derive(Debug, Clone, Args)]
@@ -31,20 +32,22 @@ pub struct RoomsArgs {
 }
 
 impl RoomsArgs {
-    pub(crate) fn load(&self) -> anyhow::Result<Load<'_>> {
+    pub(crate) fn load(&self) -> anyhow::Result<Load> {
         let subscribers = self.rooms.checked_mul(self.per_room);
         Ok(Load {
-            scenario: "rooms",
             subscribers: subscribers.context("--rooms times --per-room is more than can be counted")?,
             topics: self.rooms,
-            topics_each: 1,
             publishers: self.rooms,
-            stuck: 0,
-            cut_after: None,
-            by_client: false,
             rate: Some(self.rate),
-            schedule: self.schedule.clone(),
-            common: &self.common,
+            ..self.common.load("rooms", &self.schedule)
         })
     }
+}
+
+/// Publishes in every room, once or at the highest rate.
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &RoomsArgs) -> anyhow::Result<Report> {
+    find_max::run(&args.load()?, &args.common, &args.find_max).await
 }

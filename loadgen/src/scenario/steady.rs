@@ -3,67 +3,74 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Load;
-use crate::cli::processors;
-use crate::limits;
-use crate::pin::Pinning;
-use crate::plan::{Plan, ServerAddress};
-use crate::process::Usage;
-use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage};
-use crate::run::{Measured, Outcome, Run};
-use crate::server::Server;
+use super::args::CommonArgs;
+use crate::load::Load;
+use crate::load::plan::Plan;
+use crate::load::tally::Troubles;
+use crate::machine::cores::processors;
+use crate::machine::limits;
+use crate::machine::pin::Pinning;
+use crate::machine::process::Usage;
+use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble};
+use crate::run::open_loop::{Measured, Outcome, Run};
+use crate::run::server::Server;
+use crate::wire::address::ServerAddress;
 
 /// A thread that is on a processor for more than this share of the time is a bottleneck.
 pub(crate) const BUSY_MAX: f64 = 0.9;
 
 /// Finds or starts the broker, puts the load on it and reports.
-pub(crate) async fn run(load: &Load<'_>) -> anyhow::Result<Report> {
-    let server = find_server(load).await?;
-    run_at(load, &server).await
+pub(crate) async fn run(load: &Load, common: &CommonArgs) -> anyhow::Result<Report> {
+    let server = find_server(load, common).await?;
+    run_at(load, common, &server).await
 }
 
 /// Puts the load on the broker and reports.
-pub(crate) async fn run_at(load: &Load<'_>, server: &Server) -> anyhow::Result<Report> {
-    let plan = plan(load, server).await?;
-    let mut run = Run::start(plan.clone(), &server.pids, load.common.quiet)?;
+pub(crate) async fn run_at(load: &Load, common: &CommonArgs, server: &Server) -> anyhow::Result<Report> {
+    let plan = plan(load, common, server).await?;
+    let mut run = Run::start(plan.clone(), &server.pids, common.quiet)?;
     run.connect().await?;
-    let measured = run.follow_schedule(load.schedule.grace).await?;
+    let measured = run.follow_schedule(load.grace).await?;
     let outcome = run.finish().await?;
     Ok(compile(load, server, &plan, &measured, &outcome))
 }
 
 /// Finds or starts the broker and plans what to ask of it.
-pub(crate) async fn prepare(load: &Load<'_>) -> anyhow::Result<(Server, Arc<Plan>)> {
-    prepare_own(load, &[]).await
+pub(crate) async fn prepare(load: &Load, common: &CommonArgs) -> anyhow::Result<(Server, Arc<Plan>)> {
+    prepare_own(load, common, &[]).await
 }
 
 /// The same; a broker that is started for it gets these further arguments.
-pub(crate) async fn prepare_own(load: &Load<'_>, own: &[&str]) -> anyhow::Result<(Server, Arc<Plan>)> {
-    let server = find_own_server(load, own).await?;
-    let plan = plan(load, &server).await?;
+pub(crate) async fn prepare_own(
+    load: &Load,
+    common: &CommonArgs,
+    own: &[&str],
+) -> anyhow::Result<(Server, Arc<Plan>)> {
+    let server = find_own_server(load, common, own).await?;
+    let plan = plan(load, common, &server).await?;
     Ok((server, plan))
 }
 
 /// Finds or starts the broker.
-pub(crate) async fn find_server(load: &Load<'_>) -> anyhow::Result<Server> {
-    find_own_server(load, &[]).await
+pub(crate) async fn find_server(load: &Load, common: &CommonArgs) -> anyhow::Result<Server> {
+    find_own_server(load, common, &[]).await
 }
 
-async fn find_own_server(load: &Load<'_>, own: &[&str]) -> anyhow::Result<Server> {
+async fn find_own_server(load: &Load, common: &CommonArgs, own: &[&str]) -> anyhow::Result<Server> {
     limits::raise_file_limit();
-    let server = Server::find(load.common, load.schedule.size, own).await?;
-    if !load.common.quiet {
+    let server = Server::find(&common.wanted(), load.size, own).await?;
+    if !common.quiet {
         eprintln!("broker at {}: {}", server.url, server.how);
     }
     Ok(server)
 }
 
 /// Plans what to ask of the broker.
-async fn plan(load: &Load<'_>, server: &Server) -> anyhow::Result<Arc<Plan>> {
+async fn plan(load: &Load, common: &CommonArgs, server: &Server) -> anyhow::Result<Arc<Plan>> {
     let address = ServerAddress::resolve(&server.url).await?;
     let plan = Arc::new(Plan::new(load, address)?);
-    if let Some(short) = limits::check(&plan)?
-        && !load.common.quiet
+    if let Some(short) = limits::check(plan.connections(), plan.server.address.ip(), plan.source_addresses)?
+        && !common.quiet
     {
         eprintln!("{short}");
     }
@@ -72,7 +79,7 @@ async fn plan(load: &Load<'_>, server: &Server) -> anyhow::Result<Arc<Plan>> {
 
 /// Makes a report of what was seen.
 pub(crate) fn compile(
-    load: &Load<'_>,
+    load: &Load,
     server: &Server,
     plan: &Plan,
     measured: &Measured,
@@ -106,14 +113,14 @@ pub(crate) fn compile(
         server: usage
             .map(|(before, after)| ServerUsage::between(&server.pids, before, after, tally.delivered)),
         server_ended_seconds: measured.server_ended.map(|after| after.as_secs_f64()),
-        troubles: [tally.troubles.to_report(), published.troubles.to_report()].concat(),
+        troubles: [troubles(&tally.troubles), troubles(&published.troubles)].concat(),
         warnings: warnings(*busiest_thread, measured.own_cpu, usage, measured.wall),
         ..Report::new(load.scenario, config(load, server, plan))
     }
 }
 
 /// What was asked for, as the report says it.
-pub(crate) fn config(load: &Load<'_>, server: &Server, plan: &Plan) -> Config {
+pub(crate) fn config(load: &Load, server: &Server, plan: &Plan) -> Config {
     Config {
         target: plan.target.name().to_owned(),
         url: server.url.clone(),
@@ -125,12 +132,17 @@ pub(crate) fn config(load: &Load<'_>, server: &Server, plan: &Plan) -> Config {
         publishers: load.publishers,
         rate: load.rate.unwrap_or_default(),
         size_bytes: plan.size,
-        duration_seconds: load.schedule.duration.as_secs_f64(),
-        warmup_seconds: load.schedule.warmup.as_secs_f64(),
+        duration_seconds: load.duration.as_secs_f64(),
+        warmup_seconds: load.warmup.as_secs_f64(),
         threads: plan.threads,
         confirmed: plan.target.confirmed().to_owned(),
         pinned: server.pinning.as_ref().map(Pinning::sentence),
     }
+}
+
+/// What went wrong, as the report says it.
+pub(crate) fn troubles(troubles: &Troubles) -> Vec<Trouble> {
+    troubles.iter().map(|(what, count)| Trouble { what: what.to_owned(), count }).collect()
 }
 
 /// What is to be said where the load generator may have been the bottleneck, or the machine was, on which

@@ -10,17 +10,20 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
-use crate::clock::now_ns;
-use crate::closed_loop::{self, Worker};
-use crate::connection::{self, Buffer, Connection, Ended};
-use crate::outgoing::{Opcode, Outgoing};
-use crate::plan::Plan;
-use crate::process::Usage;
+use super::args::{CommonArgs, ScheduleArgs};
+use super::steady;
+use crate::load::Load;
+use crate::load::connection::Connection;
+use crate::load::plan::Plan;
+use crate::load::tally::{Troubles, histogram};
+use crate::load::worker::Worker;
+use crate::machine::clock::now_ns;
+use crate::machine::process::Usage;
 use crate::report::{Attack, Config, OwnUsage, Quantiles, Report, Strangers};
-use crate::tally::{Troubles, histogram};
+use crate::run::closed_loop;
 use crate::target::{Event, Role, Target};
+use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::socket::{Buffer, Ended};
 
 /// What the one who may publish says of itself at a broker that is started for this.
 const TOKEN: &str = "the-one-who-may-publish";
@@ -55,22 +58,16 @@ pub struct StrangersArgs {
 }
 
 impl StrangersArgs {
-    fn load(&self) -> anyhow::Result<Load<'_>> {
+    fn load(&self) -> anyhow::Result<Load> {
         ensure!(self.common.target == Target::Fanfare, "strangers is for Fanfare alone, with JSON");
         let strangers = self.strangers.max(1);
+        let schedule = ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE);
         Ok(Load {
-            scenario: "strangers",
             subscribers: strangers,
-            topics: 1,
-            topics_each: 1,
             publishers: 1,
             // The kernel keeps little for them, so that it is the broker that has to.
             stuck: strangers,
-            cut_after: None,
-            by_client: false,
-            rate: None,
-            schedule: ScheduleArgs::of_smallest(self.duration, self.warmup, GRACE),
-            common: &self.common,
+            ..self.common.load("strangers", &schedule)
         })
     }
 }
@@ -152,9 +149,12 @@ struct Seen {
 }
 
 /// Lets the strangers do one thing after the other, and publishes meanwhile.
-pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare_own(&load, &["--token", &args.token]).await?;
+    let (server, plan) = steady::prepare_own(&load, &args.common, &["--token", &args.token]).await?;
     ensure!(
         !server.pids.is_empty(),
         "this is about the server's memory, and its process is not known: give its --server-pid"
@@ -200,7 +200,7 @@ pub(crate) async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
         strangers: Some(Strangers { strangers: load.subscribers, before_bytes, attacks }),
         loadgen: OwnUsage::of(cpu, busiest_thread, 0),
         server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
-        troubles: troubles.to_report(),
+        troubles: steady::troubles(&troubles),
         warnings,
         ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })
     })
@@ -284,7 +284,7 @@ async fn publish(
 async fn come_again(worker: Rc<Worker>, way: Way, bytes: Rc<[u8]>, n: u64) {
     let come = async {
         loop {
-            if let Ok(mut stream) = connection::connect(&worker.plan, n).await {
+            if let Ok(mut stream) = worker.plan.route(n).connect().await {
                 let is_in = !way.upgrades
                     || worker.plan.upgrade(Role::Subscriber, 0).perform(&mut stream).await.is_ok();
                 if is_in {

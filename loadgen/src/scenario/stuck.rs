@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::Args;
 
-use super::{Load, ScheduleArgs, steady};
-use crate::cli::CommonArgs;
+use super::args::{CommonArgs, ScheduleArgs};
+use super::steady;
+use crate::load::Load;
+use crate::load::tally::Woken;
 use crate::report::{MemoryOverTime, Report, Stuck};
-use crate::run::Run;
-use crate::subscriber::Woken;
+use crate::run::open_loop::Run;
 
 /// How often the server's memory is looked at, at most, and how many times.
 const SAMPLE_EVERY_MIN: Duration = Duration::from_millis(100);
@@ -52,39 +53,34 @@ pub struct StuckArgs {
 }
 
 impl StuckArgs {
-    fn load(&self) -> anyhow::Result<Load<'_>> {
+    fn load(&self) -> anyhow::Result<Load> {
         ensure!((0.0..=99.0).contains(&self.share), "--share must be 0 to 99 percent, not {}", self.share);
         let stuck = (f64::from(self.subscribers) * self.share / 100.0).round() as u32;
         ensure!(stuck > 0 || self.share == 0.0, "--share {} of {} is nobody", self.share, self.subscribers);
+        let schedule =
+            ScheduleArgs { size: self.size, duration: self.duration, warmup: self.warmup, grace: self.grace };
         Ok(Load {
-            scenario: "stuck",
             subscribers: self.subscribers,
             topics: self.topics,
-            topics_each: 1,
             publishers: self.publishers,
             stuck: stuck.min(self.subscribers.saturating_sub(1)),
-            cut_after: None,
-            by_client: false,
             rate: Some(self.rate),
-            schedule: ScheduleArgs {
-                size: self.size,
-                duration: self.duration,
-                warmup: self.warmup,
-                grace: self.grace,
-            },
-            common: &self.common,
+            ..self.common.load("stuck", &schedule)
         })
     }
 }
 
 /// Publishes while some do not read, then lets them read what there is.
-pub(crate) async fn run(args: &StuckArgs) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// Why nothing could be measured.
+pub async fn run(args: &StuckArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare(&load).await?;
+    let (server, plan) = steady::prepare(&load, &args.common).await?;
     let mut run = Run::start(plan.clone(), &server.pids, args.common.quiet)?;
     run.connect().await?;
     run.sample_memory((args.duration / SAMPLES_MAX).max(SAMPLE_EVERY_MIN));
-    let mut measured = run.follow_schedule(load.schedule.grace).await?;
+    let mut measured = run.follow_schedule(load.grace).await?;
     run.wake().await?;
     let outcome = run.finish().await?;
     let Woken { delivered, missed, told, lost, over_told, duplicates, out_of_order, disconnected } =

@@ -4,9 +4,9 @@ use fanfare_protocol::TopicName;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::Event;
-use crate::outgoing::{Opcode, Outgoing};
-use crate::payload::Stamp;
+use super::event::Event;
+use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::payload::Stamp;
 
 /// The talk on one connection. Publications have the numbers 2, 4, 6 ..., all else has odd ones.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use fanfare_protocol::TopicName;
 
+use super::event::{Event, bare};
 use super::stream::Stream;
-use super::{Event, bare};
-use crate::outgoing::{Opcode, Outgoing};
+use crate::wire::outgoing::{Opcode, Outgoing};
 
 /// With a clean session, 60,000 s between pings, and an id of the server's choice.
 const CONNECT: &[u8] = b"\x10\x0C\x00\x04MQTT\x04\x02\xEA\x60\x00\x00";

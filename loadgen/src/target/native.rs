@@ -7,9 +7,9 @@ use fanfare_protocol::{
     ServerFrame, Subscribe, TopicName,
 };
 
-use super::{Event, Place};
-use crate::outgoing::{Opcode, Outgoing};
-use crate::payload::Stamp;
+use super::event::{Event, Place, bare};
+use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::payload::Stamp;
 
 /// One message in so many is decoded whole though its payload alone would do.
 const DECODE_EVERY: u64 = 64;
@@ -94,7 +94,7 @@ impl Native {
 
     fn delivery(&mut self, publication: &Message<'_>) -> Event {
         self.delivered += 1;
-        let delivery = super::bare(publication.payload.as_bytes(), self.size);
+        let delivery = bare(publication.payload.as_bytes(), self.size);
         let Event::Delivery(stamp, None) = delivery else { return delivery };
         if !self.delivered.is_multiple_of(DECODE_EVERY) {
             return delivery;
@@ -148,8 +148,8 @@ fn event(frame: ServerFrame<'_>) -> Event {
         ServerFrame::Published { id: Some(id), .. } => Event::Published(id.get()),
         ServerFrame::Subscribed(subscribed) => {
             let recovery = subscribed.recovery.map(|recovery| match recovery {
-                Recovery::Recovered => super::Recovery::Replay(subscribed.replayed),
-                Recovery::Missed { .. } => super::Recovery::Reload,
+                Recovery::Recovered => super::event::Recovery::Replay(subscribed.replayed),
+                Recovery::Missed { .. } => super::event::Recovery::Reload,
             });
             Event::Subscribed { recovery }
         }

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use fanfare_protocol::TopicName;
 
+use super::event::{Event, bare};
 use super::stream::Stream;
-use super::{Event, bare};
-use crate::outgoing::{Opcode, Outgoing};
+use crate::wire::outgoing::{Opcode, Outgoing};
 
 /// Longest line taken, in bytes: the `INFO` of a large cluster is much shorter.
 const LINE_BYTES_MAX: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! Topics in the path, payloads alone in the frames: Fanfare's raw endpoint, nchan, and FastAPI.
 
-use super::{Context, Event, Role, bare};
-use crate::outgoing::{Opcode, Outgoing};
+use super::event::{Context, Event, Role, bare};
+use crate::wire::outgoing::{Opcode, Outgoing};
 
 /// The talk on a connection that has a topic by its path.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use ring::hmac;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Context, Event, Role};
-use crate::outgoing::{Opcode, Outgoing};
-use crate::payload::Stamp;
+use super::event::{Context, Event, Role};
+use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::payload::Stamp;
 
 /// The talk on one connection.
 #[derive(Debug)]

@@ -6,8 +6,8 @@
 
 use fanfare_protocol::TopicName;
 
-use super::{Event, bare};
-use crate::outgoing::{Opcode, Outgoing};
+use super::event::{Event, bare};
+use crate::wire::outgoing::{Opcode, Outgoing};
 
 /// The talk on one connection.
 #[derive(Debug)]

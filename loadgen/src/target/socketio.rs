@@ -3,9 +3,9 @@
 
 use fanfare_protocol::TopicName;
 
-use super::Event;
-use crate::outgoing::{Opcode, Outgoing};
-use crate::payload::Stamp;
+use super::event::Event;
+use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::payload::Stamp;
 
 /// The talk on one connection.
 #[derive(Debug)]

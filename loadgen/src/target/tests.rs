@@ -2,9 +2,13 @@
 
 use std::convert::Infallible;
 
+use clap::ValueEnum as _;
+use fanfare_protocol::TopicName;
 use tungstenite::protocol::frame::FrameHeader;
 
 use super::*;
+use crate::wire::outgoing::Outgoing;
+use crate::wire::payload::Stamp;
 
 pub(super) const STAMP: Stamp = Stamp { measured: true, publisher: 1, topic: 2, sequence: 3, due_ns: 4 };
 

@@ -1,0 +1,175 @@
+//! What came of a comparison: every run of it.
+
+use std::fmt;
+
+use fanfare_loadgen_core::report::Report;
+use fanfare_loadgen_core::report::unit::Unit;
+use serde::{Deserialize, Serialize};
+
+use super::args::CompareArgs;
+use super::calibration::Calibration;
+use super::contender::Contender;
+use super::environment::Environment;
+use super::task::Task;
+
+/// All that was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Comparison {
+    pub(crate) environment: Environment,
+    /// How often each was measured.
+    pub(crate) rounds: u32,
+    /// What p99 must stay within for processor time to be compared.
+    #[serde(default = "p99_bound_seconds")]
+    pub(crate) p99_bound_seconds: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calibration: Option<Calibration>,
+    pub(crate) contenders: Vec<Participant>,
+    pub(crate) tasks: Vec<TaskOutcome>,
+}
+
+/// That of older files, which say none.
+fn p99_bound_seconds() -> f64 {
+    0.05
+}
+
+/// Who took part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Participant {
+    pub(crate) name: String,
+    /// As its server tells; empty where none could be started.
+    pub(crate) version: String,
+}
+
+/// What came of a scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TaskOutcome {
+    pub(crate) scenario: String,
+    pub(crate) title: String,
+    /// Who takes no part, and why; empty if all do.
+    #[serde(default)]
+    pub(crate) left_out: String,
+    pub(crate) steps: Vec<StepOutcome>,
+}
+
+/// What came of one of its steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StepOutcome {
+    /// Empty where there is but one.
+    pub(crate) label: String,
+    /// For each contender, its rounds.
+    pub(crate) rounds: Vec<Vec<Outcome>>,
+}
+
+/// What came of one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// Why there is no report.
+    Failed(String),
+    Measured(Box<Report>),
+}
+
+impl Comparison {
+    /// One of which nothing has been measured yet.
+    pub(crate) fn new(
+        environment: Environment,
+        args: &CompareArgs,
+        contenders: &[Contender],
+        tasks: &[Task],
+    ) -> Self {
+        let steps = |task: &Task| {
+            let step = |label| StepOutcome { label, rounds: vec![Vec::new(); contenders.len()] };
+            task.steps().iter().map(|it| step(it.label())).collect()
+        };
+        let outcome = |task: &Task| TaskOutcome {
+            scenario: task.scenario.clone(),
+            title: task.title(),
+            left_out: task.left_out(contenders),
+            steps: steps(task),
+        };
+        let participant =
+            |contender: &Contender| Participant { name: contender.name.clone(), version: String::new() };
+        Self {
+            environment,
+            rounds: args.rounds,
+            p99_bound_seconds: args.p99_bound.as_secs_f64(),
+            calibration: None,
+            contenders: contenders.iter().map(participant).collect(),
+            tasks: tasks.iter().map(outcome).collect(),
+        }
+    }
+
+    /// Adds one run.
+    pub(crate) fn add(
+        &mut self,
+        task: usize,
+        step: usize,
+        who: usize,
+        version: Option<String>,
+        outcome: Outcome,
+    ) {
+        if let Some(version) = version {
+            self.contenders[who].version = version;
+        }
+        self.tasks[task].steps[step].rounds[who].push(outcome);
+    }
+
+    /// Leaves out what an older file may hold of paths and secrets.
+    pub(crate) fn redact(&mut self) {
+        self.environment.redact();
+        for task in &mut self.tasks {
+            task.title = super::redact::secrets(&task.title);
+        }
+    }
+
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.tasks.iter().flat_map(|task| &task.steps).flat_map(|step| &step.rounds).flatten()
+    }
+
+    /// The runs of one contender.
+    pub(crate) fn reports_of(&self, who: usize) -> impl Iterator<Item = &Report> {
+        let steps = self.tasks.iter().flat_map(|task| &task.steps);
+        steps.flat_map(move |step| &step.rounds[who]).filter_map(Outcome::report)
+    }
+
+    /// Why runs have failed.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &str> {
+        self.outcomes().filter_map(Outcome::failure)
+    }
+}
+
+impl Outcome {
+    pub(crate) fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Failed(_) => None,
+            Self::Measured(report) => Some(report),
+        }
+    }
+
+    pub(crate) fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) => Some(why),
+            Self::Measured(_) => None,
+        }
+    }
+}
+
+/// A line of progress.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(why) => write!(f, "failed: {why}"),
+            Self::Measured(report) => {
+                let shown: Vec<String> = super::figure::headlines(report)
+                    .iter()
+                    .filter_map(|figure| {
+                        let value = (figure.of)(report)?;
+                        Some(format!("{} {}", figure.name, figure.unit.show(value)))
+                    })
+                    .collect();
+                let lost = Unit::Count.show(report.lost as f64);
+                write!(f, "{}, lost {lost}", shown.join(", "))
+            }
+        }
+    }
+}

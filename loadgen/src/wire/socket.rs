@@ -1,0 +1,206 @@
+//! A socket to the broker and its two halves, read in a way that costs next to nothing.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::outgoing::{Opcode, Outgoing};
+use super::websocket::{Incoming, Incomings, Violation};
+use crate::machine::clock::now_ns;
+use crate::machine::limits::no_port_left;
+
+/// What a thread reads at once; larger frames make it grow.
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// What a thread reads into: one for all its connections, since only one is read at a time.
+#[derive(Debug)]
+pub(crate) struct Buffer(RefCell<Vec<u8>>);
+
+impl Buffer {
+    pub(crate) fn new() -> Self {
+        Self(RefCell::new(vec![0; BUFFER_BYTES]))
+    }
+}
+
+/// How a connection came to its end.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The broker closed it, with this code if it gave one.
+    Closed(Option<u16>),
+    /// The connection broke.
+    Io(std::io::Error),
+    /// The broker refused something and the connection cannot serve its purpose.
+    Refused(String),
+    Violation(Violation),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(Some(code)) => write!(f, "closed by the broker with {code}"),
+            Self::Closed(None) => f.write_str("closed by the broker without a code"),
+            Self::Io(e) => write!(f, "connection broken: {e}"),
+            Self::Refused(why) => f.write_str(why),
+            Self::Violation(violation) => violation.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Ended {}
+
+/// How a socket comes to its server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route {
+    pub(crate) server: SocketAddr,
+    /// The address that it comes from, where it matters.
+    pub(crate) source: Option<IpAddr>,
+    /// What the kernel may hold of what has not been read, in bytes, where that is not its own choice.
+    pub(crate) receive_buffer_bytes: Option<u32>,
+}
+
+impl Route {
+    /// Opens a TCP connection.
+    pub(crate) async fn connect(&self) -> anyhow::Result<TcpStream> {
+        let socket = if self.server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_nodelay(true)?;
+        if let Some(bytes) = self.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let explain = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::AddrNotAvailable | std::io::ErrorKind::AddrInUse => {
+                anyhow::Error::new(e).context(no_port_left())
+            }
+            _ => e.into(),
+        };
+        if let Some(source) = self.source {
+            socket.bind((source, 0).into()).map_err(explain)?;
+        }
+        socket.connect(self.server).await.map_err(explain)
+    }
+}
+
+/// The halves of a stream that has become a WebSocket; `early` came with the handshake's answer.
+pub(crate) fn halves(stream: TcpStream, early: &[u8]) -> (Reader, Writer) {
+    let (read, write) = stream.into_split();
+    let mut incomings = Incomings::default();
+    incomings.keep(early);
+    let reader = Reader { half: read, incomings, early: !early.is_empty() };
+    (reader, Writer { half: write, silent: false })
+}
+
+/// The half that reads.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    half: OwnedReadHalf,
+    incomings: Incomings,
+    /// Something came with the handshake's answer and has not been looked at.
+    early: bool,
+}
+
+impl Reader {
+    /// Reads once and shows `on_incoming` each message and ping that is whole now, with the time of the
+    /// read.
+    ///
+    /// Cancel safe: what was read has been shown.
+    ///
+    /// # Errors
+    /// How the connection ended, or what `on_incoming` made of it.
+    pub(crate) async fn read(
+        &mut self,
+        buffer: &Buffer,
+        mut on_incoming: impl FnMut(u64, Incoming<'_>) -> Result<(), Ended>,
+    ) -> Result<(), Ended> {
+        let filled_up = poll_fn(|cx| {
+            let mut buffer = buffer.0.borrow_mut();
+            let unfinished = self.incomings.unfinished();
+            let unfinished_bytes = unfinished.len();
+            if 2 * unfinished_bytes > buffer.len() {
+                // Bounded, as what is unfinished is.
+                let length = 2 * buffer.len();
+                buffer.resize(length, 0);
+            }
+            let mut into = ReadBuf::new(&mut buffer);
+            into.put_slice(unfinished);
+            if !self.early {
+                // A read that does not fill the buffer has emptied the socket, and tokio knows: the next
+                // call waits without another system call. (`try_read` would not.)
+                ready!(Pin::new(&mut self.half).poll_read(cx, &mut into)).map_err(Ended::Io)?;
+                if into.filled().len() == unfinished_bytes {
+                    return Poll::Ready(Err(Ended::Closed(None)));
+                }
+            }
+            self.early = false;
+            let now = now_ns();
+            let filled_up = into.remaining() == 0;
+            let mut rest = into.filled();
+            while let Some(incoming) = self.incomings.next(&mut rest).map_err(Ended::Violation)? {
+                match incoming {
+                    Incoming::Close(code) => return Poll::Ready(Err(Ended::Closed(code))),
+                    incoming => on_incoming(now, incoming)?,
+                }
+            }
+            self.incomings.keep(rest);
+            Poll::Ready(Ok(filled_up))
+        })
+        .await?;
+        if filled_up {
+            // There is more, but the others have waited for their turn.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the server ends the TCP connection, of which nothing more is to be read.
+    pub(crate) async fn end(&mut self) {
+        // However it ends, it has ended.
+        drop(self.half.read(&mut [0]).await);
+    }
+}
+
+/// The half that writes. Says goodbye when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    half: OwnedWriteHalf,
+    /// Nothing more is to be said.
+    pub(crate) silent: bool,
+}
+
+impl Writer {
+    /// Writes as much of `bytes` as goes without waiting; returns how much that was.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize, Ended> {
+        match self.half.try_write(bytes) {
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
+            result => result.map_err(Ended::Io),
+        }
+    }
+
+    /// Ends the connection without a goodbye, as a process does that is killed.
+    pub(crate) fn abort(mut self) -> std::io::Result<()> {
+        self.silent = true;
+        self.half.as_ref().set_zero_linger()
+    }
+
+    /// Returns when writing may go on. Cancel safe.
+    pub(crate) async fn writable(&self) -> Result<(), Ended> {
+        self.half.writable().await.map_err(Ended::Io)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.silent {
+            return;
+        }
+        let mut out = Outgoing::default();
+        out.frame(Opcode::Close, &[&1000u16.to_be_bytes()]);
+        // Whoever does not get it sees the connection end all the same.
+        self.try_write(out.bytes()).ok();
+    }
+}
