@@ -3,15 +3,21 @@
 _default:
     @just --list
 
-# What must be clean before a commit: formatting, lints, docs
-check:
-    cargo fmt --all --check
-    cargo clippy --workspace --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+# What must be clean before a commit: formatting, lints, docs, the habits of CONTRIBUTING.md
+check: && tidy
+    ./test.sh format lints docs
 
 # Everything: installs what the tests need, then runs them all
 test:
     ./test.sh
+
+# The habits that can be counted: short files and functions, arrows that go down (tests/tidy/layers.toml)
+tidy:
+    cargo test --package fanfare-tidy
+
+# What is lock-free, in every order of its threads: all models, or those with NAME in their name
+loom name="":
+    cargo test --package fanfare-loom {{name}}
 
 # Start the broker on 127.0.0.1:8000, with any flags of `fanfare serve`
 run *flags:

@@ -3,10 +3,13 @@
 # formatting, lints, docs, the client's features and packages, unit and integration tests (some against other brokers, see loadgen/peers), doctests, each
 # bench once, the pages in a browser, the Autobahn test suite.
 #
-# usage: ./test.sh        exit 0: all passed; it stops at the first failure
+# usage: ./test.sh [STEP...]        only the steps of these names, as in `./test.sh format lints "rust tests"`
+# exit 0: all passed; it stops at the first failure
 set -euo pipefail
 cd "$(dirname "$0")"
 
+wanted=("$@")
+known=()
 passed=()
 skipped=()
 current="set-up"
@@ -27,8 +30,19 @@ list() {
   echo "${*/#/ }"
 }
 
-# Runs a command as a named step. Exit 77 means that it could not run here.
+# Whether one of the names behind the first is the same.
+is_among() {
+  local name
+  for name in "${@:2}"; do
+    if [[ $name == "$1" ]]; then return; fi
+  done
+  return 1
+}
+
+# Runs a command as a named step, if it is wanted. Exit 77 means that it could not run here.
 step() {
+  known+=("$1")
+  if ((${#wanted[@]} > 0)) && ! is_among "$1" "${wanted[@]}"; then return; fi
   current=$1
   shift
   echo
@@ -129,3 +143,10 @@ step "doctests" cargo test --workspace --doc
 step "benches" cargo test --workspace --bench '*'
 step "browser tests" browser_tests
 step "autobahn" tests/autobahn.sh
+
+for name in "${wanted[@]}"; do
+  if ! is_among "$name" "${known[@]}"; then
+    current="there is no step \"$name\": $(list "${known[@]}")"
+    exit 2
+  fi
+done
