@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fanfare_protocol::{InvalidTopic, TopicName};
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -18,11 +17,13 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::history::HistoryRequest;
 use crate::inbox::Inbox;
+use crate::into_topic::{IntoTopic, checked};
 use crate::link::Link;
+use crate::message_ids::MessageIds;
 use crate::options::ConnectOptions;
-use crate::own::MessageIds;
 use crate::payload::Payload;
-use crate::publish::{PublishRequest, Room};
+use crate::publish::PublishRequest;
+use crate::room::Room;
 use crate::state::{CloseReason, ConnectionState, StateChanges};
 use crate::statistics::Statistics;
 use crate::subscription::SubscribeRequest;
@@ -348,65 +349,4 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("state", &self.state()).finish_non_exhaustive()
     }
-}
-
-pub(crate) fn checked(topic: impl IntoTopic) -> Result<TopicName, Error> {
-    topic.into_topic().map_err(|e| Error::invalid("the topic", e))
-}
-
-/// What names a topic: a text that is checked, or a [`TopicName`] that was.
-///
-/// Whoever publishes often to one topic saves the check with a `TopicName`.
-pub trait IntoTopic: private::Sealed {
-    /// The checked name.
-    ///
-    /// # Errors
-    /// Says which rule the text broke.
-    fn into_topic(self) -> Result<TopicName, InvalidTopic>;
-}
-
-impl IntoTopic for &str {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        self.parse()
-    }
-}
-
-impl IntoTopic for &&str {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        self.parse()
-    }
-}
-
-impl IntoTopic for &String {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        self.parse()
-    }
-}
-
-impl IntoTopic for String {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        self.parse()
-    }
-}
-
-impl IntoTopic for &TopicName {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        Ok(self.clone())
-    }
-}
-
-impl IntoTopic for TopicName {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        Ok(self)
-    }
-}
-
-mod private {
-    pub trait Sealed {}
-    impl Sealed for &str {}
-    impl Sealed for &&str {}
-    impl Sealed for &String {}
-    impl Sealed for String {}
-    impl Sealed for &super::TopicName {}
-    impl Sealed for super::TopicName {}
 }

@@ -136,6 +136,7 @@
 //! One task, the driver, owns the socket. Handles send it commands; a session without IO decides what they
 //! and the broker's frames mean; a wire carries frames. Read `driver.rs`, then `session/mod.rs`.
 
+mod answer;
 mod backlog;
 mod client;
 mod command;
@@ -149,7 +150,9 @@ mod failure;
 mod heard;
 mod history;
 mod inbox;
+mod into_topic;
 mod link;
+mod message_ids;
 mod options;
 mod own;
 mod payload;
@@ -160,6 +163,7 @@ mod queue;
 mod reach;
 mod reconnect;
 mod refresh;
+mod room;
 mod session;
 mod state;
 mod statistics;
@@ -170,7 +174,8 @@ mod tls;
 mod token;
 mod wire;
 
-pub use client::{Client, IntoTopic};
+pub use answer::{History, Published};
+pub use client::Client;
 pub use error::Error;
 pub use event::{Event, Gap, Publication};
 pub use failure::{Failure, FailureKind};
@@ -178,10 +183,11 @@ pub use fanfare_protocol::{
     CloseCode, Codec, Epoch, ErrorCode, InvalidEpoch, InvalidPosition, InvalidTopic, Offset, OnLag,
     PayloadKind, Position, TopicName,
 };
-pub use history::{History, HistoryRequest};
+pub use history::HistoryRequest;
+pub use into_topic::IntoTopic;
 pub use options::ConnectOptions;
 pub use payload::Payload;
-pub use publish::{PublishAck, PublishRequest, Published};
+pub use publish::{PublishAck, PublishRequest};
 #[cfg(feature = "_tls")]
 pub use rustls;
 pub use state::{CloseReason, ConnectionInfo, ConnectionState, StateChanges};

@@ -10,9 +10,10 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::{FusedStream, SelectAll, Stream};
 
-use crate::client::{Client, IntoTopic, checked};
+use crate::client::Client;
 use crate::error::Error;
 use crate::event::Event;
+use crate::into_topic::{IntoTopic, checked};
 use crate::subscription::{SubscribeRequest, Subscription};
 
 /// Subscriptions that were not sent yet: await them. See [`Client::subscribe_many`].

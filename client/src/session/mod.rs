@@ -25,13 +25,12 @@ use fanfare_protocol::{
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use crate::answer::{History, Published};
 use crate::backlog::Backlog;
 use crate::command::{Command, Drain, NewSubscriber, Reply, Submission, SubscriberId};
 use crate::error::Error;
 use crate::event::Publication;
-use crate::history::History;
 use crate::own::OwnPublications;
-use crate::publish::Published;
 use crate::state::CloseReason;
 pub(crate) use pack::Sizes;
 use pack::{Added, Packer};

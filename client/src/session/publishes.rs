@@ -7,10 +7,10 @@ use fanfare_protocol::{ClientFrame, ClientOp, Publish, RequestId};
 use tokio::time::Instant;
 
 use super::pack::{Added, Packer};
+use crate::answer::Published;
 use crate::command::{Reply, Submission};
 use crate::error::Error;
 use crate::own::Key;
-use crate::publish::Published;
 use crate::state::CloseReason;
 
 /// Bounded by the room that every submission takes.
