@@ -272,7 +272,7 @@ impl Client {
         let (state_sender, state) = watch::channel(ConnectionState::Connecting { last_failure: None });
         let departures = Arc::new(Departures::default());
         let message_ids = Mutex::new(MessageIds::new(rand::random()));
-        let request_timeout = options.request_timeout;
+        let request_timeout = options.driver.request_timeout;
         let closing = Arc::<Notify>::default();
         let backlog = Backlog::new(options.subscription_buffer_bytes);
         let inner = Inner {
@@ -293,7 +293,7 @@ impl Client {
             message_ids,
         };
         let inbox = Inbox::new(command_inbox, publish_inbox, departures);
-        let driver = Driver::new(endpoint, options, backlog, closing, inbox, state_sender);
+        let driver = Driver::new(endpoint, options.driver, backlog, closing, inbox, state_sender);
         #[expect(clippy::disallowed_methods, reason = "the handles own it: it ends when they are gone")]
         tokio::spawn(driver.run());
         Self { inner: Arc::new(inner) }

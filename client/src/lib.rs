@@ -142,6 +142,7 @@ mod client;
 mod command;
 mod deadline;
 mod dial;
+mod dial_options;
 mod driver;
 mod endpoint;
 mod error;
