@@ -1,6 +1,7 @@
 //! The one task of a client: it owns the socket, and when it loses it makes another one.
 
 mod doubt;
+mod exchange;
 mod options;
 mod resubscribe;
 mod state_sender;
@@ -30,6 +31,7 @@ use crate::session::{Session, Sizes};
 use crate::state::{CloseReason, ConnectionState};
 use crate::wire::{Lost, Wire};
 use doubt::{Doubt, LOST_AFTER};
+use exchange::exchange;
 pub(crate) use options::DriverOptions;
 use resubscribe::Resubscribe;
 use state_sender::StateSender;
@@ -160,7 +162,7 @@ impl Driver {
                 timer.as_mut().reset(due);
             }
             select! {
-                heard = wire.exchange(&mut self.session, sizes, &self.backlog.pressure, held_until.is_none()) => {
+                heard = exchange(wire, &mut self.session, sizes, &self.backlog.pressure, held_until.is_none()) => {
                     if let Err(lost) = heard {
                         return Ok(lost);
                     }
