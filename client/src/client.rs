@@ -1,16 +1,16 @@
 //! The handle: cheap to clone, safe to share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::backlog::Backlog;
-use crate::command::{Command, Departures, Drain, Handed, Reply, Submission, SubscriberId};
+use crate::command::{Command, Departures, Drain, Reply};
 use crate::deadline;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
@@ -19,11 +19,11 @@ use crate::history::HistoryRequest;
 use crate::inbox::Inbox;
 use crate::into_topic::{IntoTopic, checked};
 use crate::link::Link;
-use crate::message_ids::MessageIds;
 use crate::options::ConnectOptions;
 use crate::payload::Payload;
 use crate::publish::PublishRequest;
 use crate::room::Room;
+use crate::shared::Shared;
 use crate::state::{CloseReason, ConnectionState, StateChanges};
 use crate::statistics::Statistics;
 use crate::subscription::SubscribeRequest;
@@ -39,19 +39,7 @@ const COMMANDS_MAX: usize = 256;
 /// is published.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    link: Arc<Link>,
-    publishes: mpsc::Sender<Handed>,
-    /// The place in `publishes` for whoever flushes.
-    flush: Arc<Semaphore>,
-    room: Room,
-    /// Held while a publish is handed over, so that ids count in the order of sending.
-    message_ids: Mutex<MessageIds>,
-    subscribers: AtomicU64,
-    subscription_buffer: usize,
+    shared: Arc<Shared>,
 }
 
 impl Client {
@@ -93,13 +81,13 @@ impl Client {
     /// ```
     pub fn publish(&self, topic: impl IntoTopic, payload: impl Into<Payload>) -> PublishRequest {
         let what = checked(topic).map(|topic| (topic, payload.into()));
-        PublishRequest::new(self.clone(), what)
+        PublishRequest::new(Arc::clone(&self.shared), what)
     }
 
     /// Publishes `value` to `topic` as a `json` payload.
     pub fn publish_json<T: Serialize + ?Sized>(&self, topic: impl IntoTopic, value: &T) -> PublishRequest {
         let what = checked(topic).and_then(|topic| Ok((topic, Payload::json_of(value)?)));
-        PublishRequest::new(self.clone(), what)
+        PublishRequest::new(Arc::clone(&self.shared), what)
     }
 
     /// Subscribes to `topic`.
@@ -126,7 +114,7 @@ impl Client {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subscribe(&self, topic: impl IntoTopic) -> SubscribeRequest {
-        SubscribeRequest::new(self.clone(), checked(topic), self.inner.subscription_buffer)
+        SubscribeRequest::new(Arc::clone(&self.shared), checked(topic))
     }
 
     /// Subscribes to many topics, to be read as one stream; a topic that is named twice is subscribed to once.
@@ -149,12 +137,12 @@ impl Client {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subscribe_many<T: IntoTopic>(&self, topics: impl IntoIterator<Item = T>) -> SubscribeManyRequest {
-        SubscribeManyRequest::new(self, topics)
+        SubscribeManyRequest::new(&self.shared, topics)
     }
 
     /// Asks for publications of the past.
     pub fn history(&self, topic: impl IntoTopic) -> HistoryRequest {
-        HistoryRequest::new(self.clone(), checked(topic))
+        HistoryRequest::new(Arc::clone(&self.shared), checked(topic))
     }
 
     /// Asks the broker for a sign of life; returns how long that took.
@@ -163,23 +151,23 @@ impl Client {
     /// [`Error::Timeout`]; [`Error::Closed`]; [`Error::Full`].
     pub async fn ping(&self) -> Result<Duration, Error> {
         let start = Instant::now();
-        self.request(|reply| Command::Ping { reply }).await?;
+        self.shared.request(|reply| Command::Ping { reply }).await?;
         Ok(start.elapsed())
     }
 
     /// What the connection is doing.
     pub fn state(&self) -> ConnectionState {
-        self.inner.link.state.borrow().clone()
+        self.shared.link().state.borrow().clone()
     }
 
     /// Follows what the connection is doing.
     pub fn state_changes(&self) -> StateChanges {
-        StateChanges::new(self.inner.link.state.clone())
+        StateChanges::new(self.shared.link().state.clone())
     }
 
     /// What this client and its clones have done so far.
     pub fn statistics(&self) -> Statistics {
-        let Backlog { counters, .. } = &*self.inner.link.backlog;
+        let Backlog { counters, .. } = &*self.shared.link().backlog;
         Statistics {
             connections: counters.connections.get(),
             received: counters.received.get(),
@@ -189,8 +177,8 @@ impl Client {
             duplicates: counters.duplicates.get(),
             failed: counters.failed.get(),
             unknown: counters.unknown.get(),
-            unsettled: self.inner.room.count(),
-            waiting_bytes: self.inner.link.backlog.bytes(),
+            unsettled: self.shared.room().count(),
+            waiting_bytes: self.shared.link().backlog.bytes(),
         }
     }
 
@@ -204,11 +192,7 @@ impl Client {
     /// # Cancel safety
     /// Nothing is taken back when the future is dropped.
     pub async fn flush(&self) -> Result<(), Error> {
-        let Inner { link, publishes, flush, .. } = &*self.inner;
-        let place = flush.clone().acquire_owned().await.expect("it is never closed");
-        let (reply, answer) = Reply::new();
-        publishes.send(Handed::Flush { reply, _place: place }).await.map_err(|_| link.closed())?;
-        answer.await.unwrap_or_else(|_| Err(link.closed()))
+        self.shared.flush().await
     }
 
     /// Ends the client at once: publishes that are not settled fail with [`Error::Closed`], and subscriptions end with
@@ -218,7 +202,7 @@ impl Client {
     /// # Cancel safety
     /// The client ends all the same when the future is dropped after it was polled.
     pub async fn close(&self) {
-        self.inner.link.closing.notify_one();
+        self.shared.link().closing.notify_one();
         self.state_changes().wait_for(|state| matches!(state, ConnectionState::Closed(_))).await;
     }
 
@@ -234,7 +218,7 @@ impl Client {
     /// # Cancel safety
     /// Draining goes on when the future is dropped.
     pub async fn drain(&self, within: Duration) -> Result<(), Error> {
-        let link = &self.inner.link;
+        let link = self.shared.link();
         let (reply, answer) = Reply::new();
         link.draining.store(true, Ordering::Relaxed);
         let command = Command::Drain(Drain { deadline: deadline::after(within), within, reply });
@@ -247,7 +231,7 @@ impl Client {
 
     /// Waits for a drain that is under way.
     async fn drained_within(&self, within: Duration) -> Result<(), Error> {
-        let link = &self.inner.link;
+        let link = self.shared.link();
         if matches!(self.state(), ConnectionState::Closed(_)) {
             return Err(link.closed());
         }
@@ -271,32 +255,24 @@ impl Client {
         let (publishes, publish_inbox) = mpsc::channel(room.count_max() + 1);
         let (state_sender, state) = watch::channel(ConnectionState::Connecting { last_failure: None });
         let departures = Arc::new(Departures::default());
-        let message_ids = Mutex::new(MessageIds::new(rand::random()));
         let request_timeout = options.driver.request_timeout;
         let closing = Arc::<Notify>::default();
         let backlog = Backlog::new(options.subscription_buffer_bytes);
-        let inner = Inner {
-            link: Arc::new(Link {
-                commands,
-                departures: departures.clone(),
-                state,
-                request_timeout,
-                backlog: Arc::clone(&backlog),
-                closing: Arc::clone(&closing),
-                draining: AtomicBool::new(false),
-            }),
-            publishes,
-            flush: Arc::new(Semaphore::new(1)),
-            room,
-            subscribers: AtomicU64::new(0),
-            subscription_buffer: options.subscription_buffer,
-            message_ids,
+        let link = Link {
+            commands,
+            departures: departures.clone(),
+            state,
+            request_timeout,
+            backlog: Arc::clone(&backlog),
+            closing: Arc::clone(&closing),
+            draining: AtomicBool::new(false),
         };
+        let shared = Shared::new(link, publishes, room, options.subscription_buffer);
         let inbox = Inbox::new(command_inbox, publish_inbox, departures);
         let driver = Driver::new(endpoint, options.driver, backlog, closing, inbox, state_sender);
         #[expect(clippy::disallowed_methods, reason = "the handles own it: it ends when they are gone")]
         tokio::spawn(driver.run());
-        Self { inner: Arc::new(inner) }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Waits until the first connection is there, or where `fail_fast` the first try has failed.
@@ -308,45 +284,16 @@ impl Client {
             ConnectionState::Connecting { .. } => false,
         });
         match timeout(within, settled).await {
-            Err(_) => Err(self.inner.link.timeout(within)),
+            Err(_) => Err(self.shared.link().timeout(within)),
             Ok(Some(ConnectionState::Connected(_))) => Ok(()),
             Ok(Some(ConnectionState::Waiting { failure, .. })) => Err(Error::NotConnected(failure)),
-            Ok(_) => Err(self.inner.link.closed()),
+            Ok(_) => Err(self.shared.link().closed()),
         }
-    }
-
-    pub(crate) async fn request<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
-        self.inner.link.request(command).await
-    }
-
-    /// Hands a publish over, under the `given` id or one that is made; returns the id.
-    pub(crate) fn submit(
-        &self,
-        given: Option<Arc<str>>,
-        submission: impl FnOnce(Arc<str>) -> Submission,
-    ) -> Result<Arc<str>, Error> {
-        let mut ids = self.inner.message_ids.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = given.unwrap_or_else(|| ids.make());
-        let submission = submission(id.clone());
-        self.inner.publishes.try_send(Handed::Publish(submission)).map_err(|_| self.inner.link.closed())?;
-        Ok(id)
-    }
-
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.inner.link
-    }
-
-    pub(crate) fn room(&self) -> &Room {
-        &self.inner.room
-    }
-
-    pub(crate) fn next_subscriber(&self) -> SubscriberId {
-        SubscriberId(self.inner.subscribers.fetch_add(1, Ordering::Relaxed))
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("state", &self.state()).finish_non_exhaustive()
+        self.shared.fmt(f)
     }
 }

@@ -1,28 +1,29 @@
 //! Asking for publications of the past.
 
 use std::future::IntoFuture;
+use std::sync::Arc;
 
 use fanfare_protocol::{Position, TopicName};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::answer::History;
-use crate::client::Client;
 use crate::command::Command;
 use crate::error::Error;
+use crate::shared::Shared;
 
 /// A request for history that was not sent yet: await it.
 #[must_use = "nothing is asked until it is awaited"]
 #[derive(Debug)]
 pub struct HistoryRequest {
-    client: Client,
+    client: Arc<Shared>,
     topic: Result<TopicName, Error>,
     since: Option<Position>,
     limit: Option<u64>,
 }
 
 impl HistoryRequest {
-    pub(crate) fn new(client: Client, topic: Result<TopicName, Error>) -> Self {
+    pub(crate) fn new(client: Arc<Shared>, topic: Result<TopicName, Error>) -> Self {
         Self { client, topic, since: None, limit: None }
     }
 

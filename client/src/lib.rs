@@ -166,6 +166,7 @@ mod reconnect;
 mod refresh;
 mod room;
 mod session;
+mod shared;
 mod state;
 mod statistics;
 mod subscription;

@@ -12,11 +12,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::answer::Published;
-use crate::client::Client;
 use crate::command::{Reply, Submission};
 use crate::error::Error;
 use crate::payload::Payload;
 use crate::room::RoomTaken;
+use crate::shared::Shared;
 use crate::state::CloseReason;
 
 /// A publish that was not sent yet: await it for the ack, or see [`send`](Self::send) and
@@ -30,14 +30,14 @@ use crate::state::CloseReason;
 #[must_use = "nothing is published until it is awaited or sent"]
 #[derive(Debug)]
 pub struct PublishRequest {
-    client: Client,
+    client: Arc<Shared>,
     what: Result<(TopicName, Payload), Error>,
     message_id: Option<String>,
     headers: BTreeMap<String, String>,
 }
 
 impl PublishRequest {
-    pub(crate) fn new(client: Client, what: Result<(TopicName, Payload), Error>) -> Self {
+    pub(crate) fn new(client: Arc<Shared>, what: Result<(TopicName, Payload), Error>) -> Self {
         Self { client, what, message_id: None, headers: BTreeMap::new() }
     }
 
@@ -80,7 +80,7 @@ impl PublishRequest {
         publish.submit(&client, room)
     }
 
-    fn check(self) -> Result<(Client, Checked), Error> {
+    fn check(self) -> Result<(Arc<Shared>, Checked), Error> {
         let (topic, payload) = self.what?;
         if let Some(id) = &self.message_id {
             check_message_id(id).map_err(Error::invalid_text)?;
@@ -115,7 +115,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn submit(self, client: &Client, room: RoomTaken) -> Result<PublishAck, Error> {
+    fn submit(self, client: &Shared, room: RoomTaken) -> Result<PublishAck, Error> {
         let Self { topic, payload, message_id, headers } = self;
         let (reply, answer) = Reply::new();
         let submission = |message_id| Submission { topic, payload, message_id, headers, reply, room };
