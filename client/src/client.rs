@@ -9,8 +9,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::backlog::Backlog;
-use crate::command::{Command, Departures, Drain, Reply};
+use crate::channel::{Backlog, Command, Departures, Drain, Reply, Room};
 use crate::deadline;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
@@ -22,7 +21,6 @@ use crate::link::Link;
 use crate::options::ConnectOptions;
 use crate::payload::Payload;
 use crate::publish::PublishRequest;
-use crate::room::Room;
 use crate::shared::Shared;
 use crate::state::{CloseReason, ConnectionState, StateChanges};
 use crate::statistics::Statistics;

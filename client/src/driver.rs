@@ -16,15 +16,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
-use crate::backlog::Backlog;
-use crate::command::{Command, Handed};
+use crate::channel::{Backlog, Command, Handed, Patience};
 use crate::deadline;
 use crate::dial::{Connected, DialError, Setback, dial};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
 use crate::inbox::{Inbox, Input};
-use crate::pressure::Patience;
 use crate::reconnect::Backoff;
 use crate::refresh::Refresh;
 use crate::session::{Session, Sizes};

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::answer::History;
-use crate::command::Command;
+use crate::channel::Command;
 use crate::error::Error;
 use crate::shared::Shared;
 

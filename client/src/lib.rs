@@ -137,9 +137,8 @@
 //! and the broker's frames mean; a wire carries frames. Read `driver.rs`, then `session/mod.rs`.
 
 mod answer;
-mod backlog;
+mod channel;
 mod client;
-mod command;
 mod deadline;
 mod dial;
 mod dial_options;
@@ -157,14 +156,11 @@ mod message_ids;
 mod options;
 mod own;
 mod payload;
-mod pressure;
 mod proxy;
 mod publish;
-mod queue;
 mod reach;
 mod reconnect;
 mod refresh;
-mod room;
 mod session;
 mod shared;
 mod state;

@@ -12,10 +12,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::answer::Published;
-use crate::command::{Reply, Submission};
+use crate::channel::{Reply, RoomTaken, Submission};
 use crate::error::Error;
 use crate::payload::Payload;
-use crate::room::RoomTaken;
 use crate::shared::Shared;
 use crate::state::CloseReason;
 

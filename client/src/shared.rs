@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::command::{Command, Handed, Reply, Submission, SubscriberId};
+use crate::channel::{Command, Handed, Reply, Room, Submission, SubscriberId};
 use crate::error::Error;
 use crate::link::Link;
 use crate::message_ids::MessageIds;
-use crate::room::Room;
 
 /// What a client is to its clones and to requests that were not sent yet: while there is one of them, publishes may
 /// come.

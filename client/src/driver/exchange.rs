@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use crate::pressure::Pressure;
+use crate::channel::Pressure;
 use crate::session::{Session, Sizes};
 use crate::wire::{Lost, Wire};
 

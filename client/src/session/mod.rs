@@ -26,8 +26,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::answer::{History, Published};
-use crate::backlog::Backlog;
-use crate::command::{Command, Drain, NewSubscriber, Reply, Submission, SubscriberId};
+use crate::channel::{Backlog, Command, Drain, NewSubscriber, Reply, Submission, SubscriberId};
 use crate::error::Error;
 use crate::event::Publication;
 use crate::own::OwnPublications;

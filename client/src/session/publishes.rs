@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::pack::{Added, Packer};
 use crate::answer::Published;
-use crate::command::{Reply, Submission};
+use crate::channel::{Reply, Submission};
 use crate::error::Error;
 use crate::own::Key;
 use crate::state::CloseReason;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fanfare_protocol::{ClientFrame, ClientOp, Position, RequestId, TopicName};
 
 use crate::answer::History;
-use crate::command::{Reply, SubscriberId};
+use crate::channel::{Reply, SubscriberId};
 use crate::error::Error;
 use crate::state::CloseReason;
 

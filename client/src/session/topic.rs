@@ -14,7 +14,7 @@ use fanfare_protocol::{
 };
 
 use super::subscriber::{Stage, Subscriber};
-use crate::command::{NewSubscriber, Start, SubscriberId};
+use crate::channel::{NewSubscriber, Start, SubscriberId};
 use crate::error::Error;
 use crate::event::{Event, Gap, Publication};
 use crate::own::OwnPublications;

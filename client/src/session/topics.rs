@@ -6,7 +6,7 @@ use fanfare_protocol::{ClientFrame, Gap as GapFrame, Message, Position, RequestI
 
 use super::requests::Request;
 use super::topic::{Phase, Topic};
-use crate::command::{NewSubscriber, Start, SubscriberId};
+use crate::channel::{NewSubscriber, Start, SubscriberId};
 use crate::error::Error;
 use crate::own::OwnPublications;
 use crate::state::CloseReason;

@@ -1,9 +1,9 @@
 //! The bounded queue between the driver and one subscription's reader.
 //!
 //! A queue that is half full asks for a turn of its reader, and one that is full has the driver read nothing, for a
-//! [bounded time](crate::pressure). When its reader is behind by more than the capacity all the same, the oldest
+//! [bounded time](super::pressure). When its reader is behind by more than the capacity all the same, the oldest
 //! events make room and become one gap in front of what is left: order is kept, the loss is counted, and
-//! memory is bounded whatever happens. What all queues hold together is bounded [in bytes](crate::backlog).
+//! memory is bounded whatever happens. What all queues hold together is bounded [in bytes](super::backlog).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use fanfare_protocol::OnLag;
 use fanfare_protocol::limits::FRAMES_PER_MESSAGE_MAX;
 
-use crate::backlog::Backlog;
+use super::backlog::Backlog;
 use crate::event::{Event, Gap};
 use crate::state::CloseReason;
 
