@@ -12,7 +12,6 @@ use tokio::time::{Instant, timeout};
 use crate::channel::{Backlog, Command, Departures, Drain, Reply, Room};
 use crate::deadline;
 use crate::driver::Driver;
-use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::history::HistoryRequest;
 use crate::inbox::Inbox;
@@ -26,6 +25,7 @@ use crate::state::{CloseReason, ConnectionState, StateChanges};
 use crate::statistics::Statistics;
 use crate::subscription::SubscribeRequest;
 use crate::subscriptions::SubscribeManyRequest;
+use crate::transport::Endpoint;
 
 /// Most commands that wait for the driver; publishes are bounded on their own.
 const COMMANDS_MAX: usize = 256;

@@ -18,8 +18,6 @@ use tracing::{debug, info};
 
 use crate::channel::{Backlog, Command, Handed, Patience};
 use crate::deadline;
-use crate::dial::{Connected, DialError, Setback, dial};
-use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
 use crate::inbox::{Inbox, Input};
@@ -27,7 +25,7 @@ use crate::reconnect::Backoff;
 use crate::refresh::Refresh;
 use crate::session::{Session, Sizes};
 use crate::state::{CloseReason, ConnectionState};
-use crate::wire::{Lost, Wire};
+use crate::transport::{Connected, DialError, Endpoint, Lost, Setback, Wire, dial};
 use doubt::{Doubt, LOST_AFTER};
 use exchange::exchange;
 pub(crate) use options::DriverOptions;

@@ -13,11 +13,9 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::client::Client;
 use crate::driver::DriverOptions;
-use crate::endpoint::{Endpoint, without_secrets};
 use crate::error::Error;
-use crate::proxy::Proxies;
 use crate::state::ConnectionState;
-use crate::token::{BoxError, TokenSource};
+use crate::transport::{BoxError, Endpoint, Proxies, TokenSource, without_secrets};
 
 /// How a [`Client`] connects: made by [`Client::builder`], used by [`connect`](Self::connect).
 ///

@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use crate::channel::Pressure;
 use crate::session::{Session, Sizes};
-use crate::wire::{Lost, Wire};
+use crate::transport::{Lost, Wire};
 
 /// Gives the session what is heard, if it `may_read`, and writes what it has to say. Returns when either has
 /// happened, early where readers feel `pressure`.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fanfare_protocol::limits::MESSAGE_BYTES_DEFAULT;
 
-use crate::dial_options::DialOptions;
 use crate::state::ConnectionState;
+use crate::transport::DialOptions;
 
 /// What the driver goes by.
 #[derive(Clone)]

@@ -11,15 +11,15 @@ use tokio_tungstenite::tungstenite::http::header::{DATE, RETRY_AFTER};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::either::Either;
 
-use crate::dial_options::DialOptions;
-use crate::endpoint::Endpoint;
+use super::endpoint::Endpoint;
+use super::heard::Heard;
+use super::options::DialOptions;
+use super::proxy::tunnel;
+use super::reach::reach;
+use super::tls;
+use super::wire::{Lost, Wire};
 use crate::failure::{Failure, FailureKind};
-use crate::heard::Heard;
-use crate::proxy::tunnel;
-use crate::reach::reach;
 use crate::state::{CloseReason, ConnectionInfo};
-use crate::tls;
-use crate::wire::{Lost, Wire};
 
 /// Read at a time, in bytes. Kept for the life of the connection, so not larger than it is worth.
 const READ_BUFFER_BYTES: usize = 16 * 1024;

@@ -15,10 +15,10 @@ use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes
 use tokio_util::either::Either;
 use tracing::warn;
 
+use super::heard::Heard;
+use super::tls;
 use crate::failure::{Failure, FailureKind};
-use crate::heard::Heard;
 use crate::state::CloseReason;
-use crate::tls;
 
 /// Messages read in one go, before something else has its turn.
 const READS_MAX: usize = 64;

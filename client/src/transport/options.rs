@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use fanfare_protocol::Codec;
 
-use crate::proxy::Proxies;
-use crate::tls::Trust;
-use crate::token::TokenSource;
+use super::proxy::Proxies;
+use super::tls::Trust;
+use super::token::TokenSource;
 
 /// What every try to connect goes by.
 #[derive(Clone)]
