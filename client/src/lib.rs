@@ -134,7 +134,7 @@
 //!
 //! # How it works
 //! One task, the driver, owns the socket. Handles send it commands; a session without IO decides what they
-//! and the broker's frames mean; a wire carries frames. Read `driver.rs`, then `session/mod.rs`.
+//! and the broker's frames mean; a wire carries frames. Read `driver.rs`, then `session.rs`.
 
 mod answer;
 mod channel;
@@ -150,7 +150,6 @@ mod into_topic;
 mod link;
 mod message_ids;
 mod options;
-mod own;
 mod payload;
 mod publish;
 mod reconnect;
