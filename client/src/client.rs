@@ -11,10 +11,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::channel::{Backlog, Command, Departures, Drain, Reply, Room};
 use crate::deadline;
-use crate::driver::Driver;
+use crate::driver::{Driver, Inbox};
 use crate::error::Error;
 use crate::history::HistoryRequest;
-use crate::inbox::Inbox;
 use crate::into_topic::{IntoTopic, checked};
 use crate::link::Link;
 use crate::options::ConnectOptions;

@@ -1,8 +1,11 @@
-//! The one task of a client: it owns the socket, and when it loses it makes another one.
+//! The one task of a client: it owns the socket, and makes another one when that is lost; it must not know the handles.
 
 mod doubt;
 mod exchange;
+mod inbox;
 mod options;
+mod reconnect;
+mod refresh;
 mod resubscribe;
 mod state_sender;
 
@@ -20,15 +23,16 @@ use crate::channel::{Backlog, Command, Handed, Patience};
 use crate::deadline;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
-use crate::inbox::{Inbox, Input};
-use crate::reconnect::Backoff;
-use crate::refresh::Refresh;
 use crate::session::{Session, Sizes};
 use crate::state::{CloseReason, ConnectionState};
 use crate::transport::{Connected, DialError, Endpoint, Lost, Setback, Wire, dial};
 use doubt::{Doubt, LOST_AFTER};
 use exchange::exchange;
+pub(crate) use inbox::Inbox;
+use inbox::Input;
 pub(crate) use options::DriverOptions;
+use reconnect::Backoff;
+use refresh::Refresh;
 use resubscribe::Resubscribe;
 use state_sender::StateSender;
 

@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 
+use super::reconnect::Backoff;
 use crate::deadline;
-use crate::reconnect::Backoff;
 use crate::session::Session;
 
 /// Asks again for topics that the broker would not have again for the moment.
