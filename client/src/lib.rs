@@ -136,31 +136,27 @@
 //! One task, the driver, owns the socket. Handles send it commands; a session without IO decides what they
 //! and the broker's frames mean; a wire carries frames. Read `driver.rs`, then `session.rs`.
 
-mod answer;
-mod channel;
-mod client;
-mod deadline;
+// The wings, from the top down; what none of them owns stands on the ground beside this file. Arrows go down only: the
+// session and the transport know nothing of each other, and the ground knows no wing.
+mod handle;
+
 mod driver;
+
+mod session;
+mod transport;
+
+mod channel;
+
+mod answer;
+mod deadline;
 mod error;
 mod event;
 mod failure;
-mod history;
-mod into_topic;
-mod link;
-mod message_ids;
-mod options;
 mod payload;
-mod publish;
-mod session;
-mod shared;
 mod state;
 mod statistics;
-mod subscription;
-mod subscriptions;
-mod transport;
 
 pub use answer::{History, Published};
-pub use client::Client;
 pub use error::Error;
 pub use event::{Event, Gap, Publication};
 pub use failure::{Failure, FailureKind};
@@ -168,15 +164,13 @@ pub use fanfare_protocol::{
     CloseCode, Codec, Epoch, ErrorCode, InvalidEpoch, InvalidPosition, InvalidTopic, Offset, OnLag,
     PayloadKind, Position, TopicName,
 };
-pub use history::HistoryRequest;
-pub use into_topic::IntoTopic;
-pub use options::ConnectOptions;
+pub use handle::{
+    Client, ConnectOptions, HistoryRequest, IntoTopic, PublishAck, PublishRequest, SubscribeManyRequest,
+    SubscribeRequest, Subscription, Subscriptions,
+};
 pub use payload::Payload;
-pub use publish::{PublishAck, PublishRequest};
 #[cfg(feature = "_tls")]
 pub use rustls;
 pub use state::{CloseReason, ConnectionInfo, ConnectionState, StateChanges};
 pub use statistics::Statistics;
-pub use subscription::{SubscribeRequest, Subscription};
-pub use subscriptions::{SubscribeManyRequest, Subscriptions};
 pub use {bytes, serde_json};

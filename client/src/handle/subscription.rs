@@ -10,11 +10,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FusedStream, Stream};
 
+use super::link::Link;
+use super::shared::Shared;
 use crate::channel::{Command, EventQueue, NewSubscriber, QueueWriter, Start, SubscriberId};
 use crate::error::Error;
 use crate::event::Event;
-use crate::link::Link;
-use crate::shared::Shared;
 
 /// Most events for which a queue has room because of the history that was asked for.
 const HISTORY_BUFFER_MAX: usize = 65_536;

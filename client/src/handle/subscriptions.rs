@@ -11,11 +11,11 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::{FusedStream, SelectAll, Stream};
 
+use super::into_topic::{IntoTopic, checked};
+use super::shared::Shared;
+use super::subscription::{SubscribeRequest, Subscription};
 use crate::error::Error;
 use crate::event::Event;
-use crate::into_topic::{IntoTopic, checked};
-use crate::shared::Shared;
-use crate::subscription::{SubscribeRequest, Subscription};
 
 /// Subscriptions that were not sent yet: await them. See [`Client::subscribe_many`](crate::Client::subscribe_many).
 #[must_use = "nothing is subscribed to until it is awaited"]

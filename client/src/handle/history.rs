@@ -7,10 +7,10 @@ use fanfare_protocol::{Position, TopicName};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::shared::Shared;
 use crate::answer::History;
 use crate::channel::Command;
 use crate::error::Error;
-use crate::shared::Shared;
 
 /// A request for history that was not sent yet: await it.
 #[must_use = "nothing is asked until it is awaited"]

@@ -9,21 +9,21 @@ use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
+use super::history::HistoryRequest;
+use super::into_topic::{IntoTopic, checked};
+use super::link::Link;
+use super::options::ConnectOptions;
+use super::publish::PublishRequest;
+use super::shared::Shared;
+use super::subscription::SubscribeRequest;
+use super::subscriptions::SubscribeManyRequest;
 use crate::channel::{Backlog, Command, Departures, Drain, Reply, Room};
 use crate::deadline;
 use crate::driver::{Driver, Inbox};
 use crate::error::Error;
-use crate::history::HistoryRequest;
-use crate::into_topic::{IntoTopic, checked};
-use crate::link::Link;
-use crate::options::ConnectOptions;
 use crate::payload::Payload;
-use crate::publish::PublishRequest;
-use crate::shared::Shared;
 use crate::state::{CloseReason, ConnectionState, StateChanges};
 use crate::statistics::Statistics;
-use crate::subscription::SubscribeRequest;
-use crate::subscriptions::SubscribeManyRequest;
 use crate::transport::Endpoint;
 
 /// Most commands that wait for the driver; publishes are bounded on their own.

@@ -11,11 +11,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use super::shared::Shared;
 use crate::answer::Published;
 use crate::channel::{Reply, RoomTaken, Submission};
 use crate::error::Error;
 use crate::payload::Payload;
-use crate::shared::Shared;
 use crate::state::CloseReason;
 
 /// A publish that was not sent yet: await it for the ack, or see [`send`](Self::send) and

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::link::Link;
+use super::message_ids::MessageIds;
 use crate::channel::{Command, Handed, Reply, Room, Submission, SubscriberId};
 use crate::error::Error;
-use crate::link::Link;
-use crate::message_ids::MessageIds;
 
 /// What a client is to its clones and to requests that were not sent yet: while there is one of them, publishes may
 /// come.

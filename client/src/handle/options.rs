@@ -11,7 +11,7 @@ use fanfare_protocol::limits::{CLIENT_NAME_BYTES_MAX, TOKEN_BYTES_MAX};
 use futures_util::FutureExt;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::client::Client;
+use super::client::Client;
 use crate::driver::DriverOptions;
 use crate::error::Error;
 use crate::state::ConnectionState;
