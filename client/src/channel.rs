@@ -10,8 +10,7 @@ mod room;
 
 pub(crate) use backlog::Backlog;
 pub(crate) use command::{
-    Command, Departures, Drain, Handed, NewSubscriber, QueueWriter, Reply, Start, Submission,
-    SubscriberId,
+    Command, Departures, Drain, Handed, NewSubscriber, QueueWriter, Reply, Start, Submission, SubscriberId,
 };
 pub(crate) use pressure::{Patience, Pressure};
 pub(crate) use queue::EventQueue;

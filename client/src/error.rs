@@ -103,8 +103,7 @@ impl Error {
 
     /// What the broker would have said of a frame that is larger than it takes, and then have closed the connection.
     pub(crate) fn too_large(bytes: usize, max: usize) -> Self {
-        let message =
-            format!("this takes {bytes} bytes, and the broker takes messages of {max} at most");
+        let message = format!("this takes {bytes} bytes, and the broker takes messages of {max} at most");
         Self::Refused { code: ErrorCode::TooLarge, message, retryable: false, may_have_happened: false }
     }
 

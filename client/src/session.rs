@@ -283,7 +283,9 @@ impl Session {
     fn refuse_unsaid(&mut self, unsaid: Outgoing, error: Error) {
         match unsaid {
             Outgoing::Refresh(..) => warn!(%error, "the credentials cannot be renewed"),
-            Outgoing::Request(id) | Outgoing::Unsubscribe(_, Some(id)) => self.refused_request(id, None, error),
+            Outgoing::Request(id) | Outgoing::Unsubscribe(_, Some(id)) => {
+                self.refused_request(id, None, error)
+            }
             Outgoing::Subscribe(topic, id) => self.refused_request(id, Some(topic.as_str()), error),
             Outgoing::Unsubscribe(topic, None) => warn!(%error, %topic, "the subscription goes on unread"),
         }

@@ -121,7 +121,9 @@ fn a_request_that_is_too_large_for_the_broker_is_refused_and_not_forgotten() {
     let (command, mut subscribed) = subscribe(1);
     session.command(command);
     assert_eq!(session.pack(Codec::Json, Sizes { packed_max: 20, single_max: 20 }), None);
-    for refused in [answer.try_recv().expect("answered").err(), subscribed.try_recv().expect("answered").err()] {
+    for refused in
+        [answer.try_recv().expect("answered").err(), subscribed.try_recv().expect("answered").err()]
+    {
         assert!(
             matches!(refused, Some(Error::Refused { code: ErrorCode::TooLarge, retryable: false, .. })),
             "{refused:?}"

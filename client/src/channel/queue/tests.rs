@@ -27,12 +27,7 @@ fn publication(epoch: u64, offset: u64) -> Event {
 }
 
 fn gap(epoch: u64, from: u64, to: u64, missed: Option<u64>) -> Event {
-    Event::Gap(Gap {
-        epoch: Epoch::from_number(epoch),
-        from: Offset::new(from),
-        to: Offset::new(to),
-        missed,
-    })
+    Event::Gap(Gap { epoch: Epoch::from_number(epoch), from: Offset::new(from), to: Offset::new(to), missed })
 }
 
 /// As where the driver has waited for the reader long enough.
@@ -141,9 +136,7 @@ fn a_queue_says_when_it_is_half_full_and_while_it_is_full() {
     assert!(pop().is_ready() && !pressure.is_full());
     assert!(pop().is_ready() && pop().is_ready() && pop().is_pending(), "nothing had to go");
 
-    for end in
-        [|queue: &EventQueue| queue.depart(), |queue: &EventQueue| queue.close(CloseReason::Drained)]
-    {
+    for end in [|queue: &EventQueue| queue.depart(), |queue: &EventQueue| queue.close(CloseReason::Drained)] {
         let queue = EventQueue::new(1, OnLag::Disconnect, Arc::clone(&backlog));
         queue.push(publication(1, 1));
         assert!(pressure.is_full());
@@ -206,9 +199,7 @@ fn an_event_larger_than_all_may_hold_waits_for_its_reader_all_the_same() {
     }
     for queue in &queues {
         let events = drain(queue);
-        assert!(
-            matches!(events.last(), Some(Event::Publication(last)) if last.position.offset.get() == 3)
-        );
+        assert!(matches!(events.last(), Some(Event::Publication(last)) if last.position.offset.get() == 3));
         let count = events.iter().map(|event| match event {
             Event::Gap(gap) => gap.missed.expect("one epoch"),
             _ => 1,
