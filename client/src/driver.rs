@@ -161,8 +161,9 @@ impl Driver {
             if timer.is_elapsed() || due < timer.deadline() {
                 timer.as_mut().reset(due);
             }
+            let may_read = held_until.is_none();
             select! {
-                heard = exchange(wire, &mut self.session, sizes, &self.backlog.pressure, held_until.is_none()) => {
+                heard = exchange(wire, &mut self.session, sizes, &self.backlog.pressure, may_read) => {
                     if let Err(lost) = heard {
                         return Ok(lost);
                     }
@@ -176,12 +177,12 @@ impl Driver {
                     resubscribe.plan(&self.session);
                 }
                 input = self.inbox.next(), if self.session.has_room() => self.take(input),
-                () = self.backlog.pressure.relieved(), if held_until.is_some() => {}
+                () = self.backlog.pressure.relieved(), if !may_read => {}
                 () = self.closing.notified() => return Err(CloseReason::Stopped),
                 token = refresh.token() => token.into_iter().for_each(|token| self.session.refresh(token)),
                 () = &mut timer => {
                     let now = Instant::now();
-                    if now >= lost_at && held_until.is_none() {
+                    if now >= lost_at && may_read {
                         let heard = now.duration_since(wire.last_heard());
                         let why = format!("the broker was silent for {heard:.1?}");
                         return Ok(Lost::Failed(Failure::new(FailureKind::Silent, why)));
