@@ -1,4 +1,13 @@
-//! The one task of a client: it owns the socket, and when it loses it makes another one.
+//! The one task of a client: it owns the socket, and makes another one when that is lost; it must not know the handles.
+
+mod doubt;
+mod exchange;
+mod inbox;
+mod options;
+mod reconnect;
+mod refresh;
+mod resubscribe;
+mod state_sender;
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,28 +19,25 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
-use crate::backlog::Backlog;
-use crate::command::{Command, Handed};
+use crate::channel::{Backlog, Command, Handed, Patience};
 use crate::deadline;
-use crate::dial::{Connected, DialError, Setback, dial};
-use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
-use crate::inbox::{Inbox, Input};
-use crate::options::{ConnectOptions, OnState};
-use crate::pressure::Patience;
-use crate::reconnect::Backoff;
-use crate::refresh::Refresh;
 use crate::session::{Session, Sizes};
 use crate::state::{CloseReason, ConnectionState};
-use crate::wire::{Lost, Wire};
+use crate::transport::{Connected, DialError, Endpoint, Lost, Setback, Wire, dial};
+use doubt::{Doubt, LOST_AFTER};
+use exchange::exchange;
+pub(crate) use inbox::Inbox;
+use inbox::Input;
+pub(crate) use options::DriverOptions;
+use reconnect::Backoff;
+use refresh::Refresh;
+use resubscribe::Resubscribe;
+use state_sender::StateSender;
 
 /// How much longer than its ping interval a broker may be silent.
 const PING_GRACE: Duration = Duration::from_secs(10);
-/// What has had no answer for so long, on a connection that is silent, makes the client ask for a sign of life, ...
-const ASK_AFTER: Duration = Duration::from_secs(5);
-/// ... and after so long the connection is lost: before publishes fail that another one would take.
-const LOST_AFTER: Duration = Duration::from_secs(10);
 /// How long after credentials were refused others are asked for.
 const ANOTHER_TOKEN_AFTER: Duration = Duration::from_secs(1);
 /// When to look again where nothing is due.
@@ -40,7 +46,7 @@ const FAR_AWAY: Duration = Duration::from_secs(3600);
 /// Runs until the broker says to stay away, the client was drained, or all its handles are gone.
 pub(crate) struct Driver {
     endpoint: Arc<Endpoint>,
-    options: Arc<ConnectOptions>,
+    options: Arc<DriverOptions>,
     session: Session,
     backlog: Arc<Backlog>,
     /// Told when the client is to end at once.
@@ -54,40 +60,10 @@ pub(crate) struct Driver {
     was_connected: bool,
 }
 
-/// What the client's handles are told of its state.
-struct StateSender {
-    states: watch::Sender<ConnectionState>,
-    callback: Option<OnState>,
-}
-
-impl StateSender {
-    fn send(&self, state: ConnectionState) {
-        if let Some(callback) = &self.callback {
-            callback(&state);
-        }
-        self.states.send_replace(state);
-    }
-
-    fn last_failure(&self) -> Option<Failure> {
-        self.states.borrow().last_failure()
-    }
-}
-
-/// However the driver ends, also with the runtime it ran in: a client that nobody drives is not connected.
-impl Drop for StateSender {
-    fn drop(&mut self) {
-        let is_closed = matches!(*self.states.borrow(), ConnectionState::Closed(_));
-        if !is_closed {
-            // Not to the callback: it may be what panics.
-            self.states.send_replace(ConnectionState::Closed(CloseReason::Stopped));
-        }
-    }
-}
-
 impl Driver {
     pub(crate) fn new(
         endpoint: Endpoint,
-        options: ConnectOptions,
+        options: DriverOptions,
         backlog: Arc<Backlog>,
         closing: Arc<Notify>,
         inbox: Inbox,
@@ -102,7 +78,7 @@ impl Driver {
             backlog,
             closing,
             inbox,
-            state: StateSender { states: state, callback },
+            state: StateSender::new(state, callback),
             unauthorized: false,
             was_connected: false,
         }
@@ -128,7 +104,8 @@ impl Driver {
     async fn connection(&mut self) -> Result<Setback, CloseReason> {
         let (endpoint, options) = (self.endpoint.clone(), self.options.clone());
         let was_connected = self.was_connected;
-        let dialled = self.meanwhile(async move { dial(&endpoint, &options, was_connected).await }).await?;
+        let dialling = async move { dial(&endpoint, &options.dial, was_connected).await };
+        let dialled = self.meanwhile(dialling).await?;
         let (mut wire, connected) = match dialled {
             Ok(connected) => connected,
             Err(DialError::Final(reason)) => return Err(reason),
@@ -160,12 +137,12 @@ impl Driver {
     /// Lives on one connection until it is lost, or there is nothing left to do.
     async fn converse(&mut self, wire: &mut Wire, connected: &Connected) -> Result<Lost, CloseReason> {
         let silence = connected.ping_interval + PING_GRACE;
-        let sizes = Sizes {
-            packed_max: self.options.message_size.min(connected.message_size),
-            single_max: connected.message_size,
-        };
-        let mut refresh = Refresh::new(self.options.token.clone(), connected.expires_at, connected.date);
-        let mut resubscribe = Resubscribe::new(&self.options);
+        let packed_max = self.options.message_size;
+        let single_max = connected.message_size.unwrap_or(packed_max);
+        let sizes = Sizes { packed_max: packed_max.min(single_max), single_max };
+        let mut refresh = Refresh::new(self.options.dial.token.clone(), connected.expires_at, connected.date);
+        let backoff = Backoff::new(self.options.backoff_base, self.options.backoff_max);
+        let mut resubscribe = Resubscribe::new(backoff);
         let mut patience = Patience::new();
         let mut doubt = Doubt::default();
         let mut timer = pin!(sleep(Duration::ZERO));
@@ -178,14 +155,15 @@ impl Driver {
             let quiet = doubt.since(self.session.awaits_reply(), wire.last_heard());
             let silent_at = wire.last_heard() + silence;
             let lost_at = quiet.map_or(silent_at, |since| silent_at.min(since + LOST_AFTER));
-            let dues = [Some(lost_at), doubt.due(), refresh.due(), resubscribe.due, self.due(), held_until];
+            let dues = [Some(lost_at), doubt.due(), refresh.due(), resubscribe.due(), self.due(), held_until];
             let due = dues.into_iter().flatten().min().expect("silence is always due");
             // Moving a timer costs more than finding it early now and then.
             if timer.is_elapsed() || due < timer.deadline() {
                 timer.as_mut().reset(due);
             }
+            let may_read = held_until.is_none();
             select! {
-                heard = wire.exchange(&mut self.session, sizes, &self.backlog.pressure, held_until.is_none()) => {
+                heard = exchange(wire, &mut self.session, sizes, &self.backlog.pressure, may_read) => {
                     if let Err(lost) = heard {
                         return Ok(lost);
                     }
@@ -199,12 +177,12 @@ impl Driver {
                     resubscribe.plan(&self.session);
                 }
                 input = self.inbox.next(), if self.session.has_room() => self.take(input),
-                () = self.backlog.pressure.relieved(), if held_until.is_some() => {}
+                () = self.backlog.pressure.relieved(), if !may_read => {}
                 () = self.closing.notified() => return Err(CloseReason::Stopped),
                 token = refresh.token() => token.into_iter().for_each(|token| self.session.refresh(token)),
                 () = &mut timer => {
                     let now = Instant::now();
-                    if now >= lost_at && held_until.is_none() {
+                    if now >= lost_at && may_read {
                         let heard = now.duration_since(wire.last_heard());
                         let why = format!("the broker was silent for {heard:.1?}");
                         return Ok(Lost::Failed(Failure::new(FailureKind::Silent, why)));
@@ -314,7 +292,7 @@ impl Driver {
 
     /// The credentials were refused: there is one more try, where there is a source of others.
     fn try_another_token(&mut self, why: String) -> Result<Setback, CloseReason> {
-        if self.options.token.can_change() && !self.unauthorized {
+        if self.options.dial.token.can_change() && !self.unauthorized {
             self.unauthorized = true;
             let why = format!("the credentials were refused: {why}");
             // Where tokens come from a cache the next one may still be the old one a moment later.
@@ -324,64 +302,5 @@ impl Driver {
             });
         }
         Err(CloseReason::Unauthorized(why))
-    }
-}
-
-/// Whether the connection is still there, while something waits for a reply and nothing is heard.
-#[derive(Debug, Default)]
-struct Doubt {
-    /// Since when something has waited without a pause.
-    waiting: Option<Instant>,
-    /// Since when it has waited and nothing was heard.
-    since: Option<Instant>,
-    /// The `since` for which a sign of life was asked for.
-    asked: Option<Instant>,
-}
-
-impl Doubt {
-    /// Since when something waits and nothing was heard, if so.
-    fn since(&mut self, is_waiting: bool, last_heard: Instant) -> Option<Instant> {
-        self.waiting = is_waiting.then(|| self.waiting.unwrap_or_else(Instant::now));
-        self.since = self.waiting.map(|since| since.max(last_heard));
-        self.since
-    }
-
-    /// When to ask for a sign of life.
-    fn due(&self) -> Option<Instant> {
-        self.since.filter(|_| self.since != self.asked).map(|since| since + ASK_AFTER)
-    }
-
-    /// Whether to ask for one now; it counts as asked then.
-    fn asks(&mut self, now: Instant) -> bool {
-        let asks = self.due().is_some_and(|due| due <= now);
-        if asks {
-            self.asked = self.since;
-        }
-        asks
-    }
-}
-
-/// Asks again for topics that the broker would not have again for the moment.
-struct Resubscribe {
-    backoff: Backoff,
-    due: Option<Instant>,
-}
-
-impl Resubscribe {
-    fn new(options: &ConnectOptions) -> Self {
-        Self { backoff: Backoff::new(options.backoff_base, options.backoff_max), due: None }
-    }
-
-    fn plan(&mut self, session: &Session) {
-        if session.is_refused_for_now() && self.due.is_none() {
-            self.due = Some(deadline::after(self.backoff.next(rand::random())));
-        }
-    }
-
-    fn run_if_due(&mut self, now: Instant, session: &mut Session) {
-        if self.due.is_some_and(|due| due <= now) {
-            self.due = None;
-            session.resubscribe();
-        }
     }
 }

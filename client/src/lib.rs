@@ -134,43 +134,29 @@
 //!
 //! # How it works
 //! One task, the driver, owns the socket. Handles send it commands; a session without IO decides what they
-//! and the broker's frames mean; a wire carries frames. Read `driver.rs`, then `session/mod.rs`.
+//! and the broker's frames mean; a wire carries frames. Read `driver.rs`, then `session.rs`.
 
-mod backlog;
-mod client;
-mod command;
-mod deadline;
-mod dial;
+// The wings, from the top down; what none of them owns stands on the ground beside this file. Arrows go down only: the
+// session and the transport know nothing of each other, and the ground knows no wing.
+mod handle;
+
 mod driver;
-mod endpoint;
+
+mod session;
+mod transport;
+
+mod channel;
+
+mod answer;
+mod deadline;
 mod error;
 mod event;
 mod failure;
-mod heard;
-mod history;
-mod inbox;
-mod link;
-mod options;
-mod own;
 mod payload;
-mod pressure;
-mod proxy;
-mod publish;
-mod queue;
-mod reach;
-mod reconnect;
-mod refresh;
-mod session;
 mod state;
 mod statistics;
-mod subscription;
-mod subscriptions;
-#[cfg_attr(not(feature = "_tls"), path = "no_tls.rs")]
-mod tls;
-mod token;
-mod wire;
 
-pub use client::{Client, IntoTopic};
+pub use answer::{History, Published};
 pub use error::Error;
 pub use event::{Event, Gap, Publication};
 pub use failure::{Failure, FailureKind};
@@ -178,14 +164,13 @@ pub use fanfare_protocol::{
     CloseCode, Codec, Epoch, ErrorCode, InvalidEpoch, InvalidPosition, InvalidTopic, Offset, OnLag,
     PayloadKind, Position, TopicName,
 };
-pub use history::{History, HistoryRequest};
-pub use options::ConnectOptions;
+pub use handle::{
+    Client, ConnectOptions, HistoryRequest, IntoTopic, PublishAck, PublishRequest, SubscribeManyRequest,
+    SubscribeRequest, Subscription, Subscriptions,
+};
 pub use payload::Payload;
-pub use publish::{PublishAck, PublishRequest, Published};
 #[cfg(feature = "_tls")]
 pub use rustls;
 pub use state::{CloseReason, ConnectionInfo, ConnectionState, StateChanges};
 pub use statistics::Statistics;
-pub use subscription::{SubscribeRequest, Subscription};
-pub use subscriptions::{SubscribeManyRequest, Subscriptions};
 pub use {bytes, serde_json};

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use fanfare_protocol::{ClientFrame, ClientOp, Publish, RequestId};
 use tokio::time::Instant;
 
+use super::own::Key;
 use super::pack::{Added, Packer};
-use crate::command::{Reply, Submission};
+use crate::answer::Published;
+use crate::channel::{Reply, Submission};
 use crate::error::Error;
-use crate::own::Key;
-use crate::publish::Published;
 use crate::state::CloseReason;
 
 /// Bounded by the room that every submission takes.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use fanfare_protocol::{ClientFrame, ClientOp, Position, RequestId, TopicName};
 
-use crate::command::{Reply, SubscriberId};
+use crate::answer::History;
+use crate::channel::{Reply, SubscriberId};
 use crate::error::Error;
-use crate::history::History;
 use crate::state::CloseReason;
 
 /// Most requests without a reply.

@@ -4,7 +4,7 @@ use std::mem;
 
 use fanfare_protocol::{Offset, Position};
 
-use crate::command::{QueueWriter, Reply, Start, SubscriberId};
+use crate::channel::{QueueWriter, Reply, Start, SubscriberId};
 use crate::error::Error;
 use crate::state::CloseReason;
 

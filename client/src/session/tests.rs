@@ -2,7 +2,7 @@ use fanfare_protocol::OnLag;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::command::{QueueWriter, Start};
+use crate::channel::{QueueWriter, Start};
 
 const SIZES: Sizes = Sizes { packed_max: 1 << 20, single_max: 1 << 20 };
 

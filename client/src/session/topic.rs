@@ -13,11 +13,11 @@ use fanfare_protocol::{
     Subscribed, TopicName, TopicRef,
 };
 
+use super::own::OwnPublications;
 use super::subscriber::{Stage, Subscriber};
-use crate::command::{NewSubscriber, Start, SubscriberId};
+use crate::channel::{NewSubscriber, Start, SubscriberId};
 use crate::error::Error;
 use crate::event::{Event, Gap, Publication};
-use crate::own::OwnPublications;
 use crate::state::CloseReason;
 
 pub(crate) struct Topic {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use fanfare_protocol::{ClientFrame, Gap as GapFrame, Message, Position, RequestId, Subscribed, TopicName};
 
+use super::own::OwnPublications;
 use super::requests::Request;
 use super::topic::{Phase, Topic};
-use crate::command::{NewSubscriber, Start, SubscriberId};
+use crate::channel::{NewSubscriber, Start, SubscriberId};
 use crate::error::Error;
-use crate::own::OwnPublications;
 use crate::state::CloseReason;
 
 /// Bounded by the subscriptions that callers hold.

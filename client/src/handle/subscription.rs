@@ -10,12 +10,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FusedStream, Stream};
 
-use crate::client::Client;
-use crate::command::{Command, NewSubscriber, QueueWriter, Start, SubscriberId};
+use super::link::Link;
+use super::shared::Shared;
+use crate::channel::{Command, EventQueue, NewSubscriber, QueueWriter, Start, SubscriberId};
 use crate::error::Error;
 use crate::event::Event;
-use crate::link::Link;
-use crate::queue::EventQueue;
 
 /// Most events for which a queue has room because of the history that was asked for.
 const HISTORY_BUFFER_MAX: usize = 65_536;
@@ -29,7 +28,7 @@ const HISTORY_BUFFER_MAX: usize = 65_536;
 #[must_use = "nothing is subscribed to until it is awaited"]
 #[derive(Debug)]
 pub struct SubscribeRequest {
-    client: Client,
+    client: Arc<Shared>,
     topic: Result<TopicName, Error>,
     start: Start,
     echo: bool,
@@ -39,7 +38,8 @@ pub struct SubscribeRequest {
 }
 
 impl SubscribeRequest {
-    pub(crate) fn new(client: Client, topic: Result<TopicName, Error>, buffer: usize) -> Self {
+    pub(crate) fn new(client: Arc<Shared>, topic: Result<TopicName, Error>) -> Self {
+        let buffer = client.subscription_buffer();
         Self { client, topic, start: Start::Now, echo: true, on_lag: OnLag::Gap, buffer, capacity: None }
     }
 

@@ -11,15 +11,15 @@ use tokio_tungstenite::tungstenite::http::header::{DATE, RETRY_AFTER};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::either::Either;
 
-use crate::endpoint::Endpoint;
+use super::endpoint::Endpoint;
+use super::heard::Heard;
+use super::options::DialOptions;
+use super::proxy::tunnel;
+use super::reach::reach;
+use super::tls;
+use super::wire::{Lost, Wire};
 use crate::failure::{Failure, FailureKind};
-use crate::heard::Heard;
-use crate::options::ConnectOptions;
-use crate::proxy::tunnel;
-use crate::reach::reach;
 use crate::state::{CloseReason, ConnectionInfo};
-use crate::tls;
-use crate::wire::{Lost, Wire};
 
 /// Read at a time, in bytes. Kept for the life of the connection, so not larger than it is worth.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
@@ -38,8 +38,8 @@ const PING_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 pub(crate) struct Connected {
     pub(crate) info: ConnectionInfo,
     pub(crate) ping_interval: Duration,
-    /// The largest WebSocket message that it takes, in bytes.
-    pub(crate) message_size: usize,
+    /// The largest WebSocket message that it takes, in bytes, where it says so.
+    pub(crate) message_size: Option<usize>,
     /// When the credentials expire, in Unix milliseconds.
     pub(crate) expires_at: Option<u64>,
     /// What time it was where the broker is, when it let the client in.
@@ -90,7 +90,7 @@ impl From<Lost> for DialError {
 /// Makes a connection, within the time that one try may take.
 pub(crate) async fn dial(
     endpoint: &Endpoint,
-    options: &ConnectOptions,
+    options: &DialOptions,
     was_connected: bool,
 ) -> Result<(Wire, Connected), DialError> {
     let dialling = try_dial(endpoint, options, was_connected);
@@ -105,7 +105,7 @@ pub(crate) async fn dial(
 
 async fn try_dial(
     endpoint: &Endpoint,
-    options: &ConnectOptions,
+    options: &DialOptions,
     was_connected: bool,
 ) -> Result<(Wire, Connected), DialError> {
     let token = options.token.get().await.map_err(|e| Failure::caused(FailureKind::Token, "no token", e))?;
@@ -139,7 +139,7 @@ async fn try_dial(
 
 /// The WebSocket handshake failed. What cannot be right at the first try ends it; a client that `was_connected`
 /// outlives whatever stands in between for a while, and fresh credentials may change what they changed.
-fn refused(error: WebSocketError, options: &ConnectOptions, was_connected: bool) -> DialError {
+fn refused(error: WebSocketError, options: &DialOptions, was_connected: bool) -> DialError {
     let response = match error {
         WebSocketError::Http(response) => response,
         error => return Failure::caused(FailureKind::Handshake, "the handshake failed", error).into(),
@@ -182,7 +182,7 @@ fn date<B>(response: &Response<B>) -> Option<SystemTime> {
 async fn introduce(
     mut wire: Wire,
     token: Option<String>,
-    options: &ConnectOptions,
+    options: &DialOptions,
     date: SystemTime,
 ) -> Result<(Wire, Connected), DialError> {
     let connect = ClientOp::Connect {
@@ -211,8 +211,7 @@ async fn introduce(
                     server: server.into_owned(),
                 };
                 let ping_interval = Duration::from_millis(ping_interval_ms).min(PING_INTERVAL_MAX);
-                let message_size = message_size
-                    .map_or(options.message_size, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+                let message_size = message_size.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
                 answer = Some(Ok(Connected { info, ping_interval, message_size, expires_at, date }));
             }
             ServerFrame::Error(error) => answer = Some(Err(not_connected(&error))),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use fanfare_protocol::{OnLag, Position, TopicName};
@@ -10,12 +11,13 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::{FusedStream, SelectAll, Stream};
 
-use crate::client::{Client, IntoTopic, checked};
+use super::into_topic::{IntoTopic, checked};
+use super::shared::Shared;
+use super::subscription::{SubscribeRequest, Subscription};
 use crate::error::Error;
 use crate::event::Event;
-use crate::subscription::{SubscribeRequest, Subscription};
 
-/// Subscriptions that were not sent yet: await them. See [`Client::subscribe_many`].
+/// Subscriptions that were not sent yet: await them. See [`Client::subscribe_many`](crate::Client::subscribe_many).
 #[must_use = "nothing is subscribed to until it is awaited"]
 #[derive(Debug)]
 pub struct SubscribeManyRequest {
@@ -25,10 +27,10 @@ pub struct SubscribeManyRequest {
 }
 
 impl SubscribeManyRequest {
-    pub(crate) fn new<T: IntoTopic>(client: &Client, topics: impl IntoIterator<Item = T>) -> Self {
+    pub(crate) fn new<T: IntoTopic>(client: &Arc<Shared>, topics: impl IntoIterator<Item = T>) -> Self {
         let requests = topics.into_iter().map(|topic| {
             let topic = checked(topic)?;
-            Ok((topic.clone(), client.subscribe(topic)))
+            Ok((topic.clone(), SubscribeRequest::new(Arc::clone(client), Ok(topic))))
         });
         Self { requests: requests.collect(), positions: Ok(HashMap::new()) }
     }

@@ -1,7 +1,6 @@
-//! One WebSocket: frames of the broker in, packed frames of the session out.
+//! One WebSocket: frames of the broker in, messages of packed frames out.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,12 +15,10 @@ use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes
 use tokio_util::either::Either;
 use tracing::warn;
 
+use super::heard::Heard;
+use super::tls;
 use crate::failure::{Failure, FailureKind};
-use crate::heard::Heard;
-use crate::pressure::Pressure;
-use crate::session::{Session, Sizes};
 use crate::state::CloseReason;
-use crate::tls;
 
 /// Messages read in one go, before something else has its turn.
 const READS_MAX: usize = 64;
@@ -112,27 +109,6 @@ impl Wire {
         self.read(message, take)
     }
 
-    /// Gives the session what is heard, if it `may_read`, and writes what it has to say. Returns when either has
-    /// happened, early where readers feel `pressure`.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
-    pub(crate) async fn exchange(
-        &mut self,
-        session: &mut Session,
-        sizes: Sizes,
-        pressure: &Pressure,
-        may_read: bool,
-    ) -> Result<(), Lost> {
-        poll_fn(|cx| {
-            // Reading comes first: a broker that closes says why, and what is written then fails.
-            let heard = may_read && self.poll_read(cx, session, pressure)?;
-            let said = self.poll_write(cx, session, sizes)?;
-            if heard || said { Poll::Ready(Ok(())) } else { Poll::Pending }
-        })
-        .await
-    }
-
     /// Closes in good order, but not at any price.
     pub(crate) async fn close(mut self) {
         let handshake = async {
@@ -145,30 +121,30 @@ impl Wire {
         drop(timeout(CLOSE_TIMEOUT, handshake).await);
     }
 
-    /// Returns whether anything was heard.
-    fn poll_read(
+    /// Gives the frames that are there to `take`, until that is enough for now, as `is_enough` says. Returns whether
+    /// anything was heard.
+    pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        session: &mut Session,
-        pressure: &Pressure,
+        mut take: impl FnMut(ServerFrame<'_>),
+        is_enough: impl Fn() -> bool,
     ) -> Result<bool, Lost> {
         for read in 0..READS_MAX {
             let Poll::Ready(message) = self.socket.poll_next_unpin(cx) else { return Ok(read > 0) };
-            self.read(message, |frame| session.receive(frame))?;
-            if pressure.is_felt() {
+            self.read(message, &mut take)?;
+            if is_enough() {
                 break;
             }
         }
         Ok(true)
     }
 
-    /// Writes until the session has nothing more to say, or the socket takes no more. Returns whether the
-    /// session said anything.
-    fn poll_write(
+    /// Writes the messages that `next` gives, until it gives none, or the socket takes no more. Returns whether it gave
+    /// any.
+    pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        session: &mut Session,
-        sizes: Sizes,
+        mut next: impl FnMut(Codec) -> Option<Bytes>,
     ) -> Result<bool, Lost> {
         let mut said = false;
         loop {
@@ -179,7 +155,7 @@ impl Wire {
                 }
                 self.flushing = false;
             }
-            let Some(bytes) = session.pack(self.codec, sizes) else { return Ok(said) };
+            let Some(bytes) = next(self.codec) else { return Ok(said) };
             // After a flush it is always ready.
             if let Poll::Ready(ready) = self.socket.poll_ready_unpin(cx) {
                 ready?;

@@ -1,10 +1,10 @@
-//! What the client and the broker said to each other: a pure state machine over any number of connections.
+//! What client and broker said to each other over any number of connections; it must not know IO, nor have a clock.
 //!
-//! Commands and frames go in; answers go to those who asked, events to subscriptions, and packed frames
-//! come out. No IO, no clock of its own. What must survive a lost connection is in [`Topics`],
-//! [`Publishes`] and [`Requests`]; `outgoing` is what the present connection still has to say before the
-//! publishes.
+//! A pure state machine: commands and frames go in; answers go to those who asked, events to subscriptions, and
+//! packed frames come out. What must survive a lost connection is in [`Topics`], [`Publishes`] and [`Requests`];
+//! `outgoing` is what the present connection still has to say before the publishes.
 
+mod own;
 mod pack;
 mod publishes;
 mod requests;
@@ -25,14 +25,12 @@ use fanfare_protocol::{
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::backlog::Backlog;
-use crate::command::{Command, Drain, NewSubscriber, Reply, Submission, SubscriberId};
+use crate::answer::{History, Published};
+use crate::channel::{Backlog, Command, Drain, NewSubscriber, Reply, Submission, SubscriberId};
 use crate::error::Error;
 use crate::event::Publication;
-use crate::history::History;
-use crate::own::OwnPublications;
-use crate::publish::Published;
 use crate::state::CloseReason;
+use own::OwnPublications;
 pub(crate) use pack::Sizes;
 use pack::{Added, Packer};
 use publishes::{Failed, Publishes};

@@ -11,8 +11,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::token::BoxError;
 use crate::error::Error;
-use crate::token::BoxError;
 
 pub(crate) type Stream = tokio_rustls::client::TlsStream<TcpStream>;
 

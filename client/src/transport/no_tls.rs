@@ -2,7 +2,7 @@
 
 use tokio::net::TcpStream;
 
-use crate::token::BoxError;
+use super::token::BoxError;
 
 /// There is none.
 pub(crate) type Stream = TcpStream;

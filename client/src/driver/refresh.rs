@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::token::TokenSource;
+use crate::transport::TokenSource;
 
 /// The shortest time between two refreshes, and the wait after one that failed.
 const PAUSE: Duration = Duration::from_secs(5);

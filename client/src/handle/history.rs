@@ -1,51 +1,29 @@
 //! Asking for publications of the past.
 
 use std::future::IntoFuture;
+use std::sync::Arc;
 
 use fanfare_protocol::{Position, TopicName};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::client::Client;
-use crate::command::Command;
+use super::shared::Shared;
+use crate::answer::History;
+use crate::channel::Command;
 use crate::error::Error;
-use crate::event::Publication;
-
-/// Publications of the past: at most 1,000, or 1 MiB, whatever was asked for.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct History {
-    /// The topic's newest position.
-    pub position: Position,
-    /// The publications, oldest first.
-    pub publications: Vec<Publication>,
-}
-
-impl History {
-    /// After what there is more of the past, as one reply did not hold all since the position that was asked for: ask
-    /// again [since](HistoryRequest::since) there. `None` where the newest publication is among these.
-    pub fn rest(&self) -> Option<Position> {
-        let last = self.publications.last()?.position;
-        (last.offset < self.position.offset).then_some(last)
-    }
-
-    pub(crate) fn new(position: Position, publications: Vec<Publication>) -> Self {
-        Self { position, publications }
-    }
-}
 
 /// A request for history that was not sent yet: await it.
 #[must_use = "nothing is asked until it is awaited"]
 #[derive(Debug)]
 pub struct HistoryRequest {
-    client: Client,
+    client: Arc<Shared>,
     topic: Result<TopicName, Error>,
     since: Option<Position>,
     limit: Option<u64>,
 }
 
 impl HistoryRequest {
-    pub(crate) fn new(client: Client, topic: Result<TopicName, Error>) -> Self {
+    pub(crate) fn new(client: Arc<Shared>, topic: Result<TopicName, Error>) -> Self {
         Self { client, topic, since: None, limit: None }
     }
 

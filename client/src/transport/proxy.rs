@@ -12,11 +12,11 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::endpoint::{Endpoint, port, without_secrets};
+use super::endpoint::{Endpoint, port, without_secrets};
+use super::reach::reach;
+use super::token::BoxError;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
-use crate::reach::reach;
-use crate::token::BoxError;
 
 /// Which hosts are reached through a proxy, and through which.
 #[derive(Debug, Clone, Default)]

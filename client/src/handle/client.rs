@@ -1,32 +1,30 @@
 //! The handle: cheap to clone, safe to share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fanfare_protocol::{InvalidTopic, TopicName};
 use serde::Serialize;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::backlog::Backlog;
-use crate::command::{Command, Departures, Drain, Handed, Reply, Submission, SubscriberId};
+use super::history::HistoryRequest;
+use super::into_topic::{IntoTopic, checked};
+use super::link::Link;
+use super::options::ConnectOptions;
+use super::publish::PublishRequest;
+use super::shared::Shared;
+use super::subscription::SubscribeRequest;
+use super::subscriptions::SubscribeManyRequest;
+use crate::channel::{Backlog, Command, Departures, Drain, Reply, Room};
 use crate::deadline;
-use crate::driver::Driver;
-use crate::endpoint::Endpoint;
+use crate::driver::{Driver, Inbox};
 use crate::error::Error;
-use crate::history::HistoryRequest;
-use crate::inbox::Inbox;
-use crate::link::Link;
-use crate::options::ConnectOptions;
-use crate::own::MessageIds;
 use crate::payload::Payload;
-use crate::publish::{PublishRequest, Room};
 use crate::state::{CloseReason, ConnectionState, StateChanges};
 use crate::statistics::Statistics;
-use crate::subscription::SubscribeRequest;
-use crate::subscriptions::SubscribeManyRequest;
+use crate::transport::Endpoint;
 
 /// Most commands that wait for the driver; publishes are bounded on their own.
 const COMMANDS_MAX: usize = 256;
@@ -38,19 +36,7 @@ const COMMANDS_MAX: usize = 256;
 /// is published.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    link: Arc<Link>,
-    publishes: mpsc::Sender<Handed>,
-    /// The place in `publishes` for whoever flushes.
-    flush: Arc<Semaphore>,
-    room: Room,
-    /// Held while a publish is handed over, so that ids count in the order of sending.
-    message_ids: Mutex<MessageIds>,
-    subscribers: AtomicU64,
-    subscription_buffer: usize,
+    shared: Arc<Shared>,
 }
 
 impl Client {
@@ -92,13 +78,13 @@ impl Client {
     /// ```
     pub fn publish(&self, topic: impl IntoTopic, payload: impl Into<Payload>) -> PublishRequest {
         let what = checked(topic).map(|topic| (topic, payload.into()));
-        PublishRequest::new(self.clone(), what)
+        PublishRequest::new(Arc::clone(&self.shared), what)
     }
 
     /// Publishes `value` to `topic` as a `json` payload.
     pub fn publish_json<T: Serialize + ?Sized>(&self, topic: impl IntoTopic, value: &T) -> PublishRequest {
         let what = checked(topic).and_then(|topic| Ok((topic, Payload::json_of(value)?)));
-        PublishRequest::new(self.clone(), what)
+        PublishRequest::new(Arc::clone(&self.shared), what)
     }
 
     /// Subscribes to `topic`.
@@ -125,7 +111,7 @@ impl Client {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subscribe(&self, topic: impl IntoTopic) -> SubscribeRequest {
-        SubscribeRequest::new(self.clone(), checked(topic), self.inner.subscription_buffer)
+        SubscribeRequest::new(Arc::clone(&self.shared), checked(topic))
     }
 
     /// Subscribes to many topics, to be read as one stream; a topic that is named twice is subscribed to once.
@@ -148,12 +134,12 @@ impl Client {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subscribe_many<T: IntoTopic>(&self, topics: impl IntoIterator<Item = T>) -> SubscribeManyRequest {
-        SubscribeManyRequest::new(self, topics)
+        SubscribeManyRequest::new(&self.shared, topics)
     }
 
     /// Asks for publications of the past.
     pub fn history(&self, topic: impl IntoTopic) -> HistoryRequest {
-        HistoryRequest::new(self.clone(), checked(topic))
+        HistoryRequest::new(Arc::clone(&self.shared), checked(topic))
     }
 
     /// Asks the broker for a sign of life; returns how long that took.
@@ -162,23 +148,23 @@ impl Client {
     /// [`Error::Timeout`]; [`Error::Closed`]; [`Error::Full`].
     pub async fn ping(&self) -> Result<Duration, Error> {
         let start = Instant::now();
-        self.request(|reply| Command::Ping { reply }).await?;
+        self.shared.request(|reply| Command::Ping { reply }).await?;
         Ok(start.elapsed())
     }
 
     /// What the connection is doing.
     pub fn state(&self) -> ConnectionState {
-        self.inner.link.state.borrow().clone()
+        self.shared.link().state.borrow().clone()
     }
 
     /// Follows what the connection is doing.
     pub fn state_changes(&self) -> StateChanges {
-        StateChanges::new(self.inner.link.state.clone())
+        StateChanges::new(self.shared.link().state.clone())
     }
 
     /// What this client and its clones have done so far.
     pub fn statistics(&self) -> Statistics {
-        let Backlog { counters, .. } = &*self.inner.link.backlog;
+        let Backlog { counters, .. } = &*self.shared.link().backlog;
         Statistics {
             connections: counters.connections.get(),
             received: counters.received.get(),
@@ -188,8 +174,8 @@ impl Client {
             duplicates: counters.duplicates.get(),
             failed: counters.failed.get(),
             unknown: counters.unknown.get(),
-            unsettled: self.inner.room.count(),
-            waiting_bytes: self.inner.link.backlog.bytes(),
+            unsettled: self.shared.room().count(),
+            waiting_bytes: self.shared.link().backlog.bytes(),
         }
     }
 
@@ -203,11 +189,7 @@ impl Client {
     /// # Cancel safety
     /// Nothing is taken back when the future is dropped.
     pub async fn flush(&self) -> Result<(), Error> {
-        let Inner { link, publishes, flush, .. } = &*self.inner;
-        let place = flush.clone().acquire_owned().await.expect("it is never closed");
-        let (reply, answer) = Reply::new();
-        publishes.send(Handed::Flush { reply, _place: place }).await.map_err(|_| link.closed())?;
-        answer.await.unwrap_or_else(|_| Err(link.closed()))
+        self.shared.flush().await
     }
 
     /// Ends the client at once: publishes that are not settled fail with [`Error::Closed`], and subscriptions end with
@@ -217,7 +199,7 @@ impl Client {
     /// # Cancel safety
     /// The client ends all the same when the future is dropped after it was polled.
     pub async fn close(&self) {
-        self.inner.link.closing.notify_one();
+        self.shared.link().closing.notify_one();
         self.state_changes().wait_for(|state| matches!(state, ConnectionState::Closed(_))).await;
     }
 
@@ -233,7 +215,7 @@ impl Client {
     /// # Cancel safety
     /// Draining goes on when the future is dropped.
     pub async fn drain(&self, within: Duration) -> Result<(), Error> {
-        let link = &self.inner.link;
+        let link = self.shared.link();
         let (reply, answer) = Reply::new();
         link.draining.store(true, Ordering::Relaxed);
         let command = Command::Drain(Drain { deadline: deadline::after(within), within, reply });
@@ -246,7 +228,7 @@ impl Client {
 
     /// Waits for a drain that is under way.
     async fn drained_within(&self, within: Duration) -> Result<(), Error> {
-        let link = &self.inner.link;
+        let link = self.shared.link();
         if matches!(self.state(), ConnectionState::Closed(_)) {
             return Err(link.closed());
         }
@@ -270,32 +252,24 @@ impl Client {
         let (publishes, publish_inbox) = mpsc::channel(room.count_max() + 1);
         let (state_sender, state) = watch::channel(ConnectionState::Connecting { last_failure: None });
         let departures = Arc::new(Departures::default());
-        let message_ids = Mutex::new(MessageIds::new(rand::random()));
-        let request_timeout = options.request_timeout;
+        let request_timeout = options.driver.request_timeout;
         let closing = Arc::<Notify>::default();
         let backlog = Backlog::new(options.subscription_buffer_bytes);
-        let inner = Inner {
-            link: Arc::new(Link {
-                commands,
-                departures: departures.clone(),
-                state,
-                request_timeout,
-                backlog: Arc::clone(&backlog),
-                closing: Arc::clone(&closing),
-                draining: AtomicBool::new(false),
-            }),
-            publishes,
-            flush: Arc::new(Semaphore::new(1)),
-            room,
-            subscribers: AtomicU64::new(0),
-            subscription_buffer: options.subscription_buffer,
-            message_ids,
+        let link = Link {
+            commands,
+            departures: departures.clone(),
+            state,
+            request_timeout,
+            backlog: Arc::clone(&backlog),
+            closing: Arc::clone(&closing),
+            draining: AtomicBool::new(false),
         };
+        let shared = Shared::new(link, publishes, room, options.subscription_buffer);
         let inbox = Inbox::new(command_inbox, publish_inbox, departures);
-        let driver = Driver::new(endpoint, options, backlog, closing, inbox, state_sender);
+        let driver = Driver::new(endpoint, options.driver, backlog, closing, inbox, state_sender);
         #[expect(clippy::disallowed_methods, reason = "the handles own it: it ends when they are gone")]
         tokio::spawn(driver.run());
-        Self { inner: Arc::new(inner) }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Waits until the first connection is there, or where `fail_fast` the first try has failed.
@@ -307,106 +281,16 @@ impl Client {
             ConnectionState::Connecting { .. } => false,
         });
         match timeout(within, settled).await {
-            Err(_) => Err(self.inner.link.timeout(within)),
+            Err(_) => Err(self.shared.link().timeout(within)),
             Ok(Some(ConnectionState::Connected(_))) => Ok(()),
             Ok(Some(ConnectionState::Waiting { failure, .. })) => Err(Error::NotConnected(failure)),
-            Ok(_) => Err(self.inner.link.closed()),
+            Ok(_) => Err(self.shared.link().closed()),
         }
-    }
-
-    pub(crate) async fn request<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
-        self.inner.link.request(command).await
-    }
-
-    /// Hands a publish over, under the `given` id or one that is made; returns the id.
-    pub(crate) fn submit(
-        &self,
-        given: Option<Arc<str>>,
-        submission: impl FnOnce(Arc<str>) -> Submission,
-    ) -> Result<Arc<str>, Error> {
-        let mut ids = self.inner.message_ids.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = given.unwrap_or_else(|| ids.make());
-        let submission = submission(id.clone());
-        self.inner.publishes.try_send(Handed::Publish(submission)).map_err(|_| self.inner.link.closed())?;
-        Ok(id)
-    }
-
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.inner.link
-    }
-
-    pub(crate) fn room(&self) -> &Room {
-        &self.inner.room
-    }
-
-    pub(crate) fn next_subscriber(&self) -> SubscriberId {
-        SubscriberId(self.inner.subscribers.fetch_add(1, Ordering::Relaxed))
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("state", &self.state()).finish_non_exhaustive()
+        self.shared.fmt(f)
     }
-}
-
-pub(crate) fn checked(topic: impl IntoTopic) -> Result<TopicName, Error> {
-    topic.into_topic().map_err(|e| Error::invalid("the topic", e))
-}
-
-/// What names a topic: a text that is checked, or a [`TopicName`] that was.
-///
-/// Whoever publishes often to one topic saves the check with a `TopicName`.
-pub trait IntoTopic: private::Sealed {
-    /// The checked name.
-    ///
-    /// # Errors
-    /// Says which rule the text broke.
-    fn into_topic(self) -> Result<TopicName, InvalidTopic>;
-}
-
-impl IntoTopic for &str {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        self.parse()
-    }
-}
-
-impl IntoTopic for &&str {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        self.parse()
-    }
-}
-
-impl IntoTopic for &String {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        self.parse()
-    }
-}
-
-impl IntoTopic for String {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        self.parse()
-    }
-}
-
-impl IntoTopic for &TopicName {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        Ok(self.clone())
-    }
-}
-
-impl IntoTopic for TopicName {
-    fn into_topic(self) -> Result<TopicName, InvalidTopic> {
-        Ok(self)
-    }
-}
-
-mod private {
-    pub trait Sealed {}
-    impl Sealed for &str {}
-    impl Sealed for &&str {}
-    impl Sealed for &String {}
-    impl Sealed for String {}
-    impl Sealed for &super::TopicName {}
-    impl Sealed for super::TopicName {}
 }

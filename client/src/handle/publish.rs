@@ -1,4 +1,4 @@
-//! Publishing: the request, the room it needs, and the ack.
+//! Publishing: the request and its ack.
 
 use std::collections::BTreeMap;
 use std::future::{Future, IntoFuture};
@@ -6,32 +6,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use fanfare_protocol::{Headers, Position, TopicName, check_message_id};
+use fanfare_protocol::{Headers, TopicName, check_message_id};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-use crate::client::Client;
-use crate::command::{Reply, Submission};
+use super::shared::Shared;
+use crate::answer::Published;
+use crate::channel::{Reply, RoomTaken, Submission};
 use crate::error::Error;
 use crate::payload::Payload;
 use crate::state::CloseReason;
-
-/// What the broker said of a publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Published {
-    /// Where the publication stands.
-    pub position: Position,
-    /// Whether it stood there before, published earlier under the same `message_id`.
-    pub duplicate: bool,
-}
-
-impl Published {
-    pub(crate) fn new(position: Position, duplicate: bool) -> Self {
-        Self { position, duplicate }
-    }
-}
 
 /// A publish that was not sent yet: await it for the ack, or see [`send`](Self::send) and
 /// [`try_send`](Self::try_send).
@@ -44,14 +29,14 @@ impl Published {
 #[must_use = "nothing is published until it is awaited or sent"]
 #[derive(Debug)]
 pub struct PublishRequest {
-    client: Client,
+    client: Arc<Shared>,
     what: Result<(TopicName, Payload), Error>,
     message_id: Option<String>,
     headers: BTreeMap<String, String>,
 }
 
 impl PublishRequest {
-    pub(crate) fn new(client: Client, what: Result<(TopicName, Payload), Error>) -> Self {
+    pub(crate) fn new(client: Arc<Shared>, what: Result<(TopicName, Payload), Error>) -> Self {
         Self { client, what, message_id: None, headers: BTreeMap::new() }
     }
 
@@ -94,7 +79,7 @@ impl PublishRequest {
         publish.submit(&client, room)
     }
 
-    fn check(self) -> Result<(Client, Checked), Error> {
+    fn check(self) -> Result<(Arc<Shared>, Checked), Error> {
         let (topic, payload) = self.what?;
         if let Some(id) = &self.message_id {
             check_message_id(id).map_err(Error::invalid_text)?;
@@ -129,7 +114,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn submit(self, client: &Client, room: RoomTaken) -> Result<PublishAck, Error> {
+    fn submit(self, client: &Shared, room: RoomTaken) -> Result<PublishAck, Error> {
         let Self { topic, payload, message_id, headers } = self;
         let (reply, answer) = Reply::new();
         let submission = |message_id| Submission { topic, payload, message_id, headers, reply, room };
@@ -161,65 +146,5 @@ impl Future for PublishAck {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(self.answer.poll_unpin(cx));
         Poll::Ready(answer.unwrap_or_else(|_| Err(Error::closed(CloseReason::Stopped).of_fate(true))))
-    }
-}
-
-/// The room that publishes without an ack may take: a count, and bytes of payload.
-#[derive(Debug, Clone)]
-pub(crate) struct Room {
-    count: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
-    count_max: usize,
-    bytes_max: u32,
-}
-
-/// Some room; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct RoomTaken {
-    _count: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
-}
-
-impl Room {
-    pub(crate) fn new(count: usize, bytes: usize) -> Self {
-        let count_max = count.clamp(1, Self::MAX);
-        let bytes_max = bytes.clamp(1, Self::MAX);
-        Self {
-            count: Arc::new(Semaphore::new(count_max)),
-            bytes: Arc::new(Semaphore::new(bytes_max)),
-            count_max,
-            bytes_max: bytes_max as u32,
-        }
-    }
-
-    /// What a semaphore counts up to on every platform.
-    const MAX: usize = 1 << 28;
-
-    /// Most publishes without an ack at a time.
-    pub(crate) fn count_max(&self) -> usize {
-        self.count_max
-    }
-
-    /// How many there are at the moment.
-    pub(crate) fn count(&self) -> usize {
-        self.count_max - self.count.available_permits()
-    }
-
-    async fn take(&self, bytes: usize) -> RoomTaken {
-        const OPEN: &str = "the room is never closed";
-        let count = self.count.clone().acquire_owned().await.expect(OPEN);
-        let bytes = self.bytes.clone().acquire_many_owned(self.share(bytes)).await.expect(OPEN);
-        RoomTaken { _count: count, _bytes: bytes }
-    }
-
-    fn try_take(&self, bytes: usize) -> Option<RoomTaken> {
-        let count = self.count.clone().try_acquire_owned().ok()?;
-        let bytes = self.bytes.clone().try_acquire_many_owned(self.share(bytes)).ok()?;
-        Some(RoomTaken { _count: count, _bytes: bytes })
-    }
-
-    /// A payload larger than the whole room takes all of it.
-    fn share(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes_max)
     }
 }

@@ -7,11 +7,11 @@ use fanfare_protocol::{Headers, OnLag, Position, TopicName};
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
+use super::queue::EventQueue;
+use super::room::RoomTaken;
+use crate::answer::{History, Published};
 use crate::error::Error;
-use crate::history::History;
 use crate::payload::Payload;
-use crate::publish::{Published, RoomTaken};
-use crate::queue::EventQueue;
 use crate::state::CloseReason;
 
 /// Where the answer to a command goes; whoever asked may be gone.

@@ -8,7 +8,7 @@ use fanfare_protocol::TopicName;
 use tokio::select;
 use tokio::sync::mpsc;
 
-use crate::command::{Command, Departures, Handed, SubscriberId};
+use crate::channel::{Command, Departures, Handed, SubscriberId};
 use crate::error::Error;
 use crate::state::CloseReason;
 

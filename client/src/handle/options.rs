@@ -7,17 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_protocol::Codec;
-use fanfare_protocol::limits::{CLIENT_NAME_BYTES_MAX, MESSAGE_BYTES_DEFAULT, TOKEN_BYTES_MAX};
+use fanfare_protocol::limits::{CLIENT_NAME_BYTES_MAX, TOKEN_BYTES_MAX};
 use futures_util::FutureExt;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::client::Client;
-use crate::endpoint::{Endpoint, without_secrets};
+use super::client::Client;
+use crate::driver::DriverOptions;
 use crate::error::Error;
-use crate::proxy::Proxies;
 use crate::state::ConnectionState;
-use crate::tls::Trust;
-use crate::token::{BoxError, TokenSource};
+use crate::transport::{BoxError, Endpoint, Proxies, TokenSource, without_secrets};
 
 /// How a [`Client`] connects: made by [`Client::builder`], used by [`connect`](Self::connect).
 ///
@@ -43,70 +41,45 @@ use crate::token::{BoxError, TokenSource};
 #[must_use = "nothing happens until connect() is called"]
 pub struct ConnectOptions {
     url: String,
-    pub(crate) codec: Codec,
-    pub(crate) token: TokenSource,
-    pub(crate) name: Option<String>,
-    pub(crate) version: Option<String>,
-    pub(crate) backoff_base: Duration,
-    pub(crate) backoff_max: Duration,
+    pub(crate) driver: DriverOptions,
     pub(crate) publish_buffer: usize,
     pub(crate) publish_buffer_bytes: usize,
     pub(crate) subscription_buffer: usize,
     pub(crate) subscription_buffer_bytes: usize,
-    pub(crate) message_size: usize,
-    pub(crate) attempt_timeout: Duration,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) request_timeout: Duration,
-    pub(crate) trust: Trust,
+    connect_timeout: Duration,
     #[cfg_attr(not(feature = "_tls"), expect(dead_code, reason = "there is nothing to trust"))]
     root_files: Vec<PathBuf>,
     headers: Vec<(String, String)>,
-    pub(crate) proxies: Proxies,
     proxy: Option<String>,
     fail_fast: bool,
-    pub(crate) on_state: Option<OnState>,
 }
-
-/// What a client tells of its state.
-pub(crate) type OnState = Arc<dyn Fn(&ConnectionState) + Send + Sync>;
 
 impl ConnectOptions {
     pub(crate) fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
-            codec: Codec::Json,
-            token: TokenSource::None,
-            name: None,
-            version: None,
-            backoff_base: Duration::from_millis(500),
-            backoff_max: Duration::from_secs(20),
+            driver: DriverOptions::default(),
             publish_buffer: 1024,
             publish_buffer_bytes: 64 << 20,
             subscription_buffer: 1024,
             subscription_buffer_bytes: 64 << 20,
-            message_size: MESSAGE_BYTES_DEFAULT,
-            attempt_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(30),
-            request_timeout: Duration::from_secs(30),
-            trust: Trust::default(),
             root_files: Vec::new(),
             headers: Vec::new(),
-            proxies: Proxies::default(),
             proxy: None,
             fail_fast: false,
-            on_state: None,
         }
     }
 
     /// How frames are written; default [`Codec::Json`].
     pub fn codec(mut self, codec: Codec) -> Self {
-        self.codec = codec;
+        self.driver.dial.codec = codec;
         self
     }
 
     /// Credentials that never change. When the broker refuses them the client closes.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = TokenSource::Fixed(token.into());
+        self.driver.dial.token = TokenSource::Fixed(token.into());
         self
     }
 
@@ -121,27 +94,27 @@ impl ConnectOptions {
         R: Future<Output = Result<String, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        self.token =
+        self.driver.dial.token =
             TokenSource::Source(Arc::new(move || source().map(|token| token.map_err(Into::into)).boxed()));
         self
     }
 
     /// The client's name, for people who read the broker's logs; at most 64 bytes.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
+        self.driver.dial.name = Some(name.into());
         self
     }
 
     /// The client's version, for people who read the broker's logs; at most 64 bytes.
     pub fn version(mut self, version: impl Into<String>) -> Self {
-        self.version = Some(version.into());
+        self.driver.dial.version = Some(version.into());
         self
     }
 
     /// The wait before the n-th try to connect is random, between nothing and `base * 2^n`, at most `max`;
     /// default 500 ms and 20 s. A connection that lived for 30 s starts over.
     pub fn backoff(mut self, base: Duration, max: Duration) -> Self {
-        (self.backoff_base, self.backoff_max) = (base, max);
+        (self.driver.backoff_base, self.driver.backoff_max) = (base, max);
         self
     }
 
@@ -182,13 +155,13 @@ impl ConnectOptions {
     /// broker's own limit, which it tells, counts where it is smaller. A single publish may have what the broker
     /// allows: a larger one fails with [`Error::Refused`] and disturbs nothing else.
     pub fn message_size(mut self, bytes: usize) -> Self {
-        self.message_size = bytes;
+        self.driver.message_size = bytes;
         self
     }
 
     /// How long one try to connect may take, token and TLS included; default 10 s.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.attempt_timeout = timeout;
+        self.driver.dial.attempt_timeout = timeout;
         self
     }
 
@@ -200,7 +173,7 @@ impl ConnectOptions {
 
     /// How long a request waits for its reply, and a publish for its ack, reconnects included; default 30 s.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
+        self.driver.request_timeout = timeout;
         self
     }
 
@@ -227,7 +200,7 @@ impl ConnectOptions {
     #[cfg(feature = "_tls")]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "ring", feature = "aws-lc-rs"))))]
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
-        self.trust.config = Some(config);
+        self.driver.dial.trust.config = Some(config);
         self
     }
 
@@ -255,7 +228,7 @@ impl ConnectOptions {
 
     /// Connects without a proxy, whatever the environment says.
     pub fn no_proxy(mut self) -> Self {
-        (self.proxies, self.proxy) = (Proxies::None, None);
+        (self.driver.dial.proxies, self.proxy) = (Proxies::None, None);
         self
     }
 
@@ -263,7 +236,7 @@ impl ConnectOptions {
     /// client's task, so it must not block; one that panics ends the client. See also
     /// [`Client::state_changes`].
     pub fn on_state_change(mut self, callback: impl Fn(&ConnectionState) + Send + Sync + 'static) -> Self {
-        self.on_state = Some(Arc::new(callback));
+        self.driver.on_state = Some(Arc::new(callback));
         self
     }
 
@@ -297,24 +270,25 @@ impl ConnectOptions {
     pub fn connect_lazy(mut self) -> Result<Client, Error> {
         let mut endpoint = Endpoint::parse(&self.url)?;
         endpoint.headers = handshake_headers(&self.headers)?;
+        let dial = &mut self.driver.dial;
         if let Some(url) = &self.proxy {
-            self.proxies = Proxies::one(url)?;
+            dial.proxies = Proxies::one(url)?;
         }
         #[cfg(feature = "_tls")]
         for path in &self.root_files {
-            self.trust.add_file(path)?;
+            dial.trust.add_file(path)?;
         }
         if endpoint.tls && !cfg!(feature = "_tls") {
             return Err(Error::invalid_text(
                 "wss:// needs the feature \"ring\" or \"aws-lc-rs\" of fanfare-client",
             ));
         }
-        for (what, text) in [("name", &self.name), ("version", &self.version)] {
+        for (what, text) in [("name", &dial.name), ("version", &dial.version)] {
             if text.as_ref().is_some_and(|text| text.len() > CLIENT_NAME_BYTES_MAX) {
                 return Err(Error::invalid_text(format!("{what} has at most {CLIENT_NAME_BYTES_MAX} bytes")));
             }
         }
-        if matches!(&self.token, TokenSource::Fixed(token) if token.len() > TOKEN_BYTES_MAX) {
+        if matches!(&dial.token, TokenSource::Fixed(token) if token.len() > TOKEN_BYTES_MAX) {
             return Err(Error::invalid_text(format!("a token has at most {TOKEN_BYTES_MAX} bytes")));
         }
         Ok(Client::start(endpoint, self))
@@ -347,7 +321,7 @@ impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectOptions")
             .field("url", &without_secrets(&self.url))
-            .field("codec", &self.codec)
+            .field("codec", &self.driver.dial.codec)
             .finish_non_exhaustive()
     }
 }

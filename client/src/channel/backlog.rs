@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use fanfare_protocol::OnLag;
 
-use crate::pressure::Pressure;
-use crate::queue::EventQueue;
+use super::pressure::Pressure;
+use super::queue::EventQueue;
 use crate::statistics::Counters;
 
 /// The bytes of all events that wait in the queues of a client.

@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::backlog::Backlog;
-use crate::command::{Command, Departures, Reply};
+use crate::channel::{Backlog, Command, Departures, Reply};
 use crate::error::Error;
 use crate::state::{CloseReason, ConnectionState};
 
