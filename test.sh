@@ -105,6 +105,16 @@ rust_tests() {
   fi
 }
 
+# The contracts once more, with an engine that answers later.
+late_answers() {
+  export TEST_ENGINE=delayed
+  if command -v cargo-nextest >/dev/null; then
+    cargo nextest run -p fanfare --no-fail-fast contracts:: hostile::
+  else
+    cargo test -p fanfare --no-fail-fast --test it contracts::
+  fi
+}
+
 # What would be published, built from its packages. Before 1.90 cargo looks for the one in a registry for the other.
 packages() {
   local cargo
@@ -138,6 +148,7 @@ step "packages" packages
 step "public interface" tests/semver.sh
 step "peers" install_peers
 step "rust tests" rust_tests
+step "late answers" late_answers
 step "doctests" cargo test --workspace --doc
 # Each bench once and unoptimised: so that they go on working, not to measure.
 step "benches" cargo test --workspace --bench '*'

@@ -258,7 +258,7 @@ impl Connection {
     /// Takes in what has come, or carries on with what came before: one step of it. Says whether there may be
     /// more to do at once.
     fn take_in(self: &Rc<Self>, cx: &mut Context<'_>) -> bool {
-        if self.standing.awaits_answer() || self.waits_for_replies() {
+        if self.standing.awaits_answer() || self.waits_for_replies() || self.drains_its_replies() {
             return false;
         }
         let (unread, is_paused, has_backlog) = {

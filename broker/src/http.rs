@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 mod api;
+mod batch;
 mod body;
 mod bounded;
 mod credentials;
@@ -10,7 +11,9 @@ mod head;
 mod held;
 mod origin;
 mod problem;
+mod publish;
 mod publisher;
+mod publishing;
 mod query;
 mod question;
 mod served;
@@ -114,11 +117,11 @@ fn public_routes(served: Served) -> Router {
         .route(Route::Welcome.template(), get(welcome))
         .route(Route::Native.template(), get(upgrade::native))
         .route(Route::Raw.template(), get(upgrade::raw))
-        .route(Route::Messages.template(), post(api::publish_or_batch).get(api::history))
+        .route(Route::Messages.template(), post(publish::publish_or_batch).get(api::history))
         .route(Route::Topic.template(), get(api::topic))
         .route(Route::Topics.template(), get(api::list_topics))
         .route(Route::TopicByPath.template(), get(api::topic))
-        .route(Route::MessagesByPath.template(), get(api::history).post(api::publish))
+        .route(Route::MessagesByPath.template(), get(api::history).post(publish::publish))
         .fallback(async || nothing_here())
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method")

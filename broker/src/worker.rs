@@ -14,6 +14,7 @@ mod turns;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ use turns::Turns;
 const ENDING_MAX: Duration = Duration::from_secs(3);
 /// Sockets that a worker takes in before its other tasks have had their turn.
 const SOCKETS_A_CYCLE: usize = 8;
+/// Answers that a worker takes in before its other tasks have had their turn.
+const ANSWERS_A_CYCLE: usize = 128;
 /// Bytes that one read takes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
@@ -258,12 +261,17 @@ impl Worker {
         self.stats.connections(connection.encoding, -1);
     }
 
-    /// Takes in the answers that have come for its connections.
+    /// Takes in some of the answers that have come for its connections.
     pub(crate) fn take_answers(&self) {
-        for ((key, id), ticket, outcome) in self.handle().inbox.take() {
+        for ((key, id), ticket, outcome) in self.handle().inbox.take(ANSWERS_A_CYCLE) {
             let connection = self.connections.borrow().get(key).map(Rc::clone);
             if let Some(connection) = connection.filter(|connection| connection.id.get() == id) {
-                connection.answered(ticket, outcome);
+                // A panic must not cost anybody but the connection's own peer.
+                let answered = catch_unwind(AssertUnwindSafe(|| connection.answered(ticket, outcome)));
+                if answered.is_err() {
+                    self.hub.metrics.task_panicked("connection");
+                    connection.abandon();
+                }
             }
         }
     }

@@ -3,9 +3,9 @@
 //! Each question has a ticket. Its answer is taken in by the worker between two steps of its own, or by the request that
 //! waits for it. Invariant: what is in here has a ticket, and they are bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Outcome, Refusal, Ticket};
+use crate::budget::Charge;
 use crate::topic::Mailbox;
 
 /// Questions of one worker that may wait for their answers.
@@ -20,31 +21,40 @@ const WAITING_MAX: usize = 64 * 1024;
 /// An answer that has not come after so long is waited for no longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// By more than this the clock is not moved on at once: then the worker did not run.
+const STEP_MAX: Duration = Duration::from_secs(1);
+/// Questions that are given up at once.
+const EXPIRED_MAX: usize = 1024;
+
 /// The questions of one worker that wait for their answers, and the answers that it has yet to take in.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
+    /// Promises that are neither kept nor broken: whoever gave them holds something for each.
+    promises: AtomicUsize,
     /// Whether there are answers to be taken in: looked at without the lock, for mostly there are none.
     has_answers: AtomicBool,
     /// Wakes the worker.
     mailbox: Arc<Mailbox>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     last: u64,
+    /// Goes on with the worker: time in which it did not run counts against nobody.
+    clock: Duration,
+    /// When it was moved on.
+    moved_at: Instant,
     /// By ticket, and so by when they are due.
     waiting: BTreeMap<Ticket, Waiting>,
-    answers: Vec<(Asker, Ticket, Outcome)>,
-    /// For how long the worker did not run: that counts against nobody.
-    stood_still: Duration,
+    answers: VecDeque<(Asker, Ticket, Outcome)>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     who: Who,
-    /// When it is given up, by a clock that stands still while the worker does.
-    due: Instant,
+    /// When it is given up, by the inbox's clock.
+    due: Duration,
 }
 
 /// The connection that asked, by its key in the worker and its id.
@@ -58,7 +68,19 @@ enum Who {
 
 impl Inbox {
     pub(crate) fn new(mailbox: Arc<Mailbox>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), has_answers: AtomicBool::new(false), mailbox })
+        let state = State {
+            last: 0,
+            clock: Duration::ZERO,
+            moved_at: Instant::now(),
+            waiting: BTreeMap::new(),
+            answers: VecDeque::new(),
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            promises: AtomicUsize::new(0),
+            has_answers: AtomicBool::new(false),
+            mailbox,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -80,14 +102,16 @@ impl Inbox {
 
     fn issue_for(self: &Arc<Self>, who: Who) -> Option<Promise> {
         let mut state = self.lock();
-        if state.waiting.len() + state.answers.len() >= WAITING_MAX {
+        let held = state.waiting.len().max(self.promises.load(Ordering::Relaxed));
+        if held + state.answers.len() >= WAITING_MAX {
             return None;
         }
+        self.promises.fetch_add(1, Ordering::Relaxed);
         state.last += 1;
         let ticket = Ticket(state.last);
-        let due = Instant::now() + ANSWER_TIMEOUT - state.stood_still;
+        let due = state.clock + ANSWER_TIMEOUT;
         state.waiting.insert(ticket, Waiting { who, due });
-        Some(Promise { inbox: Some(Arc::clone(self)), ticket })
+        Some(Promise { inbox: Some(Arc::clone(self)), ticket, charge: None })
     }
 
     fn settle(&self, ticket: Ticket, outcome: Outcome) {
@@ -96,7 +120,7 @@ impl Inbox {
         let Some(Waiting { who, .. }) = state.waiting.remove(&ticket) else { return };
         match who {
             Who::Connection(asker) => {
-                state.answers.push((asker, ticket, outcome));
+                state.answers.push_back((asker, ticket, outcome));
                 self.has_answers.store(true, Ordering::Release);
                 drop(state);
                 self.mailbox.nudge();
@@ -110,31 +134,39 @@ impl Inbox {
         self.lock().waiting.remove(&ticket);
     }
 
-    /// The answers that came since this was asked last, in the order in which they came.
-    pub(crate) fn take(&self) -> Vec<(Asker, Ticket, Outcome)> {
+    /// The oldest answers that have come, at most `most`, in the order in which they came.
+    pub(crate) fn take(&self, most: usize) -> Vec<(Asker, Ticket, Outcome)> {
         if !self.has_answers.load(Ordering::Acquire) {
             return Vec::new();
         }
         let mut state = self.lock();
-        self.has_answers.store(false, Ordering::Relaxed);
-        std::mem::take(&mut state.answers)
+        if state.answers.len() <= most {
+            self.has_answers.store(false, Ordering::Relaxed);
+            return std::mem::take(&mut state.answers).into();
+        }
+        state.answers.drain(..most).collect()
     }
 
-    /// Gives up what has waited for too long.
+    /// Whether answers are yet to be taken.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.has_answers.load(Ordering::Acquire)
+    }
+
+    /// Moves the clock on, and gives up some of what has waited for too long.
     pub(crate) fn expire(&self, now: Instant) {
-        loop {
+        let mut state = self.lock();
+        let step = now.saturating_duration_since(state.moved_at).min(STEP_MAX);
+        state.clock += step;
+        state.moved_at = now;
+        let clock = state.clock;
+        drop(state);
+        for _ in 0..EXPIRED_MAX {
             let state = self.lock();
-            let now = now - state.stood_still;
-            let late = state.waiting.first_key_value().filter(|(_, waiting)| waiting.due <= now);
+            let late = state.waiting.first_key_value().filter(|(_, waiting)| waiting.due <= clock);
             let Some((&ticket, _)) = late else { return };
             drop(state);
             self.settle(ticket, Outcome::Refused(Refusal::Unanswered));
         }
-    }
-
-    /// The worker did not run for so long.
-    pub(crate) fn stood_still(&self, for_: Duration) {
-        self.lock().stood_still += for_;
     }
 
     /// How many questions wait.
@@ -149,9 +181,17 @@ pub struct Promise {
     /// Taken when it is kept.
     inbox: Option<Arc<Inbox>>,
     ticket: Ticket,
+    /// For what is held until then.
+    charge: Option<Charge>,
 }
 
 impl Promise {
+    /// The same, and charged for what is held until it is kept or broken, whoever still waits.
+    pub(crate) fn charged(mut self, charge: Charge) -> Self {
+        self.charge = Some(charge);
+        self
+    }
+
     /// Under which the answer is waited for.
     pub fn ticket(&self) -> Ticket {
         self.ticket
@@ -160,6 +200,7 @@ impl Promise {
     /// Answers. Nobody may wait for it any more.
     pub fn keep(mut self, outcome: Outcome) {
         if let Some(inbox) = self.inbox.take() {
+            inbox.promises.fetch_sub(1, Ordering::Relaxed);
             inbox.settle(self.ticket, outcome);
         }
     }
@@ -168,6 +209,7 @@ impl Promise {
 impl Drop for Promise {
     fn drop(&mut self) {
         if let Some(inbox) = self.inbox.take() {
+            inbox.promises.fetch_sub(1, Ordering::Relaxed);
             inbox.settle(self.ticket, Outcome::Refused(Refusal::Unanswered));
         }
     }
@@ -227,29 +269,40 @@ mod tests {
         let (first, second) = (inbox.issue((1, 10)).expect("room"), inbox.issue((2, 20)).expect("room"));
         let tickets = (first.ticket(), second.ticket());
         second.keep(Outcome::AskAgain);
-        let answers = inbox.take();
+        let answers = inbox.take(usize::MAX);
         assert!(matches!(&answers[..], [((2, 20), ticket, Outcome::AskAgain)] if *ticket == tickets.1));
         drop(first);
-        let answers = inbox.take();
+        let answers = inbox.take(usize::MAX);
         assert_eq!(refused(&answers[0].2), Some(Refusal::Unanswered), "whoever breaks a promise says so");
-        assert!(inbox.take().is_empty());
+        assert!(inbox.take(usize::MAX).is_empty());
         assert_eq!(inbox.waiting(), 0);
     }
 
     #[test]
     fn what_has_no_answer_in_time_is_given_up_but_not_for_time_in_which_the_worker_stood_still() {
-        const STOOD_STILL: Duration = Duration::from_secs(60);
         let inbox = inbox();
+        let began = Instant::now();
         let promise = inbox.issue((1, 10)).expect("room");
-        let asked = Instant::now();
-        inbox.stood_still(STOOD_STILL);
-        inbox.expire(asked + STOOD_STILL);
-        assert!(inbox.take().is_empty());
-        inbox.expire(asked + STOOD_STILL + ANSWER_TIMEOUT);
-        let answers = inbox.take();
-        assert_eq!((answers[0].1, refused(&answers[0].2)), (promise.ticket(), Some(Refusal::Unanswered)));
+        let frozen = Duration::from_secs(3600);
+        inbox.expire(began + frozen);
+        // Asked right after that, and due in its turn.
+        let later = inbox.issue((1, 10)).expect("room");
+        let mut now = began + frozen;
+        for _ in 0..40 {
+            assert!(inbox.take(usize::MAX).is_empty(), "after {:?}", now - began - frozen);
+            now += ANSWER_TIMEOUT / 50;
+            inbox.expire(now);
+        }
+        for _ in 0..10 {
+            now += ANSWER_TIMEOUT / 50;
+            inbox.expire(now);
+        }
+        let answers = inbox.take(usize::MAX);
+        let given_up: Vec<_> = answers.iter().map(|answer| (answer.1, refused(&answer.2))).collect();
+        let unanswered = Some(Refusal::Unanswered);
+        assert_eq!(given_up, [(promise.ticket(), unanswered), (later.ticket(), unanswered)]);
         promise.keep(Outcome::AskAgain);
-        assert!(inbox.take().is_empty(), "too late");
+        assert!(inbox.take(usize::MAX).is_empty(), "too late");
     }
 
     #[tokio::test]
@@ -273,7 +326,7 @@ mod tests {
             promise.keep(Outcome::AskAgain);
         }
         assert!(inbox.issue((1, 1)).is_none(), "the answers are yet to be taken in");
-        assert_eq!(inbox.take().len(), WAITING_MAX);
+        assert_eq!(inbox.take(usize::MAX).len(), WAITING_MAX);
         assert!(inbox.issue((1, 1)).is_some());
     }
 }

@@ -9,10 +9,14 @@ use crate::answer::{Outcome, Refusal, Ticket};
 use crate::operation::publish;
 
 impl Connection {
-    /// A promise of a later answer, if another may be waited for.
-    pub(super) fn promise(&self) -> Option<Promise> {
-        let has_room = self.state.borrow().replies.has_room();
-        has_room.then(|| self.worker.handle().inbox.issue((self.key, self.id.get()))).flatten()
+    /// A promise of a later answer, if another may be waited for; the engine holds so many `bytes` until then.
+    pub(super) fn promise(&self, bytes: usize) -> Option<Promise> {
+        let budget = self.worker.hub.in_flight(self.is_stranger());
+        if !self.state.borrow().replies.has_room() || budget.is_over() {
+            return None;
+        }
+        let promise = self.worker.handle().inbox.issue((self.key, self.id.get()))?;
+        Some(promise.charged(budget.charge(bytes)))
     }
 
     /// The next reply comes under that ticket.
@@ -60,7 +64,7 @@ impl Connection {
         let mut refused = None;
         let mut state = self.state.borrow_mut();
         let State { replies, outbox, .. } = &mut *state;
-        replies.settle(ticket, |Publishing { id, topic, asked }| {
+        replies.settle(ticket, |Publishing { id, topic, asked, .. }| {
             let topic = TopicRef::from(topic);
             let mut reply = Vec::new();
             match publish::settled(&self.worker.hub, *asked, outcome) {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use fanfare_protocol::{
     ClientFrame, ClientOp, CloseCode, Codec, ErrorCode, FrameError, Position, Publish, RequestId,
-    ServerFrame, Subscribe, Subscribed, TopicRef,
+    ServerFrame, Subscribe, Subscribed, TopicName, TopicRef,
 };
 use tokio::time::Instant;
 
@@ -33,7 +33,13 @@ impl Connection {
                 if is_said {
                     self.refuse(None, None, &Denied::new(ErrorCode::BadRequest, reason.as_str()));
                 }
-                return self.close(code, &reason);
+                if self.state.borrow().replies.is_empty() {
+                    self.close(code, &reason);
+                } else {
+                    // What was said before is answered before.
+                    self.close_after_delivery(code, &reason);
+                }
+                return;
             }
         };
         while let Some(ask) = asks.next() {
@@ -101,6 +107,9 @@ impl Connection {
             // It has waited for an answer, and this is what came.
             return Err(why.into());
         }
+        if matches!(op, ClientOp::Subscribe(asked) if asked.presence) {
+            return Err(presence::not_offered());
+        }
         if !self.state.borrow().replies.is_empty() {
             // What was said before may change what this does or tells.
             self.standing.await_answer();
@@ -152,6 +161,18 @@ impl Connection {
         self.reply_with(|out| native::put(codec, frame, out));
     }
 
+    /// Queues the reply to a publication, which `stands` there.
+    fn reply_of(&self, stands: impl FnOnce() -> (TopicName, Position), put: impl FnOnce(&mut Vec<u8>)) {
+        let state = &mut *self.state.borrow_mut();
+        if state.replies.is_empty() {
+            state.outbox.push_with(put);
+        } else {
+            let mut bytes = Vec::new();
+            put(&mut bytes);
+            state.replies.push_published(bytes, stands());
+        }
+    }
+
     fn reply_with(&self, put: impl FnOnce(&mut Vec<u8>)) {
         let state = &mut *self.state.borrow_mut();
         if state.replies.is_empty() {
@@ -187,7 +208,7 @@ impl Connection {
         if let Err(denied) = self.state.borrow().session.may_connect() {
             return Answer::Now(Err(denied));
         }
-        let known = token.map(|token| admit::admit(&hub.access, Some(token), &|| self.promise()));
+        let known = token.map(|token| admit::admit(&hub.access, Some(token), &|| self.promise(0)));
         let grant = match known {
             None => None,
             Some(Answer::Now(Ok(grant))) => Some(grant),
@@ -218,7 +239,7 @@ impl Connection {
     fn refresh(&self, codec: Codec, id: Option<RequestId>, token: &str) -> Answer<Result<(), Denied>> {
         let known = {
             let state = self.state.borrow();
-            admit::refresh(&self.worker.hub.access, state.session.grant(), token, &|| self.promise())
+            admit::refresh(&self.worker.hub.access, state.session.grant(), token, &|| self.promise(0))
         };
         known.map(|grant| {
             self.state.borrow_mut().session.refreshed(grant?);
@@ -248,15 +269,18 @@ impl Connection {
             origin: Some(self.id),
             received: Instant::now(),
         };
-        let hub = &self.worker.hub;
-        let (asked, answer) = leave.publish(hub, &topic, content, self.dialect.source(), &|| self.promise());
+        let (hub, bytes) = (&self.worker.hub, content.payload.as_bytes().len());
+        let (asked, answer) =
+            leave.publish(hub, &topic, content, self.dialect.source(), &|| self.promise(bytes));
         match answer {
             Answer::Now(Err(denied)) => {
                 self.refuse(id, Some(topic.as_str()), &denied);
                 return Done::Yes;
             }
             Answer::Now(Ok(accepted)) if id.is_some() => {
-                self.reply_with(|out| self.dialect.published(id, topic, accepted, out));
+                let name = topic.clone();
+                let stands = || (name.to_name(), accepted.position);
+                self.reply_of(stands, |out| self.dialect.published(id, topic, accepted, out));
             }
             Answer::Now(Ok(_)) => {}
             Answer::Later(ticket) => self.expect(ticket, Publishing { id, topic: topic.to_name(), asked }),
@@ -271,9 +295,6 @@ impl Connection {
         id: Option<RequestId>,
         asked: &Subscribe<'_>,
     ) -> Answer<Result<(), Denied>> {
-        if asked.presence {
-            return Answer::Now(Err(presence::not_offered()));
-        }
         let start = match (asked.since, asked.history) {
             (Some(since), _) => Start::Since(since),
             (None, count) => Start::History(count.unwrap_or(0)),
@@ -328,7 +349,7 @@ impl Connection {
         }
         let limit = limit.map_or(HISTORY_COUNT_MAX, |limit| limit.min(HISTORY_COUNT_MAX as u64) as usize);
         let size = |p: &Publication| codec.message_len_max(&p.message());
-        leave.history(hub, since, limit, HISTORY_BYTES_MAX, size, &|| self.promise()).map(|kept| {
+        leave.history(hub, since, limit, HISTORY_BYTES_MAX, size, &|| self.promise(0)).map(|kept| {
             let (head, publications) = kept?;
             let messages = publications.iter().map(|publication| publication.message()).collect();
             let topic = topic.clone();

@@ -29,7 +29,12 @@ impl Connection {
     /// Queues the close frame and waits for it to be written. Replies that wait, among them the error
     /// that explains the close, may be kept before it.
     fn put_close(&self, state: &mut State, code: CloseCode, reason: &str, keep: bool, by_peer: bool) {
-        if !keep {
+        let known = state.replies.take_known();
+        if keep {
+            for reply in known {
+                state.outbox.push_with(|out| out.extend_from_slice(&reply));
+            }
+        } else {
             state.outbox.discard();
         }
         state.outbox.push_with(|out| put_close(out, code, reason));
@@ -57,7 +62,7 @@ impl Connection {
     }
 
     /// Closes once everything that its topics have is written, its own publications among it.
-    pub(super) fn close_after_delivery(self: &Rc<Self>, code: CloseCode, reason: &'static str) {
+    pub(super) fn close_after_delivery(self: &Rc<Self>, code: CloseCode, reason: &str) {
         if !self.is_listening() {
             return;
         }
@@ -66,8 +71,17 @@ impl Connection {
             self.worker.leave(self, key);
         }
         let until = self.worker.now_ms().wrapping_add(LINGER_MS);
-        self.state.borrow_mut().life.drain(until, code, reason);
+        self.state.borrow_mut().life.drain(until, code, reason.into());
         self.wake();
+    }
+
+    /// Closes with 1012 behind the replies that are known: those that are not have had their time.
+    pub(crate) fn restart_now(&self) {
+        self.end_subscriptions();
+        let mut state = self.state.borrow_mut();
+        if state.life.is_delivering() {
+            self.put_close(&mut state, CloseCode::SERVICE_RESTART, "the server restarts", true, false);
+        }
     }
 
     /// Drops the connection without a word: its peer has had its time.
@@ -84,11 +98,11 @@ impl Connection {
     /// Everything is written: goes on with what follows in its life.
     pub(super) fn written_out(&self) {
         let mut state = self.state.borrow_mut();
-        match state.life.phase() {
+        match state.life.phase().clone() {
             Phase::Draining { code, reason, .. }
                 if state.subscriptions.behind() == 0 && state.replies.is_empty() =>
             {
-                self.put_close(&mut state, code, reason, true, false);
+                self.put_close(&mut state, code, &reason, true, false);
             }
             Phase::Closing { by_peer: true, .. } => state.life.end(),
             Phase::Closing { until, .. } => {

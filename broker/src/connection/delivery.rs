@@ -37,7 +37,7 @@ impl Connection {
         not_by: Option<ConnectionId>,
     ) -> (u64, Taken) {
         let mut state = self.state.borrow_mut();
-        if state.outbox.len() >= OUTBOX_BYTES || state.replies.holds_back() {
+        if state.outbox.len() >= OUTBOX_BYTES || (not_by.is_none() && state.replies.holds_back()) {
             // The reply to a publication of its own comes before that publication.
             return (0, Taken::Blocked { from });
         }
@@ -193,7 +193,7 @@ impl Connection {
             }
             self.state.borrow_mut().subscriptions.serve(key);
             has_moved |= self.catch_up_with(key, &mut publications);
-            if !self.is_listening() {
+            if !self.state.borrow().life.is_delivering() {
                 return true;
             }
         }
@@ -220,7 +220,7 @@ impl Connection {
                 }
             },
             Ok(head) => {
-                if self.hold_back(&topic, publications) {
+                if echo && self.hold_back(&topic, publications) {
                     return false;
                 }
                 let is_live = from.next >= live_from;
@@ -230,6 +230,15 @@ impl Connection {
                     Some(last) => Cursor { next: from.next.plus(publications.len()), after: last.offset },
                 };
                 if from.next > head.seq {
+                    let is_to_wait = {
+                        let state = self.state.borrow();
+                        // What it has published itself may be yet to come.
+                        state.life.is_draining() && !state.replies.is_empty()
+                    };
+                    if is_to_wait {
+                        self.state.borrow_mut().subscriptions.put_behind(key, from);
+                        return !publications.is_empty();
+                    }
                     self.caught_up(key, &topic, from);
                     return true;
                 }
@@ -245,6 +254,7 @@ impl Connection {
     fn hold_back(&self, topic: &Topic, publications: &mut Vec<Arc<Publication>>) -> bool {
         let state = self.state.borrow();
         let Some(said) = state.replies.said(topic.name.as_str()) else { return false };
+        self.worker.turns.count_bytes(publications.len() * LOOK_BYTES);
         let said = said.filter(|said| said.epoch == topic.position().epoch);
         let is_unsaid = |p: &Publication| said.is_none_or(|said| p.offset > said.offset);
         let held = publications.iter().position(|p| p.content.origin == Some(self.id) && is_unsaid(p));

@@ -8,6 +8,9 @@ use super::request::RawRequest;
 use crate::dialect::Ask;
 use crate::websocket::Decoder;
 
+/// What waits is counted in steps of so many bytes: in 32 bits that is more than may ever wait.
+const STEP: usize = 64;
+
 /// Something that a peer asked for and that is yet to be carried out.
 #[derive(Debug)]
 pub(super) enum Kept {
@@ -17,17 +20,19 @@ pub(super) enum Kept {
 }
 
 impl Kept {
-    /// Bytes that it takes while it waits.
-    fn held_bytes(&self) -> u32 {
-        let bytes = match self {
+    /// Steps of bytes that it takes while it waits.
+    fn held_steps(&self) -> u32 {
+        self.held_bytes().div_ceil(STEP) as u32
+    }
+
+    fn held_bytes(&self) -> usize {
+        match self {
             Self::Ask(Ok(frame)) => frame.owned_bytes(),
             Self::Ask(Err(error)) => size_of::<Self>() + error.message.len(),
             Self::StartRaw(request) => {
                 size_of_val(self) + size_of_val(&**request) + request.topic.as_str().len()
             }
-        };
-        // A message has at most a gibibyte.
-        bytes as u32
+        }
     }
 }
 
@@ -37,9 +42,9 @@ pub(super) struct Inbound {
     decoder: Decoder,
     /// Frames that were read and are yet to be carried out.
     backlog: VecDeque<Kept>,
-    /// Invariant: the bytes that the backlog takes, and those of a frame that was [taken](Self::take) and is not
+    /// Invariant: the steps that the backlog takes, and those of a frame that was [taken](Self::take) and is not
     /// [settled](Self::settled).
-    backlog_bytes: u32,
+    backlog_steps: u32,
     /// What has been read already is yet to be taken in.
     is_paused: bool,
 }
@@ -68,14 +73,14 @@ impl Inbound {
 
     /// Keeps what is yet to be carried out, behind what is kept already.
     pub(super) fn keep(&mut self, kept: Kept) {
-        self.backlog_bytes += kept.held_bytes();
+        self.backlog_steps += kept.held_steps();
         self.backlog.push_back(kept);
     }
 
-    /// What is to be carried out next, and the bytes that it takes until it is [settled](Self::settled).
+    /// What is to be carried out next, and the steps that it takes until it is [settled](Self::settled).
     pub(super) fn take(&mut self) -> Option<(Kept, u32)> {
         self.backlog.pop_front().map(|kept| {
-            let held = kept.held_bytes();
+            let held = kept.held_steps();
             (kept, held)
         })
     }
@@ -87,13 +92,13 @@ impl Inbound {
 
     /// What was taken is carried out.
     pub(super) fn settled(&mut self, held: u32) {
-        self.backlog_bytes -= held;
+        self.backlog_steps -= held;
     }
 
     /// Nothing that was taken in is carried out any more.
     pub(super) fn forget_backlog(&mut self) {
         self.backlog = VecDeque::new();
-        self.backlog_bytes = 0;
+        self.backlog_steps = 0;
     }
 
     /// Nothing that has come in counts any more.
@@ -103,6 +108,6 @@ impl Inbound {
 
     /// Bytes that it holds.
     pub(super) fn held_bytes(&self) -> usize {
-        self.decoder.held_bytes() + self.backlog_bytes as usize
+        self.decoder.held_bytes() + self.backlog_steps as usize * STEP
     }
 }

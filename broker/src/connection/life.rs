@@ -2,6 +2,8 @@
 //!
 //! Invariant: only this file changes a phase, and no phase leads back to an earlier one.
 
+use std::rc::Rc;
+
 use fanfare_protocol::CloseCode;
 
 /// A connection's life. Times are the worker's milliseconds, which wrap.
@@ -13,14 +15,14 @@ pub(super) struct Life {
 }
 
 /// How far it has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
     /// What its topics have is still delivered, then it is closed.
     Draining {
         until: u32,
         code: CloseCode,
-        reason: &'static str,
+        reason: Rc<str>,
     },
     /// A close frame is the last thing that waits.
     Closing {
@@ -42,8 +44,8 @@ impl Life {
         Self { phase: Phase::Open, reason: "lost" }
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        self.phase
+    pub(super) fn phase(&self) -> &Phase {
+        &self.phase
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -56,10 +58,10 @@ impl Life {
 
     /// Whether what the peer sends still counts.
     pub(super) fn is_listening(&self) -> bool {
-        match self.phase {
+        match &self.phase {
             Phase::Open => true,
             // Who broke the rules has said enough.
-            Phase::Draining { code, .. } => code == CloseCode::SERVICE_RESTART,
+            Phase::Draining { code, .. } => *code == CloseCode::SERVICE_RESTART,
             Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Gone => false,
         }
     }
@@ -84,7 +86,7 @@ impl Life {
     }
 
     /// It is closed with that code once it has what its topics have.
-    pub(super) fn drain(&mut self, until: u32, code: CloseCode, reason: &'static str) {
+    pub(super) fn drain(&mut self, until: u32, code: CloseCode, reason: Rc<str>) {
         self.phase = Phase::Draining { until, code, reason };
     }
 

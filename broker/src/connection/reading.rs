@@ -122,6 +122,12 @@ impl Connection {
         replies.is_full() || (self.dialect.is_raw() && !replies.has_room())
     }
 
+    /// Whether it is to be closed when the replies that are outstanding are said: no more is to be.
+    pub(super) fn drains_its_replies(&self) -> bool {
+        let state = self.state.borrow();
+        !state.replies.is_empty() && state.life.is_draining()
+    }
+
     /// Keeps what is yet to be carried out, behind what is kept already.
     pub(super) fn keep(&self, kept: Kept) {
         self.state.borrow_mut().inbound.keep(kept);

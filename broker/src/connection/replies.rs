@@ -2,7 +2,7 @@
 //!
 //! Replies keep the order of what they answer. Where one is to come later, those behind it wait here.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use fanfare_protocol::{Position, RequestId, TopicName};
 
@@ -29,8 +29,17 @@ struct Line {
     bytes: usize,
     /// What is to be done next has waited for an answer.
     awaited: Option<Awaited>,
-    /// For topics with slots: where the newest publication stands whose reply was said.
-    said: Vec<(TopicName, Position)>,
+    /// Invariant: the topics of the slots that are, or may become, a `published`.
+    topics: HashMap<TopicName, Outstanding>,
+}
+
+/// The replies to a connection's publications to one topic.
+#[derive(Debug, Default)]
+struct Outstanding {
+    /// Those that are yet to be said.
+    count: usize,
+    /// Where the newest publication stands whose reply was said since some are outstanding.
+    said: Option<Position>,
 }
 
 #[derive(Debug)]
@@ -58,27 +67,26 @@ pub(super) struct Publishing {
     pub(super) asked: Asked,
 }
 
-impl Slot {
-    /// The topic of the publication that it is the `published` of.
-    fn topic(&self) -> Option<&str> {
-        match self {
-            // Without an id nothing is said of it when all is well.
-            Self::Waiting(_, publishing) => publishing.id.map(|_| publishing.topic.as_str()),
-            Self::Known(_, stands) => stands.as_ref().map(|(topic, _)| topic.as_str()),
-        }
-    }
-}
-
 impl Line {
-    /// The first reply was said, to the publication that `stands` there.
-    fn note_said(&mut self, stands: Option<(TopicName, Position)>) {
-        let Some((topic, position)) = stands else { return };
-        self.said.retain(|(name, _)| *name != topic);
-        self.said.push((topic, position));
-        if self.said.len() > 2 * self.slots.len() {
-            let slots = &self.slots;
-            let has_slot = |name: &TopicName| slots.iter().any(|slot| slot.topic() == Some(name.as_str()));
-            self.said.retain(|(name, _)| has_slot(name));
+    /// One more `published` is outstanding.
+    fn enter(&mut self, topic: &TopicName) {
+        self.publishings += 1;
+        self.topics.entry(topic.clone()).or_default().count += 1;
+    }
+
+    /// One less is; it was `said` of a publication that stands there, or will not be.
+    fn leave(&mut self, topic: &TopicName, said: Option<Position>) {
+        self.publishings -= 1;
+        let Some(outstanding) = self.topics.get_mut(topic) else { return };
+        outstanding.count -= 1;
+        if outstanding.count == 0 {
+            self.topics.remove(topic);
+        } else if let Some(said) = said {
+            // A duplicate stands further back.
+            let is_newer = |before: Position| before.epoch != said.epoch || before.offset < said.offset;
+            if outstanding.said.is_none_or(is_newer) {
+                outstanding.said = Some(said);
+            }
         }
     }
 }
@@ -126,9 +134,8 @@ impl Replies {
     /// Bytes that it holds.
     pub(super) fn held_bytes(&self) -> usize {
         let slots = |line: &Line| {
-            line.slots.capacity() * size_of::<Slot>()
-                + line.said.capacity() * size_of::<(TopicName, Position)>()
-                + line.bytes
+            let topics = line.topics.capacity() * size_of::<(TopicName, Outstanding)>();
+            line.slots.capacity() * size_of::<Slot>() + topics + line.bytes
         };
         self.0.as_deref().map_or(0, slots)
     }
@@ -141,8 +148,18 @@ impl Replies {
     pub(super) fn expect(&mut self, ticket: Ticket, publishing: Publishing) {
         let line = self.line();
         line.waiting += 1;
-        line.publishings += usize::from(publishing.id.is_some());
+        if publishing.id.is_some() {
+            line.enter(&publishing.topic);
+        }
         line.slots.push_back(Slot::Waiting(ticket, publishing));
+    }
+
+    /// The reply to a publication that stands there, likewise.
+    pub(super) fn push_published(&mut self, frame: Vec<u8>, stands: (TopicName, Position)) {
+        let line = self.line();
+        line.bytes += frame.len();
+        line.enter(&stands.0);
+        line.slots.push_back(Slot::Known(frame, Some(stands)));
     }
 
     /// The next reply, behind those that are not known yet.
@@ -166,10 +183,14 @@ impl Replies {
         let (frame, position) = reply(publishing);
         line.waiting -= 1;
         line.bytes += frame.len();
-        let stands = position.filter(|_| publishing.id.is_some());
-        let stands = stands.map(|position| (publishing.topic.clone(), position));
-        line.publishings -= usize::from(publishing.id.is_some() && stands.is_none());
+        // Without an id nothing is said of it when all is well.
+        let topic = publishing.id.map(|_| publishing.topic.clone());
+        let stands = topic.clone().zip(position);
+        let is_refused = stands.is_none();
         *slot = Slot::Known(frame, stands);
+        if let Some(topic) = topic.filter(|_| is_refused) {
+            line.leave(&topic, None);
+        }
         true
     }
 
@@ -179,8 +200,9 @@ impl Replies {
         let Some(Slot::Known(..)) = line.slots.front() else { return None };
         let Some(Slot::Known(frame, stands)) = line.slots.pop_front() else { return None };
         line.bytes -= frame.len();
-        line.publishings -= usize::from(stands.is_some());
-        line.note_said(stands);
+        if let Some((topic, position)) = stands {
+            line.leave(&topic, Some(position));
+        }
         self.give_back();
         Some(frame)
     }
@@ -188,11 +210,17 @@ impl Replies {
     /// Where the newest publication to that topic stands whose reply was said, if any was since some waited; `None` where
     /// no reply to one is outstanding.
     pub(super) fn said(&self, topic: &str) -> Option<Option<Position>> {
-        let line = self.0.as_ref()?;
-        line.slots
-            .iter()
-            .any(|slot| slot.topic() == Some(topic))
-            .then(|| line.said.iter().find(|(name, _)| name.as_str() == topic).map(|(_, position)| *position))
+        self.0.as_ref()?.topics.get(topic).map(|outstanding| outstanding.said)
+    }
+
+    /// The replies that are known, in their order; those that are not wait no longer.
+    pub(super) fn take_known(&mut self) -> Vec<Vec<u8>> {
+        let Some(line) = &mut self.0 else { return Vec::new() };
+        let known = line.slots.iter_mut().filter_map(|slot| match slot {
+            Slot::Known(frame, _) => Some(std::mem::take(frame)),
+            Slot::Waiting(..) => None,
+        });
+        known.collect()
     }
 
     /// Forgets everything; returns the tickets for which nobody waits any more.
@@ -267,5 +295,18 @@ mod tests {
         assert!((BYTES_MAX..BYTES_MAX + 2000).contains(&replies.0.as_ref().expect("it is there").bytes));
         assert_eq!(replies.forget(), expected);
         assert!(replies.is_empty() && !replies.is_full() && replies.has_room());
+    }
+
+    #[test]
+    fn a_duplicate_takes_back_nothing_of_what_was_said() {
+        let (mut replies, publishing) = (Replies::default(), publishing());
+        for n in 1..=3 {
+            replies.expect(Ticket(n), publishing());
+        }
+        // The second is the retry of one that was published long ago.
+        assert!(replies.settle(Ticket(1), |_| (Vec::new(), Some(at(10)))));
+        assert!(replies.settle(Ticket(2), |_| (Vec::new(), Some(at(3)))));
+        assert!(replies.pop().is_some() && replies.pop().is_some());
+        assert_eq!(replies.said("t"), Some(Some(at(10))));
     }
 }

@@ -47,7 +47,7 @@ impl Connection {
             return Answer::Now(Ok(Began { head, recovery: None, replayed: 0 }));
         }
         let count = self.state.borrow().subscriptions.len();
-        let began = leave.subscribe(&worker.hub, name, worker.index, start, count, &|| self.promise());
+        let began = leave.subscribe(&worker.hub, name, worker.index, start, count, &|| self.promise(0));
         began.map(|began| began.map(|(topic, began)| self.add_subscription(topic, began, echo, on_lag)))
     }
 

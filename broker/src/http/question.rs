@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::answer::inbox::Later;
 use crate::answer::inbox::{Inbox, Pending, Promise};
 use crate::answer::{Answer, Outcome};
+use crate::budget::Charge;
 use crate::operation::Denied;
 
 /// A question of a request.
@@ -21,7 +22,16 @@ impl<'a> Question<'a> {
 
     /// A promise of a later answer, if another may be waited for.
     pub(super) fn promise(&self) -> Option<Promise> {
+        self.promise_charged(None)
+    }
+
+    /// Likewise, charged for what the engine holds until then.
+    pub(super) fn promise_charged(&self, charge: Option<Charge>) -> Option<Promise> {
         let (promise, pending) = self.inbox.issue_for_request()?;
+        let promise = match charge {
+            Some(charge) => promise.charged(charge),
+            None => promise,
+        };
         *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
         Some(promise)
     }

@@ -60,7 +60,7 @@ impl Topic {
 
     /// Appends a publication that has its position already: the door for what comes from an engine that gives positions
     /// elsewhere, one after the other in their order. What is there already is left as it is. After a `lost` of unknown
-    /// size, or where the epoch is a new one, subscribers are told that something is missing. They are yet to be
+    /// size, which leaves out offsets, or where the epoch is a new one, subscribers are told that something is missing. They are yet to be
     /// woken.
     ///
     /// # Errors
@@ -72,7 +72,8 @@ impl Topic {
         content: Unpositioned,
         lost: bool,
     ) -> Result<Appended, (Retired, Box<Unpositioned>)> {
-        let now = Uptime::of(content.received.into_std());
+        // It may have been received long ago.
+        let now = Uptime::now();
         let publication =
             Arc::new(Publication::new(self.name.clone(), position.offset, time, content, &self.budget));
         let mut evicted = Vec::new();
@@ -86,8 +87,9 @@ impl Topic {
         if !is_anew && position.offset <= state.ring.head_offset() {
             return Ok(Appended::Known);
         }
+        let lost = lost && position.offset > state.ring.head_offset().next();
         if is_anew || lost {
-            evicted = state.begin_anew(Position { offset: before(position.offset), ..position });
+            evicted = state.begin_anew(Position { offset: before(position.offset), ..position }, self);
         }
         evicted.extend(state.append(publication, now, self));
         self.note_kept(&mut state);
@@ -107,10 +109,10 @@ impl Topic {
         if state.is_retired {
             return Err(Retired);
         }
-        let evicted = match state.head().position == from {
-            true => Vec::new(),
-            false => state.begin_anew(from),
-        };
+        let here = state.head().position;
+        // What was appended meanwhile is not taken back.
+        let is_here = here.epoch == from.epoch && from.offset <= here.offset;
+        let evicted = if is_here { Vec::new() } else { state.begin_anew(from, self) };
         state.is_following = true;
         self.note_kept(&mut state);
         drop(state);
@@ -126,10 +128,10 @@ impl Topic {
 
 impl State {
     /// Something is lost of which nobody knows how much: what comes next follows that position.
-    fn begin_anew(&mut self, after: Position) -> Vec<Arc<Publication>> {
+    fn begin_anew(&mut self, after: Position, topic: &Topic) -> Vec<Arc<Publication>> {
         let is_anew = after.epoch != self.epoch;
-        if self.ring.head() == Seq::ZERO {
-            // Nobody has missed anything.
+        if self.ring.head() == Seq::ZERO && topic.subscriptions() == 0 {
+            // Nobody has missed anything: who subscribes is counted under the same lock.
             self.epoch = after.epoch;
             self.ring.begin_after(after.offset);
             return Vec::new();

@@ -127,7 +127,7 @@ impl Worker {
                 if !round.dirty.is_empty() {
                     self.deliver(&mut round).await;
                 }
-                if !self.refill(&mut round) {
+                if !self.refill(&mut round) && !self.handle().inbox.has_answers() {
                     break;
                 }
                 self.yield_turn(&mut round).await;

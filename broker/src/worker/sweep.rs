@@ -30,6 +30,9 @@ const DRAIN_STEPS: u32 = 100;
 /// After the drain window a connection that does not close is dropped after so long.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
+/// Whoever waited for an answer until then is closed, and has so long to take that.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
 impl Worker {
     /// Looks after deadlines and pings, for ever.
     pub(super) async fn sweeps(self: Rc<Self>) {
@@ -50,7 +53,6 @@ impl Worker {
             before = now;
             if u128::from(late) >= HOLE_MIN.min(limits.ping_interval / 2).as_millis() {
                 // This thread did not run: nobody could be heard meanwhile.
-                self.handle().inbox.stood_still(Duration::from_millis(late.into()));
                 for connection in self.all_connections() {
                     connection.sweep(now, true);
                 }
@@ -144,6 +146,13 @@ impl Worker {
                 connection.restart();
             }
             tokio::time::sleep(TICK).await;
+        }
+        let left = self.all_connections();
+        if !left.is_empty() {
+            for connection in left {
+                connection.restart_now();
+            }
+            tokio::time::sleep(LAST_WORD).await;
         }
         let left = self.all_connections();
         for connection in left {

@@ -54,7 +54,7 @@ pub(crate) async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
     let mut config = Config::for_tests();
     configure(&mut config);
     // Whatever holds for a broker that answers at once holds for one that answers later.
-    let engine = match std::env::var("FANFARE_TEST_ENGINE").as_deref() {
+    let engine = match std::env::var("TEST_ENGINE").as_deref() {
         Ok("delayed") => Engine::Delayed(DelayedEngine::new(Trouble::default())),
         _ => Engine::Memory(MemoryEngine),
     };

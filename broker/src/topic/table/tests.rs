@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::bench::content;
 use crate::config::NamespaceConfig;
-use crate::topic::Start;
 use crate::topic::keeping::EVICTED_MAX;
+use crate::topic::{Appended, Start};
 
 fn table(limit: usize, budget: usize) -> TopicTable {
     let retention = NamespaceConfig { history_count: Some(3), ..NamespaceConfig::default() };
@@ -380,4 +380,40 @@ fn the_budget_gets_back_what_a_burst_took_tables_and_all() {
     let without_ids = expire_until_it_keeps(3, now.plus(LIVE.max(retention.duplicate_window)));
     assert!(without_ids < most / 100, "{without_ids} of {most} bytes for the history");
     assert_eq!(expire_until_it_keeps(0, now.plus(2 * retention.history_ttl)), 0);
+}
+
+/// A topic that follows another one from that offset on, and positions of it.
+fn following(offset: u64) -> (Arc<Topic>, impl Fn(u64) -> Position) {
+    let at = |offset| Position { epoch: Epoch::from_number(1), offset: Offset::new(offset) };
+    let topic = make(&table(10, usize::MAX), "t");
+    topic.follow(at(offset)).expect("it is not retired");
+    (topic, at)
+}
+
+fn append_at(topic: &Topic, position: Position, lost: bool) -> Appended {
+    let content = content(Payload::text("x"), None);
+    topic.append_at(position, 0, content, lost).expect("it is not retired")
+}
+
+#[test]
+fn what_is_there_already_is_left_as_it_is() {
+    let (topic, at) = following(9);
+    assert_eq!(append_at(&topic, at(10), false), Appended::New);
+    assert_eq!(append_at(&topic, at(10), false), Appended::Known);
+    assert_eq!(append_at(&topic, at(7), false), Appended::Known);
+    assert_eq!(append_at(&topic, at(12), false), Appended::New, "offsets may have holes");
+    assert_eq!((topic.kept().0, topic.position()), (2, at(12)));
+    topic.follow(at(10)).expect("it is not retired");
+    assert_eq!(topic.position(), at(12), "an answer that is late takes nothing back");
+}
+
+#[test]
+fn what_is_lost_before_the_first_publication_is_told_who_subscribes_already() {
+    for (epoch, lost) in [(2, false), (1, true)] {
+        let (topic, at) = following(5);
+        let began = topic.subscribe(0, Start::History(0)).expect("it is not retired");
+        assert_eq!(began.head.position, at(5));
+        append_at(&topic, Position { epoch: Epoch::from_number(epoch), offset: Offset::new(9) }, lost);
+        topic.read(began.from.next, 10, 1000, &mut Vec::new()).expect_err("something is missing");
+    }
 }

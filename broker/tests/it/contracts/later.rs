@@ -1,6 +1,6 @@
 //! The contracts where the engine answers later, as one does that asks elsewhere.
 //!
-//! All other tests of contracts run with such an engine too, where `FANFARE_TEST_ENGINE=delayed` says so.
+//! All other tests of contracts run with such an engine too, where `TEST_ENGINE=delayed` says so.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{CODECS, Follower, keep_everything, offset_of};
-use crate::harness::{Client, eventually, http};
+use crate::harness::{Client, eventually, http, metric};
 
 /// A broker of one worker whose engine makes that trouble.
 async fn start(trouble: Trouble) -> Broker {
@@ -274,4 +274,75 @@ async fn a_follower_sees_one_order_without_a_hole_while_many_publish() {
         let numbers: Vec<_> = own.map(|data| data["n"].as_u64().expect("a number")).collect();
         assert_eq!(numbers, (0..250).collect::<Vec<_>>(), "what one publishes keeps its order");
     }
+}
+
+#[tokio::test]
+async fn what_is_lost_before_the_first_publication_is_a_gap_too() {
+    for disturbance in [Disturbance::Loss, Disturbance::NewEpoch] {
+        let broker = start(Trouble::default()).await;
+        let (mut publisher, mut reader) = (Client::connect(&broker).await, Client::connect(&broker).await);
+        reader.subscribe("t").await;
+        disturb(&broker, "t", disturbance);
+        let published = publish(&mut publisher, "t", 1..=1).await;
+        let gap = reader.expect("gap").await;
+        assert_eq!((&gap["epoch"], &gap["missed"]), (&published["epoch"], &Value::Null), "{gap}");
+        assert_eq!(reader.expect("message").await["offset"], published["offset"]);
+    }
+}
+
+#[tokio::test]
+async fn what_explains_a_close_is_said_behind_the_replies_that_are_outstanding() {
+    let broker = start(slow()).await;
+    let mut client = Client::connect(&broker).await;
+    client.send(json!({"type": "publish", "id": 1, "topic": "t", "data": 1})).await;
+    client.send_message(Message::text("nonsense")).await;
+    assert_eq!(client.expect("published").await["id"], 1);
+    assert_eq!(client.expect("error").await["code"], "bad_request");
+    assert_eq!(client.closed().await, 4400);
+}
+
+#[tokio::test]
+async fn a_stop_closes_with_1012_who_waits_for_an_answer_that_does_not_come() {
+    let broker = start(mute()).await;
+    let mut client = Client::connect(&broker).await;
+    client.send(json!({"type": "publish", "id": 1, "topic": "t", "data": 1})).await;
+    eventually("the publication to wait", || broker.unanswered() == 1).await;
+    let (code, ()) = tokio::join!(client.closed(), broker.stop());
+    assert_eq!(code, 1012);
+}
+
+#[tokio::test]
+async fn who_wants_no_echo_gets_what_others_publish_while_its_own_waits() {
+    let broker = start(mute()).await;
+    let mut reader = Client::connect(&broker).await;
+    // Its answer is lost; by then the topic is known.
+    let subscribe = json!({"type": "subscribe", "id": 1, "topic": "t", "echo": false});
+    reader.send(subscribe.clone()).await;
+    reader.expect_within(Duration::from_secs(30)).await;
+    assert_eq!(reader.request(subscribe).await["type"], "subscribed");
+    reader.send(json!({"type": "publish", "id": 2, "topic": "t", "data": 1})).await;
+    eventually("the publication to wait", || broker.unanswered() == 1).await;
+    let mut other = Client::connect(&broker).await;
+    other.send(json!({"type": "publish", "topic": "t", "data": 2})).await;
+    let began = Instant::now();
+    assert_eq!(reader.expect_within(Duration::from_secs(30)).await["data"], 2);
+    assert!(began.elapsed() < Duration::from_secs(3), "its own reply is due in five: {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn what_waits_in_the_engine_is_charged_until_it_is_done_there_whoever_goes() {
+    const COUNT: usize = 100;
+    const SIZE: usize = 60_000;
+    let broker = start(Trouble { delay_max: Duration::from_secs(600), ..Trouble::default() }).await;
+    let mut client = Client::connect(&broker).await;
+    for id in 1..=COUNT {
+        let data = "x".repeat(SIZE);
+        client.send(json!({"type": "publish", "id": id, "topic": "t", "data": data})).await;
+    }
+    eventually("all to wait", || broker.unanswered() == COUNT).await;
+    let charged = async || metric(broker.admin_addr(), "fanfare_in_flight_bytes").await;
+    assert!(charged().await >= (COUNT * SIZE) as f64, "{}", charged().await);
+    drop(client);
+    eventually("it to be gone", || broker.unanswered() == 0).await;
+    assert!(charged().await >= (COUNT * SIZE) as f64, "the engine still has them: {}", charged().await);
 }

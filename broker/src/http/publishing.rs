@@ -1,0 +1,61 @@
+//! A publication on its way, and what it has become.
+
+use std::borrow::Cow;
+
+use fanfare_protocol::{Epoch, Offset, Position, TopicRef};
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::question::Question;
+use crate::answer::inbox::Pending;
+use crate::hub::Hub;
+use crate::metrics::{Asked, Source};
+use crate::operation::Denied;
+use crate::operation::publish::{self, Content, Leave};
+use crate::topic::Accepted;
+
+/// What a publication has become.
+#[derive(Debug, Serialize)]
+pub(super) struct Published<'a> {
+    topic: Cow<'a, str>,
+    epoch: Epoch,
+    offset: Offset,
+    duplicate: bool,
+}
+
+impl<'a> Published<'a> {
+    pub(super) fn new(topic: impl Into<Cow<'a, str>>, accepted: &Accepted) -> Self {
+        let Position { epoch, offset } = accepted.position;
+        Self { topic: topic.into(), epoch, offset, duplicate: accepted.is_duplicate }
+    }
+}
+
+/// A publication that has been handed over, and may be answered later.
+pub(super) struct Publishing {
+    asked: Asked,
+    answer: Result<Result<Accepted, Denied>, Pending>,
+}
+
+impl Publishing {
+    pub(super) fn begin(
+        hub: &Hub,
+        worker: usize,
+        leave: Leave,
+        topic: &TopicRef<'_>,
+        content: Content,
+    ) -> Self {
+        let question = Question::new(&hub.workers[worker].inbox);
+        let bytes = content.payload.as_bytes().len();
+        let promise = || question.promise_charged(Some(hub.in_flight.charge(bytes)));
+        let (asked, answer) = leave.publish(hub, topic, content, Source::Http, &promise);
+        Self { asked, answer: question.answered(answer) }
+    }
+
+    /// What has become of it.
+    pub(super) async fn end(self, hub: &Hub) -> Result<Accepted, Problem> {
+        Ok(match self.answer {
+            Ok(known) => known?,
+            Err(pending) => publish::settled(hub, self.asked, pending.answer().await)?,
+        })
+    }
+}
