@@ -77,7 +77,7 @@ struct State {
     published_at: Uptime,
     /// Publications that the namespace's figures count of it.
     counted: u32,
-    /// And their bytes.
+    /// The bytes of those publications.
     counted_bytes: usize,
     /// The table has dropped the topic: whoever still holds it must look it up anew.
     is_retired: bool,

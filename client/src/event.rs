@@ -50,7 +50,7 @@ impl Event {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Publication {
-    /// Whose.
+    /// The topic that it was published to.
     pub topic: TopicName,
     /// Its place in the topic.
     pub position: Position,

@@ -192,7 +192,7 @@ impl Promise {
         self
     }
 
-    /// Under which the answer is waited for.
+    /// The ticket under which the answer is waited for.
     pub fn ticket(&self) -> Ticket {
         self.ticket
     }

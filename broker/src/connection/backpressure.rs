@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(super) struct Backpressure {
     /// The socket takes no more: its connection's own task waits until it does.
     is_blocked: Cell<bool>,
-    /// Since when.
+    /// When it began to take nothing, where it takes nothing now.
     blocked_at: Cell<u32>,
     /// It has taken nothing for so long that nothing more is kept for it than for anybody.
     is_stuck: Cell<bool>,

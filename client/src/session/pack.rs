@@ -12,9 +12,9 @@ const ARRAY_16: u8 = 0xdc;
 /// How large messages may be, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
-    /// Of several frames.
+    /// The most that a message of several frames may have.
     pub(crate) packed_max: usize,
-    /// Of one.
+    /// The most that one frame may have.
     pub(crate) single_max: usize,
 }
 
