@@ -80,9 +80,7 @@ impl Connection {
             }
         });
         while let Some(frame) = replies.pop() {
-            if !frame.is_empty() {
-                outbox.push_with(|out| out.extend_from_slice(&frame));
-            }
+            outbox.push_with(|out| out.extend_from_slice(&frame));
         }
         drop(state);
         if let Some((how, denied)) = refused {

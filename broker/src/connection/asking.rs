@@ -161,26 +161,23 @@ impl Connection {
         self.reply_with(|out| native::put(codec, frame, out));
     }
 
-    /// Queues the reply to a publication, which `stands` there.
-    fn reply_of(&self, stands: impl FnOnce() -> (TopicName, Position), put: impl FnOnce(&mut Vec<u8>)) {
-        let state = &mut *self.state.borrow_mut();
-        if state.replies.is_empty() {
-            state.outbox.push_with(put);
-        } else {
-            let mut bytes = Vec::new();
-            put(&mut bytes);
-            state.replies.push_published(bytes, stands());
-        }
+    fn reply_with(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        self.reply_of(|| None, put);
     }
 
-    fn reply_with(&self, put: impl FnOnce(&mut Vec<u8>)) {
+    /// Queues a reply; where it is a `published`, its publication `stands` there.
+    fn reply_of(
+        &self,
+        stands: impl FnOnce() -> Option<(TopicName, Position)>,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) {
         let state = &mut *self.state.borrow_mut();
         if state.replies.is_empty() {
             state.outbox.push_with(put);
         } else {
             let mut bytes = Vec::new();
             put(&mut bytes);
-            state.replies.push(bytes);
+            state.replies.push(bytes, stands());
         }
     }
 
@@ -279,7 +276,7 @@ impl Connection {
             }
             Answer::Now(Ok(accepted)) if id.is_some() => {
                 let name = topic.clone();
-                let stands = || (name.to_name(), accepted.position);
+                let stands = || Some((name.to_name(), accepted.position));
                 self.reply_of(stands, |out| self.dialect.published(id, topic, accepted, out));
             }
             Answer::Now(Ok(_)) => {}

@@ -23,8 +23,6 @@ struct Line {
     slots: VecDeque<Slot>,
     /// Invariant: how many slots wait for their answers.
     waiting: usize,
-    /// Invariant: how many slots are, or may become, a `published`.
-    publishings: usize,
     /// Invariant: the bytes of the slots' frames.
     bytes: usize,
     /// What is to be done next has waited for an answer.
@@ -70,13 +68,11 @@ pub(super) struct Publishing {
 impl Line {
     /// One more `published` is outstanding.
     fn enter(&mut self, topic: &TopicName) {
-        self.publishings += 1;
         self.topics.entry(topic.clone()).or_default().count += 1;
     }
 
     /// One less is; it was `said` of a publication that stands there, or will not be.
     fn leave(&mut self, topic: &TopicName, said: Option<Position>) {
-        self.publishings -= 1;
         let Some(outstanding) = self.topics.get_mut(topic) else { return };
         outstanding.count -= 1;
         if outstanding.count == 0 {
@@ -118,7 +114,7 @@ impl Replies {
 
     /// Whether a publication of its own may not be delivered yet, for `published` comes first.
     pub(super) fn holds_back(&self) -> bool {
-        self.0.as_ref().is_some_and(|line| line.publishings > 0)
+        self.0.as_ref().is_some_and(|line| !line.topics.is_empty())
     }
 
     /// Whether another publication may wait for its answer.
@@ -154,19 +150,14 @@ impl Replies {
         line.slots.push_back(Slot::Waiting(ticket, publishing));
     }
 
-    /// The reply to a publication that stands there, likewise.
-    pub(super) fn push_published(&mut self, frame: Vec<u8>, stands: (TopicName, Position)) {
+    /// The next reply, behind those that are not known yet; where it is a `published`, its publication `stands` there.
+    pub(super) fn push(&mut self, frame: Vec<u8>, stands: Option<(TopicName, Position)>) {
         let line = self.line();
         line.bytes += frame.len();
-        line.enter(&stands.0);
-        line.slots.push_back(Slot::Known(frame, Some(stands)));
-    }
-
-    /// The next reply, behind those that are not known yet.
-    pub(super) fn push(&mut self, frame: Vec<u8>) {
-        let line = self.line();
-        line.bytes += frame.len();
-        line.slots.push_back(Slot::Known(frame, None));
+        if let Some((topic, _)) = &stands {
+            line.enter(topic);
+        }
+        line.slots.push_back(Slot::Known(frame, stands));
     }
 
     /// An answer has come: `reply` makes a frame of it, which may be empty, and says where the publication stands.
@@ -265,7 +256,7 @@ mod tests {
         for n in 1..=3 {
             replies.expect(Ticket(n), publishing());
         }
-        replies.push(b"pong".to_vec());
+        replies.push(b"pong".to_vec(), None);
         assert!(replies.settle(Ticket(2), |_| (b"second".to_vec(), Some(at(2)))));
         assert_eq!(replies.pop(), None);
         assert_eq!((replies.said("t"), replies.said("u")), (Some(None), None));
@@ -290,7 +281,7 @@ mod tests {
         }
         assert_eq!(expected.len(), WAITING_MAX);
         while !replies.is_full() {
-            replies.push(vec![0; 1000]);
+            replies.push(vec![0; 1000], None);
         }
         assert!((BYTES_MAX..BYTES_MAX + 2000).contains(&replies.0.as_ref().expect("it is there").bytes));
         assert_eq!(replies.forget(), expected);

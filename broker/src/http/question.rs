@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::answer::inbox::Later;
-use crate::answer::inbox::{Inbox, Pending, Promise};
+use crate::answer::inbox::{Inbox, Later, Pending, Promise};
 use crate::answer::{Answer, Outcome};
 use crate::budget::Charge;
 use crate::operation::Denied;

@@ -33,8 +33,7 @@ impl Topic {
             let mut state = self.lock();
             if state.is_retired {
                 drop(state);
-                let publication = Arc::into_inner(publication).expect("nobody else has seen it");
-                return Err((Retired, Box::new(publication.content)));
+                return Err((Retired, given_back(publication)));
             }
             if let Some(id) = id {
                 state.duplicates.expire(now, keep);
@@ -60,8 +59,8 @@ impl Topic {
 
     /// Appends a publication that has its position already: the door for what comes from an engine that gives positions
     /// elsewhere, one after the other in their order. What is there already is left as it is. After a `lost` of unknown
-    /// size, which leaves out offsets, or where the epoch is a new one, subscribers are told that something is missing. They are yet to be
-    /// woken.
+    /// size, which leaves out offsets, or where the epoch is a new one, subscribers are told that something is missing.
+    /// They are yet to be woken.
     ///
     /// # Errors
     /// [`Retired`]: look the topic up again; the publication is given back.
@@ -80,8 +79,7 @@ impl Topic {
         let mut state = self.lock();
         if state.is_retired {
             drop(state);
-            let publication = Arc::into_inner(publication).expect("nobody else has seen it");
-            return Err((Retired, Box::new(publication.content)));
+            return Err((Retired, given_back(publication)));
         }
         let is_anew = position.epoch != state.epoch;
         if !is_anew && position.offset <= state.ring.head_offset() {
@@ -154,6 +152,11 @@ impl State {
             topic.unread(head, is_awaited)
         })
     }
+}
+
+/// What a publication was made of that nobody else has seen.
+fn given_back(publication: Arc<Publication>) -> Box<Unpositioned> {
+    Box::new(Arc::into_inner(publication).expect("nobody else has seen it").content)
 }
 
 /// The offset before this one.
