@@ -14,6 +14,9 @@ const HELD_MAX: Duration = Duration::from_secs(2);
 const PAUSE_FACTOR: u32 = 3;
 /// How long one that reads nothing at all is waited for.
 const STANDSTILL_MAX: Duration = Duration::from_millis(100);
+/// The time between two looks counts as no more than this, while the driver waits: on a machine that has no time for the
+/// driver the reader had none either.
+const LOOK: Duration = Duration::from_millis(20);
 /// Less than this is not worth a pause.
 const HELD_MIN: Duration = Duration::from_millis(10);
 
@@ -115,14 +118,14 @@ pub(crate) struct Patience {
     /// As of when.
     at: Instant,
     holding: bool,
-    /// The progress last seen, and when.
-    progress: (u64, Instant),
+    /// The progress last seen, and how long nothing was read since.
+    progress: (u64, Duration),
 }
 
 impl Patience {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
-        Self { left: HELD_MAX, at: now, holding: false, progress: (0, now) }
+        Self { left: HELD_MAX, at: now, holding: false, progress: (0, Duration::ZERO) }
     }
 
     /// Whether to read nothing now, and if so until when at most.
@@ -134,22 +137,24 @@ impl Patience {
         }
         let now = Instant::now();
         let passed = now.duration_since(self.at);
+        let held = passed.min(LOOK);
         self.left = match self.holding {
-            true => self.left.saturating_sub(passed),
+            true => self.left.saturating_sub(held),
             false => (self.left + passed / PAUSE_FACTOR).min(HELD_MAX),
         };
         self.at = now;
         let progress = pressure.progress.load(Ordering::Relaxed);
-        if !self.holding || progress != self.progress.0 {
-            self.progress = (progress, now);
-        }
-        let standstill_at = self.progress.1 + STANDSTILL_MAX;
+        let stood_still = match self.holding && progress == self.progress.0 {
+            true => self.progress.1 + held,
+            false => Duration::ZERO,
+        };
+        self.progress = (progress, stood_still);
         let least = if self.holding { Duration::from_nanos(1) } else { HELD_MIN };
-        self.holding = is_full && self.left >= least && now < standstill_at;
+        self.holding = is_full && self.left >= least && stood_still < STANDSTILL_MAX;
         if is_full && !self.holding {
             pressure.give_up();
         }
-        self.holding.then(|| standstill_at.min(now + self.left))
+        self.holding.then(|| now + LOOK.min(self.left).min(STANDSTILL_MAX - stood_still))
     }
 }
 
@@ -165,18 +170,29 @@ mod tests {
         let mut hold = |pressure: &Pressure| patience.hold(pressure).map(|until| until - Instant::now());
         assert_eq!(hold(&pressure), None);
         let first = pressure.fill();
-        assert_eq!(hold(&pressure), Some(STANDSTILL_MAX));
-        tokio::time::advance(MS(60)).await;
-        assert_eq!(hold(&pressure), Some(MS(40)));
-        tokio::time::advance(MS(40)).await;
+        for _ in 0..STANDSTILL_MAX.as_millis() / LOOK.as_millis() {
+            assert_eq!(hold(&pressure), Some(LOOK));
+            tokio::time::advance(LOOK).await;
+        }
         assert_eq!(hold(&pressure), None, "that was all");
         assert!(!pressure.is_full(), "whoever was full is given up");
         pressure.relieve(first);
         tokio::time::advance(MS(1)).await;
         let second = pressure.fill();
-        assert_eq!(hold(&pressure), Some(STANDSTILL_MAX), "the next one has its moment");
+        assert_eq!(hold(&pressure), Some(LOOK), "the next one has its moment");
         pressure.relieve(second);
         assert_eq!(hold(&pressure), None, "relieved");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_the_driver_did_not_run_counts_against_no_reader() {
+        let (pressure, mut patience) = (Pressure::default(), Patience::new());
+        pressure.fill();
+        assert!(patience.hold(&pressure).is_some());
+        for _ in 0..4 {
+            tokio::time::advance(10 * HELD_MAX).await;
+            assert!(patience.hold(&pressure).is_some(), "nobody had a turn");
+        }
     }
 
     #[tokio::test(start_paused = true)]
