@@ -1,26 +1,26 @@
-//! The room that publishes take until they are settled.
+//! The permits that publishes hold until they are settled.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The room that publishes without an ack may take: a count, and bytes of payload.
+/// Permits for publishes without an ack: a count of them, and bytes of their payloads.
 #[derive(Debug, Clone)]
-pub(crate) struct Room {
+pub(crate) struct PublishPermits {
     count: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     count_max: usize,
     bytes_max: u32,
 }
 
-/// Some room; given back when dropped.
+/// The permits of one publish; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct RoomTaken {
+pub(crate) struct PublishPermit {
     _count: OwnedSemaphorePermit,
     _bytes: OwnedSemaphorePermit,
 }
 
-impl Room {
+impl PublishPermits {
     pub(crate) fn new(count: usize, bytes: usize) -> Self {
         let count_max = count.clamp(1, Self::MAX);
         let bytes_max = bytes.clamp(1, Self::MAX);
@@ -45,20 +45,20 @@ impl Room {
         self.count_max - self.count.available_permits()
     }
 
-    pub(crate) async fn take(&self, bytes: usize) -> RoomTaken {
-        const OPEN: &str = "the room is never closed";
+    pub(crate) async fn take(&self, bytes: usize) -> PublishPermit {
+        const OPEN: &str = "they are never closed";
         let count = self.count.clone().acquire_owned().await.expect(OPEN);
         let bytes = self.bytes.clone().acquire_many_owned(self.share(bytes)).await.expect(OPEN);
-        RoomTaken { _count: count, _bytes: bytes }
+        PublishPermit { _count: count, _bytes: bytes }
     }
 
-    pub(crate) fn try_take(&self, bytes: usize) -> Option<RoomTaken> {
+    pub(crate) fn try_take(&self, bytes: usize) -> Option<PublishPermit> {
         let count = self.count.clone().try_acquire_owned().ok()?;
         let bytes = self.bytes.clone().try_acquire_many_owned(self.share(bytes)).ok()?;
-        Some(RoomTaken { _count: count, _bytes: bytes })
+        Some(PublishPermit { _count: count, _bytes: bytes })
     }
 
-    /// A payload larger than the whole room takes all of it.
+    /// The permits for a payload of so many bytes; one larger than all of them takes all.
     fn share(&self, bytes: usize) -> u32 {
         u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes_max)
     }
