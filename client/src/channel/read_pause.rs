@@ -12,10 +12,10 @@ const HELD_MAX: Duration = Duration::from_secs(2);
 /// others no more than a quarter of their time.
 const PAUSE_FACTOR: u32 = 3;
 /// How long one that reads nothing at all is waited for.
-const STANDSTILL_MAX: Duration = Duration::from_millis(100);
+const STANDSTILL_MAX: Duration = Duration::from_millis(250);
 /// The time between two looks counts as no more than this, while the driver waits: on a machine that has no time for the
 /// driver the reader had none either.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 /// Less than this is not worth a pause.
 const HELD_MIN: Duration = Duration::from_millis(10);
 
