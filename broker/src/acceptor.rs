@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -84,9 +85,9 @@ pub(crate) async fn run(hub: &Arc<Hub>, listener: &Listener, stop: &Cancellation
     }
 }
 
+/// Whether it is for want of file descriptors or memory, which may come back.
 fn is_short(error: &io::Error) -> bool {
-    // ENOMEM, ENFILE, EMFILE and ENOBUFS.
-    matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
 fn admit(hub: &Arc<Hub>, full: &Full, stream: std::net::TcpStream) {

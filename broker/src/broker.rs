@@ -120,7 +120,7 @@ impl Broker {
             tracing::warn!("{warning}");
         }
         let access = Access::new(config.access.as_ref())?;
-        let open_files_max = rlimit::increase_nofile_limit(u64::MAX).ok();
+        let open_files_max = machine::raise_open_files_max();
         let connections_max = connections_max(&config, open_files_max)?;
         let send_buffer = config.limits.send_buffer.as_u64();
         let public = acceptor::bind(config.server.listen, send_buffer)?;
