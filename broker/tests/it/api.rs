@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
+use fanfare_harness::{Client, RawSocket, Response, http, soon, start};
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
-
-use crate::harness::{Client, RawSocket, Response, http, soon, start};
 
 const JSON: [&str; 1] = ["Content-Type: application/json"];
 

@@ -3,11 +3,12 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use fanfare_harness::soon;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::harness::{Ended, Process, TempFile, ended, fanfare, run, soon};
+use crate::process::{Ended, Process, TempFile, ended, fanfare, run};
 
 /// The command with the broker's URL.
 fn command(broker: &Process, args: &[&str]) -> Command {

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use fanfare_harness::{Client, http, soon};
 use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Process, Shim, http, soon};
+use crate::process::Process;
+use crate::shim::Shim;
 
 async fn page_of(broker: &Process, topic: &str) -> Value {
     http(broker.public, "GET", &format!("/v1/topics/{topic}/messages"), &[], b"").await.json()

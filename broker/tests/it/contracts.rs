@@ -19,12 +19,8 @@ mod topics;
 
 use fanfare::Config;
 use fanfare::config::NamespaceConfig;
-use fanfare_protocol::Codec;
+use fanfare_harness::{CODECS, Client, frame};
 use serde_json::{Value, json};
-
-use crate::harness::{Client, frame};
-
-const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
 /// What the topics of a namespace keep.
 fn namespace<'c>(config: &'c mut Config, name: &str) -> &'c mut NamespaceConfig {

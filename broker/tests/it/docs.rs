@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use fanfare::config::{AccessConfig, DEFAULT_FILE, TokenConfig};
+use fanfare_harness::{Client, http, start};
 use fanfare_protocol::{CloseCode, CloseRange, Codec, ErrorCode};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
-
-use crate::harness::{Client, http, start};
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");

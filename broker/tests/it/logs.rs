@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use fanfare_harness::{Client, RawSocket, eventually, http, soon};
 use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Process, RawSocket, ended, eventually, fanfare, fanfare_serve, http, soon};
+use crate::process::{Process, ended, fanfare, fanfare_serve};
 
 /// What a broker has dropped of its log.
 async fn dropped(admin: SocketAddr) -> u64 {

@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use fanfare_harness::{frame, http};
 use serde_json::json;
 
-use crate::harness::{Process, frame, http};
+use crate::process::Process;
 
 const CONNECTIONS: usize = 5000;
 const BYTES_EACH_MAX: u64 = 4 * 1024;

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use fanfare::{Broker, Config};
+use fanfare_harness::{Client, RawSocket, http, metric, soon, start};
 use fanfare_protocol::Codec;
 use serde_json::json;
-
-use crate::harness::{Client, RawSocket, http, metric, soon, start};
 
 const FANOUT: &str = "fanfare_fanout_duration_seconds_count";
 const BEHIND: &str = "fanfare_subscriptions_behind";

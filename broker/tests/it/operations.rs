@@ -6,15 +6,13 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
 
+use fanfare_harness::{Client, Flood, RawSocket, eventually, handshake, http, metric, soon, start};
 use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::contracts::array_of_publishes;
-use crate::harness::{
-    Client, Ended, Flood, Process, RawSocket, TempFile, ended, eventually, fanfare, handshake, http, metric,
-    run, soon, start,
-};
+use crate::process::{Ended, Process, TempFile, ended, fanfare, run};
 
 /// Something that must not be found in any log.
 const CANARY: &str = "canary-5f1d9c3a7b";

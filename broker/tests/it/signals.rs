@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use fanfare_harness::{Client, eventually, http};
 use fanfare_protocol::Codec;
 use serde_json::json;
 
-use crate::harness::{Client, Process, eventually, http};
+use crate::process::Process;
 
 #[tokio::test]
 async fn signals_that_ask_for_no_stop_stop_nothing() {

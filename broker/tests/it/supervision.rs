@@ -3,12 +3,14 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use fanfare_harness::{Client, End, RawSocket, Response, eventually, frame, http};
 use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::harness::{Client, End, Process, RawSocket, Response, Shim, TempFile, eventually, frame, http};
+use crate::process::{Process, TempFile};
+use crate::shim::Shim;
 
 /// Longer than a worker may seem not to run: 10 s.
 const HUNG: Duration = Duration::from_secs(12);

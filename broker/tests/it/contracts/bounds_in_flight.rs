@@ -3,15 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use fanfare_harness::{Client, End, RawSocket, eventually, frame, handshake, http, metric, soon};
 use fanfare_protocol::Codec;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
 use super::CODECS;
-use crate::harness::{
-    Client, End, Process, RawSocket, TempFile, eventually, frame, handshake, http, metric, soon,
-};
+use crate::process::{Process, TempFile};
 
 const MIB: u64 = 1 << 20;
 

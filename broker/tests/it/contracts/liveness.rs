@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use fanfare::{Broker, Config};
+use fanfare_harness::{Client, End, Flood, RawSocket, frame, http, soon, start};
 use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{array_of_publishes, keep_everything};
-use crate::harness::{Client, End, Flood, Process, RawSocket, TempFile, frame, http, soon, start};
+use crate::process::{Process, TempFile};
 
 fn one_worker(config: &mut Config) {
     config.server.workers = 1;

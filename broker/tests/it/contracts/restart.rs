@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use fanfare_client::{Client, Event, Payload};
+use fanfare_harness::soon;
 
 use super::CODECS;
-use crate::harness::{Process, soon};
+use crate::process::Process;
 
 #[tokio::test]
 async fn after_a_kill_clients_come_back_are_told_and_go_on() {

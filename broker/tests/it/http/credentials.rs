@@ -2,9 +2,10 @@
 
 use fanfare::Broker;
 use fanfare::config::{AccessConfig, GrantConfig, TokenConfig};
+use fanfare_harness::{Client, End, RawSocket, http, start};
 use fanfare_protocol::Codec;
 
-use crate::harness::{Client, End, RawSocket, TempFile, http, run, start};
+use crate::process::{TempFile, run};
 
 /// What `openssl rand -base64` makes.
 const TOKEN: &str = "ab+cd/ef0123456789+==";

@@ -14,12 +14,13 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-use super::{RawSocket, soon};
+use crate::{RawSocket, soon};
 
 /// A client of the native protocol that shares no code with the broker below the frames.
 ///
 /// Frames are JSON values here, whichever codec they travel in.
-pub(crate) struct Client {
+#[derive(Debug)]
+pub struct Client {
     codec: Codec,
     socket: WebSocketStream<TcpStream>,
     /// Frames of one message that nobody has asked for yet.
@@ -27,28 +28,30 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn connect(broker: &Broker) -> Self {
+    /// A connection that speaks JSON.
+    pub async fn connect(broker: &Broker) -> Self {
         Self::connect_with(broker, Codec::Json).await
     }
 
-    pub(crate) async fn connect_with(broker: &Broker, codec: Codec) -> Self {
+    /// A connection that speaks that codec.
+    pub async fn connect_with(broker: &Broker, codec: Codec) -> Self {
         Self::connect_to(broker.public_addr(), "/ws", codec).await
     }
 
     /// Connects to a path and query of an address: `/ws`, or `/ws/room:42?echo=false` for a raw connection.
-    pub(crate) async fn connect_to(address: SocketAddr, path: &str, codec: Codec) -> Self {
+    pub async fn connect_to(address: SocketAddr, path: &str, codec: Codec) -> Self {
         let request = request(address, path, codec);
         let stream = soon("a connection", TcpStream::connect(address)).await.expect("the broker listens");
         Self::upgrade(stream, request, codec).await
     }
 
     /// The same with a connection whose kernel keeps little of what is not read.
-    pub(crate) async fn connect_with_little_buffer(broker: &Broker, path: &str, codec: Codec) -> Self {
+    pub async fn connect_with_little_buffer(broker: &Broker, path: &str, codec: Codec) -> Self {
         Self::connect_to_with_little_buffer(broker.public_addr(), path, codec).await
     }
 
     /// The same to an address.
-    pub(crate) async fn connect_to_with_little_buffer(address: SocketAddr, path: &str, codec: Codec) -> Self {
+    pub async fn connect_to_with_little_buffer(address: SocketAddr, path: &str, codec: Codec) -> Self {
         let stream = RawSocket::connect_with_little_buffer(address).await.stream;
         Self::upgrade(stream, request(address, path, codec), codec).await
     }
@@ -60,7 +63,7 @@ impl Client {
     }
 
     /// Sends one frame.
-    pub(crate) async fn send(&mut self, frame: Value) {
+    pub async fn send(&mut self, frame: Value) {
         let json = frame.to_string();
         let message = match self.codec {
             Codec::Json => Message::text(json),
@@ -75,12 +78,12 @@ impl Client {
     }
 
     /// Sends a WebSocket message as it is: an array, a payload of a raw connection, nonsense.
-    pub(crate) async fn send_message(&mut self, message: Message) {
+    pub async fn send_message(&mut self, message: Message) {
         soon("room to send", self.socket.send(message)).await.expect("the connection is open");
     }
 
     /// The next WebSocket message that is no ping or pong; a close too.
-    pub(crate) async fn receive_message(&mut self) -> Message {
+    pub async fn receive_message(&mut self) -> Message {
         loop {
             let message = soon("a message", self.socket.next()).await.expect("the connection is open");
             match message.expect("a good message") {
@@ -91,7 +94,7 @@ impl Client {
     }
 
     /// The next frame, for which it may take so long.
-    pub(crate) async fn expect_within(&mut self, time: Duration) -> Value {
+    pub async fn expect_within(&mut self, time: Duration) -> Value {
         while self.received.is_empty() {
             let message = tokio::time::timeout(time, self.socket.next()).await.expect("a message in time");
             match message.expect("the connection is open").expect("a good message") {
@@ -103,7 +106,7 @@ impl Client {
     }
 
     /// The next frame.
-    pub(crate) async fn receive(&mut self) -> Value {
+    pub async fn receive(&mut self) -> Value {
         while self.received.is_empty() {
             let message = self.receive_message().await;
             self.take(&message);
@@ -133,7 +136,7 @@ impl Client {
 
     /// The next frame, which must be of this type.
     #[track_caller]
-    pub(crate) fn expect(&mut self, kind_of_frame: &str) -> impl Future<Output = Value> {
+    pub fn expect(&mut self, kind_of_frame: &str) -> impl Future<Output = Value> {
         let caller = std::panic::Location::caller();
         async move {
             let frame = self.receive().await;
@@ -143,7 +146,7 @@ impl Client {
     }
 
     /// Sends a frame and gives its reply, by `id`; what comes before it is kept for later.
-    pub(crate) async fn request(&mut self, frame: Value) -> Value {
+    pub async fn request(&mut self, frame: Value) -> Value {
         let id = frame["id"].clone();
         assert!(id.is_u64(), "a request has an id: {frame}");
         self.send(frame).await;
@@ -159,20 +162,22 @@ impl Client {
         }
     }
 
-    pub(crate) async fn subscribe(&mut self, topic: &str) -> Value {
+    /// Subscribes to a topic: the reply.
+    pub async fn subscribe(&mut self, topic: &str) -> Value {
         let reply = self.request(json!({"type": "subscribe", "id": 1, "topic": topic})).await;
         assert_eq!(reply["type"], "subscribed", "{reply}");
         reply
     }
 
-    pub(crate) async fn publish(&mut self, topic: &str, data: Value) -> Value {
+    /// Publishes to a topic: the ack.
+    pub async fn publish(&mut self, topic: &str, data: Value) -> Value {
         let reply = self.request(json!({"type": "publish", "id": 1, "topic": topic, "data": data})).await;
         assert_eq!(reply["type"], "published", "{reply}");
         reply
     }
 
     /// The code with which the broker closes; frames before it are skipped.
-    pub(crate) async fn closed(mut self) -> u16 {
+    pub async fn closed(mut self) -> u16 {
         loop {
             if let Message::Close(close) = self.receive_message().await {
                 return close.expect("a close code").code.into();

@@ -6,13 +6,12 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use fanfare_harness::soon;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-use super::soon;
 
 /// The program with these arguments, and nothing of ours in its environment.
 pub(crate) fn fanfare(args: &[&str]) -> Command {
@@ -154,7 +153,7 @@ impl Process {
 
     /// What it holds in memory, in bytes.
     pub(crate) fn rss_bytes(&self) -> u64 {
-        super::rss_bytes(&format!("/proc/{}/status", self.id()))
+        fanfare_harness::memory_bytes_of(self.id())
     }
 
     /// How many files it has open, sockets among them; 0 where that cannot be told.

@@ -1,13 +1,15 @@
-//! A broker on a free port, and peers of every kind.
+//! What the tests of the broker and of its program share: a broker on a free port, and peers of every kind.
+//!
+//! It must not know the program: whoever needs that as a process is a test of `broker/cli`. What does not happen
+//! before [`DEADLINE`] panics.
 
 mod client;
 mod flood;
 mod http;
-mod process;
 mod proxy;
 mod raw;
-mod shim;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,21 +17,23 @@ use std::time::Duration;
 use fanfare::engine::delayed::{DelayedEngine, Trouble};
 use fanfare::engine::{Engine, MemoryEngine};
 use fanfare::{Broker, Config};
+use fanfare_protocol::Codec;
 
-pub(crate) use client::Client;
-pub(crate) use flood::Flood;
-pub(crate) use http::{Response, http};
-pub(crate) use process::{Ended, Process, TempFile, ended, fanfare, fanfare_serve, run};
-pub(crate) use proxy::Proxy;
-pub(crate) use raw::{End, RawSocket, frame, frame_header, handshake};
-pub(crate) use shim::Shim;
+pub use client::Client;
+pub use flood::Flood;
+pub use http::{Response, http};
+pub use proxy::Proxy;
+pub use raw::{End, RawSocket, frame, frame_header, handshake};
 
 /// How long anything may take that is expected to happen: long enough for a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The codecs of the native protocol: what holds in one holds in the other.
+pub const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
 /// The result of what must happen before the deadline.
 #[track_caller]
-pub(crate) fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
+pub fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();
     async move {
         match tokio::time::timeout(DEADLINE, future).await {
@@ -41,7 +45,7 @@ pub(crate) fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::
 
 /// Waits until the condition holds.
 #[track_caller]
-pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) -> impl Future<Output = ()> {
+pub fn eventually(what: &str, condition: impl Fn() -> bool) -> impl Future<Output = ()> {
     soon(what, async move {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -50,7 +54,7 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) -> impl Futur
 }
 
 /// A broker of two workers on free ports, its configuration changed by `configure`.
-pub(crate) async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
+pub async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
     let mut config = Config::for_tests();
     configure(&mut config);
     // Whatever holds for a broker that answers at once holds for one that answers later.
@@ -62,19 +66,20 @@ pub(crate) async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
 }
 
 /// What a metric says now, all its series together; 0 where there is none yet.
-pub(crate) async fn metric(admin: SocketAddr, name: &str) -> f64 {
+pub async fn metric(admin: SocketAddr, name: &str) -> f64 {
     let metrics = http(admin, "GET", "/metrics", &[], b"").await.body;
     let series = metrics.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
     series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// What this process holds in memory, in bytes, the broker in it too; 0 where that cannot be told.
-pub(crate) fn memory_bytes() -> u64 {
-    rss_bytes("/proc/self/status")
+pub fn memory_bytes() -> u64 {
+    memory_bytes_of("self")
 }
 
-fn rss_bytes(status: &str) -> u64 {
-    let status = std::fs::read_to_string(status).unwrap_or_default();
+/// What the process of that number holds in memory, in bytes; 0 where that cannot be told.
+pub fn memory_bytes_of(process: impl Display) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Process, TempFile, fanfare_serve};
+use crate::process::{Process, TempFile, fanfare_serve};
 
 /// The library of `data/shim.c`, and the file by which it is told what to do.
 pub(crate) struct Shim {

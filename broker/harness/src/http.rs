@@ -4,16 +4,10 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use super::RawSocket;
+use crate::RawSocket;
 
 /// One HTTP request on a connection of its own. `headers` are whole lines without their ends.
-pub(crate) async fn http(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[&str],
-    body: &[u8],
-) -> Response {
+pub async fn http(address: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Response {
     let mut socket = RawSocket::connect(address).await;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     if !body.is_empty() {
@@ -28,23 +22,27 @@ pub(crate) async fn http(
 
 /// An answer to an HTTP request.
 #[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
+pub struct Response {
+    /// The status of the first line.
+    pub status: u16,
     /// Names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub headers: Vec<(String, String)>,
+    /// The body, which is text.
+    pub body: String,
 }
 
 impl Response {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// The value of the header of that name, in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn json(&self) -> Value {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    pub(super) fn parse(head: &str, body: String) -> Self {
+    pub(crate) fn parse(head: &str, body: String) -> Self {
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
         let headers = lines.filter_map(|line| line.split_once(':'));

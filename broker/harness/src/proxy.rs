@@ -11,14 +11,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A TCP proxy to a broker. Dropped, it cuts its connections.
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     network: Arc<Network>,
     cuts: watch::Sender<()>,
     _accepting: JoinSet<()>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Network {
     is_mute: AtomicBool,
     /// Bytes of the broker that were kept back.
@@ -26,7 +28,8 @@ struct Network {
 }
 
 impl Proxy {
-    pub(crate) async fn start(broker: SocketAddr) -> Self {
+    /// A proxy to the broker at that address.
+    pub async fn start(broker: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let network = Arc::new(Network::default());
@@ -50,22 +53,22 @@ impl Proxy {
     }
 
     /// Where a client finds the broker behind it.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("ws://{}", self.address)
     }
 
     /// Cuts every connection.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.cuts.send_replace(());
     }
 
     /// From now on nothing that the broker says gets through, or everything does again.
-    pub(crate) fn mute(&self, is_mute: bool) {
+    pub fn mute(&self, is_mute: bool) {
         self.network.is_mute.store(is_mute, Ordering::SeqCst);
     }
 
     /// How many bytes of the broker did not get through.
-    pub(crate) fn swallowed(&self) -> usize {
+    pub fn swallowed(&self) -> usize {
         self.network.swallowed.load(Ordering::SeqCst)
     }
 }

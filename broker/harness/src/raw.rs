@@ -6,22 +6,25 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Response, soon};
+use crate::{Response, soon};
 
 /// A TCP connection on which anything may be sent.
-pub(crate) struct RawSocket {
-    pub(crate) stream: TcpStream,
+#[derive(Debug)]
+pub struct RawSocket {
+    /// The connection; what was read of it by the methods is not there any more.
+    pub stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl RawSocket {
-    pub(crate) async fn connect(address: SocketAddr) -> Self {
+    /// A connection on which nothing was sent.
+    pub async fn connect(address: SocketAddr) -> Self {
         let stream = soon("a connection", TcpStream::connect(address)).await.expect("the broker listens");
         Self { stream, received: Vec::new() }
     }
 
     /// A connection whose kernel keeps little of what is not read.
-    pub(crate) async fn connect_with_little_buffer(address: SocketAddr) -> Self {
+    pub async fn connect_with_little_buffer(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
         let stream = soon("a connection", socket.connect(address)).await.expect("the broker listens");
@@ -29,23 +32,19 @@ impl RawSocket {
     }
 
     /// A WebSocket connection to that path, which is open.
-    pub(crate) async fn upgrade(address: SocketAddr, path: &str) -> Self {
+    pub async fn upgrade(address: SocketAddr, path: &str) -> Self {
         Self::upgrade_with(address, path, &[]).await
     }
 
     /// The same with changed headers: see [`handshake`].
-    pub(crate) async fn upgrade_with(
-        address: SocketAddr,
-        path: &str,
-        changes: &[(&str, Option<&str>)],
-    ) -> Self {
+    pub async fn upgrade_with(address: SocketAddr, path: &str, changes: &[(&str, Option<&str>)]) -> Self {
         let mut socket = Self::connect(address).await;
         socket.upgrade_as(&handshake(address, path, changes)).await;
         socket
     }
 
     /// A WebSocket connection to that path whose kernel keeps little of what is not read.
-    pub(crate) async fn upgrade_with_little_buffer(address: SocketAddr, path: &str) -> Self {
+    pub async fn upgrade_with_little_buffer(address: SocketAddr, path: &str) -> Self {
         let mut socket = Self::connect_with_little_buffer(address).await;
         socket.upgrade_as(&handshake(address, path, &[])).await;
         socket
@@ -59,12 +58,12 @@ impl RawSocket {
     }
 
     /// Sends all of it; a peer that has hung up already is for the test's next step to find.
-    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+    pub async fn send(&mut self, bytes: &[u8]) {
         soon("room to send", self.stream.write_all(bytes)).await.ok();
     }
 
     /// Sends and goes on reading meanwhile, so that neither side can be stuck: how the connection ended.
-    pub(crate) async fn send_until_end(mut self, bytes: &[u8]) -> End {
+    pub async fn send_until_end(mut self, bytes: &[u8]) -> End {
         let (mut reader, mut writer) = self.stream.split();
         let received = &mut self.received;
         let read = async { while reader.read_buf(received).await.is_ok_and(|count| count > 0) {} };
@@ -76,7 +75,7 @@ impl RawSocket {
     }
 
     /// The answer to an HTTP request; the body is what its length says, or all until the end.
-    pub(crate) async fn response(&mut self) -> Response {
+    pub async fn response(&mut self) -> Response {
         let head = self.response_head().await;
         let mut response = Response::parse(&head, String::new());
         let length = response.header("content-length").and_then(|length| length.parse().ok());
@@ -87,7 +86,7 @@ impl RawSocket {
     }
 
     /// The answer's head alone.
-    pub(crate) async fn head(&mut self) -> Response {
+    pub async fn head(&mut self) -> Response {
         Response::parse(&self.response_head().await, String::new())
     }
 
@@ -102,7 +101,7 @@ impl RawSocket {
     }
 
     /// The first byte and the payload of the broker's next frame; `None` at the end of the stream.
-    pub(crate) async fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub async fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if let Some((start, length)) = server_frame(&self.received)
                 && self.received.len() >= start + length
@@ -118,7 +117,7 @@ impl RawSocket {
 
     /// The first bytes and payloads of the next so many messages, or fewer if the connection ends or nothing comes any
     /// more; pings are answered. Reads as fast as it can, and looks at nothing.
-    pub(crate) async fn messages(&mut self, count: usize) -> Vec<(u8, Vec<u8>)> {
+    pub async fn messages(&mut self, count: usize) -> Vec<(u8, Vec<u8>)> {
         let mut messages = Vec::new();
         let mut taken = 0;
         loop {
@@ -129,7 +128,7 @@ impl RawSocket {
                 let (first, payload) = (frame[0], frame[start..].to_vec());
                 taken += start + length;
                 match first {
-                    0x89 => self.send(&super::frame(0x8a, &payload)).await,
+                    0x89 => self.send(&crate::frame(0x8a, &payload)).await,
                     0x8a => {}
                     _ => messages.push((first, payload)),
                 }
@@ -148,7 +147,7 @@ impl RawSocket {
     }
 
     /// How the connection ends; frames before that are skipped.
-    pub(crate) async fn end(mut self) -> End {
+    pub async fn end(mut self) -> End {
         while let Some((first, payload)) = self.receive().await {
             if first == 0x88 {
                 let code = payload.first_chunk::<2>().map_or(1005, |code| u16::from_be_bytes(*code));
@@ -160,17 +159,17 @@ impl RawSocket {
     }
 
     /// Waits until the peer has hung up; what it says before is kept.
-    pub(crate) async fn is_over(&mut self) {
+    pub async fn is_over(&mut self) {
         while self.read().await {}
     }
 
     /// Waits this long for the peer to hang up, and says whether it has.
-    pub(crate) async fn is_over_after(&mut self, time: Duration) -> bool {
+    pub async fn is_over_after(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.is_over()).await.is_ok()
     }
 
     /// Takes in at most so many bytes more; false at the end.
-    pub(crate) async fn trickle(&mut self, count: usize) -> bool {
+    pub async fn trickle(&mut self, count: usize) -> bool {
         let mut bytes = vec![0; count];
         let read = soon("an answer or the end", self.stream.read(&mut bytes)).await.unwrap_or(0);
         self.received.extend_from_slice(&bytes[..read]);
@@ -189,7 +188,7 @@ const QUIET: Duration = Duration::from_secs(4);
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// With a close frame of that code, and then the end of the TCP stream.
     Closed(u16),
     /// Without one.
@@ -198,7 +197,7 @@ pub(crate) enum End {
 
 /// The text of a WebSocket handshake. Each change replaces the header of that name, adds it, or with `None`
 /// leaves it out.
-pub(crate) fn handshake(address: SocketAddr, path: &str, changes: &[(&str, Option<&str>)]) -> String {
+pub fn handshake(address: SocketAddr, path: &str, changes: &[(&str, Option<&str>)]) -> String {
     let host = address.to_string();
     let mut headers = vec![
         ("Host", Some(host.as_str())),
@@ -220,14 +219,14 @@ pub(crate) fn handshake(address: SocketAddr, path: &str, changes: &[(&str, Optio
 const MASK: [u8; 4] = [0x5a, 0x00, 0xff, 0x13];
 
 /// A WebSocket frame as a client sends it, masked; `first` holds the bits and the opcode.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = frame_header(first, payload.len() as u64);
     frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
 }
 
 /// The header of a masked frame that announces `length` bytes.
-pub(crate) fn frame_header(first: u8, length: u64) -> Vec<u8> {
+pub fn frame_header(first: u8, length: u64) -> Vec<u8> {
     let header = match length {
         0..=125 => vec![first, 0x80 | length as u8],
         126..=0xffff => [&[first, 0x80 | 126][..], &(length as u16).to_be_bytes()].concat(),

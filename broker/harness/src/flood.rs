@@ -6,22 +6,23 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::RawSocket;
+use crate::RawSocket;
 
 /// Somebody who sends the same over and over, as fast as it is taken, and throws away what is answered. Dropped,
 /// it hangs up.
-pub(crate) struct Flood {
+#[derive(Debug)]
+pub struct Flood {
     tasks: JoinSet<()>,
 }
 
 impl Flood {
     /// Sends these bytes on a WebSocket connection to that path.
-    pub(crate) async fn start(address: SocketAddr, path: &str, bytes: Vec<u8>) -> Self {
+    pub async fn start(address: SocketAddr, path: &str, bytes: Vec<u8>) -> Self {
         Self::on(RawSocket::upgrade(address, path).await.stream, bytes)
     }
 
     /// Sends these bytes on a connection that is there.
-    pub(crate) fn on(stream: TcpStream, bytes: Vec<u8>) -> Self {
+    pub fn on(stream: TcpStream, bytes: Vec<u8>) -> Self {
         let (mut reader, mut writer) = stream.into_split();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { while writer.write_all(&bytes).await.is_ok() {} });
@@ -33,7 +34,7 @@ impl Flood {
     }
 
     /// Posts that body, again when it is answered, on one connection that is kept.
-    pub(crate) async fn post(address: SocketAddr, path: &str, body: &str) -> Self {
+    pub async fn post(address: SocketAddr, path: &str, body: &str) -> Self {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
@@ -52,7 +53,7 @@ impl Flood {
     }
 
     /// Whether the broker still lets it.
-    pub(crate) fn goes_on(&mut self) -> bool {
+    pub fn goes_on(&mut self) -> bool {
         self.tasks.try_join_next().is_none()
     }
 }
