@@ -3,13 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use fanfare_harness::{Client, End, RawSocket, eventually, frame, handshake, http, metric, soon};
+use fanfare_harness::{CODECS, Client, End, RawSocket, eventually, frame, handshake, http, metric, soon};
 use fanfare_protocol::Codec;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
-use super::CODECS;
 use crate::process::{Process, TempFile};
 
 const MIB: u64 = 1 << 20;

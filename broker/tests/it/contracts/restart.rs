@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use fanfare_client::{Client, Event, Payload};
-use fanfare_harness::soon;
+use fanfare_harness::{CODECS, soon};
 
-use super::CODECS;
 use crate::process::Process;
 
 #[tokio::test]
