@@ -14,7 +14,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-use crate::{RawSocket, soon};
+use crate::deadline::soon;
+use crate::raw::RawSocket;
 
 /// A client of the native protocol that shares no code with the broker below the frames.
 ///

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::RawSocket;
+use crate::raw::RawSocket;
 
 /// Somebody who sends the same over and over, as fast as it is taken, and throws away what is answered. Dropped,
 /// it hangs up.

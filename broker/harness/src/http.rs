@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::RawSocket;
+use crate::raw::RawSocket;
 
 /// One HTTP request on a connection of its own. `headers` are whole lines without their ends.
 pub async fn http(address: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Response {

@@ -4,15 +4,14 @@
 //! before [`DEADLINE`] panics.
 
 mod client;
+mod deadline;
 mod flood;
 mod http;
 mod proxy;
 mod raw;
 
 use std::fmt::Display;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use fanfare::engine::delayed::{DelayedEngine, Trouble};
 use fanfare::engine::{Engine, MemoryEngine};
@@ -20,38 +19,14 @@ use fanfare::{Broker, Config};
 use fanfare_protocol::Codec;
 
 pub use client::Client;
+pub use deadline::{DEADLINE, eventually, soon};
 pub use flood::Flood;
 pub use http::{Response, http};
 pub use proxy::Proxy;
 pub use raw::{End, RawSocket, frame, frame_header, handshake};
 
-/// How long anything may take that is expected to happen: long enough for a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(10);
-
 /// The codecs of the native protocol: what holds in one holds in the other.
 pub const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
-
-/// The result of what must happen before the deadline.
-#[track_caller]
-pub fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
-    let caller = std::panic::Location::caller();
-    async move {
-        match tokio::time::timeout(DEADLINE, future).await {
-            Ok(output) => output,
-            Err(_) => panic!("{caller}: waited {DEADLINE:?} for {what}"),
-        }
-    }
-}
-
-/// Waits until the condition holds.
-#[track_caller]
-pub fn eventually(what: &str, condition: impl Fn() -> bool) -> impl Future<Output = ()> {
-    soon(what, async move {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-}
 
 /// A broker of two workers on free ports, its configuration changed by `configure`.
 pub async fn start(configure: impl FnOnce(&mut Config)) -> Broker {

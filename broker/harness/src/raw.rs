@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::{Response, soon};
+use crate::deadline::soon;
+use crate::http::Response;
 
 /// A TCP connection on which anything may be sent.
 #[derive(Debug)]
@@ -124,11 +125,11 @@ impl RawSocket {
             while let Some((start, length)) = server_frame(&self.received[taken..])
                 && self.received.len() >= taken + start + length
             {
-                let frame = &self.received[taken..taken + start + length];
-                let (first, payload) = (frame[0], frame[start..].to_vec());
+                let sent = &self.received[taken..taken + start + length];
+                let (first, payload) = (sent[0], sent[start..].to_vec());
                 taken += start + length;
                 match first {
-                    0x89 => self.send(&crate::frame(0x8a, &payload)).await,
+                    0x89 => self.send(&frame(0x8a, &payload)).await,
                     0x8a => {}
                     _ => messages.push((first, payload)),
                 }
