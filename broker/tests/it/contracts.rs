@@ -3,7 +3,6 @@
 mod access;
 mod ack;
 mod bounds;
-mod bounds_in_flight;
 mod budget;
 mod elastic;
 mod fairness;
@@ -12,7 +11,6 @@ mod lag;
 mod later;
 mod liveness;
 mod order;
-mod restart;
 mod resume;
 mod retry;
 mod topics;
