@@ -1,4 +1,7 @@
 //! `fanfare`: the broker and its command line.
+//!
+//! The program is a crate of its own beside the broker's library, which therefore knows no command line, allocator or
+//! client, nor where its log goes. Whoever takes the broker into a program of theirs gets none of these.
 
 mod cli;
 
