@@ -12,7 +12,7 @@ use crate::http::Response;
 /// A TCP connection on which anything may be sent.
 #[derive(Debug)]
 pub struct RawSocket {
-    /// The connection; what was read of it by the methods is not there any more.
+    /// The connection. What the methods have read ahead is not in it any more.
     pub stream: TcpStream,
     received: Vec<u8>,
 }
