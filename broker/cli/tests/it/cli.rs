@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::process::{Ended, Process, TempFile, ended, fanfare, run};
+use crate::process::{Ended, Process, ended, fanfare, run};
+use crate::temp_file::TempFile;
 
 /// The command with the broker's URL.
 fn command(broker: &Process, args: &[&str]) -> Command {

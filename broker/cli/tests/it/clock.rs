@@ -7,8 +7,9 @@ use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::process::{Process, TempFile};
+use crate::process::Process;
 use crate::shim::Shim;
+use crate::temp_file::TempFile;
 
 async fn page_of(broker: &Process, topic: &str) -> Value {
     http(broker.public, "GET", &format!("/v1/topics/{topic}/messages"), &[], b"").await.json()

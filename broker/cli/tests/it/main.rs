@@ -10,3 +10,4 @@ mod process;
 mod shim;
 mod signals;
 mod supervision;
+mod temp_file;

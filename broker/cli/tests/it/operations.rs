@@ -10,7 +10,8 @@ use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::process::{Ended, Process, TempFile, ended, fanfare, run};
+use crate::process::{Ended, Process, ended, fanfare, run};
+use crate::temp_file::TempFile;
 
 /// Something that must not be found in any log.
 const CANARY: &str = "canary-5f1d9c3a7b";

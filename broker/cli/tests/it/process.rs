@@ -1,9 +1,7 @@
 //! The real program.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fanfare_harness::soon;
@@ -55,30 +53,6 @@ pub(crate) async fn ended(child: Child) -> Ended {
 /// Runs the program to its end.
 pub(crate) async fn run(args: &[&str]) -> Ended {
     ended(fanfare(args).spawn().expect("the program starts")).await
-}
-
-/// A file that is there while a test runs.
-#[derive(Debug)]
-pub(crate) struct TempFile(pub(crate) PathBuf);
-
-impl TempFile {
-    pub(crate) fn new(content: &str) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("{}-{}.toml", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::write(&path, content).expect("the directory for temporary files can be written to");
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        self.0.to_str().expect("UTF-8")
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
-    }
 }
 
 /// A broker that is a process of its own. Dropped, it is killed.

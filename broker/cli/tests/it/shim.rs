@@ -4,7 +4,8 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::process::{Process, TempFile, fanfare_serve};
+use crate::process::{Process, fanfare_serve};
+use crate::temp_file::TempFile;
 
 /// The library of `data/shim.c`, and the file by which it is told what to do.
 pub(crate) struct Shim {

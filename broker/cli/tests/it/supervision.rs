@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::process::{Process, TempFile};
+use crate::process::Process;
 use crate::shim::Shim;
+use crate::temp_file::TempFile;
 
 /// Longer than a worker may seem not to run: 10 s.
 const HUNG: Duration = Duration::from_secs(12);

@@ -9,7 +9,8 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
-use crate::process::{Process, TempFile};
+use crate::process::Process;
+use crate::temp_file::TempFile;
 
 const MIB: u64 = 1 << 20;
 
