@@ -150,7 +150,7 @@ impl Connection {
         match op {
             ClientOp::History { topic, .. } => read::leave(state.session.grant(), topic).map(|_| true),
             ClientOp::Subscribe(asked) if !asked.echo && self.has_published.get() => {
-                subscribe::leave(state.session.grant(), asked.topic.as_str()).map(|_| true)
+                subscribe::leave(state.session.grant(), &asked.topic).map(|_| true)
             }
             _ => Ok(false),
         }
@@ -246,7 +246,7 @@ impl Connection {
     }
 
     fn publish<'a>(&self, id: Option<RequestId>, publish: Publish<'a>) -> Done<'a> {
-        let leave = publish::leave(self.state.borrow().session.grant(), publish.topic.as_str());
+        let leave = publish::leave(self.state.borrow().session.grant(), &publish.topic);
         let leave = match leave {
             Ok(leave) => leave,
             Err(denied) => {
@@ -258,17 +258,16 @@ impl Connection {
         if !self.may_publish(publish.payload.as_bytes().len()) {
             return Done::Waits(ClientOp::Publish(publish));
         }
-        let Publish { topic, payload, message_id, headers } = publish;
         let content = Content {
-            payload: payload.into_owned(),
-            message_id: message_id.map(|id| id.into()),
-            headers,
+            payload: publish.payload.into_owned(),
+            message_id: publish.message_id.map(|id| id.into()),
+            headers: publish.headers,
             origin: Some(self.id),
             received: Instant::now(),
         };
         let (hub, bytes) = (&self.worker.hub, content.payload.as_bytes().len());
-        let (asked, answer) =
-            leave.publish(hub, &topic, content, self.dialect.source(), &|| self.promise(bytes));
+        let (asked, answer) = leave.publish(hub, content, self.dialect.source(), &|| self.promise(bytes));
+        let topic = publish.topic;
         match answer {
             Answer::Now(Err(denied)) => {
                 self.refuse(id, Some(topic.as_str()), &denied);

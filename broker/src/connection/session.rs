@@ -57,6 +57,8 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use fanfare_protocol::TopicRef;
+
     use super::*;
     use crate::access::{Access, UnknownToken};
     use crate::answer::Answer;
@@ -85,12 +87,16 @@ mod tests {
         known
     }
 
+    fn named(topic: &str) -> TopicRef<'_> {
+        TopicRef::new(topic).expect("a topic name")
+    }
+
     fn may_subscribe(session: &Session, topic: &str) -> Result<(), Denied> {
-        subscribe::leave(session.grant(), topic).map(drop)
+        subscribe::leave(session.grant(), &named(topic)).map(drop)
     }
 
     fn may_publish(session: &Session, topic: &str) -> Result<(), Denied> {
-        publish::leave(session.grant(), topic).map(drop)
+        publish::leave(session.grant(), &named(topic)).map(drop)
     }
 
     fn connect(session: &mut Session, access: &Access, token: &str) -> Result<(), UnknownToken> {

@@ -37,7 +37,7 @@ impl Connection {
         on_lag: OnLag,
     ) -> Answer<Result<Began, Denied>> {
         let worker = &self.worker;
-        let leave = subscribe::leave(self.state.borrow().session.grant(), name.as_str());
+        let leave = subscribe::leave(self.state.borrow().session.grant(), name);
         let leave = match leave {
             Ok(leave) => leave,
             Err(denied) => return Answer::Now(Err(denied)),
@@ -47,7 +47,7 @@ impl Connection {
             return Answer::Now(Ok(Began { head, recovery: None, replayed: 0 }));
         }
         let count = self.state.borrow().subscriptions.len();
-        let began = leave.subscribe(&worker.hub, name, worker.index, start, count, &|| self.promise(0));
+        let began = leave.subscribe(&worker.hub, worker.index, start, count, &|| self.promise(0));
         began.map(|began| began.map(|(topic, began)| self.add_subscription(topic, began, echo, on_lag)))
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use fanfare_protocol::{Epoch, Offset, Position, TopicRef};
+use fanfare_protocol::{Epoch, Offset, Position};
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -37,17 +37,11 @@ pub(super) struct Publishing {
 }
 
 impl Publishing {
-    pub(super) fn begin(
-        hub: &Hub,
-        worker: usize,
-        leave: Leave,
-        topic: &TopicRef<'_>,
-        content: Content,
-    ) -> Self {
+    pub(super) fn begin(hub: &Hub, worker: usize, leave: Leave<'_>, content: Content) -> Self {
         let question = Question::new(&hub.workers[worker].inbox);
         let bytes = content.payload.as_bytes().len();
         let promise = || question.promise_charged(Some(hub.in_flight.charge(bytes)));
-        let (asked, answer) = leave.publish(hub, topic, content, Source::Http, &promise);
+        let (asked, answer) = leave.publish(hub, content, Source::Http, &promise);
         Self { asked, answer: question.answered(answer) }
     }
 

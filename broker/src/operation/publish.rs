@@ -29,9 +29,11 @@ pub(crate) struct Content {
     pub(crate) received: Instant,
 }
 
-/// A leave to publish to one topic.
+/// A leave to publish to one topic, once.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Leave {
+pub(crate) struct Leave<'a> {
+    topic: &'a TopicRef<'a>,
+    /// The bearer of the grant, whom subscribers are told.
     user: Option<Arc<str>>,
 }
 
@@ -39,9 +41,9 @@ pub(crate) struct Leave {
 ///
 /// # Errors
 /// [`Denied`], which is counted.
-pub(crate) fn leave(grant: &Grant, topic: &str) -> Result<Leave, Denied> {
-    allowed(grant.may_publish(topic), grant, "publish to this topic")?;
-    Ok(Leave { user: grant.user.clone() })
+pub(crate) fn leave<'a>(grant: &Grant, topic: &'a TopicRef<'a>) -> Result<Leave<'a>, Denied> {
+    allowed(grant.may_publish(topic.as_str()), grant, "publish to this topic")?;
+    Ok(Leave { topic, user: grant.user.clone() })
 }
 
 /// Whether the grant lets its bearer publish to any topic at all.
@@ -52,7 +54,7 @@ pub(crate) fn leave_at_all(grant: &Grant) -> Result<(), Denied> {
     allowed(!grant.may_publish_nothing(), grant, "publish")
 }
 
-impl Leave {
+impl Leave<'_> {
     /// Publishes to the topic of the leave, and counts it. See [`Engine::publish`](crate::engine::Engine::publish). What
     /// is answered later is to be [`settled`].
     ///
@@ -61,15 +63,14 @@ impl Leave {
     pub(crate) fn publish(
         self,
         hub: &Hub,
-        topic: &TopicRef<'_>,
         content: Content,
         source: Source,
         later: Later<'_>,
     ) -> (Asked, Answer<Result<Accepted, Denied>>) {
         let Content { payload, message_id, headers, origin, received } = content;
         let content = Unpositioned { payload, message_id, headers, user: self.user, origin, received };
-        let asked = hub.asked(topic, received, source);
-        let answer = hub.publish(topic, content, asked, later);
+        let asked = hub.asked(self.topic, received, source);
+        let answer = hub.publish(self.topic, content, asked, later);
         (asked, answer.map(|result| result.map_err(Denied::from)))
     }
 }
