@@ -4,6 +4,7 @@
 //! only with that leave can it be carried out. No door is known here.
 
 pub(crate) mod admit;
+pub(crate) mod list;
 pub(crate) mod presence;
 pub(crate) mod publish;
 pub(crate) mod read;

@@ -16,7 +16,6 @@ use super::replies::Publishing;
 use crate::answer::Answer;
 use crate::dialect::{Ask, Dialect, Message, Refused, Unreadable, native};
 use crate::operation::publish::Content;
-use crate::operation::read::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
 use crate::operation::{Denied, admit, presence, publish, read, subscribe};
 use crate::topic::Start;
 use crate::topic::publication::Publication;
@@ -343,9 +342,8 @@ impl Connection {
             let why = "read the replies that wait before asking for more";
             return Answer::Now(Err(Denied::new(ErrorCode::RateLimited, why)));
         }
-        let limit = limit.map_or(HISTORY_COUNT_MAX, |limit| limit.min(HISTORY_COUNT_MAX as u64) as usize);
         let size = |p: &Publication| codec.message_len_max(&p.message());
-        leave.history(hub, since, limit, HISTORY_BYTES_MAX, size, &|| self.promise(0)).map(|kept| {
+        leave.history(hub, since, limit, size, &|| self.promise(0)).map(|kept| {
             let (head, publications) = kept?;
             let messages = publications.iter().map(|publication| publication.message()).collect();
             let topic = topic.clone();
