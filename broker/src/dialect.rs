@@ -2,15 +2,17 @@
 //!
 //! A new way to speak has its place here. It knows no socket, no connection and no topic but by name.
 
+pub(crate) mod asks;
 pub(crate) mod native;
 pub(crate) mod raw;
 
-use fanfare_protocol::{ClientFrame, CloseCode, Codec, FrameError, Gap, RequestId, TopicName, TopicRef};
+use fanfare_protocol::{CloseCode, Codec, Gap, RequestId, TopicName, TopicRef};
 
 use crate::encoding::Encoding;
 use crate::metrics::Source;
 use crate::operation::Denied;
 use crate::topic::Accepted;
+use asks::{Asks, Message, Unreadable};
 
 /// A dialect, with what it has to remember.
 #[derive(Debug, Clone)]
@@ -19,43 +21,6 @@ pub(crate) enum Dialect {
     Native(Codec),
     /// Payloads without an envelope, of this one topic.
     Raw(TopicName),
-}
-
-/// A WebSocket message.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Message<'m> {
-    Text(&'m str),
-    Binary(&'m [u8]),
-}
-
-/// Something that is asked for, or what is wrong with it.
-pub(crate) type Ask<'m> = Result<ClientFrame<'m>, FrameError>;
-
-/// What a message asks for, in its order.
-#[derive(Debug)]
-pub(crate) enum Asks<'m> {
-    One(Option<ClientFrame<'m>>),
-    Many(std::vec::IntoIter<Ask<'m>>),
-}
-
-impl<'m> Iterator for Asks<'m> {
-    type Item = Ask<'m>;
-
-    fn next(&mut self) -> Option<Ask<'m>> {
-        match self {
-            Self::One(ask) => ask.take().map(Ok),
-            Self::Many(asks) => asks.next(),
-        }
-    }
-}
-
-/// A message that ends the connection.
-#[derive(Debug)]
-pub(crate) struct Unreadable {
-    pub(crate) code: CloseCode,
-    pub(crate) reason: String,
-    /// Whether the reason is said before, as a reply.
-    pub(crate) is_said: bool,
 }
 
 /// How somebody is told that something is refused.

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use super::request::RawRequest;
-use crate::dialect::Ask;
+use crate::dialect::asks::Ask;
 use crate::websocket::Decoder;
 
 /// What waits is counted in steps of so many bytes: in 32 bits that is more than may ever wait.

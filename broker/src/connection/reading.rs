@@ -11,7 +11,7 @@ use tokio::io::Interest;
 
 use super::inbound::Kept;
 use super::{Connection, UNREAD_REPLIES_MAX};
-use crate::dialect::Message;
+use crate::dialect::asks::Message;
 use crate::metrics::Wait;
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use fanfare_protocol::{CloseCode, Codec, ErrorFrame, RequestId, ServerFrame, TopicRef};
 
-use super::{Ask, Message, Unreadable};
+use super::asks::{Ask, Message, Unreadable};
 use crate::operation::Denied;
 use crate::topic::Accepted;
 use crate::topic::publication::message_kind;

@@ -6,7 +6,7 @@ use fanfare_protocol::{
     ClientFrame, ClientOp, CloseCode, ErrorCode, PayloadRef, Publish, TopicName, TopicRef,
 };
 
-use super::Message;
+use super::asks::Message;
 
 /// A message is a publication to the connection's topic.
 pub(super) fn read<'m>(topic: &'m TopicName, message: Message<'m>) -> ClientFrame<'m> {
