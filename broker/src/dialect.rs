@@ -4,15 +4,17 @@
 
 pub(crate) mod asks;
 pub(crate) mod native;
-pub(crate) mod raw;
+mod raw;
+pub(crate) mod reply;
 
-use fanfare_protocol::{CloseCode, Codec, Gap, RequestId, TopicName, TopicRef};
+use fanfare_protocol::{CloseCode, Codec, Gap, OnLag, RequestId, TopicName};
 
 use crate::encoding::Encoding;
 use crate::metrics::Source;
 use crate::operation::Denied;
-use crate::topic::Accepted;
+use crate::topic::publication::Publication;
 use asks::{Asks, Message, Unreadable};
+use reply::Reply;
 
 /// A dialect, with what it has to remember.
 #[derive(Debug, Clone)]
@@ -42,16 +44,37 @@ impl Dialect {
         }
     }
 
-    /// Whether each message is one ask.
-    pub(crate) fn is_raw(&self) -> bool {
-        matches!(self, Self::Raw(_))
-    }
-
     /// Where its publications come from, for the metrics.
     pub(crate) fn source(&self) -> Source {
         match self {
             Self::Native(_) => Source::WebSocket,
             Self::Raw(_) => Source::Raw,
+        }
+    }
+
+    /// Whether one message may ask for many things, so that each of them counts against the turn beside the message.
+    pub(crate) fn asks_for_many(&self) -> bool {
+        match self {
+            Self::Native(_) => true,
+            Self::Raw(_) => false,
+        }
+    }
+
+    /// Whether a peer can be told of a refusal and go on. One that cannot is closed by it, so it had better wait than be
+    /// refused what it may try again.
+    pub(crate) fn says_refusals(&self) -> bool {
+        match self {
+            Self::Native(_) => true,
+            Self::Raw(_) => false,
+        }
+    }
+
+    /// What becomes of a subscription whose reader fell behind and that asked for this: a peer that cannot be told of a gap
+    /// is closed instead, unless it wants the newest alone.
+    pub(crate) fn on_lag(&self, asked: OnLag) -> OnLag {
+        match (self, asked) {
+            (Self::Raw(_), OnLag::Gap) => OnLag::Disconnect,
+            (Self::Native(_) | Self::Raw(_), asked) => asked,
         }
     }
 
@@ -66,20 +89,15 @@ impl Dialect {
         }
     }
 
-    /// Writes that a publication was taken, if that was asked for.
-    pub(crate) fn published(
-        &self,
-        id: Option<RequestId>,
-        topic: TopicRef<'_>,
-        accepted: Accepted,
-        out: &mut Vec<u8>,
-    ) {
-        if let (Self::Native(codec), Some(id)) = (self, id) {
-            native::put_published(*codec, id, topic, accepted, out);
+    /// Writes a reply, where it can be said and was asked for.
+    pub(crate) fn reply(&self, id: Option<RequestId>, reply: Reply<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Native(codec) => native::put_reply(*codec, id, reply, out),
+            Self::Raw(_) => {}
         }
     }
 
-    /// Tells that something is refused.
+    /// Writes that something is refused, or says how else it is to be told.
     pub(crate) fn refused(
         &self,
         id: Option<RequestId>,
@@ -96,11 +114,19 @@ impl Dialect {
         }
     }
 
-    /// Tells that publications were missed, where it can be told: a raw connection is closed instead, unless it asked for
-    /// the newest alone.
+    /// Writes that publications were missed, where it can be said: see [`on_lag`](Self::on_lag).
     pub(crate) fn gap(&self, gap: Gap<'_>, out: &mut Vec<u8>) {
-        if let Self::Native(codec) = self {
-            native::put(*codec, &fanfare_protocol::ServerFrame::Gap(gap), out);
+        match self {
+            Self::Native(codec) => native::put_gap(*codec, gap, out),
+            Self::Raw(_) => {}
+        }
+    }
+
+    /// Bytes that a publication has within the reply to `history`, at most.
+    pub(crate) fn size_in_history(&self, publication: &Publication) -> usize {
+        match self {
+            Self::Native(codec) => native::size_in_history(*codec, publication),
+            Self::Raw(_) => publication.content.payload.as_bytes().len(),
         }
     }
 }

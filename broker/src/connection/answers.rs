@@ -6,6 +6,7 @@ use super::replies::{Awaited, Publishing};
 use super::{Connection, State};
 use crate::answer::inbox::Promise;
 use crate::answer::{Outcome, Refusal, Ticket};
+use crate::dialect::reply::Reply;
 use crate::operation::publish;
 
 impl Connection {
@@ -69,7 +70,7 @@ impl Connection {
             let mut reply = Vec::new();
             match publish::settled(&self.worker.hub, *asked, outcome) {
                 Ok(accepted) => {
-                    self.dialect.published(*id, topic, accepted, &mut reply);
+                    self.dialect.reply(*id, Reply::Published { topic, accepted }, &mut reply);
                     (reply, Some(accepted.position))
                 }
                 Err(denied) => {

@@ -116,10 +116,10 @@ impl Connection {
     }
 
     /// Whether so many replies are outstanding that nothing more is taken in. Whoever can be told is refused more than
-    /// may wait; a raw connection cannot, so it waits.
+    /// may wait; whoever cannot has to wait.
     pub(super) fn waits_for_replies(&self) -> bool {
         let replies = &self.state.borrow().replies;
-        replies.is_full() || (self.dialect.is_raw() && !replies.has_room())
+        replies.is_full() || (!self.dialect.says_refusals() && !replies.has_room())
     }
 
     /// Whether it is to be closed when the replies that are outstanding are said: no more is to be.

@@ -7,7 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use fanfare_protocol::{Codec, Epoch, ErrorCode, Offset, Position, ServerFrame, TopicName, TopicRef};
+use fanfare_protocol::{Codec, Epoch, ErrorCode, Offset, Position, TopicName, TopicRef};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ use super::served::Served;
 use super::topic_path::TopicPath;
 use crate::access::Grant;
 use crate::answer::inbox::Later;
+use crate::dialect::native;
 use crate::hub::Hub;
 use crate::operation::{Denied, list, read};
 use crate::topic::publication::Publication;
@@ -78,20 +79,12 @@ pub(super) async fn history(
         }
         _ => return Err(problem(ErrorCode::BadRequest, "since_epoch and since_offset go together")),
     };
-    let size = |p: &Publication| Codec::Json.message_len_max(&p.message());
+    let size = |publication: &Publication| native::size_in_history(Codec::Json, publication);
     let encoded = |later: Later<'_>| {
         let kept = leave.history(&hub, since, query.limit, size, later);
         kept.map(|kept| {
-            let (head, publications) = kept?;
-            let frame = ServerFrame::History {
-                id: None,
-                topic: topic.clone(),
-                epoch: head.epoch,
-                offset: head.offset,
-                messages: publications.iter().map(|publication| publication.message()).collect(),
-            };
             let mut body = Vec::new();
-            Codec::Json.encode_server(&frame, &mut body);
+            Codec::Json.encode_server(&native::history(None, topic.clone(), &kept?), &mut body);
             Ok::<_, Denied>(body)
         })
     };
