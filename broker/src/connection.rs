@@ -13,7 +13,6 @@ mod inbound;
 mod life;
 mod liveness;
 mod outbox;
-mod raw;
 mod reading;
 mod replies;
 pub(crate) mod request;
@@ -32,7 +31,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fanfare_protocol::CloseCode;
+use fanfare_protocol::{ClientFrame, ClientOp, CloseCode};
 use tokio::net::TcpStream;
 
 use crate::dialect::Dialect;
@@ -44,7 +43,7 @@ use crate::topic::ring::Cursor;
 use crate::worker::Worker;
 use account::Account;
 use backpressure::{Backpressure, Look};
-use inbound::{Inbound, Kept};
+use inbound::Inbound;
 use life::Life;
 use liveness::Liveness;
 use outbox::Outbox;
@@ -122,7 +121,7 @@ impl Connection {
         request: Request,
     ) -> impl Future<Output = ()> + Unpin + use<> {
         let hub = Arc::clone(&worker.hub);
-        let Request { dialect, grant, raw } = request;
+        let Request { dialect, grant, begins_with } = request;
         let encoding = dialect.encoding();
         let is_known = grant.is_some();
         let connection = worker.insert(|key| {
@@ -156,10 +155,11 @@ impl Connection {
         let ending = Ending(Rc::clone(&connection));
         if !is_known {
             connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
-        } else if let Some(raw) = raw
-            && let Some(waiting) = connection.start_raw(Box::new(raw))
+        } else if let Some(subscribe) = begins_with
+            && let Some(waiting) =
+                connection.ask(Ok(ClientFrame { id: None, op: ClientOp::Subscribe(subscribe) }))
         {
-            connection.keep(Kept::StartRaw(waiting));
+            connection.keep(waiting);
         }
         if hub.is_draining() {
             // It came while the others were being closed.

@@ -10,7 +10,6 @@ use fanfare_protocol::{
 use tokio::time::Instant;
 
 use super::Connection;
-use super::inbound::Kept;
 use super::replies::Publishing;
 use crate::answer::Answer;
 use crate::dialect::Refused;
@@ -53,7 +52,7 @@ impl Connection {
             };
             if let Some(ask) = waiting {
                 for ask in iter::once(ask).chain(asks) {
-                    self.keep(Kept::Ask(ask.map(ClientFrame::into_owned)));
+                    self.keep(ask.map(ClientFrame::into_owned));
                 }
                 return;
             }
@@ -276,7 +275,7 @@ impl Connection {
             (Some(since), _) => Start::Since(since),
             (None, count) => Start::History(count.unwrap_or(0)),
         };
-        self.subscribe(&asked.topic, start, asked.echo, asked.on_lag).map(|began| {
+        self.subscribe(&asked.topic, start, asked.echo, self.dialect.on_lag(asked.on_lag)).map(|began| {
             let began = began?;
             let subscribed = Reply::Subscribed {
                 topic: asked.topic.clone(),

@@ -4,36 +4,19 @@
 
 use std::collections::VecDeque;
 
-use super::request::RawRequest;
 use crate::dialect::asks::Ask;
 use crate::websocket::Decoder;
 
 /// What waits is counted in steps of so many bytes: in 32 bits that is more than may ever wait.
 const STEP: usize = 64;
 
-/// Something that a peer asked for and that is yet to be carried out.
-#[derive(Debug)]
-pub(super) enum Kept {
-    Ask(Ask<'static>),
-    /// What a raw connection subscribes to, before anything else.
-    StartRaw(Box<RawRequest>),
-}
-
-impl Kept {
-    /// Steps of bytes that it takes while it waits.
-    fn held_steps(&self) -> u32 {
-        self.held_bytes().div_ceil(STEP) as u32
-    }
-
-    fn held_bytes(&self) -> usize {
-        match self {
-            Self::Ask(Ok(frame)) => frame.owned_bytes(),
-            Self::Ask(Err(error)) => size_of::<Self>() + error.message.len(),
-            Self::StartRaw(request) => {
-                size_of_val(self) + size_of_val(&**request) + request.topic.as_str().len()
-            }
-        }
-    }
+/// Steps of bytes that something takes while it waits.
+fn steps_of(ask: &Ask<'static>) -> u32 {
+    let bytes = match ask {
+        Ok(frame) => frame.owned_bytes(),
+        Err(error) => size_of_val(ask) + error.message.len(),
+    };
+    bytes.div_ceil(STEP) as u32
 }
 
 /// What has come in. Empty, it holds no memory.
@@ -41,7 +24,7 @@ impl Kept {
 pub(super) struct Inbound {
     decoder: Decoder,
     /// Frames that were read and are yet to be carried out.
-    backlog: VecDeque<Kept>,
+    backlog: VecDeque<Ask<'static>>,
     /// Invariant: the steps that the backlog takes, and those of a frame that was [taken](Self::take) and is not
     /// [settled](Self::settled).
     backlog_steps: u32,
@@ -72,22 +55,22 @@ impl Inbound {
     }
 
     /// Keeps what is yet to be carried out, behind what is kept already.
-    pub(super) fn keep(&mut self, kept: Kept) {
-        self.backlog_steps += kept.held_steps();
-        self.backlog.push_back(kept);
+    pub(super) fn keep(&mut self, ask: Ask<'static>) {
+        self.backlog_steps += steps_of(&ask);
+        self.backlog.push_back(ask);
     }
 
     /// What is to be carried out next, and the steps that it takes until it is [settled](Self::settled).
-    pub(super) fn take(&mut self) -> Option<(Kept, u32)> {
-        self.backlog.pop_front().map(|kept| {
-            let held = kept.held_steps();
-            (kept, held)
+    pub(super) fn take(&mut self) -> Option<(Ask<'static>, u32)> {
+        self.backlog.pop_front().map(|ask| {
+            let held = steps_of(&ask);
+            (ask, held)
         })
     }
 
     /// What was taken has to wait: it is next again.
-    pub(super) fn put_back(&mut self, kept: Kept) {
-        self.backlog.push_front(kept);
+    pub(super) fn put_back(&mut self, ask: Ask<'static>) {
+        self.backlog.push_front(ask);
     }
 
     /// What was taken is carried out.

@@ -9,9 +9,8 @@ use std::task::Waker;
 use socket2::SockRef;
 use tokio::io::Interest;
 
-use super::inbound::Kept;
 use super::{Connection, UNREAD_REPLIES_MAX};
-use crate::dialect::asks::Message;
+use crate::dialect::asks::{Ask, Message};
 use crate::metrics::Wait;
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
@@ -129,16 +128,16 @@ impl Connection {
     }
 
     /// Keeps what is yet to be carried out, behind what is kept already.
-    pub(super) fn keep(&self, kept: Kept) {
-        self.state.borrow_mut().inbound.keep(kept);
+    pub(super) fn keep(&self, ask: Ask<'static>) {
+        self.state.borrow_mut().inbound.keep(ask);
     }
 
     /// Carries out what was kept, as far as it may.
     pub(super) fn carry_on(self: &Rc<Self>) {
         loop {
-            let Some((kept, held)) = self.state.borrow_mut().inbound.take() else { break };
-            if let Some(kept) = self.carry_out(kept) {
-                return self.state.borrow_mut().inbound.put_back(kept);
+            let Some((ask, held)) = self.state.borrow_mut().inbound.take() else { break };
+            if let Some(ask) = self.ask(ask) {
+                return self.state.borrow_mut().inbound.put_back(ask);
             }
             self.worker.turns.count_frame();
             let mut state = self.state.borrow_mut();
@@ -155,14 +154,6 @@ impl Connection {
             }
         }
         self.state.borrow_mut().inbound.forget_backlog();
-    }
-
-    /// Carries it out; gives it back where it has to wait.
-    fn carry_out(self: &Rc<Self>, kept: Kept) -> Option<Kept> {
-        match kept {
-            Kept::Ask(ask) => self.ask(ask).map(Kept::Ask),
-            Kept::StartRaw(request) => self.start_raw(request).map(Kept::StartRaw),
-        }
     }
 
     /// Takes a publication of so many bytes from the worker's credit; where there is none it stands in line.

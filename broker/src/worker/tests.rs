@@ -76,7 +76,7 @@ pub(crate) async fn connect(
         Some(codec) => Dialect::Native(codec),
         None => Dialect::Raw("t".parse().expect("a topic name")),
     };
-    let request = Request { dialect, grant, raw: None };
+    let request = Request { dialect, grant, begins_with: None };
     let (stream, _) = accepted.expect("a socket");
     (peer.expect("a socket"), Connection::open(Rc::clone(worker), stream, &mut [], request))
 }
