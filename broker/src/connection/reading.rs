@@ -135,25 +135,21 @@ impl Connection {
     /// Carries out what was kept, as far as it may.
     pub(super) fn carry_on(self: &Rc<Self>) {
         loop {
-            let Some((ask, held)) = self.state.borrow_mut().inbound.take() else { break };
+            let Some((ask, held)) = self.state.borrow_mut().inbound.take() else { return };
             if let Some(ask) = self.ask(ask) {
                 return self.state.borrow_mut().inbound.put_back(ask);
             }
             self.worker.turns.count_frame();
             let mut state = self.state.borrow_mut();
             if !state.life.is_listening() {
-                break;
+                return state.inbound.forget_backlog();
             }
             state.inbound.settled(held);
-            if !state.inbound.has_backlog() {
-                break;
-            }
             drop(state);
             if self.is_to_pause() {
                 return;
             }
         }
-        self.state.borrow_mut().inbound.forget_backlog();
     }
 
     /// Takes a publication of so many bytes from the worker's credit; where there is none it stands in line.
