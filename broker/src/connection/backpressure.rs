@@ -99,4 +99,17 @@ mod tests {
         assert_eq!(socket.look(498, patience), Look::Blocked, "the clock wraps");
         assert_eq!(socket.look(499, patience), Look::Stuck);
     }
+
+    #[test]
+    fn a_socket_is_looked_after_once_for_as_long_as_it_may_become_stuck() {
+        let (socket, patience) = (Backpressure::new(0), Duration::from_millis(500));
+        assert!(socket.block(0), "from now on");
+        socket.unblock();
+        assert!(!socket.block(100), "it still is");
+        assert_eq!(socket.look(500, patience), Look::Blocked, "it took something at 100");
+        socket.unblock();
+        assert_eq!(socket.look(600, patience), Look::Free);
+        assert!(socket.block(700), "nobody did any more");
+        assert!(!socket.is_stuck(), "a look finds it out, and whoever looks says it");
+    }
 }

@@ -231,18 +231,16 @@ impl Replies {
 
 #[cfg(test)]
 mod tests {
-    use fanfare_protocol::{Epoch, Offset, TopicRef};
+    use fanfare_protocol::{Epoch, Offset};
     use tokio::time::Instant;
 
     use super::*;
     use crate::metrics::Source;
-    use crate::worker::tests::worker;
 
-    /// Makes publications that wait.
-    fn publishing() -> impl Fn() -> Publishing {
-        let topic = TopicRef::new("t").expect("a topic name");
-        let asked = worker().hub.asked(&topic, Instant::now(), Source::WebSocket);
-        move || Publishing { id: RequestId::new(1), topic: topic.to_name(), asked }
+    /// A publication that waits, with an id.
+    fn publishing() -> Publishing {
+        let asked = Asked { namespace: 0, source: Source::WebSocket, received: Instant::now() };
+        Publishing { id: RequestId::new(1), topic: "t".parse().expect("a topic name"), asked }
     }
 
     fn at(offset: u64) -> Position {
@@ -251,7 +249,7 @@ mod tests {
 
     #[test]
     fn replies_keep_the_order_of_what_they_answer_whenever_they_come() {
-        let (mut replies, publishing) = (Replies::default(), publishing());
+        let mut replies = Replies::default();
         assert!(replies.is_empty());
         for n in 1..=3 {
             replies.expect(Ticket(n), publishing());
@@ -273,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_and_forgotten_as_a_whole() {
-        let (mut replies, publishing) = (Replies::default(), publishing());
+        let mut replies = Replies::default();
         let mut expected = Vec::new();
         while replies.has_room() {
             expected.push(Ticket(expected.len() as u64));
@@ -290,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_duplicate_takes_back_nothing_of_what_was_said() {
-        let (mut replies, publishing) = (Replies::default(), publishing());
+        let mut replies = Replies::default();
         for n in 1..=3 {
             replies.expect(Ticket(n), publishing());
         }
@@ -299,5 +297,47 @@ mod tests {
         assert!(replies.settle(Ticket(2), |_| (Vec::new(), Some(at(3)))));
         assert!(replies.pop().is_some() && replies.pop().is_some());
         assert_eq!(replies.said("t"), Some(Some(at(10))));
+    }
+
+    #[test]
+    fn a_publication_of_its_own_is_held_back_until_its_published_is_said_or_will_not_be() {
+        let mut replies = Replies::default();
+        replies.expect(Ticket(1), Publishing { id: None, ..publishing() });
+        assert!(!replies.holds_back(), "nobody wants to hear of it");
+        replies.expect(Ticket(2), publishing());
+        replies.push(b"published".to_vec(), Some(("u".parse().expect("a topic name"), at(1))));
+        assert!(replies.holds_back());
+        assert!(replies.settle(Ticket(2), |_| (b"error".to_vec(), None)));
+        assert_eq!((replies.said("t"), replies.said("u")), (None, Some(None)), "it was refused");
+        assert!(replies.settle(Ticket(1), |_| (Vec::new(), Some(at(2)))));
+        while replies.pop().is_some() {}
+        assert!(!replies.holds_back() && replies.is_empty());
+    }
+
+    #[test]
+    fn what_is_known_can_be_said_before_a_close_and_nothing_is_waited_for_after_it() {
+        let mut replies = Replies::default();
+        replies.expect(Ticket(1), publishing());
+        replies.push(b"pong".to_vec(), None);
+        replies.expect(Ticket(2), publishing());
+        replies.set_awaited(Some(Awaited::Answer(Ticket(3))));
+        assert!(replies.settle(Ticket(2), |_| (b"second".to_vec(), Some(at(2)))));
+        assert_eq!(replies.take_known(), [b"pong".to_vec(), b"second".to_vec()]);
+        assert_eq!(replies.forget(), [Ticket(1), Ticket(3)]);
+        assert!(!replies.settle(Ticket(1), |_| unreachable!("nobody waits for it")));
+        assert_eq!((replies.held_bytes(), replies.awaited()), (0, None));
+    }
+
+    #[test]
+    fn what_is_to_be_done_next_waits_for_one_answer_and_takes_no_memory_without() {
+        let mut replies = Replies::default();
+        replies.set_awaited(None);
+        assert_eq!(replies.held_bytes(), 0);
+        replies.set_awaited(Some(Awaited::Answer(Ticket(1))));
+        assert_eq!(replies.awaited(), Some(Awaited::Answer(Ticket(1))));
+        assert!(replies.is_empty(), "replies may be said all the same");
+        replies.set_awaited(Some(Awaited::Refused(Refusal::Busy)));
+        assert_eq!(replies.forget(), [], "that answer has come");
+        assert!(replies.0.is_none());
     }
 }
