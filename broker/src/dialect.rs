@@ -130,3 +130,76 @@ impl Dialect {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fanfare_protocol::{ClientOp, Epoch, ErrorCode, Offset, TopicRef};
+
+    use super::*;
+
+    fn raw() -> Dialect {
+        Dialect::Raw("t".parse().expect("a topic name"))
+    }
+
+    fn natives() -> [Dialect; 2] {
+        [Dialect::Native(Codec::Json), Dialect::Native(Codec::MessagePack)]
+    }
+
+    fn gap() -> Gap<'static> {
+        Gap {
+            topic: TopicRef::new("t").expect("a topic name"),
+            epoch: Epoch::from_number(1),
+            from: Offset::new(1),
+            to: Offset::new(2),
+            missed: Some(2),
+        }
+    }
+
+    #[test]
+    fn whoever_cannot_be_told_of_a_gap_never_has_one() {
+        for dialect in natives().into_iter().chain([raw()]) {
+            for asked in [OnLag::Disconnect, OnLag::Gap, OnLag::Latest] {
+                let on_lag = dialect.on_lag(asked);
+                let mut out = Vec::new();
+                dialect.gap(gap(), &mut out);
+                assert!(on_lag != OnLag::Gap || !out.is_empty(), "{dialect:?}");
+                assert!(
+                    on_lag == asked || out.is_empty(),
+                    "who can be told has what it asked for: {dialect:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_said_or_closes_the_connection() {
+        for dialect in natives().into_iter().chain([raw()]) {
+            for (code, close) in [
+                (ErrorCode::Forbidden, CloseCode::FORBIDDEN),
+                (ErrorCode::Unauthorized, CloseCode::UNAUTHORIZED),
+                (ErrorCode::Unavailable, CloseCode::UNAVAILABLE),
+                (ErrorCode::LimitExceeded, CloseCode::UNAVAILABLE),
+            ] {
+                let mut out = Vec::new();
+                let how = dialect.refused(None, None, &Denied::new(code, "why"), &mut out);
+                let expected = if dialect.says_refusals() { Refused::Said } else { Refused::Close(close) };
+                assert_eq!(how, expected, "{dialect:?}");
+                assert_eq!(out.is_empty(), !dialect.says_refusals(), "{dialect:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_raw_message_is_a_publication_to_its_topic_and_nothing_is_said_of_it() {
+        let raw = raw();
+        let mut asks = raw.read(Message::Text("{\"type\":\"ping\"}")).expect("any message is one");
+        let Some(Ok(frame)) = asks.next() else { panic!("it asks for something") };
+        let ClientOp::Publish(publish) = frame.op else { panic!("it is opaque: {:?}", frame.op) };
+        assert_eq!((publish.topic.as_str(), frame.id), ("t", None));
+        assert_eq!(publish.payload.as_bytes(), b"{\"type\":\"ping\"}");
+        assert!(asks.next().is_none() && !raw.asks_for_many());
+        let mut out = Vec::new();
+        raw.reply(None, Reply::Pong, &mut out);
+        assert!(out.is_empty());
+    }
+}

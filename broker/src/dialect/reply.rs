@@ -9,7 +9,7 @@ use crate::operation::read::Kept;
 use crate::topic::Accepted;
 
 /// What was found or done for a peer, to be said in its dialect or left unsaid.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Reply<'r> {
     /// The credentials of `connect` count from now on.
     Connected {
