@@ -1,4 +1,6 @@
 //! Configuration: the file, then the environment, then a few flags.
+//!
+//! It must not know what is done with a setting: it says what is set, and refuses what makes no sense.
 
 mod env;
 mod memory;

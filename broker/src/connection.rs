@@ -2,6 +2,9 @@
 //!
 //! A connection lives on its worker's thread. Its own task reads, and writes when the socket was full;
 //! the worker's rounds write to it directly. An idle connection holds no buffer and no timer.
+//!
+//! It must not know how anything is said, which is its dialect's, nor what anyone may do, which the operations ask the
+//! grant. Its parts must not know a socket or a worker, and not each other.
 
 mod account;
 mod answers;
@@ -54,28 +57,31 @@ use standing::Standing;
 use subscriptions::{Place, Subscriptions};
 use taken::PumpEnd;
 
-/// While so many bytes wait to be written, nothing more is taken in: a peer that asks and does not read
-/// the answers waits for itself.
+/// Bytes that wait to be written above which nothing more is taken in: a peer that asks and does not read the
+/// answers waits for itself.
 const UNREAD_REPLIES_MAX: usize = 256 * 1024;
-/// And it is taken in again when no more than so many wait.
+/// Bytes that wait to be written at which it is taken in again.
 const UNREAD_REPLIES_RESUME: usize = UNREAD_REPLIES_MAX / 2;
-/// Whoever is closed for want of memory and holds more than this all the same is dropped.
+/// Bytes that whoever is closed for want of memory may still hold, in a frame that was begun: with more it is dropped.
 const HELD_AFTER_CLOSE_MAX: usize = 16 * 1024;
-/// One WebSocket.
+
+/// One WebSocket, composed of its parts.
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
-    /// Its key in its worker.
+    /// The key under which its worker keeps it: another connection has it later, so answers go by the id as well.
     pub(crate) key: usize,
+    /// The form in which it gets publications, as its dialect says: kept apart, for each delivery asks.
     pub(crate) encoding: Encoding,
     dialect: Dialect,
     worker: Rc<Worker>,
     stream: TcpStream,
-    /// The round at hand has queued something.
+    /// Whether the round at hand has queued something, which is written at its end.
     pub(crate) touched: Cell<bool>,
-    /// There may be publications of its own.
+    /// Whether there may be publications of its own, which are looked for where it does not want them.
     has_published: Cell<bool>,
-    /// What the metrics know of the bytes in its outbox.
+    /// Bytes of its outbox that the metrics know of.
     reported_queue: Cell<i64>,
+    /// What wakes its own task; `None` before its first turn, and while it is lent out.
     waker: Cell<Option<Waker>>,
     backpressure: Backpressure,
     standing: Standing,
@@ -306,12 +312,12 @@ impl Connection {
         self.standing.enter_line(self.worker.now_ms())
     }
 
-    /// Stands there no longer.
+    /// Stands in line no longer, and counts for how long it did.
     pub(crate) fn leave_line(&self) {
         self.waited(Wait::Turn, self.standing.leave_line());
     }
 
-    /// Counts how long it has waited, if it has.
+    /// Counts how long it has waited, if it has: `since` then, in its worker's milliseconds.
     fn waited(&self, wait: Wait, since: Option<u32>) {
         if let Some(since) = since {
             let ms = self.worker.now_ms().wrapping_sub(since);
@@ -319,7 +325,7 @@ impl Connection {
         }
     }
 
-    /// Whether it may do nothing (yet).
+    /// Whether its peer may do nothing (yet), and has no turns but those for which it stood in line.
     pub(crate) fn is_stranger(&self) -> bool {
         self.state.borrow().session.is_stranger()
     }
@@ -348,7 +354,7 @@ impl Connection {
         }
     }
 
-    /// Bytes that it holds of messages on their way, as charged.
+    /// Bytes that it holds of messages on their way in and out, as charged.
     pub(crate) fn held_bytes(&self) -> usize {
         self.account.bytes()
     }
@@ -433,7 +439,7 @@ impl Connection {
     }
 }
 
-/// Ends a connection however its task ends, also by a panic: nothing of it may stay behind.
+/// The end of a connection, however its task ends, also by a panic: nothing of it may stay behind.
 struct Ending(Rc<Connection>);
 
 impl Drop for Ending {

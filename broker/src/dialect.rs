@@ -1,6 +1,7 @@
 //! How a connection speaks: messages into asks, replies and events into bytes. Pure.
 //!
-//! A new way to speak has its place here. It knows no socket, no connection and no topic but by name.
+//! A new way to speak has its place here. It must not know a socket, a connection, or a topic but by its name; and whoever
+//! has a dialect must not ask which one it is: what depends on that is asked here, by what is meant.
 
 pub(crate) mod asks;
 pub(crate) mod native;
@@ -16,7 +17,7 @@ use crate::topic::publication::Publication;
 use asks::{Asks, Message, Unreadable};
 use reply::Reply;
 
-/// A dialect, with what it has to remember.
+/// A dialect, with what it has to remember of its peer.
 #[derive(Debug, Clone)]
 pub(crate) enum Dialect {
     /// Frames of the native protocol.
@@ -25,17 +26,17 @@ pub(crate) enum Dialect {
     Raw(TopicName),
 }
 
-/// How somebody is told that something is refused.
+/// The way in which a peer is told that something is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// It is written.
+    /// As a reply, which is written.
     Said,
-    /// By closing the connection.
+    /// By the code with which its connection is closed.
     Close(CloseCode),
 }
 
 impl Dialect {
-    /// In which form it gets publications.
+    /// The form in which a peer gets publications.
     pub(crate) fn encoding(&self) -> Encoding {
         match self {
             Self::Native(Codec::Json) => Encoding::Json,
@@ -44,7 +45,7 @@ impl Dialect {
         }
     }
 
-    /// Where its publications come from, for the metrics.
+    /// The door by which publications come in, for the metrics.
     pub(crate) fn source(&self) -> Source {
         match self {
             Self::Native(_) => Source::WebSocket,

@@ -1,4 +1,6 @@
 //! HTTP: the way into a WebSocket, and the API of the public listener.
+//!
+//! It must not know what anyone may do, which the operations ask the grant, nor what a WebSocket says once it is one.
 
 pub(crate) mod admin;
 mod api;
@@ -63,7 +65,7 @@ use upgrade::Upgrade;
 use whole::Watched;
 use write_timeout::WriteTimeout;
 
-/// How long a browser may remember what a preflight said.
+/// The time for which a browser may remember what a preflight said.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// What a worker answers the requests of the public listener with.
@@ -73,6 +75,7 @@ pub(crate) struct Public {
     plain: Router,
     /// For those that have an `Origin`: what a page is told as well takes longer to write than many an answer.
     for_pages: Router,
+    /// What answers say of the time for which their connection is kept.
     keep_alive: KeepAlive,
 }
 
@@ -213,11 +216,13 @@ struct Visit<'w> {
     public: Arc<Public>,
     admitted: Rc<Admitted>,
     relief: Arc<Relief>,
+    /// Its place in the line for a turn.
     place: Rc<Place>,
+    /// Whether it has asked for anything: one that has, and then says no more, was only kept alive.
     has_asked: Cell<bool>,
-    /// One request begins in each turn of the connection, however many it has sent.
+    /// Whether a request may begin: one does in each turn of the connection, however many it has sent.
     may_begin: Cell<bool>,
-    /// Whoever has begun goes on without the gate: it may hold credit, for which others wait.
+    /// Whether a request has begun, which goes on without the gate: it may hold credit, for which others wait.
     is_answering: Cell<bool>,
 }
 
@@ -277,7 +282,7 @@ impl<'w> Visit<'w> {
 /// much, and the task with it, for as long as the connection is open.
 struct Counted<F> {
     life: F,
-    /// Dropped after it.
+    /// What counts it, dropped after it.
     _admitted: Rc<Admitted>,
 }
 

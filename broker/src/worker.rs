@@ -2,6 +2,8 @@
 //!
 //! A worker is one thread with one single-threaded runtime. It owns its connections outright, so nothing
 //! between the ring and the socket is shared, locked or counted atomically.
+//!
+//! It must not know HTTP, which drives it by its `Doors`, nor the connections of another worker.
 
 pub(crate) mod credit;
 pub(crate) mod gate;

@@ -1,19 +1,19 @@
-//! What a connection is charged for what it holds of messages on their way.
+//! What a connection is charged for what it holds of messages on their way. Pure.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::budget::Budget;
 
-/// What a connection holds is charged in steps of so many bytes.
+/// Bytes of a step in which a connection is charged, so that small things that come and go cost nothing.
 const STEP: usize = 4096;
 
 /// The charge of one connection. Whoever drops it has to [close](Self::close) it before.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    /// Steps of bytes, as charged.
+    /// Invariant: the steps that are charged to one of the budgets.
     steps: Cell<u32>,
-    /// To which budget.
+    /// Whether that is the budget of strangers.
     is_strangers: Cell<bool>,
 }
 
@@ -41,12 +41,12 @@ impl Account {
         steps > before && if is_stranger { budget.is_over() } else { budget.is_exhausted() }
     }
 
-    /// Bytes, as charged.
+    /// Bytes that are charged: what it holds, in whole steps.
     pub(super) fn bytes(&self) -> usize {
         self.steps.get() as usize * STEP
     }
 
-    /// Gives all of it back.
+    /// Gives back all that is charged.
     pub(super) fn close<'b>(&self, budget: impl Fn(bool) -> &'b Arc<Budget>) {
         budget(self.is_strangers.get()).give_back(self.bytes());
         self.steps.set(0);

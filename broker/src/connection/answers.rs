@@ -39,7 +39,7 @@ impl Connection {
         Some(why)
     }
 
-    /// An answer has come.
+    /// Takes an answer in that has come, and goes on with what waited for it.
     pub(crate) fn answered(&self, ticket: Ticket, outcome: Outcome) {
         let is_awaited = self.state.borrow().replies.awaited() == Some(Awaited::Answer(ticket));
         if is_awaited {
@@ -60,7 +60,7 @@ impl Connection {
         self.wake();
     }
 
-    /// A publication is answered: its reply is said when those before it are.
+    /// Settles a publication that is answered: its reply is said when those before it are.
     fn settle(&self, ticket: Ticket, outcome: Outcome) {
         let mut refused = None;
         let mut state = self.state.borrow_mut();
@@ -89,7 +89,7 @@ impl Connection {
         }
     }
 
-    /// Nobody waits for answers any more.
+    /// Forgets the answers that are waited for: nobody is to be told any more.
     pub(super) fn forget_answers(&self, state: &mut State) {
         for ticket in state.replies.forget() {
             self.worker.handle().inbox.forget(ticket);

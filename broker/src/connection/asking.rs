@@ -20,11 +20,11 @@ use crate::operation::{Denied, admit, presence, publish, read, subscribe};
 use crate::topic::Start;
 use crate::topic::publication::Publication;
 
-/// While so many bytes wait to be read by the peer, `history` is refused.
+/// Bytes that wait to be read by the peer above which `history` is refused: a reply may have a mebibyte.
 const HISTORY_UNREAD_MAX: usize = 256 * 1024;
 
 impl Connection {
-    /// Handles one WebSocket message.
+    /// Carries out what a WebSocket message asks for, or keeps it where it has to wait.
     pub(super) fn message(self: &Rc<Self>, message: Message<'_>) {
         let mut asks = match self.dialect.read(message) {
             Ok(asks) => asks,
@@ -322,11 +322,11 @@ impl Connection {
     }
 }
 
-/// What became of a frame.
+/// What became of something that was asked for.
 enum Done<'a> {
     /// It was carried out, or is on its way.
     Yes,
-    /// It has to wait: for credit, its turn, or an answer.
+    /// It has to wait, for credit, its turn, or an answer, and is given back.
     Waits(ClientOp<'a>),
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 /// What the socket takes. Times are the worker's milliseconds, which wrap.
 #[derive(Debug)]
 pub(super) struct Backpressure {
-    /// The socket takes no more: its connection's own task waits until it does.
+    /// Whether the socket takes no more: its connection's own task waits until it does.
     is_blocked: Cell<bool>,
-    /// When it began to take nothing, where it takes nothing now.
+    /// The moment when it began to take nothing, where it takes nothing now.
     blocked_at: Cell<u32>,
-    /// It has taken nothing for so long that nothing more is kept for it than for anybody.
+    /// Whether it has taken nothing for so long that nothing more is kept for it than for anybody.
     is_stuck: Cell<bool>,
-    /// Its worker looks after it, for it may become stuck.
+    /// Whether its worker looks after it, for it may become stuck: it does so once at a time.
     is_watched: Cell<bool>,
 }
 

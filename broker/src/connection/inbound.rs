@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use crate::dialect::asks::Ask;
 use crate::websocket::Decoder;
 
-/// What waits is counted in steps of so many bytes: in 32 bits that is more than may ever wait.
+/// Bytes of a step in which what waits is counted: in 32 bits that is more than may ever wait.
 const STEP: usize = 64;
 
 /// Steps of bytes that something takes while it waits.
@@ -28,7 +28,7 @@ pub(super) struct Inbound {
     /// Invariant: the steps that the backlog takes, and those of what was [taken](Self::take) and is neither
     /// [settled](Self::settled) nor [put back](Self::put_back).
     backlog_steps: u32,
-    /// What has been read already is yet to be taken in.
+    /// Whether what has been read already is yet to be taken in.
     is_paused: bool,
 }
 

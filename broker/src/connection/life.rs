@@ -14,16 +14,13 @@ pub(super) struct Life {
     reason: &'static str,
 }
 
-/// How far it has come.
+/// A phase of a life, in the order in which they follow each other. Some may be left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// It talks and is delivered to.
     Open,
     /// What its topics have is still delivered, then it is closed.
-    Draining {
-        until: u32,
-        code: CloseCode,
-        reason: Rc<str>,
-    },
+    Draining { until: u32, code: CloseCode, reason: Rc<str> },
     /// A close frame is the last thing that waits.
     Closing {
         until: u32,
@@ -32,9 +29,8 @@ pub(super) enum Phase {
     },
     /// Everything is written; the peer has yet to close its side, or else what it has not read might be
     /// thrown away.
-    Lingering {
-        until: u32,
-    },
+    Lingering { until: u32 },
+    /// Nothing is left of it but its task, which ends.
     Gone,
 }
 
@@ -52,7 +48,7 @@ impl Phase {
 }
 
 impl Life {
-    /// One that has just begun.
+    /// A life that has just begun. Whoever ends without having been closed was lost.
     pub(super) fn new() -> Self {
         Self { phase: Phase::Open, reason: "lost" }
     }
@@ -103,7 +99,7 @@ impl Life {
         self.enter(Phase::Draining { until, code, reason });
     }
 
-    /// The close frame waits to be written. The first `reason` is the one that is told.
+    /// Its close frame waits to be written. The first `reason` is the one that is told.
     pub(super) fn close(&mut self, until: u32, by_peer: bool, reason: &'static str) {
         if self.is_delivering() {
             self.reason = reason;
@@ -111,12 +107,12 @@ impl Life {
         self.enter(Phase::Closing { until, by_peer });
     }
 
-    /// The close frame is written.
+    /// Its close frame is written.
     pub(super) fn linger(&mut self, until: u32) {
         self.enter(Phase::Lingering { until });
     }
 
-    /// It is over.
+    /// Its life is over.
     pub(super) fn end(&mut self) {
         self.enter(Phase::Gone);
     }

@@ -7,11 +7,11 @@
 /// When a peer was asked, and what it owes. Times are the worker's milliseconds, which wrap.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Liveness {
-    /// When the last ping was sent.
+    /// The moment when the last ping was sent.
     pinged_at: u32,
-    /// When the first ping was sent after which nothing was heard.
+    /// The moment when the first ping was sent after which nothing was heard; `None` while nothing is owed.
     unanswered_since: Option<u32>,
-    /// Since when a message is on its way in that is not whole.
+    /// The moment since which a message is on its way in that is not whole; `None` where there is none.
     amid_since: Option<u32>,
 }
 

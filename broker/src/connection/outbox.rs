@@ -6,24 +6,24 @@ use std::rc::Rc;
 
 use crate::websocket::frame_length;
 
-/// Most pieces written with one call.
+/// Pieces that are written with one call, at most.
 pub(crate) const SLICES_MAX: usize = 16;
-/// Once so long, a connection's own frames begin a new piece: what is written of one is freed with it.
+/// Bytes of a connection's own frames after which they begin a new piece: what is written of one is freed with it.
 const OWN_BYTES_MAX: usize = 16 * 1024;
-/// Bytes of control frames that may wait; a peer that pings on without reading gets no more pongs.
+/// Bytes of control frames that may wait: a peer that pings on without reading gets no more pongs.
 const CONTROL_BYTES_MAX: usize = 4 * 1024;
 
 /// Whole WebSocket frames, shared with other connections or this one's own.
 #[derive(Debug)]
 struct Chunk {
     bytes: Bytes,
-    /// Written up to here.
+    /// The end of what is written of it, in bytes from the begin.
     start: usize,
-    /// Ends here.
+    /// The end of what is to be written of it.
     end: usize,
     /// Invariant: a frame begins here, and `start` is inside that frame or at its begin.
     frame: usize,
-    /// Holds control frames alone, which went ahead of data.
+    /// Whether it holds control frames alone, which went ahead of data.
     is_control: bool,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Bytes that wait.
+    /// Bytes that wait to be written.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -239,7 +239,7 @@ impl Outbox {
         count
     }
 
-    /// So many bytes were written.
+    /// Takes note that so many bytes were written, and frees the pieces that are written out.
     pub(crate) fn advance(&mut self, mut count: usize) {
         self.len -= count;
         while let Some(front) = &mut self.front {

@@ -46,7 +46,7 @@ impl Connection {
         count.map_or(result, Ok)
     }
 
-    /// Takes in what was read.
+    /// Takes in what was read, as far as the turn goes; the decoder keeps the rest.
     pub(super) fn receive(self: &Rc<Self>, bytes: &mut [u8]) {
         let mut decoder = {
             let mut state = self.state.borrow_mut();
@@ -82,6 +82,7 @@ impl Connection {
         }
     }
 
+    /// Takes in one frame, and says whether the decoder is to go on.
     fn take(self: &Rc<Self>, incoming: Incoming<'_>) -> ControlFlow<Stop> {
         match incoming {
             Incoming::Ping(payload) => {
@@ -173,6 +174,7 @@ impl Connection {
         }
     }
 
+    /// The lane in which it stands in line for its worker's credit.
     fn lane(&self) -> Lane {
         Lane(self.id.get())
     }

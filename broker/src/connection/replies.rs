@@ -11,13 +11,14 @@ use crate::metrics::Asked;
 
 /// Publications of one connection that may wait for their answers.
 pub(super) const WAITING_MAX: usize = 1024;
-/// While replies of so many bytes wait behind one that is not known, nothing more is taken in.
+/// Bytes of replies that wait behind one that is not known above which nothing more is taken in.
 const BYTES_MAX: usize = 64 * 1024;
 
 /// What waits on one connection. Empty, it holds no memory.
 #[derive(Debug, Default)]
 pub(super) struct Replies(Option<Box<Line>>);
 
+/// The line of replies in which they are said, and what else is waited for.
 #[derive(Debug, Default)]
 struct Line {
     slots: VecDeque<Slot>,
@@ -25,7 +26,7 @@ struct Line {
     waiting: usize,
     /// Invariant: the bytes of the slots' frames.
     bytes: usize,
-    /// What is to be done next has waited for an answer.
+    /// What became of the answer for which waits what is to be done next.
     awaited: Option<Awaited>,
     /// Invariant: the topics of the slots that are, or may become, a `published`.
     topics: HashMap<TopicName, Outstanding>,
@@ -34,25 +35,27 @@ struct Line {
 /// The replies to a connection's publications to one topic.
 #[derive(Debug, Default)]
 struct Outstanding {
-    /// Those that are yet to be said.
+    /// Replies that are yet to be said.
     count: usize,
-    /// Where the newest publication stands whose reply was said since some are outstanding.
+    /// The position of the newest publication whose reply was said since some are outstanding.
     said: Option<Position>,
 }
 
+/// The place of one reply.
 #[derive(Debug)]
 enum Slot {
+    /// It is not known yet, and comes under this ticket.
     Waiting(Ticket, Publishing),
-    /// A frame, which may be empty, and where the publication stands that it is of.
+    /// It is this frame, which may be empty; where it is a `published`, of a publication that stands there.
     Known(Vec<u8>, Option<(TopicName, Position)>),
 }
 
-/// What is to be done next has waited for an answer.
+/// What became of the answer for which waits what is to be done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// It waits.
+    /// It is not there yet, and comes under this ticket.
     Answer(Ticket),
-    /// The answer was that it is refused.
+    /// It was that this is refused.
     Refused(Refusal),
 }
 
@@ -66,12 +69,12 @@ pub(super) struct Publishing {
 }
 
 impl Line {
-    /// One more `published` is outstanding.
+    /// Counts one more `published` that is outstanding.
     fn enter(&mut self, topic: &TopicName) {
         self.topics.entry(topic.clone()).or_default().count += 1;
     }
 
-    /// One less is; it was `said` of a publication that stands there, or will not be.
+    /// Counts one less: it was `said` of a publication that stands there, or will not be.
     fn leave(&mut self, topic: &TopicName, said: Option<Position>) {
         let Some(outstanding) = self.topics.get_mut(topic) else { return };
         outstanding.count -= 1;
@@ -127,7 +130,7 @@ impl Replies {
         self.0.as_ref().is_some_and(|line| line.bytes > BYTES_MAX || line.slots.len() > 2 * WAITING_MAX)
     }
 
-    /// Bytes that it holds.
+    /// Bytes that it holds, which are charged.
     pub(super) fn held_bytes(&self) -> usize {
         let slots = |line: &Line| {
             let topics = line.topics.capacity() * size_of::<(TopicName, Outstanding)>();

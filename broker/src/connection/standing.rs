@@ -2,16 +2,16 @@
 
 use std::cell::Cell;
 
-/// Where it stands. Times are the worker's milliseconds, which wrap.
+/// The lines in which a connection stands. Times are the worker's milliseconds, which wrap.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// Since when it has had more to do and stood in line for its next turn.
+    /// The moment since which it has had more to do and stood in line for its next turn.
     in_line_since: Cell<Option<u32>>,
-    /// Since when it has stood in line for its worker's credit.
+    /// The moment since which it has stood in line for its worker's credit.
     awaits_credit_since: Cell<Option<u32>>,
-    /// It has stood there, and got a share that it may not have used up.
+    /// Whether it has stood there, and got a share that it may not have used up.
     has_share: Cell<bool>,
-    /// What is to be done next waits for an answer from elsewhere.
+    /// Whether what is to be done next waits for an answer from elsewhere.
     awaits_answer: Cell<bool>,
 }
 
@@ -57,7 +57,7 @@ impl Standing {
         is_new
     }
 
-    /// Stands there no longer; returns since when it did.
+    /// Stands in line for its turn no longer; returns since when it did.
     pub(super) fn leave_line(&self) -> Option<u32> {
         self.in_line_since.take()
     }

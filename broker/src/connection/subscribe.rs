@@ -1,4 +1,4 @@
-//! Beginning and ending subscriptions.
+//! Beginning and ending subscriptions, on the connection and on its worker.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,11 +11,14 @@ use crate::operation::{Denied, subscribe};
 use crate::topic::ring::Seq;
 use crate::topic::{self, Head, Resume, Start, Topic};
 
-/// What became of a wish to subscribe.
+/// How a subscription began.
 #[derive(Debug)]
 pub(super) struct Began {
+    /// The topic's head at that moment.
     pub(super) head: Head,
+    /// What became of the position to continue from, where one was asked for.
     pub(super) recovery: Option<Recovery>,
+    /// Publications of the past that follow.
     pub(super) replayed: u64,
 }
 
@@ -28,7 +31,7 @@ impl Connection {
     /// Subscribes, or changes the subscription that there is.
     ///
     /// # Errors
-    /// [`Denied`].
+    /// [`Denied`]: the grant does not allow it, or there may be no more subscriptions or topics.
     pub(super) fn subscribe(
         self: &Rc<Self>,
         name: &TopicRef<'_>,
@@ -116,7 +119,7 @@ impl Connection {
         key.is_some()
     }
 
-    /// Ends all subscriptions.
+    /// Ends all subscriptions: nothing more is delivered.
     pub(super) fn end_subscriptions(&self) {
         let keys = self.state.borrow().subscriptions.keys();
         for key in keys {

@@ -21,9 +21,11 @@ pub(crate) struct Subscription {
     pub(crate) topic: Arc<Topic>,
     /// Whether the connection's own publications come back.
     pub(crate) echo: bool,
+    /// What becomes of it where it falls behind what the topic keeps.
     pub(crate) on_lag: OnLag,
+    /// Invariant: changed by [`Subscriptions`] alone, which counts those that are behind.
     pub(crate) place: Place,
-    /// What is before is a replay of the past.
+    /// The first publication that is news: those before are a replay of the past, and tell nothing of latency.
     pub(crate) live_from: Seq,
 }
 
@@ -54,7 +56,7 @@ pub(crate) struct Subscriptions {
     /// need no map to find them.
     #[expect(clippy::box_collection, reason = "every connection would be 40 bytes larger")]
     by_name: Option<Box<HashMap<TopicName, usize>>>,
-    /// Invariant: how many are behind.
+    /// Invariant: the subscriptions that are behind, counted where a place changes.
     behind: u32,
     /// The key of the one that was [served](Self::serve) last.
     served: u32,
@@ -125,15 +127,17 @@ impl Subscriptions {
         self.behind += u32::from(subscription.behind().is_some());
     }
 
+    /// Its connection's own publications come back from now on, or no longer.
     pub(crate) fn set_echo(&mut self, key: usize, echo: bool) {
         self.by_key[key].echo = echo;
     }
 
+    /// That is what becomes of it from now on where it falls behind what the topic keeps.
     pub(crate) fn set_on_lag(&mut self, key: usize, on_lag: OnLag) {
         self.by_key[key].on_lag = on_lag;
     }
 
-    /// How many are behind.
+    /// The count of those that are behind.
     pub(crate) fn behind(&self) -> usize {
         self.behind as usize
     }
@@ -153,6 +157,7 @@ impl Subscriptions {
         self.served = key as u32;
     }
 
+    /// The keys of all, in a list of their own: whoever goes through it may remove them.
     pub(crate) fn keys(&self) -> Vec<usize> {
         self.iter().map(|(key, _)| key).collect()
     }

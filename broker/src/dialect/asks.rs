@@ -1,8 +1,8 @@
-//! What a message asks for.
+//! What a message asks for, whatever it was written in.
 
 use fanfare_protocol::{ClientFrame, CloseCode, FrameError};
 
-/// A WebSocket message.
+/// A WebSocket message as a whole, which stands in the buffer it was read into.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Message<'m> {
     Text(&'m str),
@@ -30,7 +30,7 @@ impl<'m> Iterator for Asks<'m> {
     }
 }
 
-/// A message that ends the connection.
+/// Why a message ends its connection.
 #[derive(Debug)]
 pub(crate) struct Unreadable {
     pub(crate) code: CloseCode,

@@ -1,4 +1,4 @@
-//! Frames of the native protocol.
+//! Frames of the native protocol, in either codec.
 
 use std::borrow::Cow;
 

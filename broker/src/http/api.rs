@@ -1,4 +1,4 @@
-//! The HTTP API: history, topics.
+//! The HTTP API: what topics keep, where they stand, and which there are.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(super) async fn grant(hub: &Hub, worker: usize, headers: &HeaderMap) -> Resu
         .map_err(|unknown| problem(ErrorCode::Unauthorized, unknown))
 }
 
-/// An answer in JSON.
+/// An answer that says `body` in JSON.
 pub(super) fn json(body: &impl Serialize) -> Response {
     json_bytes(serde_json::to_vec(body).expect("an answer is plain data"))
 }
@@ -51,7 +51,7 @@ pub(super) fn json_bytes(body: Vec<u8>) -> Response {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HistoryQuery {
-    /// Read with the path.
+    /// Known here, and read with the path.
     #[serde(rename = "topic")]
     _topic: Option<IgnoredAny>,
     limit: Option<u64>,
@@ -115,7 +115,7 @@ pub(super) async fn topic(
     Ok(json(&TopicBody::new(topic.as_str(), position, subscribers)))
 }
 
-/// Where a topic stands.
+/// A topic's position and how many subscriptions it has, as the API tells them.
 #[derive(Debug, Serialize)]
 struct TopicBody<'a> {
     topic: &'a str,
@@ -131,7 +131,7 @@ impl<'a> TopicBody<'a> {
     }
 }
 
-/// A page of topics.
+/// A page of topics, as the API tells it.
 #[derive(Debug, Serialize)]
 struct TopicsBody<'a> {
     topics: Vec<TopicBody<'a>>,

@@ -19,7 +19,7 @@ use crate::operation::publish::{self, Content};
 use crate::topic::Accepted;
 use crate::worker::credit::Wants;
 
-/// A batch may be so many times as large as one message.
+/// Messages of the largest size that fit in one batch.
 const BATCH_FACTOR: usize = 16;
 /// Publications of one batch: items times topics.
 const BATCH_COUNT_MAX: usize = 1000;
@@ -27,7 +27,8 @@ const BATCH_COUNT_MAX: usize = 1000;
 const BATCH_TURN: usize = 16;
 /// What one result of a batch is charged, more or less what it takes.
 const RESULT_BYTES: usize = 512;
-/// One result of a batch.
+
+/// What the API tells of one publication of a batch.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum BatchResult {
@@ -54,7 +55,7 @@ impl BatchResult {
     }
 }
 
-/// A result of a batch, or the topic and what is to be waited for.
+/// A result of a batch, or the topic of a publication whose result is to be waited for.
 enum Outstanding {
     Known(BatchResult),
     Publishing(String, Publishing),

@@ -16,8 +16,9 @@ pub(super) struct Publisher<'h> {
     worker: usize,
     lane: Lane,
     wants: Wants,
+    /// Whether it has stood in line, which it has to leave then.
     has_waited: bool,
-    /// Since when it has waited.
+    /// The moment since which it has waited; `None` while it does not.
     since: Option<Instant>,
 }
 

@@ -14,7 +14,7 @@ use crate::operation::Denied;
 use crate::operation::publish::{self, Content, Leave};
 use crate::topic::Accepted;
 
-/// What a publication has become.
+/// A publication that was taken, as the API tells it.
 #[derive(Debug, Serialize)]
 pub(super) struct Published<'a> {
     topic: Cow<'a, str>,
@@ -45,7 +45,10 @@ impl Publishing {
         Self { asked, answer: question.answered(answer) }
     }
 
-    /// What has become of it.
+    /// Waits until it is known what has become of it.
+    ///
+    /// # Errors
+    /// [`Problem`]: it was refused.
     pub(super) async fn end(self, hub: &Hub) -> Result<Accepted, Problem> {
         Ok(match self.answer {
             Ok(known) => known?,

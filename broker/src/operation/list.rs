@@ -1,4 +1,4 @@
-//! Listing topics.
+//! Listing topics: those of which somebody may be told, a page at a time.
 
 use fanfare_protocol::{Position, TopicName};
 
@@ -26,7 +26,7 @@ pub(crate) fn leave(grant: &Grant, prefix: &str) -> Leave {
     Leave { names: grant.names(prefix) }
 }
 
-/// A topic of a listing.
+/// A topic of a listing, as it was when its page was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) name: TopicName,
@@ -34,7 +34,7 @@ pub(crate) struct Listed {
     pub(crate) subscriptions: usize,
 }
 
-/// Topics by name.
+/// Some topics, in the order of their names.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) topics: Vec<Listed>,

@@ -1,10 +1,10 @@
-//! Who subscribes to a topic.
+//! Telling who subscribes to a topic, which is not offered yet.
 
 use fanfare_protocol::ErrorCode;
 
 use super::Denied;
 
-/// Why nobody is told.
+/// The refusal that everybody gets who asks for it.
 pub(crate) fn not_offered() -> Denied {
     Denied::new(ErrorCode::BadRequest, "this server does not offer presence")
 }

@@ -1,4 +1,4 @@
-//! Publishing.
+//! Publishing: a publication comes in by some door, and gets its position or a refusal.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use crate::topic::publication::Unpositioned;
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) payload: Payload,
-    /// Makes a retry safe.
+    /// The id by which a retry is known as one.
     pub(crate) message_id: Option<Box<str>>,
     pub(crate) headers: Option<Headers>,
-    /// Which connection it came by; HTTP requests have none.
+    /// The connection that it came by, which may not want it back; HTTP requests have none.
     pub(crate) origin: Option<ConnectionId>,
-    /// When it was there as a whole.
+    /// The moment when it was there as a whole, from which its latency is counted.
     pub(crate) received: Instant,
 }
 

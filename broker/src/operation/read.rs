@@ -1,4 +1,4 @@
-//! Reading what a topic keeps, and where it stands.
+//! Reading what a topic keeps, and where it stands. Nothing is made by it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Subscribing.
+//! Subscribing: a worker is told of what is published to a topic from some position on.
 
 use std::sync::Arc;
 
