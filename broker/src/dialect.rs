@@ -1,7 +1,7 @@
 //! How a connection speaks: messages into asks, replies and events into bytes. Pure.
 //!
-//! A new way to speak has its place here. It must not know a socket, a connection, or a topic but by its name; and whoever
-//! has a dialect must not ask which one it is: what depends on that is asked here, by what is meant.
+//! A new way to speak has its place here. It must not know a socket, a connection, or a topic but by its name; and
+//! whoever has a dialect must not ask which one it is: what depends on that is asked here, by what is meant.
 
 pub(crate) mod asks;
 pub(crate) mod native;
@@ -61,8 +61,8 @@ impl Dialect {
         }
     }
 
-    /// Whether a peer can be told of a refusal and go on. One that cannot is closed by it, so it had better wait than be
-    /// refused what it may try again.
+    /// Whether a peer can be told of a refusal and go on. One that cannot is closed by it, so it had better wait than
+    /// be refused what it may try again.
     pub(crate) fn says_refusals(&self) -> bool {
         match self {
             Self::Native(_) => true,
@@ -70,8 +70,8 @@ impl Dialect {
         }
     }
 
-    /// What becomes of a subscription whose reader fell behind and that asked for this: a peer that cannot be told of a gap
-    /// is closed instead, unless it wants the newest alone.
+    /// What becomes of a subscription whose reader fell behind and that asked for this: a peer that cannot be told of
+    /// a gap is closed instead, unless it wants the newest alone.
     pub(crate) fn on_lag(&self, asked: OnLag) -> OnLag {
         match (self, asked) {
             (Self::Raw(_), OnLag::Gap) => OnLag::Disconnect,

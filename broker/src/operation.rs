@@ -1,8 +1,8 @@
 //! What anyone may ask, through whatever door: publish, subscribe, history, presence, and to be known.
 //!
 //! A grant is checked here and nowhere else. Each operation has a function that asks the grant and returns a leave, and
-//! only with that leave can it be carried out, on the topic for which it was asked. Operations must not know by which door
-//! somebody asks, nor how the answer is said.
+//! only with that leave can it be carried out, on the topic for which it was asked. Operations must not know by which
+//! door somebody asks, nor how the answer is said.
 
 pub(crate) mod admit;
 pub(crate) mod list;

@@ -191,7 +191,7 @@ mod tests {
             for codec in CODECS {
                 let mut out = Vec::new();
                 put_reply(codec, id, reply.clone(), &mut out);
-                assert_eq!(said(codec, &out), [expected.clone()]);
+                assert_eq!(said(codec, &out), std::slice::from_ref(&expected));
             }
         }
     }

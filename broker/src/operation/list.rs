@@ -43,8 +43,8 @@ pub(crate) struct Page {
 }
 
 impl Leave {
-    /// The topics that come `after` that name: at most `limit`, and at most as many as a page holds. It costs what it gives,
-    /// and lets others have their turn.
+    /// The topics that come `after` that name: at most `limit`, and at most as many as a page holds. It costs what it
+    /// gives, and lets others have their turn.
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.

@@ -35,8 +35,8 @@ pub(crate) fn leave<'a>(grant: &Grant, topic: &'a TopicRef<'a>) -> Result<Leave<
 
 impl Leave<'_> {
     /// Where the topic stands, and what it keeps: after `since` the oldest `limit` publications, without it the newest
-    /// `limit`. There are never more of them than an answer may have, in count and in bytes by the `measure`, but always
-    /// one if any is wanted. Makes no topic.
+    /// `limit`. There are never more of them than an answer may have, in count and in bytes by the `measure`, but
+    /// always one if any is wanted. Makes no topic.
     ///
     /// # Errors
     /// [`Denied`]: it cannot be found out.
