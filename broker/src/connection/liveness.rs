@@ -86,6 +86,17 @@ mod tests {
     }
 
     #[test]
+    fn a_ping_is_due_an_interval_after_the_last_one_also_where_the_clock_wraps() {
+        let mut peer = Liveness::new(u32::MAX - 10);
+        assert!(!peer.is_ping_due(13, 25) && peer.is_ping_due(14, 25));
+        peer.asked(14);
+        peer.heard();
+        assert!(!peer.is_ping_due(38, 25) && peer.is_ping_due(39, 25), "whatever it has said since");
+        peer.ask_anew(50);
+        assert!(!peer.is_silent(1_000_000, 25), "whoever owes nothing is not asked anew");
+    }
+
+    #[test]
     fn a_message_has_its_time_from_its_begin_or_since_we_read_on() {
         let mut peer = Liveness::new(0);
         peer.amid(true, false, 10);

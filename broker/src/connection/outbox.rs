@@ -374,6 +374,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_does_not_read_keeps_nothing_alive_that_others_share() {
+        let (mut outbox, mut written) = (Outbox::default(), Vec::new());
+        let shared = Rc::new([frame(Outgoing::Text, b"first"), frame(Outgoing::Text, b"second")].concat());
+        outbox.push_shared(&shared, 0, shared.len());
+        assert_eq!(outbox.held_bytes(), outbox.len(), "it counts as far as it waits here");
+        write(&mut outbox, 3, &mut written);
+        outbox.disown();
+        assert_eq!(Rc::strong_count(&shared), 1);
+        assert!(outbox.held_bytes() >= outbox.len());
+        write(&mut outbox, usize::MAX, &mut written);
+        assert_eq!(written, *shared);
+        assert_eq!(outbox.held_bytes(), 0, "empty, it holds no memory");
+    }
+
+    #[test]
     fn replies_do_not_count_as_control_frames() {
         let mut outbox = Outbox::default();
         outbox.push_control(&frame(Outgoing::Ping, b""));

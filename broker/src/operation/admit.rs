@@ -1,4 +1,4 @@
-//! Letting somebody in: the grant of the credentials that they bring.
+//! Who somebody is, by the credentials that they bring.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::access::{Access, Grant, UnknownToken};
 use crate::answer::Answer;
 use crate::answer::inbox::Later;
 
-/// The grant of the bearer of `token`; without one, that of anybody.
+/// What the bearer of `token` may do; without one, what anybody may.
 ///
 /// # Errors
 /// Nobody is known by that token.

@@ -1,10 +1,10 @@
-//! Telling who subscribes to a topic, which is not offered yet.
+//! Who subscribes to a topic.
 
 use fanfare_protocol::ErrorCode;
 
 use super::Denied;
 
-/// The refusal that everybody gets who asks for it.
+/// Why nobody is told.
 pub(crate) fn not_offered() -> Denied {
     Denied::new(ErrorCode::BadRequest, "this server does not offer presence")
 }
