@@ -6,11 +6,11 @@
 //!
 //! They must not know who counts, nor have a topic, a user or a payload in a label.
 
-mod collector;
 mod kept;
+mod scraped;
 mod worker_stats;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::encoding::Encoding;
 use crate::heartbeat::Heartbeat;
 use crate::namespaces::Namespaces;
 use crate::route::Route;
+use scraped::{Add, Kind, Scraped};
 pub(crate) use worker_stats::Wait;
 pub use worker_stats::WorkerStats;
 
@@ -113,6 +114,54 @@ impl Register<'_> {
     fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels))
     }
+
+    /// Counters that somebody else keeps: `read` adds to each when somebody scrapes.
+    fn read_counters<R>(&self, name: &str, help: &str, labels: &[&str], read: R)
+    where
+        R: Fn(&mut Add<'_>) + Send + Sync + 'static,
+    {
+        self.read(Scraped::new(Kind::Counter, name, help, labels, read));
+    }
+
+    /// The same with gauges.
+    fn read_gauges<R>(&self, name: &str, help: &str, labels: &[&str], read: R)
+    where
+        R: Fn(&mut Add<'_>) + Send + Sync + 'static,
+    {
+        self.read(Scraped::new(Kind::Gauge, name, help, labels, read));
+    }
+
+    fn read<C: prometheus::core::Collector + 'static>(&self, collector: prometheus::Result<C>) {
+        let collector = collector.expect("the name and the labels are literals");
+        self.0.register(Box::new(collector)).expect("each name is registered once");
+    }
+}
+
+/// Has it read when somebody scrapes how the workers are, what is on its way, and what the log dropped.
+fn register_beside(register: &Register<'_>, heartbeats: Vec<Arc<Heartbeat>>, in_flight: &Arc<Budget>) {
+    let in_flight = Arc::clone(in_flight);
+    register.read_gauges(
+        "fanfare_in_flight_bytes",
+        "Bytes on their way in or out, as the budget memory.in_flight counts them.",
+        &[],
+        move |add| add(&[], in_flight.used() as f64),
+    );
+    register.read_gauges(
+        "fanfare_worker_heartbeat_age_seconds",
+        "How long ago a worker last said that it runs.",
+        &["worker"],
+        move |add| {
+            for (worker, heartbeat) in heartbeats.iter().enumerate() {
+                add(&[&worker.to_string()], heartbeat.age().as_secs_f64());
+            }
+        },
+    );
+    register.read_counters(
+        "fanfare_log_lines_dropped_total",
+        "Log lines that could not be written, or not as fast as they came.",
+        &[],
+        |add| add(&[], LOG_LINES_DROPPED.load(Ordering::Relaxed) as f64),
+    );
 }
 
 /// A publication that is to be counted when it is answered.
@@ -216,16 +265,9 @@ impl Metrics {
             workers: stats.clone(),
             registry: registry.clone(),
         };
-        let collector = collector::WorkersCollector {
-            stats,
-            heartbeats,
-            namespaces: names,
-            retained: Arc::clone(retained),
-            in_flight: Arc::clone(in_flight),
-        };
-        registry.register(Box::new(collector)).expect("each name is registered once");
-        let kept = kept::KeptCollector::new(namespaces.iter().cloned().collect());
-        registry.register(Box::new(kept)).expect("each name is registered once");
+        worker_stats::register(&register, &stats, namespaces);
+        kept::register(&register, namespaces, retained);
+        register_beside(&register, heartbeats, in_flight);
         registry.register(Box::new(access.refused().clone())).expect("each name is registered once");
         #[cfg(target_os = "linux")]
         registry

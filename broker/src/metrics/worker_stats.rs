@@ -1,9 +1,13 @@
 //! What one worker counts: written by its thread alone, read by a scrape.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::Register;
+use super::scraped::Add;
 use crate::encoding::Encoding;
+use crate::namespaces::{Namespace, Namespaces};
 
 /// The counters of one worker, on cache lines of their own.
 #[derive(Debug)]
@@ -15,15 +19,15 @@ pub struct WorkerStats {
     subscriptions: Box<[AtomicI64]>,
     /// By encoding.
     connections: [AtomicI64; Encoding::ALL.len()],
-    pub(super) received_bytes: AtomicU64,
-    pub(super) sent_bytes: AtomicU64,
-    pub(super) write_queue_bytes: AtomicI64,
-    pub(super) round_ns: AtomicU64,
-    pub(super) behind: AtomicI64,
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
+    write_queue_bytes: AtomicI64,
+    round_ns: AtomicU64,
+    behind: AtomicI64,
     /// By [`Wait`].
-    pub(super) held_up_us: [AtomicU64; Wait::ALL.len()],
+    held_up_us: [AtomicU64; Wait::ALL.len()],
     /// As of the last time that all connections were looked at.
-    pub(super) blocked_max_ms: AtomicU64,
+    blocked_max_ms: AtomicU64,
 }
 
 /// What the broker has a connection wait for.
@@ -36,10 +40,10 @@ pub(crate) enum Wait {
 }
 
 impl Wait {
-    pub(super) const ALL: [Self; 2] = [Self::Turn, Self::Credit];
+    const ALL: [Self; 2] = [Self::Turn, Self::Credit];
 
     /// Its name in metrics.
-    pub(super) const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::Turn => "turn",
             Self::Credit => "credit",
@@ -107,16 +111,110 @@ impl WorkerStats {
     pub(crate) fn round(&self, took: Duration) {
         self.round_ns.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
     }
+}
 
-    pub(super) fn delivered_now(&self, namespace: usize, encoding: Encoding) -> u64 {
-        self.delivered[namespace][encoding as usize].load(Ordering::Relaxed)
+/// One worker as a scrape finds it.
+struct Seen<'s> {
+    stats: &'s WorkerStats,
+    /// Its number.
+    worker: &'s str,
+    /// In the order of their indices.
+    namespaces: &'s [Arc<Namespace>],
+}
+
+/// A family: its name, what it is, its labels, and what a worker adds to it.
+type Family = (&'static str, &'static str, &'static [&'static str], fn(&Seen<'_>, &mut Add<'_>));
+
+const COUNTERS: [Family; 5] = [
+    (
+        "fanfare_messages_delivered_total",
+        "Publications handed to connections.",
+        &["namespace", "protocol"],
+        |seen, add| {
+            for (namespace, delivered) in seen.namespaces.iter().zip(&seen.stats.delivered) {
+                for encoding in Encoding::ALL {
+                    add(&[&namespace.name, encoding.name()], count(&delivered[encoding as usize]));
+                }
+            }
+        },
+    ),
+    ("fanfare_received_bytes_total", "Bytes read from sockets.", &["transport"], |seen, add| {
+        add(&["websocket"], count(&seen.stats.received_bytes));
+    }),
+    ("fanfare_sent_bytes_total", "Bytes written to sockets.", &["transport"], |seen, add| {
+        add(&["websocket"], count(&seen.stats.sent_bytes));
+    }),
+    (
+        "fanfare_worker_round_seconds_total",
+        "Time that a worker spent delivering.",
+        &["worker"],
+        |seen, add| add(&[seen.worker], count(&seen.stats.round_ns) / 1e9),
+    ),
+    (
+        "fanfare_held_up_seconds_total",
+        "Time that connections waited for their turn, or for credit to publish.",
+        &["wait"],
+        |seen, add| {
+            for wait in Wait::ALL {
+                add(&[wait.name()], count(&seen.stats.held_up_us[wait as usize]) / 1e6);
+            }
+        },
+    ),
+];
+
+const GAUGES: [Family; 5] = [
+    ("fanfare_subscriptions", "Subscriptions now.", &["namespace"], |seen, add| {
+        for (namespace, subscriptions) in seen.namespaces.iter().zip(&seen.stats.subscriptions) {
+            add(&[&namespace.name], level(subscriptions));
+        }
+    }),
+    ("fanfare_connections", "WebSockets open now.", &["transport", "protocol"], |seen, add| {
+        for encoding in Encoding::ALL {
+            add(&["websocket", encoding.name()], level(&seen.stats.connections[encoding as usize]));
+        }
+    }),
+    (
+        "fanfare_subscriptions_behind",
+        "Subscriptions that catch up by themselves now, out of step with their topics.",
+        &[],
+        |seen, add| add(&[], level(&seen.stats.behind)),
+    ),
+    ("fanfare_write_queue_bytes", "Bytes that wait for sockets to take them.", &[], |seen, add| {
+        add(&[], level(&seen.stats.write_queue_bytes))
+    }),
+    (
+        "fanfare_blocked_max_seconds",
+        "For how long the socket has taken nothing that has done so for the longest time.",
+        &["worker"],
+        |seen, add| add(&[seen.worker], count(&seen.stats.blocked_max_ms) / 1e3),
+    ),
+];
+
+fn count(counter: &AtomicU64) -> f64 {
+    counter.load(Ordering::Relaxed) as f64
+}
+
+fn level(gauge: &AtomicI64) -> f64 {
+    gauge.load(Ordering::Relaxed) as f64
+}
+
+/// Has the counters of all workers summed when somebody scrapes.
+pub(super) fn register(register: &Register<'_>, workers: &[Arc<WorkerStats>], namespaces: &Namespaces) {
+    let workers: Arc<[_]> =
+        workers.iter().enumerate().map(|(n, stats)| (n.to_string(), Arc::clone(stats))).collect();
+    let namespaces: Arc<[_]> = namespaces.iter().cloned().collect();
+    let of_all = |read: fn(&Seen<'_>, &mut Add<'_>)| {
+        let (workers, namespaces) = (Arc::clone(&workers), Arc::clone(&namespaces));
+        move |add: &mut Add<'_>| {
+            for (worker, stats) in &*workers {
+                read(&Seen { stats, worker, namespaces: &namespaces }, add);
+            }
+        }
+    };
+    for (name, help, labels, read) in COUNTERS {
+        register.read_counters(name, help, labels, of_all(read));
     }
-
-    pub(super) fn subscriptions_now(&self, namespace: usize) -> i64 {
-        self.subscriptions[namespace].load(Ordering::Relaxed)
-    }
-
-    pub(super) fn connections_now(&self, encoding: Encoding) -> i64 {
-        self.connections[encoding as usize].load(Ordering::Relaxed)
+    for (name, help, labels, read) in GAUGES {
+        register.read_gauges(name, help, labels, of_all(read));
     }
 }
