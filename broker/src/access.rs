@@ -1,14 +1,17 @@
-//! Who may do what: grants, from tokens or for those without.
+//! Who may do what: grants, from tokens or for those without. It knows no operation but by name.
+
+mod metrics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use fanfare_protocol::{ErrorCode, TopicName};
-use prometheus::{IntCounterVec, Opts};
 use sha2::{Digest, Sha256};
 
 use crate::config::{AccessConfig, ConfigError, GrantConfig, TokenConfig};
+use crate::metrics::Registry;
 use crate::pattern::Names;
+use metrics::Refused;
 
 /// Shortest token that a configuration may hold, in bytes.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -55,22 +58,11 @@ impl Grant {
     /// Why whoever has this grant may not do `what`, such as "publish to this topic". It is counted under the first
     /// word.
     pub(crate) fn refusal(&self, what: &'static str) -> (ErrorCode, String) {
-        self.refused.0.with_label_values(&[what.split(' ').next().unwrap_or(what)]).inc();
+        self.refused.count(what.split(' ').next().unwrap_or(what));
         match &self.user {
             None => (ErrorCode::Unauthorized, format!("without credentials you may not {what}")),
             Some(_) => (ErrorCode::Forbidden, format!("your credentials do not let you {what}")),
         }
-    }
-}
-
-/// Counts what was refused, by operation.
-#[derive(Debug, Clone)]
-struct Refused(IntCounterVec);
-
-impl Default for Refused {
-    fn default() -> Self {
-        let opts = Opts::new("fanfare_access_refused_total", "Operations refused for want of a right.");
-        Self(IntCounterVec::new(opts, &["operation"]).expect("the name and the labels are literals"))
     }
 }
 
@@ -178,9 +170,14 @@ impl Access {
         self.is_open
     }
 
-    /// What was refused, by operation.
-    pub(crate) fn refused(&self) -> &IntCounterVec {
-        &self.refused.0
+    /// Counts that an operation was refused, which is one of a few names.
+    pub(crate) fn count_refused(&self, operation: &'static str) {
+        self.refused.count(operation);
+    }
+
+    /// Enters what it counts.
+    pub(crate) fn register(&self, registry: &Registry) {
+        self.refused.register(registry);
     }
 
     /// What the bearer of `token` may do; without one, what anybody may.
@@ -191,7 +188,7 @@ impl Access {
         match token {
             Some(token) if !self.is_open => {
                 self.by_token.get(&digest(token)).map(Arc::clone).ok_or_else(|| {
-                    self.refused.0.with_label_values(&["token"]).inc();
+                    self.count_refused("token");
                     UnknownToken
                 })
             }

@@ -18,8 +18,10 @@ use tokio_util::task::TaskTracker;
 use crate::access::Access;
 use crate::budget::Budget;
 use crate::config::{Config, ConfigError, MemoryConfig};
+use crate::connection::metrics::ConnectionMetrics;
 use crate::engine::{Engine, MemoryEngine};
 use crate::heartbeat;
+use crate::http::metrics::HttpMetrics;
 use crate::hub::Hub;
 use crate::namespaces::Namespaces;
 use crate::supervise::{restarted, vital, vital_thread};
@@ -89,6 +91,13 @@ pub struct Broker {
     workers: Vec<WorkerThread>,
 }
 
+/// What is counted above the hub, by all workers in the same.
+#[derive(Debug, Clone)]
+struct Metrics {
+    connections: Arc<ConnectionMetrics>,
+    http: Arc<HttpMetrics>,
+}
+
 /// A worker's thread.
 #[derive(Debug)]
 struct WorkerThread {
@@ -129,29 +138,34 @@ impl Broker {
         let public = acceptor::take_over(public)?;
 
         let (hub, sockets) = build_hub(config, access, connections_max, engine);
+        let metrics = Metrics {
+            connections: ConnectionMetrics::new(&hub.registry, hub.table.namespaces()),
+            http: HttpMetrics::new(&hub.registry),
+        };
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let mut this =
             Self { hub, public_addr, admin_addr, open_files_max, drain, end, tasks, workers: Vec::new() };
         for (index, sockets) in sockets.into_iter().enumerate() {
-            this.workers.push(start_worker(index, Arc::clone(&this.hub), sockets, this.drain.clone())?);
+            let (hub, drain) = (Arc::clone(&this.hub), this.drain.clone());
+            this.workers.push(start_worker(index, hub, metrics.clone(), sockets, drain)?);
         }
-        this.start_tasks(public, admin);
+        this.start_tasks(public, admin, metrics.http);
         Ok(this)
     }
 
     /// Starts what runs beside the workers, each [supervised](crate::supervise).
-    fn start_tasks(&self, public: acceptor::Listener, admin: TcpListener) {
+    fn start_tasks(&self, public: acceptor::Listener, admin: TcpListener, metrics: Arc<HttpMetrics>) {
         let (hub, end) = (Arc::clone(&self.hub), self.drain.clone());
         let full = http::full::Full::new(self.tasks.clone());
         self.tasks.spawn(async move {
-            let accept = || acceptor::run(&hub, &public, &end, &full);
-            restarted("acceptor", &hub.metrics, &end, accept).await;
+            let accept = || acceptor::run(&hub, &public, &end, &full, &metrics);
+            restarted("acceptor", &hub.panics, &end, accept).await;
         });
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         let tasks = self.tasks.clone();
         self.tasks.spawn(async move {
             let serve = || http::admin::run(&hub, &admin, &end, &tasks);
-            restarted("admin", &hub.metrics, &end, serve).await;
+            restarted("admin", &hub.panics, &end, serve).await;
         });
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         self.tasks.spawn(async move { vital("topics", &end, tend(hub, end.clone())).await });
@@ -234,7 +248,6 @@ impl Broker {
     /// Not cancel safe: dropped half-way, connections are cut.
     pub async fn stop(mut self) {
         self.hub.start_draining();
-        self.hub.metrics.draining();
         self.drain.cancel();
         for WorkerThread { thread, ended } in std::mem::take(&mut self.workers) {
             // Nothing is sent: the other end is dropped with the thread's last breath, which it does not outlive
@@ -265,9 +278,9 @@ pub(crate) fn build_hub(
     engine: Engine,
 ) -> (Arc<Hub>, Vec<Sockets>) {
     let worker_count = worker_count(&config);
-    let (workers, sockets) = Workers::new(worker_count);
     let budget = Budget::new(config.memory.retained.as_u64() as usize);
     let namespaces = Namespaces::new(&config.namespace);
+    let (workers, sockets) = Workers::new(worker_count, &namespaces);
     let table = TopicTable::new(
         namespaces,
         budget,
@@ -311,6 +324,7 @@ fn connections_max(config: &Config, open_files_max: Option<u64>) -> Result<usize
 fn start_worker(
     index: usize,
     hub: Arc<Hub>,
+    metrics: Metrics,
     sockets: Sockets,
     drain: CancellationToken,
 ) -> std::io::Result<WorkerThread> {
@@ -320,8 +334,10 @@ fn start_worker(
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         vital_thread("worker", &drain.clone(), || {
             let local = LocalSet::new();
-            let doors = http::Public::new(&hub, index);
-            local.block_on(&runtime, async move { Worker::new(index, hub).run(sockets, drain, doors).await });
+            let doors = http::Public::new(&hub, index, metrics.http);
+            local.block_on(&runtime, async move {
+                Worker::new(index, hub, metrics.connections).run(sockets, drain, doors).await;
+            });
         });
         drop(ending);
     })?;

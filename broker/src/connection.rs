@@ -15,6 +15,7 @@ mod delivery;
 mod inbound;
 mod life;
 mod liveness;
+pub(crate) mod metrics;
 mod outbox;
 mod reading;
 mod replies;
@@ -40,10 +41,10 @@ use tokio::net::TcpStream;
 use crate::dialect::Dialect;
 use crate::encoding::Encoding;
 use crate::ids::ConnectionId;
-use crate::metrics::Wait;
 use crate::topic::Topic;
 use crate::topic::ring::Cursor;
 use crate::worker::Worker;
+use crate::worker::stats::Wait;
 use account::Account;
 use backpressure::{Backpressure, Look};
 use inbound::Inbound;
@@ -157,7 +158,7 @@ impl Connection {
                 }),
             })
         });
-        hub.metrics.opened(encoding);
+        worker.metrics.opened(encoding);
         let ending = Ending(Rc::clone(&connection));
         if !is_known {
             connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
@@ -299,7 +300,7 @@ impl Connection {
         // This is not its own task: a panic must not cost anybody but its own peer.
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut cx, true).is_ready()));
         if polled.is_err() {
-            self.worker.hub.metrics.task_panicked("connection");
+            self.worker.hub.panics.count("connection");
             self.abandon();
         }
         if polled.unwrap_or(true) {
@@ -454,6 +455,6 @@ impl Drop for Ending {
         let mut state = connection.state.borrow_mut();
         connection.forget_answers(&mut state);
         state.life.end();
-        worker.hub.metrics.closed(state.life.reason());
+        worker.metrics.closed(state.life.reason());
     }
 }

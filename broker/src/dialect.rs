@@ -11,8 +11,8 @@ pub(crate) mod reply;
 use fanfare_protocol::{CloseCode, Codec, Gap, OnLag, RequestId, TopicName};
 
 use crate::encoding::Encoding;
-use crate::metrics::Source;
 use crate::operation::Denied;
+use crate::source::Source;
 use crate::topic::publication::Publication;
 use asks::{Asks, Message, Unreadable};
 use reply::Reply;

@@ -11,6 +11,7 @@ mod credentials;
 pub(crate) mod full;
 mod head;
 mod held;
+pub(crate) mod metrics;
 mod origin;
 mod problem;
 mod publish;
@@ -51,13 +52,14 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::connection::Connection;
 use crate::hub::Hub;
-use crate::metrics::Wait;
 use crate::permit::Permit;
 use crate::relief::Relief;
 use crate::route::Route;
 use crate::worker::gate::Place;
 use crate::worker::handle::Socket;
+use crate::worker::stats::Wait;
 use crate::worker::{Doors, Worker};
+use metrics::HttpMetrics;
 use problem::Problem;
 use served::Served;
 use talk::KeepAlive;
@@ -77,15 +79,17 @@ pub(crate) struct Public {
     for_pages: Router,
     /// What answers say of the time for which their connection is kept.
     keep_alive: KeepAlive,
+    metrics: Arc<HttpMetrics>,
 }
 
 impl Public {
-    pub(crate) fn new(hub: &Arc<Hub>, worker: usize) -> Arc<Self> {
+    pub(crate) fn new(hub: &Arc<Hub>, worker: usize, metrics: Arc<HttpMetrics>) -> Arc<Self> {
         let routes = public_routes(Served { hub: Arc::clone(hub), worker });
         Arc::new(Self {
             plain: routes.clone(),
             for_pages: routes.layer(cors()),
             keep_alive: KeepAlive::new(&hub.config.limits),
+            metrics,
         })
     }
 
@@ -93,7 +97,8 @@ impl Public {
     async fn answer(&self, hub: &Hub, request: Request) -> Response {
         let started = Instant::now();
         let (route, method) = (Route::of(request.uri().path()), request.method().clone());
-        let checked = head::check(&request).and_then(|()| origin::check(hub, request.headers()));
+        let checked =
+            head::check(&request).and_then(|()| origin::check(hub, &self.metrics, request.headers()));
         let mut response = match checked {
             Ok(()) => self.routes_for(request.headers()).oneshot(request).await.into_response(),
             Err(refused) => refused.into_response(),
@@ -105,7 +110,7 @@ impl Public {
             // Another page would be answered otherwise. What a POST was answered nobody keeps.
             response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
         }
-        hub.metrics.http(route, &method, response.status(), started.elapsed());
+        self.metrics.answered(route, &method, response.status(), started.elapsed());
         response
     }
 
@@ -188,7 +193,7 @@ async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socket, stop: Ca
         // One that was kept alive and has nothing more to ask.
         Err(error) if error.is_timeout() && visit.has_asked.get() => {}
         Err(error) => {
-            worker.hub.metrics.rejected(if error.is_timeout() { "timeout" } else { "bad_http" });
+            visit.public.metrics.rejected(if error.is_timeout() { "timeout" } else { "bad_http" });
             tracing::debug!(%error, "an HTTP connection ended badly");
         }
         Ok(()) => {}
@@ -205,7 +210,7 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         // Dropped by the end of the connection's task, however it ends.
         if std::thread::panicking() {
-            self.worker.hub.metrics.task_panicked("connection");
+            self.worker.hub.panics.count("connection");
         }
     }
 }
@@ -334,7 +339,7 @@ mod tests {
             let worker = worker();
             leave_no_credit(worker.handle());
             let (mut peer, socket) = knock(&worker).await;
-            let public = Public::new(&worker.hub, worker.index);
+            let public = Public::new(&worker.hub, worker.index, HttpMetrics::new(&worker.hub.registry));
             spawn_local(serve(Rc::clone(&worker), public, socket, CancellationToken::new()));
             let post = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
             peer.write_all(post.as_bytes()).await.expect("room");

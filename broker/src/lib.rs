@@ -34,6 +34,7 @@ mod pattern;
 mod permit;
 mod relief;
 mod route;
+mod source;
 pub mod supervise;
 mod sync;
 pub mod topic;

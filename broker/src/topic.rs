@@ -14,6 +14,7 @@ mod interest;
 mod keeping;
 mod ledger;
 pub mod mailbox;
+pub(crate) mod metrics;
 pub mod no_room;
 pub mod publication;
 mod recency;

@@ -10,6 +10,7 @@ pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod handle;
 mod round;
+pub(crate) mod stats;
 mod sweep;
 mod turns;
 
@@ -28,14 +29,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Connection;
+use crate::connection::metrics::ConnectionMetrics;
 use crate::encoding::Encoding;
 use crate::hub::Hub;
-use crate::metrics::WorkerStats;
 use crate::supervise::vital;
 use crate::topic::Topic;
 use crate::topic::ring::Cursor;
 use group::{LocalTopic, Member};
 use handle::{Socket, Sockets, WorkerHandle};
+use stats::WorkerStats;
 use turns::Turns;
 
 /// How long a worker waits for its last tasks when every connection is closed.
@@ -67,6 +69,8 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) hub: Arc<Hub>,
     pub(crate) stats: Arc<WorkerStats>,
+    /// Of the connections of all workers.
+    pub(crate) metrics: Arc<ConnectionMetrics>,
     /// By the topic's address, which its `Arc` keeps from being given to another.
     topics: RefCell<HashMap<usize, LocalTopic>>,
     connections: RefCell<Slab<Rc<Connection>>>,
@@ -96,10 +100,11 @@ fn key(topic: &Arc<Topic>) -> usize {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, hub: Arc<Hub>) -> Rc<Self> {
+    pub(crate) fn new(index: usize, hub: Arc<Hub>, metrics: Arc<ConnectionMetrics>) -> Rc<Self> {
         Rc::new(Self {
             index,
-            stats: hub.metrics.worker(index),
+            stats: Arc::clone(&hub.workers[index].stats),
+            metrics,
             hub,
             topics: RefCell::default(),
             connections: RefCell::default(),
@@ -271,7 +276,7 @@ impl Worker {
                 // A panic must not cost anybody but the connection's own peer.
                 let answered = catch_unwind(AssertUnwindSafe(|| connection.answered(ticket, outcome)));
                 if answered.is_err() {
-                    self.hub.metrics.task_panicked("connection");
+                    self.hub.panics.count("connection");
                     connection.abandon();
                 }
             }

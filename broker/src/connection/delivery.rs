@@ -281,7 +281,7 @@ impl Connection {
         self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
         if let Some(oldest) = publications.first().filter(|_| is_live && count > 0) {
             let waited = oldest.content.received.elapsed();
-            self.worker.hub.metrics.fanout.observe(waited.as_secs_f64());
+            self.worker.metrics.fanout(waited);
         }
     }
 
@@ -306,7 +306,7 @@ impl Connection {
             OnLag::Latest => (lagged.newest, "latest"),
         };
         let missed = to.next.since(from.next);
-        self.worker.hub.metrics.slow_consumer(topic.namespace.index, action, missed);
+        self.worker.metrics.slow_consumer(topic.namespace.index, action, missed);
         // Its own may be among them, which it would not have got; they cannot be looked at any more.
         let is_exact = lagged.missed == Missed::Counted && (echo || !self.has_published.get());
         let first = if lagged.missed == Missed::Anew { Offset::ZERO } else { from.after };
@@ -332,7 +332,7 @@ impl Connection {
 
     /// Closes it because it has lost something and wants to be closed then, not told.
     pub(super) fn close_too_slow(&self, topic: &Topic) {
-        self.worker.hub.metrics.slow_consumer(topic.namespace.index, "disconnected", 0);
+        self.worker.metrics.slow_consumer(topic.namespace.index, "disconnected", 0);
         self.close(CloseCode::TOO_SLOW, "the reader fell behind what the topic keeps");
     }
 }

@@ -11,10 +11,10 @@ use tokio::io::Interest;
 
 use super::{Connection, UNREAD_REPLIES_MAX};
 use crate::dialect::asks::{Ask, Message};
-use crate::metrics::Wait;
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
 use crate::worker::credit::{Lane, Wants};
+use crate::worker::stats::Wait;
 
 impl Connection {
     /// Reads once, into the worker's scratch buffer.

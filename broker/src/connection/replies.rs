@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use fanfare_protocol::{Position, RequestId, TopicName};
 
 use crate::answer::{Refusal, Ticket};
-use crate::metrics::Asked;
+use crate::hub::Asked;
 
 /// Publications of one connection that may wait for their answers.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -238,7 +238,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::metrics::Source;
+    use crate::source::Source;
 
     /// A publication that waits, with an id.
     fn publishing() -> Publishing {

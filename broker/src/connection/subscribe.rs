@@ -95,7 +95,7 @@ impl Connection {
             Resume::Missed(None) => ("epoch_changed", Recovery::Missed { count: None }),
             Resume::Missed(count) => ("gap", Recovery::Missed { count }),
         };
-        self.worker.hub.metrics.recovery(&topic.namespace.name, result);
+        self.worker.metrics.recovery(&topic.namespace.name, result);
         recovery
     }
 

@@ -109,7 +109,8 @@ fn routes(hub: Arc<Hub>) -> Router {
 }
 
 async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], hub.metrics.text()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], hub.registry.text())
+        .into_response()
 }
 
 /// Whether everything runs that should: a worker that hangs is helped by a restart alone.

@@ -5,9 +5,9 @@ use std::future::poll_fn;
 use tokio::time::Instant;
 
 use crate::hub::Hub;
-use crate::metrics::Wait;
 use crate::worker::credit::{Lane, Wants};
 use crate::worker::handle::WorkerHandle;
+use crate::worker::stats::Wait;
 
 /// A request that publishes. Dropped, it no longer stands in line.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl<'h> Publisher<'h> {
 
     fn end_wait(&mut self) {
         if let Some(since) = self.since.take() {
-            self.hub.metrics.worker(self.worker).held_up(Wait::Credit, since.elapsed());
+            self.worker().stats.held_up(Wait::Credit, since.elapsed());
         }
     }
 }

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::problem::Problem;
 use super::question::Question;
 use crate::answer::inbox::Pending;
-use crate::hub::Hub;
-use crate::metrics::{Asked, Source};
+use crate::hub::{Asked, Hub};
 use crate::operation::Denied;
 use crate::operation::publish::{self, Content, Leave};
+use crate::source::Source;
 use crate::topic::Accepted;
 
 /// A publication that was taken, as the API tells it.

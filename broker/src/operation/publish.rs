@@ -9,10 +9,9 @@ use super::{Denied, allowed};
 use crate::access::Grant;
 use crate::answer::inbox::Later;
 use crate::answer::{Answer, Outcome, Refusal};
-use crate::hub::Hub;
+use crate::hub::{Asked, Hub};
 use crate::ids::ConnectionId;
-use crate::metrics::Asked;
-use crate::metrics::Source;
+use crate::source::Source;
 use crate::topic::Accepted;
 use crate::topic::publication::Unpositioned;
 

@@ -8,8 +8,11 @@ use std::task::{Poll, Waker};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::credit::{Credit, Lane, Wants};
+use super::stats::{self, WorkerStats};
 use crate::answer::inbox::Inbox;
-use crate::heartbeat::Heartbeat;
+use crate::heartbeat::{self, Heartbeat};
+use crate::metrics::Registry;
+use crate::namespaces::Namespaces;
 use crate::permit::Permit;
 use crate::topic::{Mailbox, Mailboxes};
 
@@ -39,6 +42,8 @@ pub struct WorkerHandle {
     pub(crate) load: Arc<AtomicUsize>,
     /// Whether it runs.
     pub(crate) heartbeat: Arc<Heartbeat>,
+    /// What it counts.
+    pub(crate) stats: Arc<WorkerStats>,
 }
 
 impl WorkerHandle {
@@ -106,8 +111,8 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Mailboxes for so many workers.
-    pub(crate) fn new(count: usize) -> (Self, Vec<Sockets>) {
+    /// Handles of so many workers, which count by these namespaces.
+    pub(crate) fn new(count: usize, namespaces: &Namespaces) -> (Self, Vec<Sockets>) {
         let mailboxes: Arc<Mailboxes> = (0..count).map(|_| Arc::default()).collect();
         let (handles, sockets): (Vec<_>, Vec<_>) = mailboxes
             .iter()
@@ -121,6 +126,7 @@ impl Workers {
                     sockets: sender,
                     load: Arc::default(),
                     heartbeat: Arc::default(),
+                    stats: WorkerStats::new(namespaces.count()),
                 };
                 (handle, receiver)
             })
@@ -133,9 +139,10 @@ impl Workers {
         &self.mailboxes
     }
 
-    /// Whether each worker runs.
-    pub(crate) fn heartbeats(&self) -> Vec<Arc<Heartbeat>> {
-        self.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect()
+    /// Enters what they count, and whether they run.
+    pub(crate) fn register(&self, registry: &Registry, namespaces: &Namespaces) {
+        stats::register(registry, self.iter().map(|worker| Arc::clone(&worker.stats)), namespaces);
+        heartbeat::register(registry, self.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect());
     }
 
     /// The index of the worker with the fewest sockets, of those that take any: a worker that has ended has the
@@ -163,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_has_ended_gets_no_socket() {
-        let (workers, mut sockets) = Workers::new(3);
+        let (workers, mut sockets) = Workers::new(3, &Namespaces::new(&Default::default()));
         workers[1].load.fetch_add(1, Ordering::Relaxed);
         assert_eq!(workers.least_loaded(), 0);
         drop(sockets.remove(0));

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::connection::request::Request;
 use crate::dialect::Dialect;
 use crate::engine::{Engine, MemoryEngine};
-use crate::metrics::Source;
+use crate::source::Source;
 use crate::topic::Start;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -27,7 +27,8 @@ pub(crate) fn worker() -> Rc<Worker> {
     config.limits = config.limits.resolved(None);
     let access = Access::new(None).expect("no configuration is a good one");
     let (hub, _) = build_hub(config, access, 100, Engine::Memory(MemoryEngine));
-    Worker::new(0, hub)
+    let metrics = ConnectionMetrics::new(&hub.registry, hub.table.namespaces());
+    Worker::new(0, hub, metrics)
 }
 
 /// Nobody may publish on this worker before there is credit again.

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Register;
-use super::scraped::Add;
 use crate::encoding::Encoding;
+use crate::metrics::{Add, Registry};
 use crate::namespaces::{Namespace, Namespaces};
 
 /// The counters of one worker, on cache lines of their own.
 #[derive(Debug)]
 #[repr(align(128))]
-pub struct WorkerStats {
+pub(crate) struct WorkerStats {
     /// By namespace and encoding.
     delivered: Box<[[AtomicU64; Encoding::ALL.len()]]>,
     /// By namespace.
@@ -52,8 +51,8 @@ impl Wait {
 }
 
 impl WorkerStats {
-    pub(super) fn new(namespaces: usize) -> Self {
-        Self {
+    pub(super) fn new(namespaces: usize) -> Arc<Self> {
+        Arc::new(Self {
             delivered: (0..namespaces).map(|_| Default::default()).collect(),
             subscriptions: (0..namespaces).map(|_| AtomicI64::default()).collect(),
             connections: Default::default(),
@@ -64,7 +63,7 @@ impl WorkerStats {
             behind: AtomicI64::default(),
             held_up_us: Default::default(),
             blocked_max_ms: AtomicU64::default(),
-        }
+        })
     }
 
     pub(crate) fn delivered(&self, namespace: usize, encoding: Encoding, count: u64) {
@@ -199,9 +198,12 @@ fn level(gauge: &AtomicI64) -> f64 {
 }
 
 /// Has the counters of all workers summed when somebody scrapes.
-pub(super) fn register(register: &Register<'_>, workers: &[Arc<WorkerStats>], namespaces: &Namespaces) {
-    let workers: Arc<[_]> =
-        workers.iter().enumerate().map(|(n, stats)| (n.to_string(), Arc::clone(stats))).collect();
+pub(super) fn register(
+    registry: &Registry,
+    workers: impl Iterator<Item = Arc<WorkerStats>>,
+    namespaces: &Namespaces,
+) {
+    let workers: Arc<[_]> = workers.enumerate().map(|(number, stats)| (number.to_string(), stats)).collect();
     let namespaces: Arc<[_]> = namespaces.iter().cloned().collect();
     let of_all = |read: fn(&Seen<'_>, &mut Add<'_>)| {
         let (workers, namespaces) = (Arc::clone(&workers), Arc::clone(&namespaces));
@@ -212,9 +214,9 @@ pub(super) fn register(register: &Register<'_>, workers: &[Arc<WorkerStats>], na
         }
     };
     for (name, help, labels, read) in COUNTERS {
-        register.read_counters(name, help, labels, of_all(read));
+        registry.read_counters(name, help, labels, of_all(read));
     }
     for (name, help, labels, read) in GAUGES {
-        register.read_gauges(name, help, labels, of_all(read));
+        registry.read_gauges(name, help, labels, of_all(read));
     }
 }

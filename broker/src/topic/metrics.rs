@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Register;
-use crate::budget::Budget;
+use super::table::TopicTable;
 use crate::figures::Figures;
-use crate::namespaces::Namespaces;
+use crate::metrics::Registry;
 
 /// A figure of a namespace.
 type Figure = fn(&Figures) -> i64;
@@ -17,18 +16,18 @@ const GAUGES: [(&str, &str, Figure); 3] = [
     ("fanfare_history_bytes", "Bytes of publications kept, before encoding.", Figures::bytes),
 ];
 
-/// Has it read when somebody scrapes what the topics of these namespaces keep, which is charged to that budget.
-pub(super) fn register(register: &Register<'_>, namespaces: &Namespaces, retained: &Arc<Budget>) {
-    let namespaces: Arc<[_]> = namespaces.iter().cloned().collect();
+/// Has what the topics of that table keep read when somebody scrapes.
+pub(crate) fn register(registry: &Registry, table: &TopicTable) {
+    let namespaces: Arc<[_]> = table.namespaces().iter().cloned().collect();
     for (name, help, figure) in GAUGES {
         let namespaces = Arc::clone(&namespaces);
-        register.read_gauges(name, help, &["namespace"], move |add| {
+        registry.read_gauges(name, help, &["namespace"], move |add| {
             for namespace in &*namespaces {
                 add(&[&namespace.name], figure(&namespace.figures) as f64);
             }
         });
     }
-    register.read_counters(
+    registry.read_counters(
         "fanfare_message_ids_evicted_total",
         "Message ids forgotten before duplicate_window was over.",
         &["namespace"],
@@ -38,8 +37,8 @@ pub(super) fn register(register: &Register<'_>, namespaces: &Namespaces, retaine
             }
         },
     );
-    let retained = Arc::clone(retained);
-    register.read_gauges(
+    let retained = Arc::clone(table.budget());
+    registry.read_gauges(
         "fanfare_retained_bytes",
         "Bytes of publications and message ids alive, as the budget memory.retained counts them.",
         &[],
