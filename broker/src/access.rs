@@ -8,9 +8,10 @@ use std::sync::Arc;
 use fanfare_protocol::{ErrorCode, TopicName};
 use sha2::{Digest, Sha256};
 
-use crate::config::{AccessConfig, ConfigError, GrantConfig, TokenConfig};
+use crate::config::{AccessConfig, GrantConfig, TokenConfig};
 use crate::metrics::Registry;
 use crate::pattern::Names;
+use crate::setting::InvalidSetting;
 use metrics::Refused;
 
 /// Shortest token that a configuration may hold, in bytes.
@@ -96,20 +97,20 @@ impl Patterns {
         })
     }
 
-    fn parse(key: &str, patterns: &[String]) -> Result<Self, ConfigError> {
+    fn parse(key: &str, patterns: &[String]) -> Result<Self, InvalidSetting> {
         patterns.iter().map(|pattern| parse_pattern(key, pattern)).collect::<Result<_, _>>().map(Self)
     }
 }
 
-fn parse_pattern(key: &str, pattern: &str) -> Result<Pattern, ConfigError> {
+fn parse_pattern(key: &str, pattern: &str) -> Result<Pattern, InvalidSetting> {
     let (name, prefix) = match pattern.strip_suffix('*') {
         Some("") => return Ok(Pattern::All),
         Some(prefix) => (prefix, true),
         None => (pattern, false),
     };
-    name.parse::<TopicName>().map_err(|e| ConfigError::Value {
-        key: key.to_owned(),
-        message: format!("\"{pattern}\" is no pattern, which is \"*\", \"room:*\" or a topic's name: {e}"),
+    name.parse::<TopicName>().map_err(|e| {
+        let why = format!("\"{pattern}\" is no pattern, which is \"*\", \"room:*\" or a topic's name: {e}");
+        InvalidSetting::new(key, why)
     })?;
     Ok(if prefix { Pattern::Prefix(name.to_owned()) } else { Pattern::Exact(name.to_owned()) })
 }
@@ -134,7 +135,7 @@ impl Access {
     ///
     /// # Errors
     /// Names the key that is wrong. Reads token files.
-    pub fn new(config: Option<&AccessConfig>) -> Result<Self, ConfigError> {
+    pub fn new(config: Option<&AccessConfig>) -> Result<Self, InvalidSetting> {
         let refused = Refused::default();
         let Some(config) = config else {
             let everything = || Patterns(vec![Pattern::All]);
@@ -201,11 +202,11 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-fn wrong<T>(message: String) -> Result<T, ConfigError> {
-    Err(ConfigError::Value { key: "access.token".into(), message })
+fn wrong<T>(message: String) -> Result<T, InvalidSetting> {
+    Err(InvalidSetting::new("access.token", message))
 }
 
-fn read_token(config: &TokenConfig) -> Result<String, ConfigError> {
+fn read_token(config: &TokenConfig) -> Result<String, InvalidSetting> {
     let user = &config.user;
     if user.is_empty() || user.chars().any(|c| c.is_control() || c == '*' || c == '>') {
         return wrong(format!(
@@ -256,7 +257,7 @@ pub fn token_of(bytes: &[u8]) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn access(text: &str) -> Result<Access, ConfigError> {
+    fn access(text: &str) -> Result<Access, InvalidSetting> {
         Access::new(Some(&toml::from_str(text).expect("well-formed")))
     }
 

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::budget::Budget;
-use crate::config::{Config, ConfigError, MemoryConfig};
+use crate::config::{Config, ConfigError, InvalidSetting, MemoryConfig};
 use crate::connection::metrics::ConnectionMetrics;
 use crate::engine::{Engine, MemoryEngine};
 use crate::heartbeat;
@@ -62,6 +62,12 @@ pub enum StartError {
     /// An address cannot be listened on, or a thread not started.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl From<InvalidSetting> for StartError {
+    fn from(why: InvalidSetting) -> Self {
+        ConfigError::from(why).into()
+    }
 }
 
 /// A running broker. Dropped, it stops without closing its connections in peace.
@@ -311,12 +317,12 @@ fn connections_max(config: &Config, open_files_max: Option<u64>) -> Result<usize
     let allowed = open_files_max.map(|files| files.saturating_sub(reserved) as usize);
     match (configured, allowed) {
         (0, allowed) => Ok(allowed.unwrap_or(CONNECTIONS_DEFAULT)),
-        (configured, Some(allowed)) if configured > allowed => Err(StartError::Config(ConfigError::Value {
-            key: "limits.connections".into(),
-            message: format!(
+        (configured, Some(allowed)) if configured > allowed => Err(InvalidSetting::new(
+            "limits.connections",
+            format!(
                 "{configured} connections do not fit the limit of open files, which allows {allowed}; raise it (ulimit -n, LimitNOFILE)"
             ),
-        })),
+        ).into()),
         (configured, _) => Ok(configured),
     }
 }

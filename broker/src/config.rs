@@ -22,6 +22,8 @@ pub use memory::MemoryConfig;
 pub use namespace::{Keep, NamespaceConfig, Retention};
 pub use origin::{AllowedOrigin, InvalidOrigin, Origin};
 
+pub use crate::setting::InvalidSetting;
+
 /// The default configuration as a commented file: what `fanfare config default` prints.
 pub const DEFAULT_FILE: &str = include_str!("config/default.toml");
 
@@ -212,13 +214,8 @@ pub enum ConfigError {
         message: String,
     },
     /// The keys do not fit together, or a value is out of range.
-    #[error("{key}: {message}")]
-    Value {
-        /// The key, as `section.key`.
-        key: String,
-        /// What is wrong.
-        message: String,
-    },
+    #[error(transparent)]
+    Value(#[from] InvalidSetting),
 }
 
 impl Config {
@@ -251,9 +248,7 @@ impl Config {
     /// # Errors
     /// Names the key and what is wrong with it.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key: &str, message: &str| {
-            Err(ConfigError::Value { key: key.to_owned(), message: message.to_owned() })
-        };
+        let wrong = |key: &str, message: &str| Err(InvalidSetting::new(key, message).into());
         let limits = &self.limits;
         if limits.message_size.as_u64() == 0 || limits.message_size > ByteSize::gib(1) {
             return wrong("limits.message_size", "expected 1 byte to 1GiB");
@@ -295,7 +290,7 @@ impl Config {
     fn check_namespaces(&self) -> Result<(), ConfigError> {
         for name in self.namespace.keys() {
             let wrong =
-                |message: String| Err(ConfigError::Value { key: format!("namespace.\"{name}\""), message });
+                |message: String| Err(InvalidSetting::new(format!("namespace.\"{name}\""), message).into());
             if name == "other" {
                 return wrong("metrics call the namespaces that are not named here \"other\"".into());
             }
@@ -321,10 +316,8 @@ impl Config {
         if public.port() == 0 || public.port() != admin.port() || !is_same_host {
             return Ok(());
         }
-        Err(ConfigError::Value {
-            key: "server.admin_listen".into(),
-            message: format!("{admin} is the address of server.listen too: it needs a port of its own"),
-        })
+        let why = format!("{admin} is the address of server.listen too: it needs a port of its own");
+        Err(InvalidSetting::new("server.admin_listen", why).into())
     }
 
     /// A default must not let strangers in from the network.
@@ -333,13 +326,11 @@ impl Config {
         if listen.ip().is_loopback() || self.access.is_some() || self.server.insecure_open {
             return Ok(());
         }
-        Err(ConfigError::Value {
-            key: "server.listen".into(),
-            message: format!(
-                "{listen} can be reached from the network, and without an [access] section anybody there may \
-                 subscribe and publish; configure access, listen on 127.0.0.1, or say --insecure-open"
-            ),
-        })
+        let why = format!(
+            "{listen} can be reached from the network, and without an [access] section anybody there may \
+             subscribe and publish; configure access, listen on 127.0.0.1, or say --insecure-open"
+        );
+        Err(InvalidSetting::new("server.listen", why).into())
     }
 
     /// Free ports on loopback, two workers and no drain window: what tests want.

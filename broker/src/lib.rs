@@ -34,6 +34,7 @@ mod pattern;
 mod permit;
 mod relief;
 mod route;
+mod setting;
 mod source;
 pub mod supervise;
 mod sync;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::secrets::{is_secret, without_value};
-use super::{Config, ConfigError, DEFAULT_FILE, with_example};
+use super::{Config, ConfigError, DEFAULT_FILE, InvalidSetting, with_example};
 
 const PREFIX: &str = "FANFARE_";
 /// Ours, but not the broker's: what `fanfare pub` and `fanfare sub` read.
@@ -64,7 +64,7 @@ pub fn overlay(
         insert(&mut table, &path, value).map_err(fail)?;
     }
     Config::deserialize(table)
-        .map_err(|e| ConfigError::Value { key: "configuration".into(), message: without_value(e.message()) })
+        .map_err(|e| InvalidSetting::new("configuration", without_value(e.message())).into())
 }
 
 /// Whether Kubernetes sets the variable, for each service by its name: `FANFARE_SERVICE_HOST`,
