@@ -1,5 +1,6 @@
 //! Who may do what: grants, from tokens or for those without. It knows no operation but by name.
 
+pub(crate) mod config;
 mod metrics;
 
 use std::collections::HashMap;
@@ -8,10 +9,10 @@ use std::sync::Arc;
 use fanfare_protocol::{ErrorCode, TopicName};
 use sha2::{Digest, Sha256};
 
-use crate::config::{AccessConfig, GrantConfig, TokenConfig};
 use crate::metrics::Registry;
 use crate::pattern::Names;
 use crate::setting::InvalidSetting;
+use config::{AccessConfig, GrantConfig, TokenConfig};
 use metrics::Refused;
 
 /// Shortest token that a configuration may hold, in bytes.

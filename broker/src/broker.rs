@@ -17,13 +17,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::budget::Budget;
-use crate::config::{Config, ConfigError, InvalidSetting, MemoryConfig};
+use crate::budget::config::MemoryConfig;
+use crate::config::{Config, ConfigError};
 use crate::connection::metrics::ConnectionMetrics;
 use crate::engine::{Engine, MemoryEngine};
 use crate::heartbeat;
 use crate::http::metrics::HttpMetrics;
 use crate::hub::Hub;
 use crate::namespaces::Namespaces;
+use crate::setting::InvalidSetting;
 use crate::supervise::{restarted, vital, vital_thread};
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;

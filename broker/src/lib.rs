@@ -30,6 +30,7 @@ pub mod machine;
 pub mod metrics;
 pub mod namespaces;
 mod operation;
+mod origin;
 mod pattern;
 mod permit;
 mod relief;

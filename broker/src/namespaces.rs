@@ -1,11 +1,13 @@
 //! Namespaces: what the configuration says of topics whose names begin alike.
 
+pub(crate) mod config;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::config::{NamespaceConfig, Retention};
 use crate::figures::Figures;
+use config::{NamespaceConfig, Retention};
 
 /// One configured namespace.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::metrics::HttpMetrics;
 use super::problem::Problem;
-use crate::config::{AllowedOrigin, Origin};
 use crate::hub::Hub;
+use crate::origin::{AllowedOrigin, Origin};
 
 /// Refuses a request from a page that may not ask.
 pub(super) fn check(hub: &Hub, metrics: &HttpMetrics, headers: &HeaderMap) -> Result<(), Problem> {
