@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use bytesize::ByteSize;
-use fanfare_protocol::TopicRef;
 use serde::{Deserialize, Serialize};
 
 pub use env::{environment, overlay as overlay_environment};
 pub use limits::LimitsConfig;
 pub use server::ServerConfig;
+
+use crate::namespaces;
 
 pub use crate::access::config::{AccessConfig, GrantConfig, TokenConfig};
 pub use crate::budget::config::MemoryConfig;
@@ -99,89 +99,10 @@ impl Config {
     /// # Errors
     /// Names the key and what is wrong with it.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key: &str, message: &str| Err(InvalidSetting::new(key, message).into());
-        let limits = &self.limits;
-        if limits.message_size.as_u64() == 0 || limits.message_size > ByteSize::gib(1) {
-            return wrong("limits.message_size", "expected 1 byte to 1GiB");
-        }
-        if limits.message_fragments == 0 {
-            return wrong("limits.message_fragments", "expected at least 1");
-        }
-        if limits.header_size < ByteSize::kib(8) || limits.header_size > ByteSize::mib(1) {
-            return wrong("limits.header_size", "expected 8KiB to 1MiB");
-        }
-        if limits.header_count == 0 {
-            return wrong("limits.header_count", "expected at least 1");
-        }
-        if limits.send_buffer < ByteSize::kib(8) || limits.send_buffer > ByteSize::gib(1) {
-            return wrong("limits.send_buffer", "expected 8KiB to 1GiB");
-        }
-        for (key, duration) in [
-            ("limits.message_timeout", limits.message_timeout),
-            ("limits.handshake_timeout", limits.handshake_timeout),
-            ("limits.ping_interval", limits.ping_interval),
-        ] {
-            if duration < Duration::from_millis(10) || duration > Duration::from_secs(86_400) {
-                return wrong(key, "expected 10ms to 1day");
-            }
-        }
-        let retained = self.memory.retained;
-        if retained.as_u64() > 0 && retained < limits.message_size {
-            return wrong("memory.retained", "expected at least limits.message_size, or 0B");
-        }
-        let in_flight = self.memory.in_flight;
-        if in_flight.as_u64() > 0 && in_flight < limits.message_size {
-            return wrong("memory.in_flight", "expected at least limits.message_size, or 0B");
-        }
-        self.check_namespaces()?;
-        self.check_listeners()?;
-        self.check_exposure()
-    }
-
-    fn check_namespaces(&self) -> Result<(), ConfigError> {
-        for name in self.namespace.keys() {
-            let wrong =
-                |message: String| Err(InvalidSetting::new(format!("namespace.\"{name}\""), message).into());
-            if name == "other" {
-                return wrong("metrics call the namespaces that are not named here \"other\"".into());
-            }
-            // By what tells later which namespace a topic is in.
-            match TopicRef::new(format!("{name}:topic")) {
-                Ok(topic) if topic.namespace() == name => {}
-                Ok(_) => {
-                    return wrong(
-                        "no topic is in it: a namespace is what stands before the first ':'".into(),
-                    );
-                }
-                Err(e) => return wrong(format!("no topic is in it: {e}")),
-            }
-        }
-        Ok(())
-    }
-
-    /// Two listeners cannot share an address, and the second to bind would be the one that says so.
-    fn check_listeners(&self) -> Result<(), ConfigError> {
-        let (public, admin) = (self.server.listen, self.server.admin_listen);
-        let is_same_host =
-            public.ip() == admin.ip() || public.ip().is_unspecified() || admin.ip().is_unspecified();
-        if public.port() == 0 || public.port() != admin.port() || !is_same_host {
-            return Ok(());
-        }
-        let why = format!("{admin} is the address of server.listen too: it needs a port of its own");
-        Err(InvalidSetting::new("server.admin_listen", why).into())
-    }
-
-    /// A default must not let strangers in from the network.
-    fn check_exposure(&self) -> Result<(), ConfigError> {
-        let listen = self.server.listen;
-        if listen.ip().is_loopback() || self.access.is_some() || self.server.insecure_open {
-            return Ok(());
-        }
-        let why = format!(
-            "{listen} can be reached from the network, and without an [access] section anybody there may \
-             subscribe and publish; configure access, listen on 127.0.0.1, or say --insecure-open"
-        );
-        Err(InvalidSetting::new("server.listen", why).into())
+        self.limits.check()?;
+        self.memory.check(self.limits.message_size)?;
+        namespaces::config::check(&self.namespace)?;
+        Ok(self.server.check(self.access.is_some())?)
     }
 
     /// Free ports on loopback, two workers and no drain window: what tests want.

@@ -1,7 +1,9 @@
-//! How much memory the process may take, and what for.
+//! How much memory the process may take, and what for: the section `memory`.
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
+
+use crate::setting::InvalidSetting;
 
 /// What is derived is at most so much.
 const RETAINED_MAX: ByteSize = ByteSize::mib(512);
@@ -35,6 +37,17 @@ impl MemoryConfig {
             retained: or(self.retained, share(4, RETAINED_MAX).max(message_size)),
             in_flight: or(self.in_flight, share(8, IN_FLIGHT_MAX).max(message_size)),
         }
+    }
+
+    /// # Errors
+    /// Names what holds no message.
+    pub(crate) fn check(&self, message_size: ByteSize) -> Result<(), InvalidSetting> {
+        for (key, bytes) in [("memory.retained", self.retained), ("memory.in_flight", self.in_flight)] {
+            if bytes.as_u64() > 0 && bytes < message_size {
+                return Err(InvalidSetting::new(key, "expected at least limits.message_size, or 0B"));
+            }
+        }
+        Ok(())
     }
 
     /// What to tell an operator who allows more than the process may take; `self` is

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::setting::InvalidSetting;
+
 /// Bounds of what a peer may do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -76,5 +78,36 @@ impl LimitsConfig {
             configured => configured,
         };
         Self { topics, topics_per_user, ..self.clone() }
+    }
+
+    /// # Errors
+    /// Names what is out of range.
+    pub(super) fn check(&self) -> Result<(), InvalidSetting> {
+        let wrong = |key: &str, message| Err(InvalidSetting::new(format!("limits.{key}"), message));
+        if self.message_size.as_u64() == 0 || self.message_size > ByteSize::gib(1) {
+            return wrong("message_size", "expected 1 byte to 1GiB");
+        }
+        if self.message_fragments == 0 {
+            return wrong("message_fragments", "expected at least 1");
+        }
+        if self.header_size < ByteSize::kib(8) || self.header_size > ByteSize::mib(1) {
+            return wrong("header_size", "expected 8KiB to 1MiB");
+        }
+        if self.header_count == 0 {
+            return wrong("header_count", "expected at least 1");
+        }
+        if self.send_buffer < ByteSize::kib(8) || self.send_buffer > ByteSize::gib(1) {
+            return wrong("send_buffer", "expected 8KiB to 1GiB");
+        }
+        for (key, duration) in [
+            ("message_timeout", self.message_timeout),
+            ("handshake_timeout", self.handshake_timeout),
+            ("ping_interval", self.ping_interval),
+        ] {
+            if duration < Duration::from_millis(10) || duration > Duration::from_secs(86_400) {
+                return wrong(key, "expected 10ms to 1day");
+            }
+        }
+        Ok(())
     }
 }

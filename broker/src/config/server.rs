@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::origin::AllowedOrigin;
+use crate::setting::InvalidSetting;
 
 /// Addresses, threads, start and stop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,5 +37,41 @@ impl Default for ServerConfig {
             allowed_origins: Vec::new(),
             insecure_open: false,
         }
+    }
+}
+
+impl ServerConfig {
+    /// `has_access` says whether it is configured who may do what.
+    ///
+    /// # Errors
+    /// Names what does not fit together.
+    pub(super) fn check(&self, has_access: bool) -> Result<(), InvalidSetting> {
+        self.check_listeners()?;
+        self.check_exposure(has_access)
+    }
+
+    /// Two listeners cannot share an address, and the second to bind would be the one that says so.
+    fn check_listeners(&self) -> Result<(), InvalidSetting> {
+        let (public, admin) = (self.listen, self.admin_listen);
+        let is_same_host =
+            public.ip() == admin.ip() || public.ip().is_unspecified() || admin.ip().is_unspecified();
+        if public.port() == 0 || public.port() != admin.port() || !is_same_host {
+            return Ok(());
+        }
+        let why = format!("{admin} is the address of server.listen too: it needs a port of its own");
+        Err(InvalidSetting::new("server.admin_listen", why))
+    }
+
+    /// A default must not let strangers in from the network.
+    fn check_exposure(&self, has_access: bool) -> Result<(), InvalidSetting> {
+        let listen = self.listen;
+        if listen.ip().is_loopback() || has_access || self.insecure_open {
+            return Ok(());
+        }
+        let why = format!(
+            "{listen} can be reached from the network, and without an [access] section anybody there may \
+             subscribe and publish; configure access, listen on 127.0.0.1, or say --insecure-open"
+        );
+        Err(InvalidSetting::new("server.listen", why))
     }
 }

@@ -1,3 +1,5 @@
+use bytesize::ByteSize;
+
 use super::*;
 
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {

@@ -1,9 +1,14 @@
-//! What the topics of a namespace keep.
+//! What the topics of a namespace keep: the section `namespace`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use fanfare_protocol::TopicRef;
 use serde::{Deserialize, Serialize};
+
+use super::OTHER;
+use crate::setting::InvalidSetting;
 
 /// What the topics of one namespace keep; what is absent is as in `default`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -80,6 +85,28 @@ impl NamespaceConfig {
                 .map_or(default.duplicate_bytes, |size| size.as_u64() as usize),
         }
     }
+}
+
+/// Checks the names of the namespaces.
+///
+/// # Errors
+/// Names one in which no topic can be, or which is the name of those that are not named.
+pub(crate) fn check(namespaces: &BTreeMap<String, NamespaceConfig>) -> Result<(), InvalidSetting> {
+    for name in namespaces.keys() {
+        let wrong = |message| Err(InvalidSetting::new(format!("namespace.\"{name}\""), message));
+        if name == OTHER {
+            return wrong(format!("metrics call the namespaces that are not named here \"{OTHER}\""));
+        }
+        // By what tells later which namespace a topic is in.
+        match TopicRef::new(format!("{name}:topic")) {
+            Ok(topic) if topic.namespace() == name => {}
+            Ok(_) => {
+                return wrong("no topic is in it: a namespace is what stands before the first ':'".into());
+            }
+            Err(e) => return wrong(format!("no topic is in it: {e}")),
+        }
+    }
+    Ok(())
 }
 
 /// What a topic remembers of message ids.
