@@ -1,4 +1,5 @@
-//! Configuration: the file, then the environment, then a few flags.
+//! Configuration: the file, then the environment, then a few flags. It nests the sections of the wings, each of which
+//! checks itself.
 //!
 //! It must not know what is done with a setting: it says what is set, and refuses what makes no sense.
 
@@ -13,11 +14,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::namespaces;
+
 pub use env::{environment, overlay as overlay_environment};
 pub use limits::LimitsConfig;
 pub use server::ServerConfig;
-
-use crate::namespaces;
 
 pub use crate::access::config::{AccessConfig, GrantConfig, TokenConfig};
 pub use crate::budget::config::MemoryConfig;

@@ -14,6 +14,15 @@ pub struct AccessConfig {
     pub token: Vec<TokenConfig>,
 }
 
+impl AccessConfig {
+    /// One in which everything is that can be configured, for the names and kinds of its keys; but a token is never
+    /// written out.
+    pub(crate) fn example() -> Self {
+        let token = TokenConfig { token_file: Some(PathBuf::from("file")), ..TokenConfig::default() };
+        Self { token: vec![token], ..Self::default() }
+    }
+}
+
 /// Topic patterns: `*`, `room:*` or a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
