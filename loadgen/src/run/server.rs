@@ -74,7 +74,7 @@ impl Server {
         }
         ensure!(
             wanted.target.is_fanfare(),
-            "--target {} needs the --url of a server that runs; loadgen/peers/start can start some",
+            "--target {} needs the --url of a server that runs; loadgen/compare/peers/start can start some",
             wanted.target.name()
         );
         let there = timeout(Duration::from_secs(1), TcpStream::connect(USUAL_ADDRESS)).await;

@@ -1,4 +1,4 @@
-//! The real peers of `loadgen/peers/`, where they are installed.
+//! The real peers of `loadgen/compare/peers/`, where they are installed.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -53,7 +53,7 @@ impl Peer {
     /// Starts it, or returns its complaint.
     async fn try_start(name: &str) -> Result<Self, String> {
         let port = free_port().await;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/start");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../compare/peers/start");
         let mut process = Command::new(script)
             .args([name, &port.to_string()])
             .stdin(Stdio::null())
