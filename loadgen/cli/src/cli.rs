@@ -67,7 +67,7 @@ pub enum Command {
     Strangers(StrangersArgs),
     /// Measures several brokers in turns and writes one report about all of them.
     Compare(CompareArgs),
-    /// Runs a broker until standard input ends: what a scenario starts where there is none.
+    /// Keeps a broker, the program `fanfare`, until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
     Broker(BrokerArgs),
     /// Runs the floor until standard input ends: what `--target floor` starts.
@@ -112,7 +112,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         Command::Compare(args) => runtime.block_on(fanfare_loadgen_compare::run(&args)),
-        Command::Broker(args) => runtime.block_on(broker::run(&args)).map(|()| ExitCode::SUCCESS),
+        Command::Broker(args) => broker::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Floor(args) => runtime.block_on(floor::run(&args)).map(|()| ExitCode::SUCCESS),
         scenario => conclude(&runtime.block_on(measure(&scenario))?, scenario.common()),
     }

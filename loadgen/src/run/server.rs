@@ -2,17 +2,22 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::broker::TOKEN_VARIABLE;
+use crate::machine::greeting::{Greeting, Listening};
 use crate::machine::pin::Pinning;
 use crate::target::Target;
 
 /// Where a broker listens that was started without further ado.
 const USUAL_ADDRESS: &str = "127.0.0.1:8000";
+/// How long a server may take to end that was started for a run, before it is killed.
+const END_MAX: Duration = Duration::from_secs(5);
 
 /// A broker to put load on. One that was started for it ends with this value.
 #[derive(Debug)]
@@ -24,7 +29,16 @@ pub(crate) struct Server {
     pub(crate) how: String,
     /// Whose processors are which, where that was asked for.
     pub(crate) pinning: Option<Pinning>,
-    _own: Option<OwnBroker>,
+    _own: Option<OwnServer>,
+}
+
+/// What a broker is to be like that is started here.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wishes<'a> {
+    /// How many workers it has; 0 is one per core.
+    pub(crate) workers: usize,
+    /// Nobody may do anything but for who brings this.
+    pub(crate) token: Option<&'a str>,
 }
 
 /// Which broker is wanted.
@@ -40,12 +54,11 @@ pub(crate) struct Wanted {
 }
 
 impl Server {
-    /// Finds or starts the broker that is wanted; it will take payloads of `size` bytes if it was started
-    /// here, and then gets `further` [arguments](super::broker::BrokerArgs).
-    /// Where [`pin`](Wanted::pin) says so, it has its processors then, and this thread its own.
-    pub(crate) async fn find(wanted: &Wanted, size: usize, further: &[&str]) -> anyhow::Result<Self> {
+    /// Finds or starts the broker that is wanted; if it was started here it will take payloads of `size` bytes, and
+    /// be as wished. Where [`pin`](Wanted::pin) says so, it has its processors then, and this thread its own.
+    pub(crate) async fn find(wanted: &Wanted, size: usize, wishes: Wishes<'_>) -> anyhow::Result<Self> {
         let pinning = wanted.pin.then(Pinning::new).transpose()?;
-        let mut server = Self::find_with(wanted, size, further, pinning.as_ref()).await?;
+        let mut server = Self::find_with(wanted, size, wishes, pinning.as_ref()).await?;
         if let Some(pinning) = &pinning {
             pinning.pin_servers(&server.pids)?;
             pinning.pin_own()?;
@@ -57,12 +70,12 @@ impl Server {
     async fn find_with(
         wanted: &Wanted,
         size: usize,
-        further: &[&str],
+        wishes: Wishes<'_>,
         pinning: Option<&Pinning>,
     ) -> anyhow::Result<Self> {
         let start = |args: &[&str]| match pinning {
-            Some(pinning) => pinning.start_server(|| OwnBroker::start(args)),
-            None => OwnBroker::start(args),
+            Some(pinning) => pinning.start_server(|| OwnServer::start(args, wishes.token)),
+            None => OwnServer::start(args, wishes.token),
         };
         if let Some(url) = &wanted.url {
             let pids = wanted.pids.clone();
@@ -92,46 +105,60 @@ impl Server {
         if let Some(pid) = wanted.pids.first() {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
-        let message_size = message_size(size).to_string();
-        let arguments = [&["__broker", "--message-size", &message_size], further].concat();
-        let own = start(&arguments).context("cannot start a broker; start one and give its --url")?;
+        let (message_size, workers) = (message_size(size).to_string(), wishes.workers.to_string());
+        let own = start(&["__broker", "--message-size", &message_size, "--workers", &workers])
+            .context("cannot start a broker; start one and give its --url")?;
         Ok(Self::own(own, "/ws", &format!(", because nothing listens on {USUAL_ADDRESS}")))
     }
 
-    fn own((own, address): (OwnBroker, String), path: &str, why: &str) -> Self {
-        let pid = own.0.id();
-        let how = format!("started for this run, process {pid}{why}");
-        Self { url: format!("ws://{address}{path}"), pids: vec![pid], how, pinning: None, _own: Some(own) }
+    fn own((own, listening): (OwnServer, Listening), path: &str, why: &str) -> Self {
+        let Listening { address, process, .. } = listening;
+        let how = format!("started for this run, process {process}{why}");
+        Self {
+            url: format!("ws://{address}{path}"),
+            pids: vec![process],
+            how,
+            pinning: None,
+            _own: Some(own),
+        }
     }
 }
 
-/// A server in a process of its own: this program again, with a hidden command.
+/// This program again, with a hidden command: it is a server, or keeps one, until its standard input ends.
 #[derive(Debug)]
-struct OwnBroker(Child);
+struct OwnServer(Child);
 
-impl OwnBroker {
-    /// Starts it; returns it with the address on which it listens.
-    fn start(args: &[&str]) -> anyhow::Result<(Self, String)> {
-        let child = Command::new(std::env::current_exe()?)
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut own = Self(child);
-        let mut address = String::new();
-        BufReader::new(own.0.stdout.take().expect("it is piped")).read_line(&mut address)?;
-        if address.is_empty() {
+impl OwnServer {
+    /// Starts it; returns it with what it says of itself.
+    fn start(args: &[&str], token: Option<&str>) -> anyhow::Result<(Self, Listening)> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(args).env_remove(TOKEN_VARIABLE).envs(token.map(|token| (TOKEN_VARIABLE, token)));
+        let mut own = Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+        let mut line = String::new();
+        BufReader::new(own.0.stdout.take().context("it is piped")?).read_line(&mut line)?;
+        if line.is_empty() {
             bail!("it ended at once: {}", own.0.wait()?);
         }
-        Ok((own, address.trim_end().to_owned()))
+        Ok((own, Greeting::hear(&line)?))
+    }
+
+    fn end(&mut self) -> std::io::Result<()> {
+        drop(self.0.stdin.take());
+        let begun = Instant::now();
+        while self.0.try_wait()?.is_none() {
+            if begun.elapsed() > END_MAX {
+                self.0.kill()?;
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 }
 
-impl Drop for OwnBroker {
+impl Drop for OwnServer {
     fn drop(&mut self) {
-        // It holds nothing that is worth a farewell.
-        if self.0.kill().and_then(|()| self.0.wait()).is_err() {
-            eprintln!("could not stop the broker that was started, process {}", self.0.id());
+        if let Err(e) = self.end() {
+            eprintln!("could not stop the server that was started, process {}: {e}", self.0.id());
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
 use crate::report::{Config, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::run::closed_loop::{self, Outcome};
+use crate::run::server::Wishes;
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::payload::PUBLISHERS_MAX;
@@ -106,7 +107,8 @@ struct Shared {
 /// Why nothing could be measured.
 pub async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare_own(&load, &args.common, &["--workers", "1"]).await?;
+    let wishes = Wishes { workers: 1, ..Wishes::default() };
+    let (server, plan) = steady::prepare_own(&load, &args.common, wishes).await?;
     let (array, listeners) = (args.array, args.listeners);
     let work = move |worker| work(worker, array, listeners);
     let times = (args.warmup, args.duration);

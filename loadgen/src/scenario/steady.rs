@@ -13,7 +13,7 @@ use crate::machine::pin::Pinning;
 use crate::machine::process::Usage;
 use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble};
 use crate::run::open_loop::{Measured, Outcome, Run};
-use crate::run::server::Server;
+use crate::run::server::{Server, Wishes};
 use crate::wire::address::ServerAddress;
 
 /// A thread that is on a processor for more than this share of the time is a bottleneck.
@@ -37,28 +37,28 @@ pub(crate) async fn run_at(load: &Load, common: &CommonArgs, server: &Server) ->
 
 /// Finds or starts the broker and plans what to ask of it.
 pub(crate) async fn prepare(load: &Load, common: &CommonArgs) -> anyhow::Result<(Server, Arc<Plan>)> {
-    prepare_own(load, common, &[]).await
+    prepare_own(load, common, Wishes::default()).await
 }
 
-/// The same; a broker that is started for it gets these further arguments.
+/// The same; a broker that is started for it is as wished.
 pub(crate) async fn prepare_own(
     load: &Load,
     common: &CommonArgs,
-    own: &[&str],
+    wishes: Wishes<'_>,
 ) -> anyhow::Result<(Server, Arc<Plan>)> {
-    let server = find_own_server(load, common, own).await?;
+    let server = find_own_server(load, common, wishes).await?;
     let plan = plan(load, common, &server).await?;
     Ok((server, plan))
 }
 
 /// Finds or starts the broker.
 pub(crate) async fn find_server(load: &Load, common: &CommonArgs) -> anyhow::Result<Server> {
-    find_own_server(load, common, &[]).await
+    find_own_server(load, common, Wishes::default()).await
 }
 
-async fn find_own_server(load: &Load, common: &CommonArgs, own: &[&str]) -> anyhow::Result<Server> {
+async fn find_own_server(load: &Load, common: &CommonArgs, wishes: Wishes<'_>) -> anyhow::Result<Server> {
     limits::raise_file_limit();
-    let server = Server::find(&common.wanted(), load.size, own).await?;
+    let server = Server::find(&common.wanted(), load.size, wishes).await?;
     if !common.quiet {
         eprintln!("broker at {}: {}", server.url, server.how);
     }

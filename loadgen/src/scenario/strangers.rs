@@ -21,6 +21,7 @@ use crate::machine::clock::now_ns;
 use crate::machine::process::Usage;
 use crate::report::{Attack, Config, OwnUsage, Quantiles, Report, Strangers};
 use crate::run::closed_loop;
+use crate::run::server::Wishes;
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::socket::{Buffer, Ended};
@@ -154,7 +155,8 @@ struct Seen {
 /// Why nothing could be measured.
 pub async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare_own(&load, &args.common, &["--token", &args.token]).await?;
+    let wishes = Wishes { token: Some(&args.token), ..Wishes::default() };
+    let (server, plan) = steady::prepare_own(&load, &args.common, wishes).await?;
     ensure!(
         !server.pids.is_empty(),
         "this is about the server's memory, and its process is not known: give its --server-pid"

@@ -2,6 +2,7 @@
 
 mod broker;
 mod compare;
+mod keeper;
 mod liar;
 mod notices;
 mod peers;
