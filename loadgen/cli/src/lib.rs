@@ -9,7 +9,7 @@
 
 mod cli;
 
-pub use cli::{Cli, Command, main, measure};
+pub use cli::{Cli, Command, Scenario, main, measure};
 pub use fanfare_loadgen_compare::CompareArgs;
 pub use fanfare_loadgen_compare::floor::FloorArgs;
 pub use fanfare_loadgen_core::report::assertion::Assertions;

@@ -26,7 +26,7 @@ pub struct CompareArgs {
     /// Where to write the report, one HTML file that needs nothing else.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Where to write all that was measured, each run of it.
+    /// Where to write all that was measured, each run of it in a line.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Measure nothing: write the report of what an earlier --json holds.

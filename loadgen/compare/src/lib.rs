@@ -17,6 +17,8 @@ mod host;
 mod json;
 mod outcome;
 mod page;
+#[cfg(test)]
+mod published;
 mod redact;
 mod runner;
 mod sheet;

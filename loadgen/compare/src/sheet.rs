@@ -21,7 +21,7 @@ pub(crate) struct Row<'a> {
     pub(crate) values: Vec<Option<Value>>,
     /// Why rounds have failed, each reason once.
     pub(crate) failures: Vec<&'a str>,
-    /// Whether its p99 is beyond the bound, so that what deliveries cost it is left out.
+    /// Whether what deliveries cost it is left out, because its p99 is beyond the bound.
     pub(crate) is_behind: bool,
 }
 
@@ -33,7 +33,8 @@ impl<'a> Sheet<'a> {
             let value = |figure: &Figure| step.value(who, figure, p99_bound_seconds);
             let mut failures: Vec<&str> = rounds.iter().filter_map(Outcome::failure).collect();
             failures.dedup();
-            let is_behind = step.is_behind(who, p99_bound_seconds);
+            let has_costs = figures.iter().any(Figure::is_cost_of_deliveries);
+            let is_behind = has_costs && step.is_behind(who, p99_bound_seconds);
             Row { values: figures.iter().map(value).collect(), failures, is_behind }
         };
         let rows = step.rounds.iter().enumerate().map(row).collect();

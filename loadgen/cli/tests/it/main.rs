@@ -2,6 +2,7 @@
 
 mod broker;
 mod compare;
+mod docs;
 mod keeper;
 mod liar;
 mod notices;

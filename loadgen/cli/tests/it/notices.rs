@@ -1,7 +1,7 @@
 //! Whatever a broker does wrong is noticed, and nothing else is.
 
 use clap::Parser as _;
-use fanfare_loadgen::{Cli, Deliveries, Report};
+use fanfare_loadgen::{Cli, Command, Deliveries, Report, Scenario};
 
 use crate::liar::{Liar, Lie};
 
@@ -16,8 +16,16 @@ async fn try_run(lie: Lie, args: &str) -> anyhow::Result<Report> {
 }
 
 pub(crate) async fn measure(line: &str) -> anyhow::Result<Report> {
+    fanfare_loadgen::measure(&scenario(line)?).await
+}
+
+/// The scenario of a command line.
+pub(crate) fn scenario(line: &str) -> anyhow::Result<Scenario> {
     let line = ["fanfare-loadgen"].into_iter().chain(line.split_whitespace());
-    fanfare_loadgen::measure(&Cli::try_parse_from(line)?.command).await
+    match Cli::try_parse_from(line)?.command {
+        Command::Scenario(scenario) => Ok(scenario),
+        other => anyhow::bail!("{other:?} is no scenario"),
+    }
 }
 
 async fn run(lie: Lie, args: &str) -> Report {

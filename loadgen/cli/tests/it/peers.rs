@@ -4,15 +4,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use clap::Parser as _;
-use fanfare_loadgen::{Assertions, Cli};
+use fanfare_loadgen::Assertions;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::notices::deliveries;
+use crate::notices::{deliveries, measure};
 
 /// Longest that any of them may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -124,9 +123,8 @@ async fn every_delivery_is_counted_once_and_in_order(peer: &str, target: &str) {
     }
     for (scenario, delivered) in scenarios {
         let common = "--duration 200ms --warmup 200ms --grace 10s --quiet";
-        let line = format!("fanfare-loadgen {scenario} --target {target} --url {} {common}", peer.url);
-        let command = Cli::try_parse_from(line.split_whitespace()).expect("valid").command;
-        let report = fanfare_loadgen::measure(&command).await.expect("a report");
+        let line = format!("{scenario} --target {target} --url {} {common}", peer.url);
+        let report = measure(&line).await.expect("a report");
         assert_eq!(flawless.failures(&report), [""; 0], "{scenario}: {report}");
         assert_eq!(deliveries(&report).delivered, delivered, "{scenario}: {report}");
         assert!(report.troubles.is_empty(), "{scenario}: {report}");
