@@ -132,7 +132,7 @@ pub fn run(args: &BrokerArgs) -> anyhow::Result<()> {
         Err(e) => return Greeting::NotStarted(format!("{e:#}")).say(),
     };
     Greeting::Listening(listening).say()?;
-    let (ended, what) = mpsc::channel();
+    let (ended, what) = mpsc::sync_channel(2);
     let input = ended.clone();
     std::thread::spawn(move || {
         std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();

@@ -2,8 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::net::TcpStream;
@@ -16,8 +15,6 @@ use crate::target::Target;
 
 /// Where a broker listens that was started without further ado.
 const USUAL_ADDRESS: &str = "127.0.0.1:8000";
-/// How long a server may take to end that was started for a run, before it is killed.
-const END_MAX: Duration = Duration::from_secs(5);
 
 /// A broker to put load on. One that was started for it ends with this value.
 #[derive(Debug)]
@@ -141,23 +138,12 @@ impl OwnServer {
         }
         Ok((own, Greeting::hear(&line)?))
     }
-
-    fn end(&mut self) -> std::io::Result<()> {
-        drop(self.0.stdin.take());
-        let begun = Instant::now();
-        while self.0.try_wait()?.is_none() {
-            if begun.elapsed() > END_MAX {
-                self.0.kill()?;
-            }
-            sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    }
 }
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        if let Err(e) = self.end() {
+        // This closes its standard input first. One that is killed would leave behind what it keeps.
+        if let Err(e) = self.0.wait() {
             eprintln!("could not stop the server that was started, process {}: {e}", self.0.id());
         }
     }
