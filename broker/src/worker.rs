@@ -13,6 +13,7 @@ mod round;
 pub(crate) mod stats;
 mod sweep;
 mod turns;
+pub(crate) mod unheard;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -32,6 +33,7 @@ use crate::connection::Connection;
 use crate::connection::metrics::ConnectionMetrics;
 use crate::encoding::Encoding;
 use crate::hub::Hub;
+use crate::operation::publish;
 use crate::supervise::vital;
 use crate::topic::Topic;
 use crate::topic::ring::Cursor;
@@ -39,6 +41,7 @@ use group::{LocalTopic, Member};
 use handle::{Socket, Sockets, WorkerHandle};
 use stats::WorkerStats;
 use turns::Turns;
+use unheard::Unheard;
 
 /// How long a worker waits for its last tasks when every connection is closed.
 const ENDING_MAX: Duration = Duration::from_secs(3);
@@ -77,6 +80,7 @@ pub(crate) struct Worker {
     /// Where every connection's bytes are read into.
     pub(crate) scratch: Cell<Vec<u8>>,
     pub(crate) turns: Turns,
+    pub(crate) unheard: Unheard,
     /// For how long, in milliseconds, the socket has taken nothing that has done so for the longest time, of those
     /// that were looked at since this was last told.
     blocked_max_ms: Cell<u32>,
@@ -110,6 +114,7 @@ impl Worker {
             connections: RefCell::default(),
             scratch: Cell::default(),
             turns: Turns::default(),
+            unheard: Unheard::default(),
             blocked_max_ms: Cell::new(0),
             blocked: RefCell::default(),
             gate: gate::Gate::new(),
@@ -271,6 +276,10 @@ impl Worker {
     /// Takes in some of the answers that have come for its connections.
     pub(crate) fn take_answers(&self) {
         for ((key, id), ticket, outcome) in self.handle().inbox.take(ANSWERS_A_CYCLE) {
+            if let Some(asked) = self.unheard.take(ticket) {
+                drop(publish::settled(&self.hub, asked, outcome));
+                continue;
+            }
             let connection = self.connections.borrow().get(key).map(Rc::clone);
             if let Some(connection) = connection.filter(|connection| connection.id.get() == id) {
                 // A panic must not cost anybody but the connection's own peer.

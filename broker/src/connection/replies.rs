@@ -217,15 +217,15 @@ impl Replies {
         known.collect()
     }
 
-    /// Forgets everything; returns the tickets for which nobody waits any more.
-    pub(super) fn forget(&mut self) -> Vec<Ticket> {
+    /// Forgets everything; returns the tickets for which nobody waits any more, and which publications they are of.
+    pub(super) fn forget(&mut self) -> Vec<(Ticket, Option<Asked>)> {
         let Some(line) = self.0.take() else { return Vec::new() };
         let slot = |slot: Slot| match slot {
-            Slot::Waiting(ticket, _) => Some(ticket),
+            Slot::Waiting(ticket, publishing) => Some((ticket, Some(publishing.asked))),
             Slot::Known(..) => None,
         };
         let awaited = match line.awaited {
-            Some(Awaited::Answer(ticket)) => Some(ticket),
+            Some(Awaited::Answer(ticket)) => Some((ticket, None)),
             Some(Awaited::Refused(_)) | None => None,
         };
         line.slots.into_iter().filter_map(slot).chain(awaited).collect()
@@ -285,7 +285,8 @@ mod tests {
             replies.push(vec![0; 1000], None);
         }
         assert!((BYTES_MAX..BYTES_MAX + 2000).contains(&replies.0.as_ref().expect("it is there").bytes));
-        assert_eq!(replies.forget(), expected);
+        let forgotten = replies.forget();
+        assert_eq!(forgotten.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), expected);
         assert!(replies.is_empty() && !replies.is_full() && replies.has_room());
     }
 
