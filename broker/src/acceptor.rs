@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::http::full::{self, Full};
 use crate::hub::{Hub, Throttle};
 use crate::permit::Permit;
-use crate::worker::handle::Socket;
+use crate::workers::handle::Socket;
 
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
 const SHORT_REST: Duration = Duration::from_millis(50);

@@ -25,7 +25,8 @@ use crate::namespaces::Namespaces;
 use crate::supervise::{restarted, vital, vital_thread};
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;
-use crate::worker::handle::{Sockets, Workers};
+use crate::workers::Workers;
+use crate::workers::handle::Sockets;
 use crate::{acceptor, http, machine};
 
 /// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.

@@ -19,7 +19,7 @@ use crate::relief::Answers;
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Absent, Maker, TopicTable};
 use crate::topic::{Accepted, Began, Mailboxes, Retired, Start, Topic};
-use crate::worker::handle::Workers;
+use crate::workers::Workers;
 
 /// What all who may do nothing have of what is on its way.
 const STRANGERS_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -39,6 +39,7 @@ mod sync;
 pub mod topic;
 pub mod websocket;
 mod worker;
+mod workers;
 
 pub use broker::{Broker, StartError};
 pub use config::{Config, ConfigError};

@@ -3,10 +3,8 @@
 //! A worker is one thread with one single-threaded runtime. It owns its connections outright, so nothing
 //! between the ring and the socket is shared, locked or counted atomically.
 
-pub(crate) mod credit;
 pub(crate) mod gate;
 pub(crate) mod group;
-pub(crate) mod handle;
 mod round;
 mod sweep;
 mod turns;
@@ -32,8 +30,8 @@ use crate::metrics::WorkerStats;
 use crate::supervise::vital;
 use crate::topic::Topic;
 use crate::topic::ring::Cursor;
+use crate::workers::handle::{Socket, Sockets, WorkerHandle};
 use group::{LocalTopic, Member};
-use handle::{Socket, Sockets, WorkerHandle};
 use turns::Turns;
 
 /// How long a worker waits for its last tasks when every connection is closed.

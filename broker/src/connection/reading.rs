@@ -15,7 +15,7 @@ use crate::dialect::Message;
 use crate::metrics::Wait;
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
-use crate::worker::credit::{Lane, Wants};
+use crate::workers::credit::{Lane, Wants};
 
 impl Connection {
     /// Reads once, into the worker's scratch buffer.

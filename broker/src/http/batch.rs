@@ -18,7 +18,7 @@ use crate::access::Grant;
 use crate::hub::Hub;
 use crate::operation::publish::{self, Content, Leave};
 use crate::topic::Accepted;
-use crate::worker::credit::Wants;
+use crate::workers::credit::Wants;
 
 /// A batch may be so many times as large as one message.
 const BATCH_FACTOR: usize = 16;

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::hub::Hub;
 use crate::metrics::Wait;
-use crate::worker::credit::{Lane, Wants};
-use crate::worker::handle::WorkerHandle;
+use crate::workers::credit::{Lane, Wants};
+use crate::workers::handle::WorkerHandle;
 
 /// A request that publishes. Dropped, it no longer stands in line.
 #[derive(Debug)]

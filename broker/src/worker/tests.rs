@@ -5,7 +5,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
-use super::credit::{Lane, Wants};
 use super::*;
 use crate::access::Access;
 use crate::answer::Answer;
@@ -16,6 +15,7 @@ use crate::dialect::Dialect;
 use crate::engine::{Engine, MemoryEngine};
 use crate::metrics::Source;
 use crate::topic::Start;
+use crate::workers::credit::{Lane, Wants};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 

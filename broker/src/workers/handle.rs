@@ -1,8 +1,7 @@
 //! A worker as other threads see it: what they may ask of it.
 
-use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::task::{Poll, Waker};
 
 use tokio::sync::{Semaphore, mpsc};
@@ -11,7 +10,7 @@ use super::credit::{Credit, Lane, Wants};
 use crate::answer::inbox::Inbox;
 use crate::heartbeat::Heartbeat;
 use crate::permit::Permit;
-use crate::topic::{Mailbox, Mailboxes};
+use crate::topic::Mailbox;
 
 /// Sockets that may wait for one worker to take them.
 const SOCKETS_WAITING_MAX: usize = 1024;
@@ -42,6 +41,21 @@ pub struct WorkerHandle {
 }
 
 impl WorkerHandle {
+    /// The handle of a worker with that mailbox, and the receiving end of its sockets.
+    pub(super) fn new(mailbox: &Arc<Mailbox>) -> (Self, Sockets) {
+        let (sender, receiver) = mpsc::channel(SOCKETS_WAITING_MAX);
+        let handle = Self {
+            mailbox: Arc::clone(mailbox),
+            inbox: Inbox::new(Arc::clone(mailbox)),
+            credit: Credit::default(),
+            long_work: Semaphore::new(1),
+            sockets: sender,
+            load: Arc::default(),
+            heartbeat: Arc::default(),
+        };
+        (handle, receiver)
+    }
+
     /// Takes a publication of so many bytes from the worker's credit; where there is none, `waker` is woken when
     /// it is the lane's turn. To be asked on the worker's own thread.
     pub(crate) fn poll_publish(&self, lane: Lane, bytes: usize, wants: Wants, waker: &Waker) -> Poll<()> {
@@ -81,6 +95,11 @@ impl WorkerHandle {
         self.credit.refill();
     }
 
+    /// Whether it takes no sockets any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sockets.is_closed()
+    }
+
     /// Hands a socket over.
     ///
     /// # Errors
@@ -96,79 +115,3 @@ impl WorkerHandle {
 
 /// The receiving end of a worker's sockets.
 pub(crate) type Sockets = mpsc::Receiver<Socket>;
-
-/// All workers.
-#[derive(Debug, Clone)]
-pub struct Workers {
-    handles: Arc<[WorkerHandle]>,
-    /// Those of the handles, for whoever knows topics alone.
-    mailboxes: Arc<Mailboxes>,
-}
-
-impl Workers {
-    /// Mailboxes for so many workers.
-    pub(crate) fn new(count: usize) -> (Self, Vec<Sockets>) {
-        let mailboxes: Arc<Mailboxes> = (0..count).map(|_| Arc::default()).collect();
-        let (handles, sockets): (Vec<_>, Vec<_>) = mailboxes
-            .iter()
-            .map(|mailbox| {
-                let (sender, receiver) = mpsc::channel(SOCKETS_WAITING_MAX);
-                let handle = WorkerHandle {
-                    mailbox: Arc::clone(mailbox),
-                    inbox: Inbox::new(Arc::clone(mailbox)),
-                    credit: Credit::default(),
-                    long_work: Semaphore::new(1),
-                    sockets: sender,
-                    load: Arc::default(),
-                    heartbeat: Arc::default(),
-                };
-                (handle, receiver)
-            })
-            .unzip();
-        (Self { handles: handles.into(), mailboxes }, sockets)
-    }
-
-    /// Where each worker finds topics with something new.
-    pub(crate) fn mailboxes(&self) -> &Mailboxes {
-        &self.mailboxes
-    }
-
-    /// Whether each worker runs.
-    pub(crate) fn heartbeats(&self) -> Vec<Arc<Heartbeat>> {
-        self.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect()
-    }
-
-    /// The index of the worker with the fewest sockets, of those that take any: a worker that has ended has the
-    /// fewest of all.
-    pub(crate) fn least_loaded(&self) -> usize {
-        let load = |&worker: &usize| {
-            let handle = &self[worker];
-            (handle.sockets.is_closed(), handle.load.load(Ordering::Relaxed))
-        };
-        (0..self.len()).min_by_key(load).expect("there is a worker")
-    }
-}
-
-impl Deref for Workers {
-    type Target = [WorkerHandle];
-
-    fn deref(&self) -> &[WorkerHandle] {
-        &self.handles
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_that_has_ended_gets_no_socket() {
-        let (workers, mut sockets) = Workers::new(3);
-        workers[1].load.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(workers.least_loaded(), 0);
-        drop(sockets.remove(0));
-        assert_eq!(workers.least_loaded(), 2);
-        drop(sockets.remove(1));
-        assert_eq!(workers.least_loaded(), 1, "the last one, whatever its load");
-    }
-}

@@ -1,0 +1,74 @@
+//! Workers as other threads see them: what may be sent to one, and who may publish how much between two of its rounds.
+//! What a worker is inside is not known here.
+
+pub(crate) mod credit;
+pub(crate) mod handle;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::heartbeat::Heartbeat;
+use crate::topic::Mailboxes;
+use handle::{Sockets, WorkerHandle};
+
+/// All workers.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    handles: Arc<[WorkerHandle]>,
+    /// Those of the handles, for whoever knows topics alone.
+    mailboxes: Arc<Mailboxes>,
+}
+
+impl Workers {
+    /// Mailboxes for so many workers.
+    pub(crate) fn new(count: usize) -> (Self, Vec<Sockets>) {
+        let mailboxes: Arc<Mailboxes> = (0..count).map(|_| Arc::default()).collect();
+        let (handles, sockets): (Vec<_>, Vec<_>) = mailboxes.iter().map(WorkerHandle::new).unzip();
+        (Self { handles: handles.into(), mailboxes }, sockets)
+    }
+
+    /// Where each worker finds topics with something new.
+    pub(crate) fn mailboxes(&self) -> &Mailboxes {
+        &self.mailboxes
+    }
+
+    /// Whether each worker runs.
+    pub(crate) fn heartbeats(&self) -> Vec<Arc<Heartbeat>> {
+        self.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect()
+    }
+
+    /// The index of the worker with the fewest sockets, of those that take any: a worker that has ended has the
+    /// fewest of all.
+    pub(crate) fn least_loaded(&self) -> usize {
+        let load = |&worker: &usize| {
+            let handle = &self[worker];
+            (handle.is_closed(), handle.load.load(Ordering::Relaxed))
+        };
+        (0..self.len()).min_by_key(load).expect("there is a worker")
+    }
+}
+
+impl Deref for Workers {
+    type Target = [WorkerHandle];
+
+    fn deref(&self) -> &[WorkerHandle] {
+        &self.handles
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_has_ended_gets_no_socket() {
+        let (workers, mut sockets) = Workers::new(3);
+        workers[1].load.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(workers.least_loaded(), 0);
+        drop(sockets.remove(0));
+        assert_eq!(workers.least_loaded(), 2);
+        drop(sockets.remove(1));
+        assert_eq!(workers.least_loaded(), 1, "the last one, whatever its load");
+    }
+}
