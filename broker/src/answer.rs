@@ -1,7 +1,5 @@
 //! Answers that another process may have to give, and that then come later.
 
-pub mod inbox;
-
 use fanfare_protocol::ErrorCode;
 
 use crate::topic::Accepted;

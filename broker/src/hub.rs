@@ -7,13 +7,13 @@ use fanfare_protocol::TopicRef;
 use tokio::time::Instant;
 
 use crate::access::Access;
-use crate::answer::inbox::Later;
 use crate::answer::{Answer, Refusal};
 use crate::budget::Budget;
 use crate::clock::Uptime;
 use crate::config::Config;
 use crate::engine::{Engine, Here};
 use crate::ids::ConnectionId;
+use crate::inbox::Later;
 use crate::metrics::{Asked, Metrics, Source};
 use crate::relief::Answers;
 use crate::topic::publication::Unpositioned;

@@ -26,6 +26,7 @@ mod heartbeat;
 mod http;
 pub mod hub;
 pub mod ids;
+pub mod inbox;
 pub mod machine;
 pub mod metrics;
 pub mod namespaces;

@@ -4,8 +4,8 @@ use fanfare_protocol::TopicRef;
 
 use super::replies::{Awaited, Publishing};
 use super::{Connection, State};
-use crate::answer::inbox::Promise;
 use crate::answer::{Outcome, Refusal, Ticket};
+use crate::inbox::Promise;
 use crate::operation::publish;
 
 impl Connection {

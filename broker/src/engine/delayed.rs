@@ -12,9 +12,9 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use super::Here;
-use crate::answer::inbox::{Later, Promise};
 use crate::answer::{Answer, Outcome, Refusal};
 use crate::clock::{Uptime, unix_ms};
+use crate::inbox::{Later, Promise};
 use crate::topic::duplicates::{Duplicates, IdHash};
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Absent, Maker, TopicTable};

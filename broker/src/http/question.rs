@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::answer::inbox::{Inbox, Later, Pending, Promise};
 use crate::answer::{Answer, Outcome};
 use crate::budget::Charge;
+use crate::inbox::{Inbox, Later, Pending, Promise};
 use crate::operation::Denied;
 
 /// A question of a request.

@@ -7,7 +7,7 @@ use fanfare_protocol::ErrorCode;
 use super::Denied;
 use crate::access::{Access, Grant, UnknownToken};
 use crate::answer::Answer;
-use crate::answer::inbox::Later;
+use crate::inbox::Later;
 
 /// What the bearer of `token` may do; without one, what anybody may.
 ///

@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::{Denied, allowed};
 use crate::access::Grant;
-use crate::answer::inbox::Later;
 use crate::answer::{Answer, Outcome, Refusal};
 use crate::hub::Hub;
 use crate::ids::ConnectionId;
+use crate::inbox::Later;
 use crate::metrics::Asked;
 use crate::metrics::Source;
 use crate::topic::Accepted;

@@ -7,8 +7,8 @@ use std::task::{Poll, Waker};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::credit::{Credit, Lane, Wants};
-use crate::answer::inbox::Inbox;
 use crate::heartbeat::Heartbeat;
+use crate::inbox::Inbox;
 use crate::permit::Permit;
 use crate::topic::Mailbox;
 

@@ -3,8 +3,10 @@
 //! Each question has a ticket. Its answer is taken in by the worker between two steps of its own, or by the request that
 //! waits for it. Invariant: what is in here has a ticket, and they are bounded.
 
+mod pending;
+mod promise;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,9 +14,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Outcome, Refusal, Ticket};
-use crate::budget::Charge;
+use crate::answer::{Outcome, Refusal, Ticket};
 use crate::topic::Mailbox;
+pub(crate) use pending::Pending;
+pub use promise::{Later, Promise};
 
 /// Questions of one worker that may wait for their answers.
 const WAITING_MAX: usize = 64 * 1024;
@@ -96,7 +99,7 @@ impl Inbox {
     pub(crate) fn issue_for_request(self: &Arc<Self>) -> Option<(Promise, Pending)> {
         let (sender, answer) = oneshot::channel();
         let promise = self.issue_for(Who::Request(sender))?;
-        let pending = Pending { inbox: Arc::clone(self), ticket: promise.ticket(), answer };
+        let pending = Pending::new(Arc::clone(self), promise.ticket(), answer);
         Some((promise, pending))
     }
 
@@ -111,7 +114,7 @@ impl Inbox {
         let ticket = Ticket(state.last);
         let due = state.clock + ANSWER_TIMEOUT;
         state.waiting.insert(ticket, Waiting { who, due });
-        Some(Promise { inbox: Some(Arc::clone(self)), ticket, charge: None })
+        Some(Promise::new(Arc::clone(self), ticket))
     }
 
     fn settle(&self, ticket: Ticket, outcome: Outcome) {
@@ -172,79 +175,6 @@ impl Inbox {
     /// How many questions wait.
     pub(crate) fn waiting(&self) -> usize {
         self.lock().waiting.len()
-    }
-}
-
-/// The promise to answer a question, on any thread. Dropped, it says that there will be no answer.
-#[must_use = "whoever asked waits for the answer"]
-pub struct Promise {
-    /// Taken when it is kept.
-    inbox: Option<Arc<Inbox>>,
-    ticket: Ticket,
-    /// For what is held until then.
-    charge: Option<Charge>,
-}
-
-impl Promise {
-    /// The same, and charged for what is held until it is kept or broken, whoever still waits.
-    pub(crate) fn charged(mut self, charge: Charge) -> Self {
-        self.charge = Some(charge);
-        self
-    }
-
-    /// The ticket under which the answer is waited for.
-    pub fn ticket(&self) -> Ticket {
-        self.ticket
-    }
-
-    /// Answers. Nobody may wait for it any more.
-    pub fn keep(mut self, outcome: Outcome) {
-        if let Some(inbox) = self.inbox.take() {
-            inbox.promises.fetch_sub(1, Ordering::Relaxed);
-            inbox.settle(self.ticket, outcome);
-        }
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        if let Some(inbox) = self.inbox.take() {
-            inbox.promises.fetch_sub(1, Ordering::Relaxed);
-            inbox.settle(self.ticket, Outcome::Refused(Refusal::Unanswered));
-        }
-    }
-}
-
-impl fmt::Debug for Promise {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Promise").field(&self.ticket).finish()
-    }
-}
-
-/// Asks for a promise of a later answer; there is none where too many are waited for already.
-pub type Later<'a> = &'a dyn Fn() -> Option<Promise>;
-
-/// A request's question. Dropped, nobody waits for its answer.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    inbox: Arc<Inbox>,
-    ticket: Ticket,
-    answer: oneshot::Receiver<Outcome>,
-}
-
-impl Pending {
-    /// The answer.
-    ///
-    /// # Cancel safety
-    /// Nobody waits for the answer any more when the future is dropped.
-    pub(crate) async fn answer(mut self) -> Outcome {
-        (&mut self.answer).await.unwrap_or(Outcome::Refused(Refusal::Unanswered))
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.inbox.forget(self.ticket);
     }
 }
 
