@@ -18,7 +18,7 @@ use crate::inbox::{Later, Promise};
 use crate::topic::duplicates::{Duplicates, IdHash};
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Absent, Maker, TopicTable};
-use crate::topic::{Accepted, Retired, Topic};
+use crate::topic::{Accepted, At, Retired, Topic};
 
 /// How it misbehaves.
 #[derive(Debug, Clone, Copy)]
@@ -276,7 +276,8 @@ impl Elsewhere {
             let holes = rand::rng().random_range(0..=self.trouble.holes_max);
             let offset = Offset::new(stream.head.offset.get() + 1 + holes);
             let position = Position { offset, ..stream.head };
-            match topic.append_at(position, unix_ms(), content, stream.is_lost) {
+            let at = At::Given { position, time: unix_ms(), lost: stream.is_lost };
+            match topic.append_at(at, content) {
                 Ok(_) => {
                     (stream.head, stream.is_lost) = (position, false);
                     here.table().appended(&topic, here.mailboxes());
