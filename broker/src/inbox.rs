@@ -60,6 +60,10 @@ struct Waiting {
     due: Duration,
 }
 
+/// When a question has had its time, by the inbox's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due(Duration);
+
 /// The connection that asked, by its key in the worker and its id.
 pub(crate) type Asker = (usize, u64);
 
@@ -170,6 +174,16 @@ impl Inbox {
             drop(state);
             self.settle(ticket, Outcome::Refused(Refusal::Unanswered));
         }
+    }
+
+    /// When a question has had its time that is asked now for the first time.
+    pub(crate) fn due(&self) -> Due {
+        Due(self.lock().clock + ANSWER_TIMEOUT)
+    }
+
+    /// Whether a question that was due then has had its time.
+    pub(crate) fn is_past(&self, Due(due): Due) -> bool {
+        due <= self.lock().clock
     }
 
     /// How many questions wait.

@@ -125,19 +125,30 @@ impl Connection {
             ClientOp::Refresh { token } => self.refresh(codec, id, token.expose()),
             ClientOp::Subscribe(subscribe) => self.subscribe_native(codec, id, subscribe),
             ClientOp::Unsubscribe { topic } => self.unsubscribe_native(codec, id, topic),
-            ClientOp::Presence { .. } | ClientOp::Ping | ClientOp::Publish(_) => {
-                Answer::Now(Err(presence::not_offered()))
-            }
+            ClientOp::Presence { topic, .. } => self.presence(topic),
+            ClientOp::Ping | ClientOp::Publish(_) => Answer::Now(Err(presence::not_offered())),
         };
         if takes_long {
             self.worker.turns.took_long();
         }
         match done {
-            Answer::Now(result) => result.map(|()| false),
+            Answer::Now(result) => {
+                self.end_asking();
+                result.map(|()| false)
+            }
             Answer::Later(ticket) => {
                 self.await_answer(ticket);
                 Ok(true)
             }
+        }
+    }
+
+    fn presence(&self, topic: &TopicRef<'_>) -> Answer<Result<(), Denied>> {
+        match presence::leave(self.state.borrow().session.grant(), topic) {
+            Ok(leave) => {
+                leave.members(&|| self.promise(0)).map(|members| members.map(|never| match never {}))
+            }
+            Err(denied) => Answer::Now(Err(denied)),
         }
     }
 

@@ -22,8 +22,12 @@ impl Connection {
         // A raw connection cannot be told of a gap.
         let on_lag = if *on_lag == OnLag::Latest { OnLag::Latest } else { OnLag::Disconnect };
         match self.subscribe(&TopicRef::from(topic), Start::History(*history), *echo, on_lag) {
-            Answer::Now(Ok(_)) => None,
+            Answer::Now(Ok(_)) => {
+                self.end_asking();
+                None
+            }
             Answer::Now(Err(denied)) => {
+                self.end_asking();
                 self.refuse(None, None, &denied);
                 None
             }

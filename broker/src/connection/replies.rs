@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use fanfare_protocol::{Position, RequestId, TopicName};
 
 use crate::answer::{Refusal, Ticket};
+use crate::inbox::Due;
 use crate::metrics::Asked;
 
 /// Publications of one connection that may wait for their answers.
@@ -50,8 +51,10 @@ enum Slot {
 /// What is to be done next has waited for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// It waits.
-    Answer(Ticket),
+    /// It waits, and is asked no more when its time is over.
+    Answer { ticket: Ticket, due: Due },
+    /// The answer was to ask again, in the same time.
+    Again { due: Due },
     /// The answer was that it is refused.
     Refused(Refusal),
 }
@@ -222,8 +225,8 @@ impl Replies {
             Slot::Known(..) => None,
         };
         let awaited = match line.awaited {
-            Some(Awaited::Answer(ticket)) => Some(ticket),
-            Some(Awaited::Refused(_)) | None => None,
+            Some(Awaited::Answer { ticket, .. }) => Some(ticket),
+            Some(Awaited::Again { .. } | Awaited::Refused(_)) | None => None,
         };
         line.slots.into_iter().filter_map(slot).chain(awaited).collect()
     }

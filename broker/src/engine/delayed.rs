@@ -29,11 +29,13 @@ pub struct Trouble {
     pub holes_max: u64,
     /// One answer in so many is lost, though what was asked was done; 0 loses none.
     pub lost_answers: u32,
+    /// It says to ask again where a topic stands, and never knows.
+    pub never_knows: bool,
 }
 
 impl Default for Trouble {
     fn default() -> Self {
-        Self { delay_max: Duration::from_millis(3), holes_max: 0, lost_answers: 0 }
+        Self { delay_max: Duration::from_millis(3), holes_max: 0, lost_answers: 0, never_knows: false }
     }
 }
 
@@ -203,6 +205,9 @@ impl Elsewhere {
     fn work(&mut self, here: &dyn Here, job: Job) {
         match job {
             Job::Publish(name, content, promise) => self.publish(here, &name, content, promise),
+            Job::Follow(_, promise) | Job::Find(_, promise) if self.trouble.never_knows => {
+                self.answer(promise, Outcome::AskAgain);
+            }
             Job::Follow(name, promise) => {
                 let followed = self.follow(here, &name);
                 self.answer(promise, followed.map_or_else(Outcome::Refused, |_| Outcome::AskAgain));

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::credentials;
 use super::problem::Problem;
-use super::question::{Question, ask_again, known};
+use super::question::{Asking, known};
 use super::served::Served;
 use super::topic_path::TopicPath;
 use crate::access::Grant;
@@ -104,12 +104,13 @@ pub(super) async fn history(
         })
     };
     let handle = &hub.workers[worker];
+    let asking = Asking::new(&handle.inbox);
     let body = loop {
-        let question = Question::new(&handle.inbox);
+        let question = asking.question();
         let answer = handle.long_work(|| encoded(&|| question.promise())).await;
         match question.answered(answer) {
             Ok(body) => break body?,
-            Err(pending) => ask_again(pending.answer().await)?,
+            Err(pending) => asking.again(pending.answer().await)?,
         }
     };
     Ok(json_bytes(body))

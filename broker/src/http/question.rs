@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::answer::{Answer, Outcome};
+use crate::answer::{Answer, Outcome, Refusal};
 use crate::budget::Charge;
-use crate::inbox::{Inbox, Later, Pending, Promise};
+use crate::inbox::{Due, Inbox, Later, Pending, Promise};
 use crate::operation::Denied;
 
 /// A question of a request.
@@ -47,14 +47,33 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Whether to ask again after that answer.
-///
-/// # Errors
-/// [`Denied`]: not again.
-pub(super) fn ask_again(outcome: Outcome) -> Result<(), Denied> {
-    match outcome {
-        Outcome::AskAgain | Outcome::Published(_) => Ok(()),
-        Outcome::Refused(why) => Err(why.into()),
+/// What is asked until it is known, however often: it has no more time than one answer.
+#[derive(Debug)]
+pub(super) struct Asking<'a> {
+    inbox: &'a Arc<Inbox>,
+    due: Due,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(inbox: &'a Arc<Inbox>) -> Self {
+        Self { inbox, due: inbox.due() }
+    }
+
+    /// What is asked next.
+    pub(super) fn question(&self) -> Question<'a> {
+        Question::new(self.inbox)
+    }
+
+    /// Whether to ask again after that answer.
+    ///
+    /// # Errors
+    /// [`Denied`]: not again.
+    pub(super) fn again(&self, outcome: Outcome) -> Result<(), Denied> {
+        match outcome {
+            Outcome::Refused(why) => Err(why.into()),
+            _ if self.inbox.is_past(self.due) => Err(Refusal::Unanswered.into()),
+            Outcome::AskAgain | Outcome::Published(_) => Ok(()),
+        }
     }
 }
 
@@ -69,12 +88,13 @@ pub(super) async fn known<T>(
     inbox: &Arc<Inbox>,
     ask: impl Fn(Later<'_>) -> Answer<T> + Send,
 ) -> Result<T, Denied> {
+    let asking = Asking::new(inbox);
     loop {
-        let question = Question::new(inbox);
+        let question = asking.question();
         let answer = ask(&|| question.promise());
         match question.answered(answer) {
             Ok(known) => return Ok(known),
-            Err(pending) => ask_again(pending.answer().await)?,
+            Err(pending) => asking.again(pending.answer().await)?,
         }
     }
 }
