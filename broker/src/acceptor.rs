@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::full::{self, Full};
 use crate::hub::{Hub, Throttle};
+use crate::inbox::Socket;
 use crate::permit::Permit;
-use crate::workers::handle::Socket;
 
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
 const SHORT_REST: Duration = Duration::from_millis(50);
@@ -95,7 +95,7 @@ fn admit(hub: &Arc<Hub>, full: &Full, stream: std::net::TcpStream) {
         hub.metrics.rejected("limit");
         return tell(full, stream);
     };
-    if let Err(socket) = worker.adopt(Socket { stream, permit }) {
+    if let Err(socket) = worker.inbox.adopt(Socket { stream, permit }) {
         hub.metrics.rejected("overload");
         tell(full, socket.stream);
     }

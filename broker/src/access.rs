@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fanfare_protocol::{ErrorCode, TopicName};
 use prometheus::{IntCounterVec, Opts};
@@ -22,6 +23,8 @@ pub struct Grant {
     pub user: Option<Arc<str>>,
     subscribe: Patterns,
     publish: Patterns,
+    /// Set once: then nobody has it by right.
+    is_revoked: AtomicBool,
     /// All grants count in the same.
     refused: Refused,
 }
@@ -35,6 +38,11 @@ impl Grant {
     /// Whether topics named so may be published to.
     pub fn may_publish(&self, topic: &str) -> bool {
         self.publish.match_any(topic)
+    }
+
+    /// Whether it was revoked. Whoever is told of a revocation by another thread finds it here.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.is_revoked.load(Ordering::Relaxed)
     }
 
     /// Whether nothing at all may be done with it.
@@ -132,7 +140,7 @@ pub struct UnknownToken;
 pub struct Access {
     anonymous: Arc<Grant>,
     /// By the SHA-256 of the token, so that looking one up tells nothing by its time.
-    by_token: HashMap<[u8; 32], Arc<Grant>>,
+    by_token: HashMap<TokenHash, Arc<Grant>>,
     is_open: bool,
     refused: Refused,
 }
@@ -147,15 +155,21 @@ impl Access {
         let Some(config) = config else {
             let everything = || Patterns(vec![Pattern::All]);
             let (subscribe, publish) = (everything(), everything());
-            let anonymous = Arc::new(Grant { user: None, subscribe, publish, refused: refused.clone() });
-            return Ok(Self { anonymous, by_token: HashMap::new(), is_open: true, refused });
+            let refused_here = refused.clone();
+            let anonymous = Arc::new(Grant { subscribe, publish, refused: refused_here, ..Grant::default() });
+            return Ok(Self {
+                anonymous,
+                by_token: HashMap::new(),
+                is_open: true,
+                refused,
+            });
         };
         let GrantConfig { subscribe, publish } = &config.anonymous;
         let anonymous = Arc::new(Grant {
-            user: None,
             subscribe: Patterns::parse("access.anonymous.subscribe", subscribe)?,
             publish: Patterns::parse("access.anonymous.publish", publish)?,
             refused: refused.clone(),
+            ..Grant::default()
         });
         let mut by_token = HashMap::new();
         for token in &config.token {
@@ -165,6 +179,7 @@ impl Access {
                 subscribe: Patterns::parse("access.token.subscribe", &token.subscribe)?,
                 publish: Patterns::parse("access.token.publish", &token.publish)?,
                 refused: refused.clone(),
+                ..Grant::default()
             };
             if by_token.insert(digest(&text), Arc::new(grant)).is_some() {
                 return wrong(format!("two tokens are the same, one of them for user \"{}\"", token.user));
@@ -189,18 +204,30 @@ impl Access {
     /// [`UnknownToken`]. Where access is open a token is not looked at.
     pub fn grant(&self, token: Option<&str>) -> Result<Arc<Grant>, UnknownToken> {
         match token {
-            Some(token) if !self.is_open => {
-                self.by_token.get(&digest(token)).map(Arc::clone).ok_or_else(|| {
-                    self.refused.0.with_label_values(&["token"]).inc();
-                    UnknownToken
-                })
-            }
+            Some(token) if !self.is_open => self.grant_of(&digest(token)),
             _ => Ok(Arc::clone(&self.anonymous)),
         }
     }
+
+    fn grant_of(&self, token: &TokenHash) -> Result<Arc<Grant>, UnknownToken> {
+        let grant = self.by_token.get(token).filter(|grant| !grant.is_revoked());
+        grant.map(Arc::clone).ok_or_else(|| {
+            self.refused.0.with_label_values(&["token"]).inc();
+            UnknownToken
+        })
+    }
+
+    /// Revokes all grants of that user; says whether there are any.
+    pub(crate) fn revoke(&self, user: &str) -> bool {
+        let grants = self.by_token.values().filter(|grant| grant.user.as_deref() == Some(user));
+        grants.map(|grant| grant.is_revoked.store(true, Ordering::Relaxed)).count() > 0
+    }
 }
 
-fn digest(token: &str) -> [u8; 32] {
+/// The SHA-256 of a token, by which it is known: nobody who sees that can use it.
+pub(crate) type TokenHash = [u8; 32];
+
+fn digest(token: &str) -> TokenHash {
     Sha256::digest(token.as_bytes()).into()
 }
 

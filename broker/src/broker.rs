@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
+use crate::answer::Refusal;
 use crate::budget::Budget;
 use crate::config::{Config, ConfigError, MemoryConfig};
 use crate::engine::{Engine, MemoryEngine};
@@ -26,7 +27,6 @@ use crate::supervise::{restarted, vital, vital_thread};
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;
 use crate::workers::Workers;
-use crate::workers::handle::Sockets;
 use crate::{acceptor, http, machine};
 
 /// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.
@@ -129,12 +129,12 @@ impl Broker {
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
         let public = acceptor::take_over(public)?;
 
-        let (hub, sockets) = build_hub(config, access, connections_max, engine);
+        let hub = build_hub(config, access, connections_max, engine);
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let mut this =
             Self { hub, public_addr, admin_addr, open_files_max, drain, end, tasks, workers: Vec::new() };
-        for (index, sockets) in sockets.into_iter().enumerate() {
-            this.workers.push(start_worker(index, Arc::clone(&this.hub), sockets, this.drain.clone())?);
+        for index in 0..this.worker_count() {
+            this.workers.push(start_worker(index, Arc::clone(&this.hub), this.drain.clone())?);
         }
         this.start_tasks(public, admin);
         Ok(this)
@@ -228,6 +228,29 @@ impl Broker {
         self.hub.workers.iter().map(|worker| worker.inbox.waiting()).sum()
     }
 
+    /// Revokes all credentials of a user, for good: nobody is admitted with them any more, and whoever was is closed with
+    /// 4401 after what was acknowledged is delivered.
+    #[doc(hidden)]
+    pub fn revoke(&self, user: &str) {
+        if self.hub.access.revoke(user) {
+            self.hub.workers.iter().for_each(|worker| worker.inbox.revoke());
+        }
+    }
+
+    /// WebSockets of a user, as the workers count them one after the other.
+    ///
+    /// # Errors
+    /// [`Refusal`]: too many ask, or a worker did not answer in time.
+    #[doc(hidden)]
+    pub async fn connections_of(&self, user: &str) -> Result<usize, Refusal> {
+        let user: Arc<str> = user.into();
+        let mut count = 0;
+        for worker in &*self.hub.workers {
+            count += worker.inbox.count(Arc::clone(&user)).await?;
+        }
+        Ok(count)
+    }
+
     /// Stops in peace: no new connections, every connection closed with 1012 over the drain window after
     /// what was acknowledged is delivered. Returns when everything has ended.
     ///
@@ -258,15 +281,10 @@ impl Drop for Broker {
     }
 }
 
-/// What all workers share, and the sockets' way to each of them. Nothing runs yet.
-pub(crate) fn build_hub(
-    config: Config,
-    access: Access,
-    connections_max: usize,
-    engine: Engine,
-) -> (Arc<Hub>, Vec<Sockets>) {
+/// What all workers share. Nothing runs yet.
+pub(crate) fn build_hub(config: Config, access: Access, connections_max: usize, engine: Engine) -> Arc<Hub> {
     let worker_count = worker_count(&config);
-    let (workers, sockets) = Workers::new(worker_count);
+    let workers = Workers::new(worker_count);
     let budget = Budget::new(config.memory.retained.as_u64() as usize);
     let namespaces = Namespaces::new(&config.namespace);
     let table = TopicTable::new(
@@ -278,7 +296,7 @@ pub(crate) fn build_hub(
     );
     let hub = Arc::new(Hub::new(config, access, table, workers, connections_max, engine));
     hub.attach_engine();
-    (hub, sockets)
+    hub
 }
 
 fn worker_count(config: &Config) -> usize {
@@ -309,12 +327,7 @@ fn connections_max(config: &Config, open_files_max: Option<u64>) -> Result<usize
     }
 }
 
-fn start_worker(
-    index: usize,
-    hub: Arc<Hub>,
-    sockets: Sockets,
-    drain: CancellationToken,
-) -> std::io::Result<WorkerThread> {
+fn start_worker(index: usize, hub: Arc<Hub>, drain: CancellationToken) -> std::io::Result<WorkerThread> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ending, ended) = oneshot::channel();
     // The kernel keeps 15 bytes of a name.
@@ -322,7 +335,7 @@ fn start_worker(
         vital_thread("worker", &drain.clone(), || {
             let local = LocalSet::new();
             let doors = http::Public::new(&hub, index);
-            local.block_on(&runtime, async move { Worker::new(index, hub).run(sockets, drain, doors).await });
+            local.block_on(&runtime, async move { Worker::new(index, hub).run(drain, doors).await });
         });
         drop(ending);
     })?;

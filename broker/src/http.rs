@@ -49,13 +49,13 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::connection::Connection;
 use crate::hub::Hub;
+use crate::inbox::Socket;
 use crate::metrics::Wait;
 use crate::permit::Permit;
 use crate::relief::Relief;
 use crate::route::Route;
 use crate::worker::gate::Place;
 use crate::worker::{Doors, Worker};
-use crate::workers::handle::Socket;
 use problem::Problem;
 use served::Served;
 use talk::KeepAlive;

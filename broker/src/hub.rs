@@ -53,7 +53,7 @@ pub struct Hub {
     pub access: Access,
     /// All topics.
     pub table: TopicTable,
-    /// The workers' mailboxes.
+    /// The workers, as others see them.
     pub workers: Workers,
     /// What is on its way in or out, over all connections: `memory.in_flight`.
     pub in_flight: Arc<Budget>,

@@ -1,136 +1,153 @@
-//! What comes to a worker from elsewhere beside topics: answers that were not known at once.
+//! What comes to a worker from other threads beside topics: answers, sockets, questions, revocations.
 //!
-//! Each question has a ticket. Its answer is taken in by the worker between two steps of its own, or by the request that
-//! waits for it. Invariant: what is in here has a ticket, and they are bounded.
+//! There is one way in, and the worker takes it all in at one place. Each kind has a lane with a bound of its own, so a burst
+//! of one neither refuses nor delays another. What a worker does with it is not known here.
 
+mod arrival;
+mod count;
+mod lanes;
 mod pending;
 mod promise;
+mod questions;
+mod socket;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::answer::{Outcome, Refusal, Ticket};
-use crate::topic::Mailbox;
+use arrival::Kind;
+pub(crate) use arrival::{Answered, Arrival};
+pub(crate) use count::Count;
+use lanes::Lanes;
 pub(crate) use pending::Pending;
 pub use promise::{Later, Promise};
+use questions::{ANSWER_TIMEOUT, Questions, Waiting, Who};
+pub(crate) use questions::{Claim, Due};
+pub(crate) use socket::Socket;
 
-/// Questions of one worker that may wait for their answers.
-const WAITING_MAX: usize = 64 * 1024;
-/// An answer that has not come after so long is waited for no longer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// By more than this the clock is not moved on at once: then the worker did not run.
-const STEP_MAX: Duration = Duration::from_secs(1);
 /// Questions that are given up at once.
 const EXPIRED_MAX: usize = 1024;
-
-/// The questions of one worker that wait for their answers, and the answers that it has yet to take in.
-#[derive(Debug)]
-pub(crate) struct Inbox {
-    state: Mutex<State>,
-    /// Promises that are neither kept nor broken: whoever gave them holds something for each.
-    promises: AtomicUsize,
-    /// Whether there are answers to be taken in: looked at without the lock, for mostly there are none.
-    has_answers: AtomicBool,
-    /// Wakes the worker.
-    mailbox: Arc<Mailbox>,
-}
-
-#[derive(Debug)]
-struct State {
-    last: u64,
-    /// Goes on with the worker: time in which it did not run counts against nobody.
-    clock: Duration,
-    /// When it was moved on.
-    moved_at: Instant,
-    /// By ticket, and so by when they are due.
-    waiting: BTreeMap<Ticket, Waiting>,
-    answers: VecDeque<(Asker, Ticket, Outcome)>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    who: Who,
-    /// When it is given up, by the inbox's clock.
-    due: Duration,
-}
-
-/// When a question has had its time, by the inbox's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Due(Duration);
 
 /// The connection that asked, by its key in the worker and its id.
 pub(crate) type Asker = (usize, u64);
 
+/// What one worker is sent, and the questions that it waits for answers to.
 #[derive(Debug)]
-enum Who {
-    Connection(Asker),
-    Request(oneshot::Sender<Outcome>),
+pub(crate) struct Inbox {
+    lanes: Lanes<Arrival, { Kind::ALL.len() }>,
+    questions: Questions,
 }
 
 impl Inbox {
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Arc<Self> {
-        let state = State {
-            last: 0,
-            clock: Duration::ZERO,
-            moved_at: Instant::now(),
-            waiting: BTreeMap::new(),
-            answers: VecDeque::new(),
-        };
-        Arc::new(Self {
-            state: Mutex::new(state),
-            promises: AtomicUsize::new(0),
-            has_answers: AtomicBool::new(false),
-            mailbox,
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { lanes: Lanes::new(), questions: Questions::new() })
+    }
+
+    /// The one way in.
+    ///
+    /// # Errors
+    /// Gives it back where too many of its kind wait, or none is taken any more.
+    fn put(&self, arrival: Arrival) -> Result<(), Arrival> {
+        let kind = arrival.kind();
+        self.lanes.put(kind as usize, kind.waiting_max(), arrival)
+    }
+
+    /// Waits until there may be something to be taken.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn news(&self) {
+        self.lanes.news().await;
+    }
+
+    /// Takes a cycle's worth of each kind `into` there, in the order in which it came; what the worker has to walk for only
+    /// where it does not walk. Says whether more wait.
+    pub(crate) fn take(&self, is_walking: bool, into: &mut Vec<Arrival>) -> bool {
+        let most = |kind: Kind| if is_walking && kind.is_walk() { 0 } else { kind.a_cycle() };
+        let before = into.len();
+        let has_more = self.lanes.take(Kind::ALL.map(most), into);
+        let mut answers = [0; 2];
+        for arrival in &into[before..] {
+            if let Arrival::Answer(Answered { claim, .. }) = arrival {
+                answers[*claim as usize] += 1;
+            }
+        }
+        if answers != [0; 2] {
+            self.questions.taken(answers);
+        }
+        has_more
+    }
+
+    /// Hands a socket over.
+    ///
+    /// # Errors
+    /// Gives the socket back when too many wait already or the worker takes no more.
+    pub(crate) fn adopt(&self, socket: Socket) -> Result<(), Box<Socket>> {
+        match self.put(Arrival::Adopt(socket)) {
+            Err(Arrival::Adopt(socket)) => Err(Box::new(socket)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes no sockets any more; returns those that wait.
+    pub(crate) fn close_to_sockets(&self) -> impl Iterator<Item = Socket> + use<> {
+        self.lanes.close(Kind::Adopt as usize).into_iter().filter_map(|arrival| match arrival {
+            Arrival::Adopt(socket) => Some(socket),
+            _ => None,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether it takes no sockets any more.
+    pub(crate) fn is_closed_to_sockets(&self) -> bool {
+        self.lanes.is_closed(Kind::Adopt as usize)
     }
 
-    /// A ticket for a question of a connection, and the promise to answer it; `None` where too many wait.
-    pub(crate) fn issue(self: &Arc<Self>, asker: Asker) -> Option<Promise> {
-        self.issue_for(Who::Connection(asker))
+    /// Has the worker look for those whose grants are revoked, which they must be before.
+    pub(crate) fn revoke(&self) {
+        // Where one waits already, the walk for it begins after this.
+        drop(self.put(Arrival::Revoke));
+    }
+
+    /// How many of the worker's connections are of that user.
+    ///
+    /// # Errors
+    /// [`Refusal`]: too many ask, or it did not answer in time.
+    pub(crate) async fn count(&self, user: Arc<str>) -> Result<usize, Refusal> {
+        let (count, counted) = Count::of(user);
+        self.put(Arrival::Ask(count)).map_err(|_| Refusal::Busy)?;
+        let counted = tokio::time::timeout(ANSWER_TIMEOUT, counted).await;
+        counted.ok().and_then(Result::ok).ok_or(Refusal::Unanswered)
+    }
+
+    /// A promise to answer a question of a connection; `None` where too many wait.
+    pub(crate) fn issue(self: &Arc<Self>, asker: Asker, claim: Claim) -> Option<Promise> {
+        let ticket = self.questions.issue(Who::Connection(asker), claim)?;
+        Some(Promise::new(Arc::clone(self), ticket, claim))
     }
 
     /// The same for a request, which waits for the answer itself.
-    pub(crate) fn issue_for_request(self: &Arc<Self>) -> Option<(Promise, Pending)> {
+    pub(crate) fn issue_for_request(self: &Arc<Self>, claim: Claim) -> Option<(Promise, Pending)> {
         let (sender, answer) = oneshot::channel();
-        let promise = self.issue_for(Who::Request(sender))?;
-        let pending = Pending::new(Arc::clone(self), promise.ticket(), answer);
-        Some((promise, pending))
+        let ticket = self.questions.issue(Who::Request(sender), claim)?;
+        let promise = Promise::new(Arc::clone(self), ticket, claim);
+        Some((promise, Pending::new(Arc::clone(self), ticket, answer)))
     }
 
-    fn issue_for(self: &Arc<Self>, who: Who) -> Option<Promise> {
-        let mut state = self.lock();
-        let held = state.waiting.len().max(self.promises.load(Ordering::Relaxed));
-        if held + state.answers.len() >= WAITING_MAX {
-            return None;
-        }
-        self.promises.fetch_add(1, Ordering::Relaxed);
-        state.last += 1;
-        let ticket = Ticket(state.last);
-        let due = state.clock + ANSWER_TIMEOUT;
-        state.waiting.insert(ticket, Waiting { who, due });
-        Some(Promise::new(Arc::clone(self), ticket))
+    /// A promise is kept or broken.
+    fn redeem(&self, ticket: Ticket, claim: Claim, outcome: Outcome) {
+        self.questions.redeem(claim);
+        self.settle(ticket, outcome);
     }
 
     fn settle(&self, ticket: Ticket, outcome: Outcome) {
-        let mut state = self.lock();
         // Otherwise it was given up meanwhile, or its asker has gone.
-        let Some(Waiting { who, .. }) = state.waiting.remove(&ticket) else { return };
+        let Some(Waiting { who, claim, .. }) = self.questions.settle(ticket) else { return };
         match who {
             Who::Connection(asker) => {
-                state.answers.push_back((asker, ticket, outcome));
-                self.has_answers.store(true, Ordering::Release);
-                drop(state);
-                self.mailbox.nudge();
+                let put = self.put(Arrival::Answer(Answered { asker, ticket, claim, outcome }));
+                debug_assert!(put.is_ok(), "whoever has a ticket has room for the answer");
             }
             Who::Request(sender) => drop(sender.send(outcome)),
         }
@@ -138,66 +155,63 @@ impl Inbox {
 
     /// Nobody waits for that answer any more.
     pub(crate) fn forget(&self, ticket: Ticket) {
-        self.lock().waiting.remove(&ticket);
-    }
-
-    /// The oldest answers that have come, at most `most`, in the order in which they came.
-    pub(crate) fn take(&self, most: usize) -> Vec<(Asker, Ticket, Outcome)> {
-        if !self.has_answers.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        let mut state = self.lock();
-        if state.answers.len() <= most {
-            self.has_answers.store(false, Ordering::Relaxed);
-            return std::mem::take(&mut state.answers).into();
-        }
-        state.answers.drain(..most).collect()
-    }
-
-    /// Whether answers are yet to be taken.
-    pub(crate) fn has_answers(&self) -> bool {
-        self.has_answers.load(Ordering::Acquire)
+        self.questions.forget(ticket);
     }
 
     /// Moves the clock on, and gives up some of what has waited for too long.
     pub(crate) fn expire(&self, now: Instant) {
-        let mut state = self.lock();
-        let step = now.saturating_duration_since(state.moved_at).min(STEP_MAX);
-        state.clock += step;
-        state.moved_at = now;
-        let clock = state.clock;
-        drop(state);
+        self.questions.move_on(now);
         for _ in 0..EXPIRED_MAX {
-            let state = self.lock();
-            let late = state.waiting.first_key_value().filter(|(_, waiting)| waiting.due <= clock);
-            let Some((&ticket, _)) = late else { return };
-            drop(state);
+            let Some(ticket) = self.questions.late() else { return };
             self.settle(ticket, Outcome::Refused(Refusal::Unanswered));
         }
     }
 
     /// When a question has had its time that is asked now for the first time.
     pub(crate) fn due(&self) -> Due {
-        Due(self.lock().clock + ANSWER_TIMEOUT)
+        self.questions.due()
     }
 
     /// Whether a question that was due then has had its time.
-    pub(crate) fn is_past(&self, Due(due): Due) -> bool {
-        due <= self.lock().clock
+    pub(crate) fn is_past(&self, due: Due) -> bool {
+        self.questions.is_past(due)
     }
 
     /// How many questions wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.lock().waiting.len()
+        self.questions.waiting()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::inbox::questions::{STRANGERS_WAITING_MAX, WAITING_MAX};
+    use crate::permit::Permit;
 
     fn inbox() -> Arc<Inbox> {
-        Inbox::new(Arc::default())
+        Inbox::new()
+    }
+
+    /// The answers that have come.
+    fn answers(inbox: &Inbox) -> Vec<(Asker, Ticket, Outcome)> {
+        let mut all = Vec::new();
+        while inbox.take(false, &mut all) {}
+        let answer = |arrival| match arrival {
+            Arrival::Answer(Answered { asker, ticket, outcome, .. }) => Some((asker, ticket, outcome)),
+            _ => None,
+        };
+        all.into_iter().filter_map(answer).collect()
+    }
+
+    /// An accepted socket.
+    fn socket() -> Socket {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let stream = std::net::TcpStream::connect(listener.local_addr().expect("an address"));
+        let permit = Permit::take(&Arc::default(), 1, &Arc::default()).expect("it is the first");
+        Socket { stream: stream.expect("a socket"), permit }
     }
 
     fn refused(outcome: &Outcome) -> Option<Refusal> {
@@ -210,15 +224,18 @@ mod tests {
     #[test]
     fn an_answer_comes_to_who_asked_once() {
         let inbox = inbox();
-        let (first, second) = (inbox.issue((1, 10)).expect("room"), inbox.issue((2, 20)).expect("room"));
+        let (first, second) = (
+            inbox.issue((1, 10), Claim::Admitted).expect("room"),
+            inbox.issue((2, 20), Claim::Admitted).expect("room"),
+        );
         let tickets = (first.ticket(), second.ticket());
         second.keep(Outcome::AskAgain);
-        let answers = inbox.take(usize::MAX);
-        assert!(matches!(&answers[..], [((2, 20), ticket, Outcome::AskAgain)] if *ticket == tickets.1));
+        let came = answers(&inbox);
+        assert!(matches!(&came[..], [((2, 20), ticket, Outcome::AskAgain)] if *ticket == tickets.1));
         drop(first);
-        let answers = inbox.take(usize::MAX);
-        assert_eq!(refused(&answers[0].2), Some(Refusal::Unanswered), "whoever breaks a promise says so");
-        assert!(inbox.take(usize::MAX).is_empty());
+        let came = answers(&inbox);
+        assert_eq!(refused(&came[0].2), Some(Refusal::Unanswered), "whoever breaks a promise says so");
+        assert!(answers(&inbox).is_empty());
         assert_eq!(inbox.waiting(), 0);
     }
 
@@ -226,14 +243,14 @@ mod tests {
     fn what_has_no_answer_in_time_is_given_up_but_not_for_time_in_which_the_worker_stood_still() {
         let inbox = inbox();
         let began = Instant::now();
-        let promise = inbox.issue((1, 10)).expect("room");
+        let promise = inbox.issue((1, 10), Claim::Admitted).expect("room");
         let frozen = Duration::from_secs(3600);
         inbox.expire(began + frozen);
         // Asked right after that, and due in its turn.
-        let later = inbox.issue((1, 10)).expect("room");
+        let later = inbox.issue((1, 10), Claim::Admitted).expect("room");
         let mut now = began + frozen;
         for _ in 0..40 {
-            assert!(inbox.take(usize::MAX).is_empty(), "after {:?}", now - began - frozen);
+            assert!(answers(&inbox).is_empty(), "after {:?}", now - began - frozen);
             now += ANSWER_TIMEOUT / 50;
             inbox.expire(now);
         }
@@ -241,21 +258,21 @@ mod tests {
             now += ANSWER_TIMEOUT / 50;
             inbox.expire(now);
         }
-        let answers = inbox.take(usize::MAX);
-        let given_up: Vec<_> = answers.iter().map(|answer| (answer.1, refused(&answer.2))).collect();
+        let came = answers(&inbox);
+        let given_up: Vec<_> = came.iter().map(|answer| (answer.1, refused(&answer.2))).collect();
         let unanswered = Some(Refusal::Unanswered);
         assert_eq!(given_up, [(promise.ticket(), unanswered), (later.ticket(), unanswered)]);
         promise.keep(Outcome::AskAgain);
-        assert!(inbox.take(usize::MAX).is_empty(), "too late");
+        assert!(answers(&inbox).is_empty(), "too late");
     }
 
     #[tokio::test]
     async fn a_request_that_is_dropped_leaves_nothing_behind() {
         let inbox = inbox();
-        let (promise, pending) = inbox.issue_for_request().expect("room");
+        let (promise, pending) = inbox.issue_for_request(Claim::Stranger).expect("room");
         promise.keep(Outcome::AskAgain);
         assert!(matches!(pending.answer().await, Outcome::AskAgain));
-        let (promise, pending) = inbox.issue_for_request().expect("room");
+        let (promise, pending) = inbox.issue_for_request(Claim::Stranger).expect("room");
         drop(pending);
         assert_eq!(inbox.waiting(), 0);
         promise.keep(Outcome::AskAgain);
@@ -264,13 +281,66 @@ mod tests {
     #[test]
     fn only_so_many_may_wait() {
         let inbox = inbox();
-        let promises: Vec<_> = std::iter::from_fn(|| inbox.issue((1, 1))).collect();
+        let promises: Vec<_> = std::iter::from_fn(|| inbox.issue((1, 1), Claim::Admitted)).collect();
         assert_eq!(promises.len(), WAITING_MAX);
         for promise in promises {
             promise.keep(Outcome::AskAgain);
         }
-        assert!(inbox.issue((1, 1)).is_none(), "the answers are yet to be taken in");
-        assert_eq!(inbox.take(usize::MAX).len(), WAITING_MAX);
-        assert!(inbox.issue((1, 1)).is_some());
+        assert!(inbox.issue((1, 1), Claim::Admitted).is_none(), "the answers are yet to be taken in");
+        assert_eq!(answers(&inbox).len(), WAITING_MAX);
+        assert!(inbox.issue((1, 1), Claim::Admitted).is_some());
+    }
+
+    #[test]
+    fn strangers_who_wait_take_nothing_from_those_who_are_admitted() {
+        let inbox = inbox();
+        let strangers: Vec<_> = std::iter::from_fn(|| inbox.issue((1, 1), Claim::Stranger)).collect();
+        assert_eq!(strangers.len(), STRANGERS_WAITING_MAX);
+        assert!(inbox.issue_for_request(Claim::Stranger).is_none(), "through whatever door");
+        let admitted: Vec<_> = std::iter::from_fn(|| inbox.issue((1, 1), Claim::Admitted)).collect();
+        assert_eq!(admitted.len(), WAITING_MAX);
+        // All answers at once have room.
+        drop((strangers, admitted));
+        assert_eq!(answers(&inbox).len(), WAITING_MAX + STRANGERS_WAITING_MAX);
+        assert!(inbox.issue((1, 1), Claim::Stranger).is_some());
+    }
+
+    #[test]
+    fn a_burst_of_one_kind_neither_refuses_nor_delays_another() {
+        rlimit::increase_nofile_limit(u64::MAX).expect("a limit");
+        let inbox = inbox();
+        let sockets = std::iter::repeat_with(|| inbox.adopt(socket())).take_while(Result::is_ok).take(10_000);
+        assert_eq!(sockets.count(), Kind::Adopt.waiting_max());
+        for _ in 0..10_000 {
+            inbox.revoke();
+        }
+        for _ in 0..1000 {
+            inbox.issue((1, 1), Claim::Admitted).expect("room").keep(Outcome::AskAgain);
+        }
+        let mut taken = Vec::new();
+        assert!(inbox.take(false, &mut taken));
+        let count = |kind| taken.iter().filter(|arrival| arrival.kind() == kind).count();
+        assert_eq!(Kind::ALL.map(count), [128, 8, 0, 1], "some of each");
+        taken.clear();
+        inbox.revoke();
+        assert!(inbox.take(true, &mut taken));
+        assert!(taken.iter().all(|arrival| !arrival.kind().is_walk()), "one walk after the other");
+    }
+
+    #[tokio::test]
+    async fn only_so_many_ask_a_worker_at_a_time() {
+        let inbox = inbox();
+        let ask = || Box::pin(inbox.count("alice".into()));
+        let mut asked: Vec<_> = std::iter::repeat_with(ask).take(Kind::Ask.waiting_max()).collect();
+        for count in &mut asked {
+            assert!(futures_util::poll!(count).is_pending());
+        }
+        assert_eq!(ask().await, Err(Refusal::Busy));
+        let mut taken = Vec::new();
+        inbox.take(false, &mut taken);
+        assert!(matches!(&taken[..], [Arrival::Ask(_)]), "one is walked for at a time");
+        assert!(futures_util::poll!(ask()).is_pending(), "there is room again");
+        drop(taken);
+        assert_eq!(asked.swap_remove(0).await, Err(Refusal::Unanswered), "it is not walked for");
     }
 }

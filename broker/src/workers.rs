@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use crate::heartbeat::Heartbeat;
 use crate::topic::Mailboxes;
-use handle::{Sockets, WorkerHandle};
+use handle::WorkerHandle;
 
 /// All workers.
 #[derive(Debug, Clone)]
@@ -22,10 +22,10 @@ pub struct Workers {
 
 impl Workers {
     /// Mailboxes for so many workers.
-    pub(crate) fn new(count: usize) -> (Self, Vec<Sockets>) {
+    pub(crate) fn new(count: usize) -> Self {
         let mailboxes: Arc<Mailboxes> = (0..count).map(|_| Arc::default()).collect();
-        let (handles, sockets): (Vec<_>, Vec<_>) = mailboxes.iter().map(WorkerHandle::new).unzip();
-        (Self { handles: handles.into(), mailboxes }, sockets)
+        let handles = mailboxes.iter().map(WorkerHandle::new).collect();
+        Self { handles, mailboxes }
     }
 
     /// Where each worker finds topics with something new.
@@ -43,7 +43,7 @@ impl Workers {
     pub(crate) fn least_loaded(&self) -> usize {
         let load = |&worker: &usize| {
             let handle = &self[worker];
-            (handle.is_closed(), handle.load.load(Ordering::Relaxed))
+            (handle.inbox.is_closed_to_sockets(), handle.load.load(Ordering::Relaxed))
         };
         (0..self.len()).min_by_key(load).expect("there is a worker")
     }
@@ -63,12 +63,12 @@ mod tests {
 
     #[test]
     fn a_worker_that_has_ended_gets_no_socket() {
-        let (workers, mut sockets) = Workers::new(3);
+        let workers = Workers::new(3);
         workers[1].load.fetch_add(1, Ordering::Relaxed);
         assert_eq!(workers.least_loaded(), 0);
-        drop(sockets.remove(0));
+        drop(workers[0].inbox.close_to_sockets());
         assert_eq!(workers.least_loaded(), 2);
-        drop(sockets.remove(1));
+        drop(workers[2].inbox.close_to_sockets());
         assert_eq!(workers.least_loaded(), 1, "the last one, whatever its load");
     }
 }

@@ -5,17 +5,26 @@ use fanfare_protocol::TopicRef;
 use super::replies::{Awaited, Publishing};
 use super::{Connection, State};
 use crate::answer::{Outcome, Refusal, Ticket};
-use crate::inbox::Promise;
+use crate::inbox::{Claim, Promise};
 use crate::operation::publish;
 
 impl Connection {
     /// A promise of a later answer, if another may be waited for; the engine holds so many `bytes` until then.
     pub(super) fn promise(&self, bytes: usize) -> Option<Promise> {
+        self.promise_by(Claim::Admitted, bytes)
+    }
+
+    /// The same for the question who somebody is.
+    pub(super) fn promise_to_know(&self) -> Option<Promise> {
+        self.promise_by(Claim::Stranger, 0)
+    }
+
+    fn promise_by(&self, claim: Claim, bytes: usize) -> Option<Promise> {
         let budget = self.worker.hub.in_flight(self.is_stranger());
         if !self.state.borrow().replies.has_room() || budget.is_over() {
             return None;
         }
-        let promise = self.worker.handle().inbox.issue((self.key, self.id.get()))?;
+        let promise = self.worker.handle().inbox.issue((self.key, self.id.get()), claim)?;
         Some(promise.charged(budget.charge(bytes)))
     }
 

@@ -18,7 +18,7 @@ use super::served::Served;
 use super::topic_path::TopicPath;
 use crate::access::Grant;
 use crate::hub::Hub;
-use crate::inbox::Later;
+use crate::inbox::{Claim, Later};
 use crate::operation::read::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
 use crate::operation::{Denied, read};
 use crate::topic::publication::Publication;
@@ -104,7 +104,7 @@ pub(super) async fn history(
         })
     };
     let handle = &hub.workers[worker];
-    let asking = Asking::new(&handle.inbox);
+    let asking = Asking::new(Claim::Admitted, &handle.inbox);
     let body = loop {
         let question = asking.question();
         let answer = handle.long_work(|| encoded(&|| question.promise())).await;
@@ -127,7 +127,8 @@ pub(super) async fn topic(
     let grant = grant(&hub, worker, &headers).await?;
     let leave = read::leave(&grant, &topic)?;
     let inbox = &hub.workers[worker].inbox;
-    let (position, subscribers) = known(inbox, |later| leave.position(&hub, later)).await??;
+    let (position, subscribers) =
+        known(Claim::Admitted, inbox, |later| leave.position(&hub, later)).await??;
     Ok(json(&TopicBody::new(topic.as_str(), position, subscribers)))
 }
 

@@ -4,19 +4,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::answer::{Answer, Outcome, Refusal};
 use crate::budget::Charge;
-use crate::inbox::{Due, Inbox, Later, Pending, Promise};
+use crate::inbox::{Claim, Due, Inbox, Later, Pending, Promise};
 use crate::operation::Denied;
 
 /// A question of a request.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
     inbox: &'a Arc<Inbox>,
+    claim: Claim,
     pending: Mutex<Option<Pending>>,
 }
 
 impl<'a> Question<'a> {
+    /// One of somebody who is admitted.
     pub(super) fn new(inbox: &'a Arc<Inbox>) -> Self {
-        Self { inbox, pending: Mutex::default() }
+        Self::by(Claim::Admitted, inbox)
+    }
+
+    fn by(claim: Claim, inbox: &'a Arc<Inbox>) -> Self {
+        Self { inbox, claim, pending: Mutex::default() }
     }
 
     /// A promise of a later answer, if another may be waited for.
@@ -26,7 +32,7 @@ impl<'a> Question<'a> {
 
     /// Likewise, charged for what the engine holds until then.
     pub(super) fn promise_charged(&self, charge: Option<Charge>) -> Option<Promise> {
-        let (promise, pending) = self.inbox.issue_for_request()?;
+        let (promise, pending) = self.inbox.issue_for_request(self.claim)?;
         let promise = match charge {
             Some(charge) => promise.charged(charge),
             None => promise,
@@ -51,17 +57,18 @@ impl<'a> Question<'a> {
 #[derive(Debug)]
 pub(super) struct Asking<'a> {
     inbox: &'a Arc<Inbox>,
+    claim: Claim,
     due: Due,
 }
 
 impl<'a> Asking<'a> {
-    pub(super) fn new(inbox: &'a Arc<Inbox>) -> Self {
-        Self { inbox, due: inbox.due() }
+    pub(super) fn new(claim: Claim, inbox: &'a Arc<Inbox>) -> Self {
+        Self { inbox, claim, due: inbox.due() }
     }
 
     /// What is asked next.
     pub(super) fn question(&self) -> Question<'a> {
-        Question::new(self.inbox)
+        Question::by(self.claim, self.inbox)
     }
 
     /// Whether to ask again after that answer.
@@ -85,10 +92,11 @@ impl<'a> Asking<'a> {
 /// # Cancel safety
 /// Nobody waits for an answer any more when the future is dropped.
 pub(super) async fn known<T>(
+    claim: Claim,
     inbox: &Arc<Inbox>,
     ask: impl Fn(Later<'_>) -> Answer<T> + Send,
 ) -> Result<T, Denied> {
-    let asking = Asking::new(inbox);
+    let asking = Asking::new(claim, inbox);
     loop {
         let question = asking.question();
         let answer = ask(&|| question.promise());

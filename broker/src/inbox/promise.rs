@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::Inbox;
+use super::{Claim, Inbox};
 use crate::answer::{Outcome, Refusal, Ticket};
 use crate::budget::Charge;
 
@@ -14,13 +13,14 @@ pub struct Promise {
     /// Taken when it is kept.
     inbox: Option<Arc<Inbox>>,
     ticket: Ticket,
+    claim: Claim,
     /// For what is held until then.
     charge: Option<Charge>,
 }
 
 impl Promise {
-    pub(super) fn new(inbox: Arc<Inbox>, ticket: Ticket) -> Self {
-        Self { inbox: Some(inbox), ticket, charge: None }
+    pub(super) fn new(inbox: Arc<Inbox>, ticket: Ticket, claim: Claim) -> Self {
+        Self { inbox: Some(inbox), ticket, claim, charge: None }
     }
 
     /// The same, and charged for what is held until it is kept or broken, whoever still waits.
@@ -37,8 +37,7 @@ impl Promise {
     /// Answers. Nobody may wait for it any more.
     pub fn keep(mut self, outcome: Outcome) {
         if let Some(inbox) = self.inbox.take() {
-            inbox.promises.fetch_sub(1, Ordering::Relaxed);
-            inbox.settle(self.ticket, outcome);
+            inbox.redeem(self.ticket, self.claim, outcome);
         }
     }
 }
@@ -46,8 +45,7 @@ impl Promise {
 impl Drop for Promise {
     fn drop(&mut self) {
         if let Some(inbox) = self.inbox.take() {
-            inbox.promises.fetch_sub(1, Ordering::Relaxed);
-            inbox.settle(self.ticket, Outcome::Refused(Refusal::Unanswered));
+            inbox.redeem(self.ticket, self.claim, Outcome::Refused(Refusal::Unanswered));
         }
     }
 }

@@ -19,14 +19,18 @@ use crate::workers::credit::{Lane, Wants};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A worker of which nothing runs but what a test has run.
+/// A worker of which nothing runs but what a test has run, and where anybody may do everything.
 pub(crate) fn worker() -> Rc<Worker> {
+    worker_with(Access::new(None).expect("no configuration is a good one"))
+}
+
+/// Likewise with that access.
+fn worker_with(access: Access) -> Rc<Worker> {
     let mut config = Config::for_tests();
     config.server.workers = 1;
     config.memory = config.memory.resolved(None, config.limits.message_size);
     config.limits = config.limits.resolved(None);
-    let access = Access::new(None).expect("no configuration is a good one");
-    let (hub, _) = build_hub(config, access, 100, Engine::Memory(MemoryEngine));
+    let hub = build_hub(config, access, 100, Engine::Memory(MemoryEngine));
     Worker::new(0, hub)
 }
 

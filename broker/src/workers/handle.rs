@@ -4,36 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Poll, Waker};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use super::credit::{Credit, Lane, Wants};
 use crate::heartbeat::Heartbeat;
 use crate::inbox::Inbox;
-use crate::permit::Permit;
 use crate::topic::Mailbox;
-
-/// Sockets that may wait for one worker to take them.
-const SOCKETS_WAITING_MAX: usize = 1024;
-
-/// An accepted socket on its way to its worker.
-#[derive(Debug)]
-pub(crate) struct Socket {
-    pub(crate) stream: std::net::TcpStream,
-    pub(crate) permit: Permit,
-}
 
 /// One worker as others see it.
 #[derive(Debug)]
 pub struct WorkerHandle {
     /// Topics with something new.
     pub(crate) mailbox: Arc<Mailbox>,
-    /// Answers that were not known at once.
+    /// What comes to it beside topics.
     pub(crate) inbox: Arc<Inbox>,
     /// What may be published by its connections before it delivers.
     credit: Credit,
     /// For requests whose answer is work in one piece: one at a time.
     long_work: Semaphore,
-    sockets: mpsc::Sender<Socket>,
     /// Sockets that it owns, for choosing the least loaded worker.
     pub(crate) load: Arc<AtomicUsize>,
     /// Whether it runs.
@@ -41,19 +29,16 @@ pub struct WorkerHandle {
 }
 
 impl WorkerHandle {
-    /// The handle of a worker with that mailbox, and the receiving end of its sockets.
-    pub(super) fn new(mailbox: &Arc<Mailbox>) -> (Self, Sockets) {
-        let (sender, receiver) = mpsc::channel(SOCKETS_WAITING_MAX);
-        let handle = Self {
+    /// The handle of a worker with that mailbox.
+    pub(super) fn new(mailbox: &Arc<Mailbox>) -> Self {
+        Self {
             mailbox: Arc::clone(mailbox),
-            inbox: Inbox::new(Arc::clone(mailbox)),
+            inbox: Inbox::new(),
             credit: Credit::default(),
             long_work: Semaphore::new(1),
-            sockets: sender,
             load: Arc::default(),
             heartbeat: Arc::default(),
-        };
-        (handle, receiver)
+        }
     }
 
     /// Takes a publication of so many bytes from the worker's credit; where there is none, `waker` is woken when
@@ -94,24 +79,4 @@ impl WorkerHandle {
     pub(crate) fn refill_credit(&self) {
         self.credit.refill();
     }
-
-    /// Whether it takes no sockets any more.
-    pub(super) fn is_closed(&self) -> bool {
-        self.sockets.is_closed()
-    }
-
-    /// Hands a socket over.
-    ///
-    /// # Errors
-    /// Gives the socket back when too many wait already or the worker has stopped.
-    pub(crate) fn adopt(&self, socket: Socket) -> Result<(), Box<Socket>> {
-        self.sockets.try_send(socket).map_err(|e| match e {
-            mpsc::error::TrySendError::Closed(socket) | mpsc::error::TrySendError::Full(socket) => {
-                Box::new(socket)
-            }
-        })
-    }
 }
-
-/// The receiving end of a worker's sockets.
-pub(crate) type Sockets = mpsc::Receiver<Socket>;

@@ -15,6 +15,7 @@ mod order;
 mod restart;
 mod resume;
 mod retry;
+mod revocation;
 mod topics;
 
 use fanfare::Config;
