@@ -1,5 +1,9 @@
 //! Who may do what: grants, from tokens or for those without.
 
+mod authority;
+#[doc(hidden)]
+pub mod delayed;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +12,11 @@ use fanfare_protocol::{ErrorCode, TopicName};
 use prometheus::{IntCounterVec, Opts};
 use sha2::{Digest, Sha256};
 
+use crate::answer::{Answer, Refusal};
 use crate::config::{AccessConfig, ConfigError, GrantConfig, TokenConfig};
+use crate::inbox::Later;
 use crate::pattern::Names;
+pub use authority::Authority;
 
 /// Shortest token that a configuration may hold, in bytes.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -141,6 +148,7 @@ pub struct Access {
     anonymous: Arc<Grant>,
     /// By the SHA-256 of the token, so that looking one up tells nothing by its time.
     by_token: HashMap<TokenHash, Arc<Grant>>,
+    authority: Authority,
     is_open: bool,
     refused: Refused,
 }
@@ -160,6 +168,7 @@ impl Access {
             return Ok(Self {
                 anonymous,
                 by_token: HashMap::new(),
+                authority: Authority::Configured,
                 is_open: true,
                 refused,
             });
@@ -185,7 +194,12 @@ impl Access {
                 return wrong(format!("two tokens are the same, one of them for user \"{}\"", token.user));
             }
         }
-        Ok(Self { anonymous, by_token, is_open: false, refused })
+        Ok(Self { anonymous, by_token, authority: Authority::Configured, is_open: false, refused })
+    }
+
+    /// The same, asking the authority before anybody is admitted with a token.
+    pub(crate) fn asking(self, authority: Authority) -> Self {
+        Self { authority, ..self }
     }
 
     /// Whether anybody may do everything.
@@ -207,6 +221,24 @@ impl Access {
             Some(token) if !self.is_open => self.grant_of(&digest(token)),
             _ => Ok(Arc::clone(&self.anonymous)),
         }
+    }
+
+    /// Likewise where it may have to be found out elsewhere whose the token is: then it says `later` when to ask again.
+    /// Waits for nobody.
+    ///
+    /// # Errors
+    /// [`Refusal`]: it cannot be found out.
+    pub(crate) fn find(
+        &self,
+        token: Option<&str>,
+        later: Later<'_>,
+    ) -> Answer<Result<Result<Arc<Grant>, UnknownToken>, Refusal>> {
+        let token = match token {
+            Some(token) if !self.is_open => digest(token),
+            _ => return Answer::Now(Ok(Ok(Arc::clone(&self.anonymous)))),
+        };
+        let is_somebodys = self.by_token.contains_key(&token);
+        self.authority.find(token, is_somebodys, later).map(|found| found.map(|()| self.grant_of(&token)))
     }
 
     fn grant_of(&self, token: &TokenHash) -> Result<Arc<Grant>, UnknownToken> {

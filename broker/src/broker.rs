@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Access;
+use crate::access::{Access, Authority};
 use crate::answer::Refusal;
 use crate::budget::Budget;
 use crate::config::{Config, ConfigError, MemoryConfig};
@@ -104,15 +104,19 @@ impl Broker {
     /// # Errors
     /// [`StartError`]: nothing runs then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_with(config, Engine::Memory(MemoryEngine)).await
+        Self::start_with(config, Engine::Memory(MemoryEngine), Authority::Configured).await
     }
 
-    /// The same with another engine.
+    /// The same with another engine, and another authority on who somebody is.
     ///
     /// # Errors
     /// [`StartError`]: nothing runs then.
     #[doc(hidden)]
-    pub async fn start_with(mut config: Config, engine: Engine) -> Result<Self, StartError> {
+    pub async fn start_with(
+        mut config: Config,
+        engine: Engine,
+        authority: Authority,
+    ) -> Result<Self, StartError> {
         config.check()?;
         let memory = machine::memory_bytes(Path::new("/"));
         config.memory = config.memory.resolved(memory, config.limits.message_size);
@@ -120,7 +124,7 @@ impl Broker {
         if let Some(warning) = config.memory.warning(memory) {
             tracing::warn!("{warning}");
         }
-        let access = Access::new(config.access.as_ref())?;
+        let access = Access::new(config.access.as_ref())?.asking(authority);
         let open_files_max = rlimit::increase_nofile_limit(u64::MAX).ok();
         let connections_max = connections_max(&config, open_files_max)?;
         let send_buffer = config.limits.send_buffer.as_u64();

@@ -216,11 +216,12 @@ impl Connection {
         if let Err(denied) = self.state.borrow().session.may_connect() {
             return Answer::Now(Err(denied));
         }
-        let known = token.map(|token| admit::admit(&hub.access, Some(token), &|| self.promise(0)));
+        let known = token.map(|token| admit::admit(&hub.access, Some(token), &|| self.promise_to_know()));
         let grant = match known {
             None => None,
-            Some(Answer::Now(Ok(grant))) => Some(grant),
-            Some(Answer::Now(Err(unknown))) => {
+            Some(Answer::Now(Err(why))) => return Answer::Now(Err(why.into())),
+            Some(Answer::Now(Ok(Ok(grant)))) => Some(grant),
+            Some(Answer::Now(Ok(Err(unknown)))) => {
                 self.refuse(id, None, &Denied::new(ErrorCode::Unauthorized, unknown.to_string()));
                 self.close(CloseCode::UNAUTHORIZED, &unknown.to_string());
                 return Answer::Now(Ok(()));

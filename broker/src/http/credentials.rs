@@ -29,7 +29,7 @@ pub(super) async fn grant(
         Err(unknown) => return Ok(Err(unknown)),
     };
     let inbox = &hub.workers[worker].inbox;
-    known(Claim::Stranger, inbox, |later| admit(&hub.access, token, later)).await
+    Ok(known(Claim::Stranger, inbox, |later| admit(&hub.access, token, later)).await??)
 }
 
 fn token<'a>(

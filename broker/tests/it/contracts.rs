@@ -10,6 +10,7 @@ mod fairness;
 mod independence;
 mod lag;
 mod later;
+mod later_known;
 mod liveness;
 mod order;
 mod restart;

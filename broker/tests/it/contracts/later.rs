@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use fanfare::access::Authority;
 use fanfare::engine::Engine;
 use fanfare::engine::delayed::{DelayedEngine, Disturbance, Trouble};
 use fanfare::{Broker, Config};
@@ -21,7 +22,7 @@ async fn start(trouble: Trouble) -> Broker {
     config.server.workers = 1;
     keep_everything(&mut config);
     let engine = Engine::Delayed(DelayedEngine::new(trouble));
-    Broker::start_with(config, engine).await.expect("the broker starts")
+    Broker::start_with(config, engine, Authority::Configured).await.expect("the broker starts")
 }
 
 fn disturb(broker: &Broker, topic: &str, disturbance: Disturbance) {
