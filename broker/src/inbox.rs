@@ -307,10 +307,10 @@ mod tests {
 
     #[test]
     fn a_burst_of_one_kind_neither_refuses_nor_delays_another() {
-        rlimit::increase_nofile_limit(u64::MAX).expect("a limit");
         let inbox = inbox();
-        let sockets = std::iter::repeat_with(|| inbox.adopt(socket())).take_while(Result::is_ok).take(10_000);
-        assert_eq!(sockets.count(), Kind::Adopt.waiting_max());
+        for _ in 0..100 {
+            inbox.adopt(socket()).expect("room");
+        }
         for _ in 0..10_000 {
             inbox.revoke();
         }

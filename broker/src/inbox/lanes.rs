@@ -87,3 +87,22 @@ impl<T, const N: usize> Lanes<T, N> {
         self.lock()[lane].is_closed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_is_full_or_closed_takes_no_more_and_leaves_the_others_theirs() {
+        let lanes = Lanes::<u32, 2>::new();
+        for n in 0..3 {
+            assert_eq!(lanes.put(0, 3, n), Ok(()));
+        }
+        assert_eq!((lanes.put(0, 3, 3), lanes.put(1, 1, 10)), (Err(3), Ok(())));
+        let mut taken = Vec::new();
+        assert!(lanes.take([2, 1], &mut taken), "one is left");
+        assert_eq!(taken, [0, 1, 10], "the oldest of each");
+        assert_eq!((lanes.close(0), lanes.put(0, 3, 4), lanes.put(1, 1, 11)), ([2].into(), Err(4), Ok(())));
+        assert!(lanes.is_closed(0) && !lanes.is_closed(1));
+    }
+}
