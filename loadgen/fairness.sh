@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rate=${1:-5000}
-cargo build --release --quiet -p fanfare -p fanfare-loadgen
+cargo build --release --quiet --workspace --bins
 programs=${CARGO_TARGET_DIR:-target}/release
 loadgen=$programs/fanfare-loadgen
 log=$(mktemp)

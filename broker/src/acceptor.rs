@@ -1,9 +1,9 @@
 //! Accepts sockets and hands each to the least loaded worker.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::full::{self, Full};
+use crate::http::metrics::HttpMetrics;
 use crate::hub::{Hub, Throttle};
 use crate::inbox::Socket;
 use crate::permit::Permit;
@@ -62,12 +63,18 @@ pub(crate) fn take_over(listener: TcpListener) -> io::Result<Listener> {
 ///
 /// # Cancel safety
 /// Cancel safe.
-pub(crate) async fn run(hub: &Arc<Hub>, listener: &Listener, stop: &CancellationToken, full: &Full) {
+pub(crate) async fn run(
+    hub: &Hub,
+    listener: &Listener,
+    stop: &CancellationToken,
+    full: &Full,
+    metrics: &HttpMetrics,
+) {
     let short = Throttle::default();
     let accept = || listener.async_io(Interest::READABLE, std::net::TcpListener::accept);
     while let Some(accepted) = stop.run_until_cancelled(accept()).await {
         match accepted.and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream)) {
-            Ok(stream) => admit(hub, full, stream),
+            Ok(stream) => admit(hub, full, metrics, stream),
             Err(error) if is_short(&error) => {
                 if let Some(unlogged) = short.may_log() {
                     tracing::warn!(%error, unlogged, "cannot accept: out of file descriptors or memory; raise the limit of open files, or lower limits.connections");
@@ -84,19 +91,19 @@ pub(crate) async fn run(hub: &Arc<Hub>, listener: &Listener, stop: &Cancellation
     }
 }
 
+/// Whether it is for want of file descriptors or memory, which may come back.
 fn is_short(error: &io::Error) -> bool {
-    // ENOMEM, ENFILE, EMFILE and ENOBUFS.
-    matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-fn admit(hub: &Arc<Hub>, full: &Full, stream: std::net::TcpStream) {
+fn admit(hub: &Hub, full: &Full, metrics: &HttpMetrics, stream: std::net::TcpStream) {
     let worker = &hub.workers[hub.workers.least_loaded()];
     let Some(permit) = Permit::take(&hub.connections, hub.connections_max, &worker.load) else {
-        hub.metrics.rejected("limit");
+        metrics.rejected("limit");
         return tell(full, stream);
     };
     if let Err(socket) = worker.inbox.adopt(Socket { stream, permit }) {
-        hub.metrics.rejected("overload");
+        metrics.rejected("overload");
         tell(full, socket.stream);
     }
 }

@@ -1,22 +1,26 @@
-//! Who may do what: grants, from tokens or for those without.
+//! Who may do what: grants, from tokens or for those without. It knows no operation but by name.
 
 mod authority;
+pub(crate) mod config;
 #[doc(hidden)]
 pub mod delayed;
+mod metrics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fanfare_protocol::{ErrorCode, TopicName};
-use prometheus::{IntCounterVec, Opts};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Answer, Refusal};
-use crate::config::{AccessConfig, ConfigError, GrantConfig, TokenConfig};
 use crate::inbox::Later;
+use crate::metrics::Registry;
 use crate::pattern::Names;
+use crate::setting::InvalidSetting;
 pub use authority::Authority;
+use config::{AccessConfig, GrantConfig, TokenConfig};
+use metrics::Refused;
 
 /// Shortest token that a configuration may hold, in bytes.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -70,22 +74,11 @@ impl Grant {
     /// Why whoever has this grant may not do `what`, such as "publish to this topic". It is counted under the first
     /// word.
     pub(crate) fn refusal(&self, what: &'static str) -> (ErrorCode, String) {
-        self.refused.0.with_label_values(&[what.split(' ').next().unwrap_or(what)]).inc();
+        self.refused.count(what.split(' ').next().unwrap_or(what));
         match &self.user {
             None => (ErrorCode::Unauthorized, format!("without credentials you may not {what}")),
             Some(_) => (ErrorCode::Forbidden, format!("your credentials do not let you {what}")),
         }
-    }
-}
-
-/// Counts what was refused, by operation.
-#[derive(Debug, Clone)]
-struct Refused(IntCounterVec);
-
-impl Default for Refused {
-    fn default() -> Self {
-        let opts = Opts::new("fanfare_access_refused_total", "Operations refused for want of a right.");
-        Self(IntCounterVec::new(opts, &["operation"]).expect("the name and the labels are literals"))
     }
 }
 
@@ -119,20 +112,20 @@ impl Patterns {
         })
     }
 
-    fn parse(key: &str, patterns: &[String]) -> Result<Self, ConfigError> {
+    fn parse(key: &str, patterns: &[String]) -> Result<Self, InvalidSetting> {
         patterns.iter().map(|pattern| parse_pattern(key, pattern)).collect::<Result<_, _>>().map(Self)
     }
 }
 
-fn parse_pattern(key: &str, pattern: &str) -> Result<Pattern, ConfigError> {
+fn parse_pattern(key: &str, pattern: &str) -> Result<Pattern, InvalidSetting> {
     let (name, prefix) = match pattern.strip_suffix('*') {
         Some("") => return Ok(Pattern::All),
         Some(prefix) => (prefix, true),
         None => (pattern, false),
     };
-    name.parse::<TopicName>().map_err(|e| ConfigError::Value {
-        key: key.to_owned(),
-        message: format!("\"{pattern}\" is no pattern, which is \"*\", \"room:*\" or a topic's name: {e}"),
+    name.parse::<TopicName>().map_err(|e| {
+        let why = format!("\"{pattern}\" is no pattern, which is \"*\", \"room:*\" or a topic's name: {e}");
+        InvalidSetting::new(key, why)
     })?;
     Ok(if prefix { Pattern::Prefix(name.to_owned()) } else { Pattern::Exact(name.to_owned()) })
 }
@@ -158,7 +151,7 @@ impl Access {
     ///
     /// # Errors
     /// Names the key that is wrong. Reads token files.
-    pub fn new(config: Option<&AccessConfig>) -> Result<Self, ConfigError> {
+    pub fn new(config: Option<&AccessConfig>) -> Result<Self, InvalidSetting> {
         let refused = Refused::default();
         let Some(config) = config else {
             let everything = || Patterns(vec![Pattern::All]);
@@ -207,9 +200,14 @@ impl Access {
         self.is_open
     }
 
-    /// What was refused, by operation.
-    pub(crate) fn refused(&self) -> &IntCounterVec {
-        &self.refused.0
+    /// Counts that an operation was refused, which is one of a few names.
+    pub(crate) fn count_refused(&self, operation: &'static str) {
+        self.refused.count(operation);
+    }
+
+    /// Enters what it counts.
+    pub(crate) fn register(&self, registry: &Registry) {
+        self.refused.register(registry);
     }
 
     /// What the bearer of `token` may do; without one, what anybody may.
@@ -244,7 +242,7 @@ impl Access {
     fn grant_of(&self, token: &TokenHash) -> Result<Arc<Grant>, UnknownToken> {
         let grant = self.by_token.get(token).filter(|grant| !grant.is_revoked());
         grant.map(Arc::clone).ok_or_else(|| {
-            self.refused.0.with_label_values(&["token"]).inc();
+            self.count_refused("token");
             UnknownToken
         })
     }
@@ -263,11 +261,11 @@ fn digest(token: &str) -> TokenHash {
     Sha256::digest(token.as_bytes()).into()
 }
 
-fn wrong<T>(message: String) -> Result<T, ConfigError> {
-    Err(ConfigError::Value { key: "access.token".into(), message })
+fn wrong<T>(message: String) -> Result<T, InvalidSetting> {
+    Err(InvalidSetting::new("access.token", message))
 }
 
-fn read_token(config: &TokenConfig) -> Result<String, ConfigError> {
+fn read_token(config: &TokenConfig) -> Result<String, InvalidSetting> {
     let user = &config.user;
     if user.is_empty() || user.chars().any(|c| c.is_control() || c == '*' || c == '>') {
         return wrong(format!(
@@ -318,7 +316,7 @@ pub fn token_of(bytes: &[u8]) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn access(text: &str) -> Result<Access, ConfigError> {
+    fn access(text: &str) -> Result<Access, InvalidSetting> {
         Access::new(Some(&toml::from_str(text).expect("well-formed")))
     }
 

@@ -1,4 +1,6 @@
 //! Answers that another process may have to give, and that then come later.
+//!
+//! They must not know who gives them, nor what whoever asked does with them.
 
 use fanfare_protocol::ErrorCode;
 

@@ -138,8 +138,8 @@ impl Admission {
     pub fn admits(&self, op: &ClientOp<'_>) -> bool {
         let grant = self.0.grant();
         match op {
-            ClientOp::Publish(asked) => publish::leave(grant, asked.topic.as_str()).is_ok(),
-            ClientOp::Subscribe(asked) => subscribe::leave(grant, asked.topic.as_str()).is_ok(),
+            ClientOp::Publish(asked) => publish::leave(grant, &asked.topic).is_ok(),
+            ClientOp::Subscribe(asked) => subscribe::leave(grant, &asked.topic).is_ok(),
             _ => true,
         }
     }

@@ -18,11 +18,15 @@ use tokio_util::task::TaskTracker;
 use crate::access::{Access, Authority};
 use crate::answer::Refusal;
 use crate::budget::Budget;
-use crate::config::{Config, ConfigError, MemoryConfig};
+use crate::budget::config::MemoryConfig;
+use crate::config::{Config, ConfigError};
+use crate::connection::metrics::ConnectionMetrics;
 use crate::engine::{Engine, MemoryEngine};
 use crate::heartbeat;
+use crate::http::metrics::HttpMetrics;
 use crate::hub::Hub;
 use crate::namespaces::Namespaces;
+use crate::setting::InvalidSetting;
 use crate::supervise::{restarted, vital, vital_thread};
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;
@@ -63,6 +67,12 @@ pub enum StartError {
     Io(#[from] std::io::Error),
 }
 
+impl From<InvalidSetting> for StartError {
+    fn from(why: InvalidSetting) -> Self {
+        ConfigError::from(why).into()
+    }
+}
+
 /// A running broker. Dropped, it stops without closing its connections in peace.
 ///
 /// ```
@@ -88,6 +98,13 @@ pub struct Broker {
     end: CancellationToken,
     tasks: TaskTracker,
     workers: Vec<WorkerThread>,
+}
+
+/// What is counted above the hub, by all workers in the same.
+#[derive(Debug, Clone)]
+struct Metrics {
+    connections: Arc<ConnectionMetrics>,
+    http: Arc<HttpMetrics>,
 }
 
 /// A worker's thread.
@@ -125,7 +142,7 @@ impl Broker {
             tracing::warn!("{warning}");
         }
         let access = Access::new(config.access.as_ref())?.asking(authority);
-        let open_files_max = rlimit::increase_nofile_limit(u64::MAX).ok();
+        let open_files_max = machine::raise_open_files_max();
         let connections_max = connections_max(&config, open_files_max)?;
         let send_buffer = config.limits.send_buffer.as_u64();
         let public = acceptor::bind(config.server.listen, send_buffer)?;
@@ -134,29 +151,34 @@ impl Broker {
         let public = acceptor::take_over(public)?;
 
         let hub = build_hub(config, access, connections_max, engine);
+        let metrics = Metrics {
+            connections: ConnectionMetrics::new(&hub.registry, hub.table.namespaces()),
+            http: HttpMetrics::new(&hub.registry),
+        };
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let mut this =
             Self { hub, public_addr, admin_addr, open_files_max, drain, end, tasks, workers: Vec::new() };
         for index in 0..this.worker_count() {
-            this.workers.push(start_worker(index, Arc::clone(&this.hub), this.drain.clone())?);
+            let (hub, drain) = (Arc::clone(&this.hub), this.drain.clone());
+            this.workers.push(start_worker(index, hub, metrics.clone(), drain)?);
         }
-        this.start_tasks(public, admin);
+        this.start_tasks(public, admin, metrics.http);
         Ok(this)
     }
 
     /// Starts what runs beside the workers, each [supervised](crate::supervise).
-    fn start_tasks(&self, public: acceptor::Listener, admin: TcpListener) {
+    fn start_tasks(&self, public: acceptor::Listener, admin: TcpListener, metrics: Arc<HttpMetrics>) {
         let (hub, end) = (Arc::clone(&self.hub), self.drain.clone());
         let full = http::full::Full::new(self.tasks.clone());
         self.tasks.spawn(async move {
-            let accept = || acceptor::run(&hub, &public, &end, &full);
-            restarted("acceptor", &hub.metrics, &end, accept).await;
+            let accept = || acceptor::run(&hub, &public, &end, &full, &metrics);
+            restarted("acceptor", &hub.panics, &end, accept).await;
         });
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         let tasks = self.tasks.clone();
         self.tasks.spawn(async move {
             let serve = || http::admin::run(&hub, &admin, &end, &tasks);
-            restarted("admin", &hub.metrics, &end, serve).await;
+            restarted("admin", &hub.panics, &end, serve).await;
         });
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         self.tasks.spawn(async move { vital("topics", &end, tend(hub, end.clone())).await });
@@ -262,7 +284,6 @@ impl Broker {
     /// Not cancel safe: dropped half-way, connections are cut.
     pub async fn stop(mut self) {
         self.hub.start_draining();
-        self.hub.metrics.draining();
         self.drain.cancel();
         for WorkerThread { thread, ended } in std::mem::take(&mut self.workers) {
             // Nothing is sent: the other end is dropped with the thread's last breath, which it does not outlive
@@ -288,9 +309,9 @@ impl Drop for Broker {
 /// What all workers share. Nothing runs yet.
 pub(crate) fn build_hub(config: Config, access: Access, connections_max: usize, engine: Engine) -> Arc<Hub> {
     let worker_count = worker_count(&config);
-    let workers = Workers::new(worker_count);
     let budget = Budget::new(config.memory.retained.as_u64() as usize);
     let namespaces = Namespaces::new(&config.namespace);
+    let workers = Workers::new(worker_count, &namespaces);
     let table = TopicTable::new(
         namespaces,
         budget,
@@ -321,25 +342,32 @@ fn connections_max(config: &Config, open_files_max: Option<u64>) -> Result<usize
     let allowed = open_files_max.map(|files| files.saturating_sub(reserved) as usize);
     match (configured, allowed) {
         (0, allowed) => Ok(allowed.unwrap_or(CONNECTIONS_DEFAULT)),
-        (configured, Some(allowed)) if configured > allowed => Err(StartError::Config(ConfigError::Value {
-            key: "limits.connections".into(),
-            message: format!(
+        (configured, Some(allowed)) if configured > allowed => Err(InvalidSetting::new(
+            "limits.connections",
+            format!(
                 "{configured} connections do not fit the limit of open files, which allows {allowed}; raise it (ulimit -n, LimitNOFILE)"
             ),
-        })),
+        ).into()),
         (configured, _) => Ok(configured),
     }
 }
 
-fn start_worker(index: usize, hub: Arc<Hub>, drain: CancellationToken) -> std::io::Result<WorkerThread> {
+fn start_worker(
+    index: usize,
+    hub: Arc<Hub>,
+    metrics: Metrics,
+    drain: CancellationToken,
+) -> std::io::Result<WorkerThread> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ending, ended) = oneshot::channel();
     // The kernel keeps 15 bytes of a name.
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         vital_thread("worker", &drain.clone(), || {
             let local = LocalSet::new();
-            let doors = http::Public::new(&hub, index);
-            local.block_on(&runtime, async move { Worker::new(index, hub).run(drain, doors).await });
+            let doors = http::Public::new(&hub, index, metrics.http);
+            local.block_on(&runtime, async move {
+                Worker::new(index, hub, metrics.connections).run(drain, doors).await;
+            });
         });
         drop(ending);
     })?;

@@ -1,5 +1,7 @@
 //! Process-wide budgets of bytes: what is retained in topics, and what is on its way.
 
+pub(crate) mod config;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

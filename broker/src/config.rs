@@ -1,24 +1,30 @@
-//! Configuration: the file, then the environment, then a few flags.
+//! Configuration: the file, then the environment, then a few flags. It nests the sections of the wings, each of which
+//! checks itself.
+//!
+//! It must not know what is done with a setting: it says what is set, and refuses what makes no sense.
 
 mod env;
-mod memory;
-mod namespace;
-mod origin;
+mod limits;
 mod secrets;
+mod server;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use bytesize::ByteSize;
-use fanfare_protocol::TopicRef;
 use serde::{Deserialize, Serialize};
 
+use crate::namespaces;
+
 pub use env::{environment, overlay as overlay_environment};
-pub use memory::MemoryConfig;
-pub use namespace::{Keep, NamespaceConfig, Retention};
-pub use origin::{AllowedOrigin, InvalidOrigin, Origin};
+pub use limits::LimitsConfig;
+pub use server::ServerConfig;
+
+pub use crate::access::config::{AccessConfig, GrantConfig, TokenConfig};
+pub use crate::budget::config::MemoryConfig;
+pub use crate::namespaces::config::{Keep, NamespaceConfig, Retention};
+pub use crate::origin::{AllowedOrigin, InvalidOrigin, Origin};
+pub use crate::setting::InvalidSetting;
 
 /// The default configuration as a commented file: what `fanfare config default` prints.
 pub const DEFAULT_FILE: &str = include_str!("config/default.toml");
@@ -38,156 +44,6 @@ pub struct Config {
     pub access: Option<AccessConfig>,
     /// What topics keep, by namespace.
     pub namespace: BTreeMap<String, NamespaceConfig>,
-}
-
-/// Addresses, threads, start and stop.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServerConfig {
-    /// The public listener; port 0 picks a free one.
-    pub listen: SocketAddr,
-    /// The admin listener; port 0 picks a free one.
-    pub admin_listen: SocketAddr,
-    /// Threads that own connections; 0 means one per core.
-    pub workers: usize,
-    /// Over how long connections are closed at a stop.
-    #[serde(with = "humantime_serde")]
-    pub drain_window: Duration,
-    /// Origins of web pages that may connect, beside the broker's own host and loopback.
-    pub allowed_origins: Vec<AllowedOrigin>,
-    /// Start on a public address although no access is configured.
-    pub insecure_open: bool,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
-            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8001)),
-            workers: 0,
-            drain_window: Duration::from_secs(5),
-            allowed_origins: Vec::new(),
-            insecure_open: false,
-        }
-    }
-}
-
-/// Bounds of what a peer may do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LimitsConfig {
-    /// Largest message, whole.
-    pub message_size: ByteSize,
-    /// Most fragments of one WebSocket message.
-    pub message_fragments: usize,
-    /// A message that has begun must be whole within this time.
-    #[serde(with = "humantime_serde")]
-    pub message_timeout: Duration,
-    /// Subscriptions of one connection.
-    pub subscriptions_per_connection: usize,
-    /// Connections in all; 0 derives it from the file limit.
-    pub connections: usize,
-    /// From accepting a connection to the end of its request's headers.
-    #[serde(with = "humantime_serde")]
-    pub handshake_timeout: Duration,
-    /// How often every connection gets a WebSocket ping.
-    #[serde(with = "humantime_serde")]
-    pub ping_interval: Duration,
-    /// Bytes of an HTTP request's head.
-    pub header_size: ByteSize,
-    /// Headers of an HTTP request.
-    pub header_count: usize,
-    /// Kernel memory for what one connection has not read yet.
-    pub send_buffer: ByteSize,
-    /// Topics in all. 0 derives it from the memory that the process may take.
-    pub topics: usize,
-    /// Topics to which nobody has published, that one user's subscriptions made. 0: a quarter of `topics`.
-    pub topics_per_user: usize,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self {
-            message_size: ByteSize::kib(64),
-            message_fragments: fanfare_protocol::limits::FRAGMENTS_PER_MESSAGE_MAX,
-            message_timeout: Duration::from_secs(10),
-            subscriptions_per_connection: 1000,
-            connections: 0,
-            handshake_timeout: Duration::from_secs(10),
-            ping_interval: Duration::from_secs(25),
-            header_size: ByteSize::kib(16),
-            header_count: 64,
-            send_buffer: ByteSize::kib(128),
-            topics: 0,
-            topics_per_user: 0,
-        }
-    }
-}
-
-/// What a topic takes, about, with its name and its places in the lists.
-const TOPIC_BYTES: u64 = 768;
-/// What is derived lies between these.
-const TOPICS_MIN: u64 = 1000;
-const TOPICS_MAX: u64 = 1_000_000;
-
-impl LimitsConfig {
-    /// The same with what is 0 derived from the memory that the process may take, in bytes: as many topics as an
-    /// eighth of it holds.
-    #[must_use]
-    pub fn resolved(&self, memory: Option<u64>) -> Self {
-        let derived =
-            memory.map_or(TOPICS_MAX, |bytes| (bytes / 8 / TOPIC_BYTES).clamp(TOPICS_MIN, TOPICS_MAX));
-        let topics = if self.topics == 0 { derived as usize } else { self.topics };
-        let topics_per_user = match self.topics_per_user {
-            0 => topics.div_ceil(4),
-            configured => configured,
-        };
-        Self { topics, topics_per_user, ..self.clone() }
-    }
-}
-
-/// Who may do what.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-pub struct AccessConfig {
-    /// What those may do who bring no credentials.
-    pub anonymous: GrantConfig,
-    /// What the bearers of tokens may do.
-    pub token: Vec<TokenConfig>,
-}
-
-/// Topic patterns: `*`, `room:*` or a name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-pub struct GrantConfig {
-    /// What may be subscribed to, and its history read.
-    pub subscribe: Vec<String>,
-    /// What may be published to.
-    pub publish: Vec<String>,
-}
-
-/// A token and what its bearer may do.
-#[derive(Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-pub struct TokenConfig {
-    /// Who its bearer is.
-    pub user: String,
-    /// The token itself.
-    #[serde(skip_serializing)]
-    pub token: Option<String>,
-    /// A file that holds the token.
-    pub token_file: Option<PathBuf>,
-    /// What may be subscribed to, and its history read.
-    pub subscribe: Vec<String>,
-    /// What may be published to.
-    pub publish: Vec<String>,
-}
-
-/// Leaves the token out.
-impl std::fmt::Debug for TokenConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenConfig").field("user", &self.user).finish_non_exhaustive()
-    }
 }
 
 /// Why a configuration cannot be used.
@@ -210,13 +66,8 @@ pub enum ConfigError {
         message: String,
     },
     /// The keys do not fit together, or a value is out of range.
-    #[error("{key}: {message}")]
-    Value {
-        /// The key, as `section.key`.
-        key: String,
-        /// What is wrong.
-        message: String,
-    },
+    #[error(transparent)]
+    Value(#[from] InvalidSetting),
 }
 
 impl Config {
@@ -249,95 +100,10 @@ impl Config {
     /// # Errors
     /// Names the key and what is wrong with it.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key: &str, message: &str| {
-            Err(ConfigError::Value { key: key.to_owned(), message: message.to_owned() })
-        };
-        let limits = &self.limits;
-        if limits.message_size.as_u64() == 0 || limits.message_size > ByteSize::gib(1) {
-            return wrong("limits.message_size", "expected 1 byte to 1GiB");
-        }
-        if limits.message_fragments == 0 {
-            return wrong("limits.message_fragments", "expected at least 1");
-        }
-        if limits.header_size < ByteSize::kib(8) || limits.header_size > ByteSize::mib(1) {
-            return wrong("limits.header_size", "expected 8KiB to 1MiB");
-        }
-        if limits.header_count == 0 {
-            return wrong("limits.header_count", "expected at least 1");
-        }
-        if limits.send_buffer < ByteSize::kib(8) || limits.send_buffer > ByteSize::gib(1) {
-            return wrong("limits.send_buffer", "expected 8KiB to 1GiB");
-        }
-        for (key, duration) in [
-            ("limits.message_timeout", limits.message_timeout),
-            ("limits.handshake_timeout", limits.handshake_timeout),
-            ("limits.ping_interval", limits.ping_interval),
-        ] {
-            if duration < Duration::from_millis(10) || duration > Duration::from_secs(86_400) {
-                return wrong(key, "expected 10ms to 1day");
-            }
-        }
-        let retained = self.memory.retained;
-        if retained.as_u64() > 0 && retained < limits.message_size {
-            return wrong("memory.retained", "expected at least limits.message_size, or 0B");
-        }
-        let in_flight = self.memory.in_flight;
-        if in_flight.as_u64() > 0 && in_flight < limits.message_size {
-            return wrong("memory.in_flight", "expected at least limits.message_size, or 0B");
-        }
-        self.check_namespaces()?;
-        self.check_listeners()?;
-        self.check_exposure()
-    }
-
-    fn check_namespaces(&self) -> Result<(), ConfigError> {
-        for name in self.namespace.keys() {
-            let wrong =
-                |message: String| Err(ConfigError::Value { key: format!("namespace.\"{name}\""), message });
-            if name == "other" {
-                return wrong("metrics call the namespaces that are not named here \"other\"".into());
-            }
-            // By what tells later which namespace a topic is in.
-            match TopicRef::new(format!("{name}:topic")) {
-                Ok(topic) if topic.namespace() == name => {}
-                Ok(_) => {
-                    return wrong(
-                        "no topic is in it: a namespace is what stands before the first ':'".into(),
-                    );
-                }
-                Err(e) => return wrong(format!("no topic is in it: {e}")),
-            }
-        }
-        Ok(())
-    }
-
-    /// Two listeners cannot share an address, and the second to bind would be the one that says so.
-    fn check_listeners(&self) -> Result<(), ConfigError> {
-        let (public, admin) = (self.server.listen, self.server.admin_listen);
-        let is_same_host =
-            public.ip() == admin.ip() || public.ip().is_unspecified() || admin.ip().is_unspecified();
-        if public.port() == 0 || public.port() != admin.port() || !is_same_host {
-            return Ok(());
-        }
-        Err(ConfigError::Value {
-            key: "server.admin_listen".into(),
-            message: format!("{admin} is the address of server.listen too: it needs a port of its own"),
-        })
-    }
-
-    /// A default must not let strangers in from the network.
-    fn check_exposure(&self) -> Result<(), ConfigError> {
-        let listen = self.server.listen;
-        if listen.ip().is_loopback() || self.access.is_some() || self.server.insecure_open {
-            return Ok(());
-        }
-        Err(ConfigError::Value {
-            key: "server.listen".into(),
-            message: format!(
-                "{listen} can be reached from the network, and without an [access] section anybody there may \
-                 subscribe and publish; configure access, listen on 127.0.0.1, or say --insecure-open"
-            ),
-        })
+        self.limits.check()?;
+        self.memory.check(self.limits.message_size)?;
+        namespaces::config::check(&self.namespace)?;
+        Ok(self.server.check(self.access.is_some())?)
     }
 
     /// Free ports on loopback, two workers and no drain window: what tests want.

@@ -2,6 +2,9 @@
 //!
 //! A connection lives on its worker's thread. Its own task reads, and writes when the socket was full;
 //! the worker's rounds write to it directly. An idle connection holds no buffer and no timer.
+//!
+//! It must not know how anything is said, which is its dialect's, nor what anyone may do, which the operations ask the
+//! grant. Its parts must not know a socket or a worker, and not each other.
 
 mod account;
 mod answers;
@@ -12,8 +15,8 @@ mod delivery;
 mod inbound;
 mod life;
 mod liveness;
+pub(crate) mod metrics;
 mod outbox;
-mod raw;
 mod reading;
 mod replies;
 pub(crate) mod request;
@@ -32,20 +35,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fanfare_protocol::CloseCode;
+use fanfare_protocol::{ClientFrame, ClientOp, CloseCode};
 use tokio::net::TcpStream;
 
 use crate::dialect::Dialect;
 use crate::encoding::Encoding;
 use crate::ids::ConnectionId;
 use crate::inbox::Count;
-use crate::metrics::Wait;
 use crate::topic::Topic;
 use crate::topic::ring::Cursor;
 use crate::worker::Worker;
+use crate::workers::stats::Wait;
 use account::Account;
 use backpressure::{Backpressure, Look};
-use inbound::{Inbound, Kept};
+use inbound::Inbound;
 use life::Life;
 use liveness::Liveness;
 use outbox::Outbox;
@@ -56,28 +59,31 @@ use standing::Standing;
 use subscriptions::{Place, Subscriptions};
 use taken::PumpEnd;
 
-/// While so many bytes wait to be written, nothing more is taken in: a peer that asks and does not read
-/// the answers waits for itself.
+/// Bytes that wait to be written above which nothing more is taken in: a peer that asks and does not read the
+/// answers waits for itself.
 const UNREAD_REPLIES_MAX: usize = 256 * 1024;
-/// And it is taken in again when no more than so many wait.
+/// Bytes that wait to be written at which it is taken in again.
 const UNREAD_REPLIES_RESUME: usize = UNREAD_REPLIES_MAX / 2;
-/// Whoever is closed for want of memory and holds more than this all the same is dropped.
+/// Bytes that whoever is closed for want of memory may still hold, in a frame that was begun: with more it is dropped.
 const HELD_AFTER_CLOSE_MAX: usize = 16 * 1024;
-/// One WebSocket.
+
+/// One WebSocket, composed of its parts.
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
-    /// Its key in its worker.
+    /// The key under which its worker keeps it: another connection has it later, so answers go by the id as well.
     pub(crate) key: usize,
+    /// The form in which it gets publications, as its dialect says: kept apart, for each delivery asks.
     pub(crate) encoding: Encoding,
     dialect: Dialect,
     worker: Rc<Worker>,
     stream: TcpStream,
-    /// The round at hand has queued something.
+    /// Whether the round at hand has queued something, which is written at its end.
     pub(crate) touched: Cell<bool>,
-    /// There may be publications of its own.
+    /// Whether there may be publications of its own, which are looked for where it does not want them.
     has_published: Cell<bool>,
-    /// What the metrics know of the bytes in its outbox.
+    /// Bytes of its outbox that the metrics know of.
     reported_queue: Cell<i64>,
+    /// What wakes its own task; `None` before its first turn, and while it is lent out.
     waker: Cell<Option<Waker>>,
     backpressure: Backpressure,
     standing: Standing,
@@ -123,7 +129,7 @@ impl Connection {
         request: Request,
     ) -> impl Future<Output = ()> + Unpin + use<> {
         let hub = Arc::clone(&worker.hub);
-        let Request { dialect, grant, raw } = request;
+        let Request { dialect, grant, begins_with } = request;
         let encoding = dialect.encoding();
         // Whoever walks over all for those whose grants are revoked may have passed where it will stand.
         let is_known = grant.as_ref().is_some_and(|grant| !grant.is_revoked());
@@ -154,14 +160,15 @@ impl Connection {
                 }),
             })
         });
-        hub.metrics.opened(encoding);
+        worker.metrics.opened(encoding);
         let ending = Ending(Rc::clone(&connection));
         if !is_known {
             connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
-        } else if let Some(raw) = raw
-            && let Some(waiting) = connection.start_raw(Box::new(raw))
+        } else if let Some(subscribe) = begins_with
+            && let Some(waiting) =
+                connection.ask(Ok(ClientFrame { id: None, op: ClientOp::Subscribe(subscribe) }))
         {
-            connection.keep(Kept::StartRaw(waiting));
+            connection.keep(waiting);
         }
         if hub.is_draining() {
             // It came while the others were being closed.
@@ -295,7 +302,7 @@ impl Connection {
         // This is not its own task: a panic must not cost anybody but its own peer.
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut cx, true).is_ready()));
         if polled.is_err() {
-            self.worker.hub.metrics.task_panicked("connection");
+            self.worker.hub.panics.count("connection");
             self.abandon();
         }
         if polled.unwrap_or(true) {
@@ -308,12 +315,12 @@ impl Connection {
         self.standing.enter_line(self.worker.now_ms())
     }
 
-    /// Stands there no longer.
+    /// Stands in line no longer, and counts for how long it did.
     pub(crate) fn leave_line(&self) {
         self.waited(Wait::Turn, self.standing.leave_line());
     }
 
-    /// Counts how long it has waited, if it has.
+    /// Counts how long it has waited, if it has: `since` then, in its worker's milliseconds.
     fn waited(&self, wait: Wait, since: Option<u32>) {
         if let Some(since) = since {
             let ms = self.worker.now_ms().wrapping_sub(since);
@@ -321,7 +328,7 @@ impl Connection {
         }
     }
 
-    /// Whether it may do nothing (yet).
+    /// Whether its peer may do nothing (yet), and has no turns but those for which it stood in line.
     pub(crate) fn is_stranger(&self) -> bool {
         self.state.borrow().session.is_stranger()
     }
@@ -350,7 +357,7 @@ impl Connection {
         }
     }
 
-    /// Bytes that it holds of messages on their way, as charged.
+    /// Bytes that it holds of messages on their way in and out, as charged.
     pub(crate) fn held_bytes(&self) -> usize {
         self.account.bytes()
     }
@@ -440,7 +447,7 @@ impl Connection {
     }
 }
 
-/// Ends a connection however its task ends, also by a panic: nothing of it may stay behind.
+/// The end of a connection, however its task ends, also by a panic: nothing of it may stay behind.
 struct Ending(Rc<Connection>);
 
 impl Drop for Ending {
@@ -455,6 +462,6 @@ impl Drop for Ending {
         let mut state = connection.state.borrow_mut();
         connection.forget_answers(&mut state);
         state.life.end();
-        worker.hub.metrics.closed(state.life.reason());
+        worker.metrics.closed(state.life.reason());
     }
 }

@@ -1,4 +1,7 @@
 //! Engines give publications their positions and carry them between brokers.
+//!
+//! An engine must not know a connection, a worker's inside or a grant: it publishes, appends to topics, and answers by
+//! promises.
 
 #[doc(hidden)]
 pub mod delayed;

@@ -1,9 +1,11 @@
 //! Whether a worker runs.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Uptime;
+use crate::metrics::Registry;
 
 /// How often somebody looks at the workers' heartbeats.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
@@ -54,6 +56,20 @@ impl Heartbeat {
     pub(crate) fn is_hung(&self) -> bool {
         self.missed.load(Ordering::Relaxed) >= MISSED_MAX
     }
+}
+
+/// Has the workers' beats read when somebody scrapes.
+pub(crate) fn register(registry: &Registry, heartbeats: Vec<Arc<Heartbeat>>) {
+    registry.read_gauges(
+        "fanfare_worker_heartbeat_age_seconds",
+        "How long ago a worker last said that it runs.",
+        &["worker"],
+        move |add| {
+            for (worker, heartbeat) in heartbeats.iter().enumerate() {
+                add(&[&worker.to_string()], heartbeat.age().as_secs_f64());
+            }
+        },
+    );
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! HTTP: the way into a WebSocket, and the API of the public listener.
+//!
+//! It must not know what anyone may do, which the operations ask the grant, nor what a WebSocket says once it is one.
 
 pub(crate) mod admin;
 mod api;
@@ -9,6 +11,7 @@ mod credentials;
 pub(crate) mod full;
 mod head;
 mod held;
+pub(crate) mod metrics;
 mod origin;
 mod problem;
 mod publish;
@@ -50,12 +53,13 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::connection::Connection;
 use crate::hub::Hub;
 use crate::inbox::Socket;
-use crate::metrics::Wait;
 use crate::permit::Permit;
 use crate::relief::Relief;
 use crate::route::Route;
 use crate::worker::gate::Place;
 use crate::worker::{Doors, Worker};
+use crate::workers::stats::Wait;
+use metrics::HttpMetrics;
 use problem::Problem;
 use served::Served;
 use talk::KeepAlive;
@@ -63,7 +67,7 @@ use upgrade::Upgrade;
 use whole::Watched;
 use write_timeout::WriteTimeout;
 
-/// How long a browser may remember what a preflight said.
+/// The time for which a browser may remember what a preflight said.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// What a worker answers the requests of the public listener with.
@@ -73,16 +77,19 @@ pub(crate) struct Public {
     plain: Router,
     /// For those that have an `Origin`: what a page is told as well takes longer to write than many an answer.
     for_pages: Router,
+    /// What answers say of the time for which their connection is kept.
     keep_alive: KeepAlive,
+    metrics: Arc<HttpMetrics>,
 }
 
 impl Public {
-    pub(crate) fn new(hub: &Arc<Hub>, worker: usize) -> Arc<Self> {
+    pub(crate) fn new(hub: &Arc<Hub>, worker: usize, metrics: Arc<HttpMetrics>) -> Arc<Self> {
         let routes = public_routes(Served { hub: Arc::clone(hub), worker });
         Arc::new(Self {
             plain: routes.clone(),
             for_pages: routes.layer(cors()),
             keep_alive: KeepAlive::new(&hub.config.limits),
+            metrics,
         })
     }
 
@@ -90,7 +97,8 @@ impl Public {
     async fn answer(&self, hub: &Hub, request: Request) -> Response {
         let started = Instant::now();
         let (route, method) = (Route::of(request.uri().path()), request.method().clone());
-        let checked = head::check(&request).and_then(|()| origin::check(hub, request.headers()));
+        let checked =
+            head::check(&request).and_then(|()| origin::check(hub, &self.metrics, request.headers()));
         let mut response = match checked {
             Ok(()) => self.routes_for(request.headers()).oneshot(request).await.into_response(),
             Err(refused) => refused.into_response(),
@@ -102,7 +110,7 @@ impl Public {
             // Another page would be answered otherwise. What a POST was answered nobody keeps.
             response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
         }
-        hub.metrics.http(route, &method, response.status(), started.elapsed());
+        self.metrics.answered(route, &method, response.status(), started.elapsed());
         response
     }
 
@@ -185,7 +193,7 @@ async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socket, stop: Ca
         // One that was kept alive and has nothing more to ask.
         Err(error) if error.is_timeout() && visit.has_asked.get() => {}
         Err(error) => {
-            worker.hub.metrics.rejected(if error.is_timeout() { "timeout" } else { "bad_http" });
+            visit.public.metrics.rejected(if error.is_timeout() { "timeout" } else { "bad_http" });
             tracing::debug!(%error, "an HTTP connection ended badly");
         }
         Ok(()) => {}
@@ -202,7 +210,7 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         // Dropped by the end of the connection's task, however it ends.
         if std::thread::panicking() {
-            self.worker.hub.metrics.task_panicked("connection");
+            self.worker.hub.panics.count("connection");
         }
     }
 }
@@ -213,11 +221,13 @@ struct Visit<'w> {
     public: Arc<Public>,
     admitted: Rc<Admitted>,
     relief: Arc<Relief>,
+    /// Its place in the line for a turn.
     place: Rc<Place>,
+    /// Whether it has asked for anything: one that has, and then says no more, was only kept alive.
     has_asked: Cell<bool>,
-    /// One request begins in each turn of the connection, however many it has sent.
+    /// Whether a request may begin: one does in each turn of the connection, however many it has sent.
     may_begin: Cell<bool>,
-    /// Whoever has begun goes on without the gate: it may hold credit, for which others wait.
+    /// Whether a request has begun, which goes on without the gate: it may hold credit, for which others wait.
     is_answering: Cell<bool>,
 }
 
@@ -277,7 +287,7 @@ impl<'w> Visit<'w> {
 /// much, and the task with it, for as long as the connection is open.
 struct Counted<F> {
     life: F,
-    /// Dropped after it.
+    /// What counts it, dropped after it.
     _admitted: Rc<Admitted>,
 }
 
@@ -329,7 +339,7 @@ mod tests {
             let worker = worker();
             leave_no_credit(worker.handle());
             let (mut peer, socket) = knock(&worker).await;
-            let public = Public::new(&worker.hub, worker.index);
+            let public = Public::new(&worker.hub, worker.index, HttpMetrics::new(&worker.hub.registry));
             spawn_local(serve(Rc::clone(&worker), public, socket, CancellationToken::new()));
             let post = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
             peer.write_all(post.as_bytes()).await.expect("room");

@@ -1,4 +1,6 @@
-//! What all workers share: topics, engine, configuration, access, metrics.
+//! What all workers share: topics, engine, configuration, access, metrics. It knows no connection.
+
+mod metrics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,12 +16,16 @@ use crate::config::Config;
 use crate::engine::{Engine, Here};
 use crate::ids::ConnectionId;
 use crate::inbox::Later;
-use crate::metrics::{Asked, Metrics, Source};
+use crate::metrics::Registry;
 use crate::relief::Answers;
+use crate::source::Source;
+use crate::supervise::panics::Panics;
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Absent, Maker, TopicTable};
-use crate::topic::{Accepted, Began, Mailboxes, Retired, Start, Topic};
+use crate::topic::{self, Accepted, Began, Mailboxes, Retired, Start, Topic};
 use crate::workers::Workers;
+pub(crate) use metrics::Asked;
+use metrics::HubMetrics;
 
 /// What all who may do nothing have of what is on its way.
 const STRANGERS_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -61,8 +67,11 @@ pub struct Hub {
     of_strangers: Arc<Budget>,
     /// HTTP answers on their way.
     pub(crate) answers: Arc<Answers>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
+    /// What is counted, for a scrape.
+    pub(crate) registry: Registry,
+    /// Tasks that ended by a panic.
+    pub(crate) panics: Panics,
+    metrics: HubMetrics,
     engine: Engine,
     /// Connections of both kinds that the public listener has accepted and that are still open.
     pub connections: Arc<AtomicUsize>,
@@ -87,9 +96,14 @@ impl Hub {
         let in_flight = Budget::new(config.memory.in_flight.as_u64() as usize);
         let of_strangers =
             Budget::new((config.memory.in_flight.as_u64() as usize / 8).min(STRANGERS_BYTES_MAX));
-        let metrics =
-            Metrics::new(table.namespaces(), &access, workers.heartbeats(), table.budget(), &in_flight);
+        let registry = Registry::new();
+        access.register(&registry);
+        topic::metrics::register(&registry, &table);
+        workers.register(&registry, table.namespaces());
         Self {
+            metrics: HubMetrics::new(&registry, table.namespaces(), &in_flight),
+            panics: Panics::new(&registry),
+            registry,
             in_flight,
             of_strangers,
             answers: Arc::default(),
@@ -97,7 +111,6 @@ impl Hub {
             access,
             table,
             workers,
-            metrics,
             engine,
             connections: Arc::default(),
             connections_max,
@@ -145,11 +158,7 @@ impl Hub {
 
     /// Counts what became of a publication.
     pub(crate) fn published(&self, asked: Asked, result: &Result<Accepted, Refusal>) {
-        let Asked { namespace, source, received } = asked;
-        match result {
-            Ok(_) => self.metrics.published(namespace, source, received.elapsed()),
-            Err(refusal) => self.metrics.publish_refused(refusal.code()),
-        }
+        self.metrics.published(asked, result);
     }
 
     /// Registers a subscription of that worker, making the topic if there is none, on the user's account.
@@ -210,6 +219,7 @@ impl Hub {
 
     pub(crate) fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.metrics.draining();
     }
 }
 

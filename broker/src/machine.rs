@@ -1,7 +1,27 @@
 //! What the machine, or the container, gives the process.
 
 use std::fs::read_to_string;
+use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Powers of two to ask for, where a system refuses the most that it names: macOS names no bound, and has one.
+const FILES_TRIED: RangeInclusive<u32> = 10..=20;
+
+/// Files that the process may have open, once that is raised as far as it may be; `None` where it cannot be.
+pub(crate) fn raise_open_files_max() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let most = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+    let (current, maximum) = (most(limit.current), most(limit.maximum));
+    if current >= maximum {
+        return Some(maximum);
+    }
+    let between = FILES_TRIED.rev().map(|bits| 1 << bits).filter(|files| (current..maximum).contains(files));
+    let mut wanted = std::iter::once(limit.maximum).chain(between.map(Some));
+    let raised = wanted.find(|&current| setrlimit(Resource::Nofile, Rlimit { current, ..limit }).is_ok())?;
+    Some(most(raised))
+}
 
 /// Bytes of memory that the process may take: the machine's, or less where a control group says so; `None`
 /// where nothing can be read. `root` is `/`.
@@ -93,6 +113,14 @@ mod tests {
         fn drop(&mut self) {
             drop(std::fs::remove_dir_all(&self.0));
         }
+    }
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        let raised = raise_open_files_max();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(raised, limit.current);
+        assert!(!cfg!(target_os = "linux") || limit.current == limit.maximum, "{limit:?}");
     }
 
     const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:       16384000 kB\nMemFree:        1000 kB\n");

@@ -1,11 +1,16 @@
 //! Namespaces: what the configuration says of topics whose names begin alike.
 
+pub(crate) mod config;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::config::{NamespaceConfig, Retention};
 use crate::figures::Figures;
+use config::{NamespaceConfig, Retention};
+
+/// The name of those that the configuration does not name: in metrics all of them are one.
+const OTHER: &str = "other";
 
 /// One configured namespace.
 #[derive(Debug)]
@@ -66,7 +71,7 @@ impl Namespaces {
             by_name.insert(name.to_owned(), Namespace::new(name, index, retention));
         }
         let count = by_name.len() + 1;
-        let other = Namespace::new("other", count - 1, default);
+        let other = Namespace::new(OTHER, count - 1, default);
         Self { by_name, other, count }
     }
 

@@ -1,9 +1,11 @@
 //! What anyone may ask, through whatever door: publish, subscribe, history, presence, and to be known.
 //!
 //! A grant is checked here and nowhere else. Each operation has a function that asks the grant and returns a leave, and
-//! only with that leave can it be carried out. No door is known here.
+//! only with that leave can it be carried out, on the topic for which it was asked. Operations must not know by which
+//! door somebody asks, nor how the answer is said.
 
 pub(crate) mod admit;
+pub(crate) mod list;
 pub(crate) mod presence;
 pub(crate) mod publish;
 pub(crate) mod read;
@@ -14,7 +16,7 @@ use fanfare_protocol::ErrorCode;
 use crate::access::Grant;
 use crate::answer::Refusal;
 
-/// Why an operation is refused.
+/// The reason why an operation is refused: a code for programs, a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denied {
     pub(crate) code: ErrorCode,
@@ -39,6 +41,10 @@ impl From<Refusal> for Denied {
     }
 }
 
+/// Nothing where it is allowed.
+///
+/// # Errors
+/// [`Denied`], which is counted.
 fn allowed(is_allowed: bool, grant: &Grant, what: &'static str) -> Result<(), Denied> {
     is_allowed.then_some(()).ok_or_else(|| Denied::of(grant, what))
 }

@@ -7,6 +7,8 @@
 //! whoever started it starts it again. Clients come back to a new epoch, which they are told of; a broker that
 //! accepts and no longer delivers would lose without a word.
 
+pub(crate) mod panics;
+
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use panics::Panics;
 
 /// The `target` of the line that is the last one before the process aborts. A log that is written elsewhere has
 /// to wait for it.
@@ -44,7 +46,7 @@ pub(crate) fn vital_thread(name: &'static str, end: &CancellationToken, run: imp
 /// As cancel safe as the task.
 pub(crate) async fn restarted<T: Future<Output = ()>>(
     name: &'static str,
-    metrics: &Metrics,
+    panics: &Panics,
     end: &CancellationToken,
     mut begin: impl FnMut() -> T,
 ) {
@@ -54,7 +56,7 @@ pub(crate) async fn restarted<T: Future<Output = ()>>(
             return;
         }
         if ended.is_err() {
-            metrics.task_panicked(name);
+            panics.count(name);
         }
         say(|| tracing::error!(task = name, panicked = ended.is_err(), "a task ended; it begins anew"));
         end.run_until_cancelled(tokio::time::sleep(REST)).await;
@@ -81,6 +83,8 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use crate::metrics::Registry;
 
     /// How the child process below ends its task.
     const HOW: &str = "SUPERVISE_TEST_HOW";
@@ -143,8 +147,8 @@ mod tests {
     #[tokio::test]
     async fn what_only_carries_begins_anew_until_it_is_to_end() {
         let (end, begun) = (CancellationToken::new(), AtomicUsize::new(0));
-        let metrics = crate::metrics::tests::some();
-        restarted("test", &metrics, &end, || async {
+        let registry = Registry::new();
+        restarted("test", &Panics::new(&registry), &end, || async {
             match begun.fetch_add(1, Ordering::Relaxed) {
                 0 => panic!("as told"),
                 1 => {}
@@ -153,6 +157,6 @@ mod tests {
         })
         .await;
         assert_eq!(begun.into_inner(), 3);
-        assert!(metrics.text().contains("\nfanfare_task_panics_total{task=\"test\"} 1\n"));
+        assert!(registry.text().contains("\nfanfare_task_panics_total{task=\"test\"} 1\n"));
     }
 }

@@ -1,5 +1,8 @@
 //! A topic: its ring, its position, and which workers have subscribers of it.
 //! [hot; life of a publication: steps 2 to 4]
+//!
+//! It must not know a connection, a grant or an engine: it appends what it is given, and wakes workers by their
+//! mailboxes.
 
 mod accounts;
 mod agenda;
@@ -11,6 +14,7 @@ mod interest;
 mod keeping;
 mod ledger;
 pub mod mailbox;
+pub(crate) mod metrics;
 pub mod no_room;
 pub mod publication;
 mod recency;

@@ -2,6 +2,8 @@
 //!
 //! A worker is one thread with one single-threaded runtime. It owns its connections outright, so nothing
 //! between the ring and the socket is shared, locked or counted atomically.
+//!
+//! It must not know HTTP, which drives it by its `Doors`, nor the connections of another worker.
 
 pub(crate) mod gate;
 pub(crate) mod group;
@@ -25,14 +27,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Connection;
+use crate::connection::metrics::ConnectionMetrics;
 use crate::encoding::Encoding;
 use crate::hub::Hub;
 use crate::inbox::Socket;
-use crate::metrics::WorkerStats;
 use crate::supervise::vital;
 use crate::topic::Topic;
 use crate::topic::ring::Cursor;
 use crate::workers::handle::WorkerHandle;
+use crate::workers::stats::WorkerStats;
 use group::{LocalTopic, Member};
 use turns::Turns;
 
@@ -61,6 +64,8 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) hub: Arc<Hub>,
     pub(crate) stats: Arc<WorkerStats>,
+    /// Of the connections of all workers.
+    pub(crate) metrics: Arc<ConnectionMetrics>,
     /// By the topic's address, which its `Arc` keeps from being given to another.
     topics: RefCell<HashMap<usize, LocalTopic>>,
     connections: RefCell<Slab<Rc<Connection>>>,
@@ -90,10 +95,11 @@ fn key(topic: &Arc<Topic>) -> usize {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, hub: Arc<Hub>) -> Rc<Self> {
+    pub(crate) fn new(index: usize, hub: Arc<Hub>, metrics: Arc<ConnectionMetrics>) -> Rc<Self> {
         Rc::new(Self {
             index,
-            stats: hub.metrics.worker(index),
+            stats: Arc::clone(&hub.workers[index].stats),
+            metrics,
             hub,
             topics: RefCell::default(),
             connections: RefCell::default(),

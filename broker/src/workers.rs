@@ -3,12 +3,15 @@
 
 pub(crate) mod credit;
 pub(crate) mod handle;
+pub(crate) mod stats;
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::heartbeat::Heartbeat;
+use crate::heartbeat;
+use crate::metrics::Registry;
+use crate::namespaces::Namespaces;
 use crate::topic::Mailboxes;
 use handle::WorkerHandle;
 
@@ -21,10 +24,10 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Mailboxes for so many workers.
-    pub(crate) fn new(count: usize) -> Self {
+    /// Handles of so many workers, which count by these namespaces.
+    pub(crate) fn new(count: usize, namespaces: &Namespaces) -> Self {
         let mailboxes: Arc<Mailboxes> = (0..count).map(|_| Arc::default()).collect();
-        let handles = mailboxes.iter().map(WorkerHandle::new).collect();
+        let handles = mailboxes.iter().map(|mailbox| WorkerHandle::new(mailbox, namespaces)).collect();
         Self { handles, mailboxes }
     }
 
@@ -33,9 +36,10 @@ impl Workers {
         &self.mailboxes
     }
 
-    /// Whether each worker runs.
-    pub(crate) fn heartbeats(&self) -> Vec<Arc<Heartbeat>> {
-        self.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect()
+    /// Enters what they count, and whether they run.
+    pub(crate) fn register(&self, registry: &Registry, namespaces: &Namespaces) {
+        stats::register(registry, self.iter().map(|worker| Arc::clone(&worker.stats)), namespaces);
+        heartbeat::register(registry, self.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect());
     }
 
     /// The index of the worker with the fewest sockets, of those that take any: a worker that has ended has the
@@ -63,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_has_ended_gets_no_socket() {
-        let workers = Workers::new(3);
+        let workers = Workers::new(3, &Namespaces::new(&Default::default()));
         workers[1].load.fetch_add(1, Ordering::Relaxed);
         assert_eq!(workers.least_loaded(), 0);
         drop(workers[0].inbox.close_to_sockets());

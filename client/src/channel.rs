@@ -3,15 +3,17 @@
 //! Commands, publishes and what was dropped go to the driver; events go to readers, who may slow it down.
 
 mod backlog;
+mod backpressure;
 mod command;
-mod pressure;
+mod permits;
 mod queue;
-mod room;
+mod read_pause;
 
 pub(crate) use backlog::Backlog;
+pub(crate) use backpressure::Backpressure;
 pub(crate) use command::{
     Command, Departures, Drain, Handed, NewSubscriber, QueueWriter, Reply, Start, Submission, SubscriberId,
 };
-pub(crate) use pressure::{Patience, Pressure};
+pub(crate) use permits::{PublishPermit, PublishPermits};
 pub(crate) use queue::EventQueue;
-pub(crate) use room::{Room, RoomTaken};
+pub(crate) use read_pause::ReadPause;

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
-use crate::channel::{Backlog, Command, Handed, Patience};
+use crate::channel::{Backlog, Command, Handed, ReadPause};
 use crate::deadline;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
@@ -143,7 +143,7 @@ impl Driver {
         let mut refresh = Refresh::new(self.options.dial.token.clone(), connected.expires_at, connected.date);
         let backoff = Backoff::new(self.options.backoff_base, self.options.backoff_max);
         let mut resubscribe = Resubscribe::new(backoff);
-        let mut patience = Patience::new();
+        let mut read_pause = ReadPause::new();
         let mut doubt = Doubt::default();
         let mut timer = pin!(sleep(Duration::ZERO));
         loop {
@@ -151,7 +151,7 @@ impl Driver {
                 return Err(reason);
             }
             // Readers without room are waited for, a little: what they cannot take would be dropped.
-            let held_until = patience.hold(&self.backlog.pressure);
+            let held_until = read_pause.hold(&self.backlog.backpressure);
             let quiet = doubt.since(self.session.awaits_reply(), wire.last_heard());
             let silent_at = wire.last_heard() + silence;
             let lost_at = quiet.map_or(silent_at, |since| silent_at.min(since + LOST_AFTER));
@@ -163,11 +163,11 @@ impl Driver {
             }
             let may_read = held_until.is_none();
             select! {
-                heard = exchange(wire, &mut self.session, sizes, &self.backlog.pressure, may_read) => {
+                heard = exchange(wire, &mut self.session, sizes, &self.backlog.backpressure, may_read) => {
                     if let Err(lost) = heard {
                         return Ok(lost);
                     }
-                    if self.backlog.pressure.take_felt() {
+                    if self.backlog.backpressure.take_felt() {
                         // The readers may be on this very thread.
                         tokio::task::yield_now().await;
                     }
@@ -176,8 +176,8 @@ impl Driver {
                     }
                     resubscribe.plan(&self.session);
                 }
-                input = self.inbox.next(), if self.session.has_room() => self.take(input),
-                () = self.backlog.pressure.relieved(), if !may_read => {}
+                input = self.inbox.next(), if self.session.has_capacity() => self.take(input),
+                () = self.backlog.backpressure.relieved(), if !may_read => {}
                 () = self.closing.notified() => return Err(CloseReason::Stopped),
                 token = refresh.token() => token.into_iter().for_each(|token| self.session.refresh(token)),
                 () = &mut timer => {

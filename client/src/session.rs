@@ -292,7 +292,7 @@ impl Session {
     }
 
     /// Whether commands may be taken; if not, the connection has to take some of what was said first.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_capacity(&self) -> bool {
         self.outgoing.len() < OUTGOING_MAX
     }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::secrets::{is_secret, without_value};
-use super::{Config, ConfigError, DEFAULT_FILE, with_example};
+use super::{AccessConfig, Config, ConfigError, DEFAULT_FILE, InvalidSetting, with_example};
 
 const PREFIX: &str = "FANFARE_";
 /// Ours, but not the broker's: what `fanfare pub` and `fanfare sub` read.
@@ -41,7 +41,7 @@ pub fn overlay(
     mut table: Table,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
-    let defaults: Table = DEFAULT_FILE.parse().expect("the default file is TOML, a test says so");
+    let examples = examples();
     for (name, text) in environment {
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
         if text.is_empty() || OF_CLIENTS.contains(&path) || is_service_link(path, &text) {
@@ -54,7 +54,7 @@ pub fn overlay(
             ));
         }
         let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-        let value = value_like(default_at(&defaults, &path), &text).map_err(fail)?;
+        let value = value_like(example_at(&examples, &path), &text).map_err(fail)?;
         // On its own first, so that what is wrong with it is said of it.
         let mut alone = Table::new();
         insert(&mut alone, &path, value.clone()).map_err(fail)?;
@@ -64,7 +64,7 @@ pub fn overlay(
         insert(&mut table, &path, value).map_err(fail)?;
     }
     Config::deserialize(table)
-        .map_err(|e| ConfigError::Value { key: "configuration".into(), message: without_value(e.message()) })
+        .map_err(|e| InvalidSetting::new("configuration", without_value(e.message())).into())
 }
 
 /// Whether Kubernetes sets the variable, for each service by its name: `FANFARE_SERVICE_HOST`,
@@ -75,40 +75,43 @@ fn is_service_link(path: &str, text: &str) -> bool {
     is_address || ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"].iter().any(|part| path.contains(part))
 }
 
-/// The default of the key at `path`; every namespace has the keys of the default one.
-fn default_at<'a>(defaults: &'a Table, path: &[String]) -> Option<&'a Value> {
-    match path {
-        [section, _, key] if section == "namespace" => defaults.get(section)?.get("default")?.get(key),
-        // Absent by default, since the section's mere presence closes the broker.
-        [section, anonymous, key]
-            if section == "access"
-                && anonymous == "anonymous"
-                && (key == "subscribe" || key == "publish") =>
-        {
-            defaults.get("server")?.get("allowed_origins")
-        }
-        [section, key] => defaults.get(section)?.get(key),
-        _ => None,
-    }
+/// A value for every key, as the key's kind is. What is absent by default is not in the default file: the section
+/// `access`, whose mere presence closes the broker.
+fn examples() -> Table {
+    let mut examples: Table = DEFAULT_FILE.parse().expect("the default file is TOML, a test says so");
+    let access = Value::try_from(AccessConfig::example()).expect("a section is a table");
+    examples.insert("access".to_owned(), access);
+    examples
 }
 
-/// The text as a value of the same type as the key's default.
-fn value_like(default: Option<&Value>, text: &str) -> Result<Value, String> {
-    Ok(match default {
+/// The value of the key at `path`; every namespace has the keys of the default one.
+fn example_at<'a>(examples: &'a Table, path: &[String]) -> Option<&'a Value> {
+    let (mut at, mut keys) = (examples.get(path.first()?)?, &path[1..]);
+    if path[0] == "namespace" {
+        (at, keys) = (at.get("default")?, keys.get(1..)?);
+    }
+    keys.iter().try_fold(at, |at, key| at.get(key))
+}
+
+/// The text as a value of the same kind as the example. A table, or a list of them, is no text.
+fn value_like(example: Option<&Value>, text: &str) -> Result<Value, String> {
+    Ok(match example {
         Some(Value::Integer(_)) => {
             Value::Integer(text.parse().map_err(|_| format!("\"{text}\" is no whole number"))?)
         }
         Some(Value::Boolean(_)) => {
             Value::Boolean(text.parse().map_err(|_| format!("\"{text}\" is neither true nor false"))?)
         }
-        Some(Value::Array(_)) if text.trim_start().starts_with('[') => {
-            return Err("is a list, whose items are separated by commas, without brackets and quotes".into());
-        }
-        Some(Value::Array(_)) => {
-            Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
-        }
+        Some(Value::Array(items)) if items.iter().all(Value::is_str) => list_of(text)?,
         _ => Value::String(text.to_owned()),
     })
+}
+
+fn list_of(text: &str) -> Result<Value, String> {
+    if text.trim_start().starts_with('[') {
+        return Err("is a list, whose items are separated by commas, without brackets and quotes".into());
+    }
+    Ok(Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect()))
 }
 
 fn insert(table: &mut Table, path: &[String], value: Value) -> Result<(), String> {

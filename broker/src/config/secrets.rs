@@ -1,15 +1,12 @@
 //! What is said of a mistake where secrets stand: never the value, which may be a token.
 
 use serde::Deserialize;
-use toml::Table;
+use toml::{Table, Value};
 
 use super::AccessConfig;
 
 /// The section that holds secrets.
 const SECTION: &str = "access";
-/// The keys that may stand before a value in it. Anything else may be a part of a token.
-const KEYS: [&str; 7] = [SECTION, "anonymous", "publish", "subscribe", "token", "token_file", "user"];
-
 /// Whether all in the section of that name is kept secret.
 pub(super) fn is_secret(section: &str) -> bool {
     section == SECTION
@@ -26,10 +23,20 @@ pub(super) fn may_be_wrong(text: &str) -> bool {
     }
 }
 
-/// The key, unless it is none that is known.
+/// The key, unless it is none that is known to stand there: anything else may be a part of a token.
 pub(super) fn known_key(key: &str) -> Option<&str> {
+    let section = Value::try_from(AccessConfig::example()).expect("a section is a table");
     let name = key.trim_start_matches('[').trim_end_matches(']');
-    name.split('.').all(|part| KEYS.contains(&part.trim())).then_some(key)
+    name.split('.').all(|part| part.trim() == SECTION || is_key(&section, part.trim())).then_some(key)
+}
+
+/// Whether that is a key anywhere in it.
+fn is_key(value: &Value, name: &str) -> bool {
+    match value {
+        Value::Table(table) => table.iter().any(|(key, value)| key == name || is_key(value, name)),
+        Value::Array(items) => items.iter().any(|item| is_key(item, name)),
+        _ => false,
+    }
 }
 
 /// serde's message without the value that it quotes:

@@ -1,3 +1,5 @@
+use bytesize::ByteSize;
+
 use super::*;
 
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -102,6 +104,92 @@ fn a_bad_variable_is_named() {
         let error = load("", &[(name, value)]).unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
     }
+}
+
+#[test]
+fn what_is_said_of_a_variable_fits_the_kind_of_its_key() {
+    const EXPECTED: &[(&str, &str, &str)] = &[
+        ("SERVER__LISTEN", "9000", "expected an address and a port, as in 127.0.0.1:8000"),
+        ("SERVER__WORKERS", "1.5", "\"1.5\" is no whole number"),
+        (
+            "SERVER__DRAIN_WINDOW",
+            "soon",
+            "invalid value: string \"soon\", expected a duration, as in \"25s\"",
+        ),
+        (
+            "SERVER__ALLOWED_ORIGINS",
+            "[a]",
+            "is a list, whose items are separated by commas, without brackets and quotes",
+        ),
+        ("SERVER__INSECURE_OPEN", "yes", "\"yes\" is neither true nor false"),
+        ("SERVER__LISTEN__X", "1", "invalid type: map, expected socket address"),
+        ("SERVER__ALLOWED_ORIGINS__0", "1", "invalid type: map, expected a sequence"),
+        ("LIMITS__TOPICS", "many", "\"many\" is no whole number"),
+        ("LIMITS__MESSAGE_SIZE", "big", "invalid value: string \"big\", expected a size, as in \"64KiB\""),
+        ("MEMORY__X", "1", "unknown field `x`, expected `retained` or `in_flight`"),
+        ("ACCESS__ANONYMOUS", "*", "invalid type: string, expected struct GrantConfig"),
+        (
+            "ACCESS__ANONYMOUS__PUBLISH",
+            "[\"*\"]",
+            "is a list, whose items are separated by commas, without brackets and quotes",
+        ),
+        ("ACCESS__ANONYMOUS__PUBLISH__0", "*", "invalid type: map, expected a sequence"),
+        ("ACCESS__ANONYMOUS__X", "*", "unknown field `x`, expected `subscribe` or `publish`"),
+        ("ACCESS__TOKEN", "[t]", "invalid type: string, expected a sequence"),
+        ("ACCESS__TOKEN__0__TOKEN", "t", "invalid type: map, expected a sequence"),
+        ("ACCESS__X", "t", "unknown field `x`, expected `anonymous` or `token`"),
+        ("NAMESPACE__ROOM", "1", "invalid type: string \"1\", expected struct NamespaceConfig"),
+        ("NAMESPACE__DEFAULT", "1", "invalid type: string \"1\", expected struct NamespaceConfig"),
+        ("NAMESPACE__ROOM__HISTORY_COUNT", "many", "\"many\" is no whole number"),
+        (
+            "NAMESPACE__ROOM__HISTORY_TTL",
+            "1",
+            "invalid value: string \"1\", expected a duration, as in \"25s\"",
+        ),
+        ("NAMESPACE__ROOM__HISTORY_COUNT__X", "1", "invalid type: map, expected usize"),
+        (
+            "NOWHERE__X__Y",
+            "1",
+            "unknown field `nowhere`, expected one of `server`, `limits`, `memory`, `access`, `namespace`",
+        ),
+    ];
+    for (key, value, said) in EXPECTED {
+        let name = format!("FANFARE_{key}");
+        let error = load("", &[(&name, value)]).expect_err(&name).to_string();
+        assert_eq!(error, format!("environment variable {name}: {said}"));
+    }
+}
+
+#[test]
+fn every_key_can_be_set_by_the_environment() {
+    let file = DEFAULT_FILE.parse().expect("the default file is TOML");
+    let mut all = Vec::new();
+    keys("", &file, &mut all);
+    let file = toml::Value::Table(file);
+    for path in &all {
+        let name = format!("FANFARE_{}", path.replace('.', "__").to_uppercase());
+        let value = path.split('.').try_fold(&file, |at, key| at.get(key)).expect("it is in the file");
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            // An empty variable counts as unset.
+            toml::Value::Array(_) => continue,
+            other => other.to_string(),
+        };
+        let in_file = toml::from_str(&format!("{path} = {value}"));
+        assert_eq!(load("", &[(&name, &text)]).expect(&name), in_file.expect("a configuration"), "{name}");
+    }
+    let lists = [
+        ("FANFARE_SERVER__ALLOWED_ORIGINS", "https://a.example"),
+        ("FANFARE_ACCESS__ANONYMOUS__SUBSCRIBE", "room:*, news"),
+        ("FANFARE_ACCESS__ANONYMOUS__PUBLISH", "*"),
+    ];
+    let config = load("", &lists).expect("all of it is good");
+    let anonymous = config.access.expect("it is configured").anonymous;
+    assert_eq!(
+        (anonymous.subscribe, anonymous.publish),
+        (vec!["room:*".into(), "news".into()], vec!["*".into()])
+    );
+    assert_eq!(config.server.allowed_origins.len(), 1);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use fanfare_protocol::TopicRef;
 use super::replies::{Awaited, Publishing};
 use super::{Connection, State};
 use crate::answer::{Outcome, Refusal, Ticket};
+use crate::dialect::reply::Reply;
 use crate::inbox::{Claim, Promise};
 use crate::operation::publish;
 
@@ -60,7 +61,7 @@ impl Connection {
         Some(why)
     }
 
-    /// An answer has come.
+    /// Takes an answer in that has come, and goes on with what waited for it.
     pub(crate) fn answered(&self, ticket: Ticket, outcome: Outcome) {
         let awaited = self.state.borrow().replies.awaited();
         match awaited {
@@ -85,7 +86,7 @@ impl Connection {
         self.wake();
     }
 
-    /// A publication is answered: its reply is said when those before it are.
+    /// Settles a publication that is answered: its reply is said when those before it are.
     fn settle(&self, ticket: Ticket, outcome: Outcome) {
         let mut refused = None;
         let mut state = self.state.borrow_mut();
@@ -95,7 +96,7 @@ impl Connection {
             let mut reply = Vec::new();
             match publish::settled(&self.worker.hub, *asked, outcome) {
                 Ok(accepted) => {
-                    self.dialect.published(*id, topic, accepted, &mut reply);
+                    self.dialect.reply(*id, Reply::Published { topic, accepted }, &mut reply);
                     (reply, Some(accepted.position))
                 }
                 Err(denied) => {
@@ -114,7 +115,7 @@ impl Connection {
         }
     }
 
-    /// Nobody waits for answers any more.
+    /// Forgets the answers that are waited for: nobody is to be told any more.
     pub(super) fn forget_answers(&self, state: &mut State) {
         for ticket in state.replies.forget() {
             self.worker.handle().inbox.forget(ticket);

@@ -1,31 +1,30 @@
 //! What is asked on a connection, carried out and answered. [hot; life of a publication: step 1]
 
-use std::borrow::Cow;
 use std::iter;
 use std::rc::Rc;
 
 use fanfare_protocol::{
-    ClientFrame, ClientOp, CloseCode, Codec, ErrorCode, FrameError, Position, Publish, RequestId,
-    ServerFrame, Subscribe, Subscribed, TopicName, TopicRef,
+    ClientFrame, ClientOp, CloseCode, ErrorCode, FrameError, Position, Publish, RequestId, Subscribe,
+    TopicName, TopicRef,
 };
 use tokio::time::Instant;
 
 use super::Connection;
-use super::inbound::Kept;
 use super::replies::Publishing;
 use crate::answer::Answer;
-use crate::dialect::{Ask, Dialect, Message, Refused, Unreadable, native};
+use crate::dialect::Refused;
+use crate::dialect::asks::{Ask, Message, Unreadable};
+use crate::dialect::reply::Reply;
 use crate::operation::publish::Content;
-use crate::operation::read::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
 use crate::operation::{Denied, admit, presence, publish, read, subscribe};
 use crate::topic::Start;
 use crate::topic::publication::Publication;
 
-/// While so many bytes wait to be read by the peer, `history` is refused.
+/// Bytes that wait to be read by the peer above which `history` is refused: a reply may have a mebibyte.
 const HISTORY_UNREAD_MAX: usize = 256 * 1024;
 
 impl Connection {
-    /// Handles one WebSocket message.
+    /// Carries out what a WebSocket message asks for, or keeps it where it has to wait.
     pub(super) fn message(self: &Rc<Self>, message: Message<'_>) {
         let mut asks = match self.dialect.read(message) {
             Ok(asks) => asks,
@@ -53,11 +52,11 @@ impl Connection {
             };
             if let Some(ask) = waiting {
                 for ask in iter::once(ask).chain(asks) {
-                    self.keep(Kept::Ask(ask.map(ClientFrame::into_owned)));
+                    self.keep(ask.map(ClientFrame::into_owned));
                 }
                 return;
             }
-            if !self.dialect.is_raw() {
+            if self.dialect.asks_for_many() {
                 self.worker.turns.count_frame();
             }
         }
@@ -75,15 +74,14 @@ impl Connection {
     }
 
     fn frame<'a>(self: &Rc<Self>, ClientFrame { id, op }: ClientFrame<'a>) -> Option<ClientFrame<'a>> {
-        let done = match (op, &self.dialect) {
-            (ClientOp::Publish(publish), _) => self.publish(id, publish),
-            (_, Dialect::Raw(_)) => Done::Yes,
-            (ClientOp::Ping, Dialect::Native(codec)) => {
-                self.reply(*codec, &ServerFrame::Pong { id });
+        let done = match op {
+            ClientOp::Publish(publish) => self.publish(id, publish),
+            ClientOp::Ping => {
+                self.reply(id, Reply::Pong);
                 Done::Yes
             }
-            (op, Dialect::Native(codec)) => {
-                let waits = self.attempt(*codec, id, &op).unwrap_or_else(|denied| {
+            op => {
+                let waits = self.attempt(id, &op).unwrap_or_else(|denied| {
                     self.refuse(id, topic_of(&op).map(TopicRef::as_str), &denied);
                     false
                 });
@@ -97,12 +95,7 @@ impl Connection {
     }
 
     /// Carries out what is neither a publication nor a ping; says whether it has to wait instead.
-    fn attempt(
-        self: &Rc<Self>,
-        codec: Codec,
-        id: Option<RequestId>,
-        op: &ClientOp<'_>,
-    ) -> Result<bool, Denied> {
+    fn attempt(self: &Rc<Self>, id: Option<RequestId>, op: &ClientOp<'_>) -> Result<bool, Denied> {
         if let Some(why) = self.take_refused() {
             // It has waited for an answer, and this is what came.
             return Err(why.into());
@@ -120,11 +113,11 @@ impl Connection {
             return Ok(true);
         }
         let done = match op {
-            ClientOp::Connect { token, .. } => self.connect(codec, id, token.as_ref().map(|t| t.expose())),
-            ClientOp::History { topic, since, limit } => self.history(codec, id, topic, *since, *limit),
-            ClientOp::Refresh { token } => self.refresh(codec, id, token.expose()),
-            ClientOp::Subscribe(subscribe) => self.subscribe_native(codec, id, subscribe),
-            ClientOp::Unsubscribe { topic } => self.unsubscribe_native(codec, id, topic),
+            ClientOp::Connect { token, .. } => self.connect(id, token.as_ref().map(|t| t.expose())),
+            ClientOp::History { topic, since, limit } => self.history(id, topic, *since, *limit),
+            ClientOp::Refresh { token } => self.refresh(id, token.expose()),
+            ClientOp::Subscribe(subscribe) => self.begin(id, subscribe),
+            ClientOp::Unsubscribe { topic } => self.end(id, topic),
             ClientOp::Presence { topic, .. } => self.presence(topic),
             ClientOp::Ping | ClientOp::Publish(_) => Answer::Now(Err(presence::not_offered())),
         };
@@ -161,15 +154,15 @@ impl Connection {
         match op {
             ClientOp::History { topic, .. } => read::leave(state.session.grant(), topic).map(|_| true),
             ClientOp::Subscribe(asked) if !asked.echo && self.has_published.get() => {
-                subscribe::leave(state.session.grant(), asked.topic.as_str()).map(|_| true)
+                subscribe::leave(state.session.grant(), &asked.topic).map(|_| true)
             }
             _ => Ok(false),
         }
     }
 
     /// Queues a reply, behind those that are not known yet.
-    fn reply(&self, codec: Codec, frame: &ServerFrame<'_>) {
-        self.reply_with(|out| native::put(codec, frame, out));
+    fn reply(&self, id: Option<RequestId>, reply: Reply<'_>) {
+        self.reply_with(|out| self.dialect.reply(id, reply, out));
     }
 
     fn reply_with(&self, put: impl FnOnce(&mut Vec<u8>)) {
@@ -206,12 +199,7 @@ impl Connection {
         }
     }
 
-    fn connect(
-        &self,
-        codec: Codec,
-        id: Option<RequestId>,
-        token: Option<&str>,
-    ) -> Answer<Result<(), Denied>> {
+    fn connect(&self, id: Option<RequestId>, token: Option<&str>) -> Answer<Result<(), Denied>> {
         let hub = &self.worker.hub;
         if let Err(denied) = self.state.borrow().session.may_connect() {
             return Answer::Now(Err(denied));
@@ -230,35 +218,30 @@ impl Connection {
         };
         self.state.borrow_mut().session.connected(grant);
         let user = self.state.borrow().session.user().cloned();
-        self.reply(
-            codec,
-            &ServerFrame::Connected {
-                id,
-                connection: self.id.to_string().into(),
-                user: user.as_deref().map(Cow::Borrowed),
-                server: concat!("fanfare/", env!("CARGO_PKG_VERSION")).into(),
-                ping_interval_ms: hub.config.limits.ping_interval.as_millis() as u64,
-                message_size: Some(hub.config.limits.message_size.as_u64()),
-                expires_at: None,
-            },
-        );
+        let connected = Reply::Connected {
+            connection: self.id,
+            user: user.as_deref(),
+            ping_interval: hub.config.limits.ping_interval,
+            message_size: hub.config.limits.message_size.as_u64(),
+        };
+        self.reply(id, connected);
         Answer::Now(Ok(()))
     }
 
-    fn refresh(&self, codec: Codec, id: Option<RequestId>, token: &str) -> Answer<Result<(), Denied>> {
+    fn refresh(&self, id: Option<RequestId>, token: &str) -> Answer<Result<(), Denied>> {
         let known = {
             let state = self.state.borrow();
             admit::refresh(&self.worker.hub.access, state.session.grant(), token, &|| self.promise(0))
         };
         known.map(|grant| {
             self.state.borrow_mut().session.refreshed(grant?);
-            self.reply(codec, &ServerFrame::Refreshed { id, expires_at: None });
+            self.reply(id, Reply::Refreshed);
             Ok(())
         })
     }
 
     fn publish<'a>(&self, id: Option<RequestId>, publish: Publish<'a>) -> Done<'a> {
-        let leave = publish::leave(self.state.borrow().session.grant(), publish.topic.as_str());
+        let leave = publish::leave(self.state.borrow().session.grant(), &publish.topic);
         let leave = match leave {
             Ok(leave) => leave,
             Err(denied) => {
@@ -270,17 +253,16 @@ impl Connection {
         if !self.may_publish(publish.payload.as_bytes().len()) {
             return Done::Waits(ClientOp::Publish(publish));
         }
-        let Publish { topic, payload, message_id, headers } = publish;
         let content = Content {
-            payload: payload.into_owned(),
-            message_id: message_id.map(|id| id.into()),
-            headers,
+            payload: publish.payload.into_owned(),
+            message_id: publish.message_id.map(|id| id.into()),
+            headers: publish.headers,
             origin: Some(self.id),
             received: Instant::now(),
         };
         let (hub, bytes) = (&self.worker.hub, content.payload.as_bytes().len());
-        let (asked, answer) =
-            leave.publish(hub, &topic, content, self.dialect.source(), &|| self.promise(bytes));
+        let (asked, answer) = leave.publish(hub, content, self.dialect.source(), &|| self.promise(bytes));
+        let topic = publish.topic;
         match answer {
             Answer::Now(Err(denied)) => {
                 self.refuse(id, Some(topic.as_str()), &denied);
@@ -289,7 +271,8 @@ impl Connection {
             Answer::Now(Ok(accepted)) if id.is_some() => {
                 let name = topic.clone();
                 let stands = || Some((name.to_name(), accepted.position));
-                self.reply_of(stands, |out| self.dialect.published(id, topic, accepted, out));
+                let published = Reply::Published { topic, accepted };
+                self.reply_of(stands, |out| self.dialect.reply(id, published, out));
             }
             Answer::Now(Ok(_)) => {}
             Answer::Later(ticket) => self.expect(ticket, Publishing { id, topic: topic.to_name(), asked }),
@@ -298,50 +281,37 @@ impl Connection {
         Done::Yes
     }
 
-    fn subscribe_native(
-        self: &Rc<Self>,
-        codec: Codec,
-        id: Option<RequestId>,
-        asked: &Subscribe<'_>,
-    ) -> Answer<Result<(), Denied>> {
+    /// Begins or changes a subscription, and says so.
+    fn begin(self: &Rc<Self>, id: Option<RequestId>, asked: &Subscribe<'_>) -> Answer<Result<(), Denied>> {
         let start = match (asked.since, asked.history) {
             (Some(since), _) => Start::Since(since),
             (None, count) => Start::History(count.unwrap_or(0)),
         };
-        self.subscribe(&asked.topic, start, asked.echo, asked.on_lag).map(|began| {
+        self.subscribe(&asked.topic, start, asked.echo, self.dialect.on_lag(asked.on_lag)).map(|began| {
             let began = began?;
-            self.reply(
-                codec,
-                &ServerFrame::Subscribed(Subscribed {
-                    id,
-                    topic: asked.topic.clone(),
-                    position: began.head.position,
-                    recovery: began.recovery,
-                    replayed: began.replayed,
-                }),
-            );
+            let subscribed = Reply::Subscribed {
+                topic: asked.topic.clone(),
+                position: began.head.position,
+                recovery: began.recovery,
+                replayed: began.replayed,
+            };
+            self.reply(id, subscribed);
             Ok(())
         })
     }
 
-    fn unsubscribe_native(
-        &self,
-        codec: Codec,
-        id: Option<RequestId>,
-        topic: &TopicRef<'_>,
-    ) -> Answer<Result<(), Denied>> {
+    /// Ends a subscription, and says so.
+    fn end(&self, id: Option<RequestId>, topic: &TopicRef<'_>) -> Answer<Result<(), Denied>> {
         if !self.unsubscribe(topic.as_str()) {
             let why = "this connection does not subscribe to this topic";
             return Answer::Now(Err(Denied::new(ErrorCode::NotSubscribed, why)));
         }
-        let topic = topic.clone();
-        self.reply(codec, &ServerFrame::Unsubscribed { id, topic, code: None, message: None });
+        self.reply(id, Reply::Unsubscribed { topic: topic.clone() });
         Answer::Now(Ok(()))
     }
 
     fn history(
         &self,
-        codec: Codec,
         id: Option<RequestId>,
         topic: &TopicRef<'_>,
         since: Option<Position>,
@@ -356,26 +326,19 @@ impl Connection {
             let why = "read the replies that wait before asking for more";
             return Answer::Now(Err(Denied::new(ErrorCode::RateLimited, why)));
         }
-        let limit = limit.map_or(HISTORY_COUNT_MAX, |limit| limit.min(HISTORY_COUNT_MAX as u64) as usize);
-        let size = |p: &Publication| codec.message_len_max(&p.message());
-        leave.history(hub, since, limit, HISTORY_BYTES_MAX, size, &|| self.promise(0)).map(|kept| {
-            let (head, publications) = kept?;
-            let messages = publications.iter().map(|publication| publication.message()).collect();
-            let topic = topic.clone();
-            self.reply(
-                codec,
-                &ServerFrame::History { id, topic, epoch: head.epoch, offset: head.offset, messages },
-            );
+        let size = |publication: &Publication| self.dialect.size_in_history(publication);
+        leave.history(hub, since, limit, size, &|| self.promise(0)).map(|kept| {
+            self.reply(id, Reply::History { topic: topic.clone(), kept: &kept? });
             Ok(())
         })
     }
 }
 
-/// What became of a frame.
+/// What became of something that was asked for.
 enum Done<'a> {
     /// It was carried out, or is on its way.
     Yes,
-    /// It has to wait: for credit, its turn, or an answer.
+    /// It has to wait, for credit, its turn, or an answer, and is given back.
     Waits(ClientOp<'a>),
 }
 

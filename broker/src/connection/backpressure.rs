@@ -6,13 +6,13 @@ use std::time::Duration;
 /// What the socket takes. Times are the worker's milliseconds, which wrap.
 #[derive(Debug)]
 pub(super) struct Backpressure {
-    /// The socket takes no more: its connection's own task waits until it does.
+    /// Whether the socket takes no more: its connection's own task waits until it does.
     is_blocked: Cell<bool>,
-    /// When it began to take nothing, where it takes nothing now.
+    /// The moment when it began to take nothing, where it takes nothing now.
     blocked_at: Cell<u32>,
-    /// It has taken nothing for so long that nothing more is kept for it than for anybody.
+    /// Whether it has taken nothing for so long that nothing more is kept for it than for anybody.
     is_stuck: Cell<bool>,
-    /// Its worker looks after it, for it may become stuck.
+    /// Whether its worker looks after it, for it may become stuck: it does so once at a time.
     is_watched: Cell<bool>,
 }
 
@@ -98,5 +98,18 @@ mod tests {
         assert!(socket.block(u32::MAX), "nobody looks after it any more");
         assert_eq!(socket.look(498, patience), Look::Blocked, "the clock wraps");
         assert_eq!(socket.look(499, patience), Look::Stuck);
+    }
+
+    #[test]
+    fn a_socket_is_looked_after_once_for_as_long_as_it_may_become_stuck() {
+        let (socket, patience) = (Backpressure::new(0), Duration::from_millis(500));
+        assert!(socket.block(0), "from now on");
+        socket.unblock();
+        assert!(!socket.block(100), "it still is");
+        assert_eq!(socket.look(500, patience), Look::Blocked, "it took something at 100");
+        socket.unblock();
+        assert_eq!(socket.look(600, patience), Look::Free);
+        assert!(socket.block(700), "nobody did any more");
+        assert!(!socket.is_stuck(), "a look finds it out, and whoever looks says it");
     }
 }

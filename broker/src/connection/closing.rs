@@ -1,4 +1,4 @@
-//! How a connection's life ends.
+//! Ending a connection's life: by a close frame behind what is still to be said, or without a word.
 
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use super::life::Phase;
 use super::{Connection, State};
 use crate::websocket::put_close;
 
-/// A closing connection is dropped after so long, whether or not its peer has read the close frame.
+/// Milliseconds after which a closing connection is dropped, whether or not its peer has read the close frame.
 const LINGER_MS: u32 = 10_000;
 
 impl Connection {
@@ -123,7 +123,7 @@ impl Connection {
     }
 }
 
-/// A close code as a label of the metrics.
+/// The label that the metrics have for a close code: the protocol's codes are too many for labels of their own.
 fn reason_of(code: CloseCode, by_peer: bool) -> &'static str {
     match code {
         _ if by_peer => "peer",

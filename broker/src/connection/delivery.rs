@@ -17,17 +17,18 @@ use crate::topic::ring::{Cursor, Missed};
 use crate::topic::{Behind, Topic};
 use crate::worker::group::Batch;
 
-/// Bytes that a connection reads from the ring before it writes them.
+/// Bytes that a connection reads from the ring before it writes them, so that catching up takes no more memory.
 const CATCH_UP_BYTES: usize = 64 * 1024;
-/// While so many bytes wait in its outbox, rounds queue no more: it catches up by itself.
+/// Bytes that wait in its outbox above which rounds queue no more: it catches up by itself.
 const OUTBOX_BYTES: usize = 64 * 1024;
-/// Looking at a publication takes about as long as copying so many bytes.
+/// Bytes that are copied in about the time that a look at a publication takes: so turns count those left out.
 const LOOK_BYTES: usize = 64;
-/// Publications that it reads of one topic at a time.
+/// Publications that it reads of one topic at a time, before the next topic has its turn.
 const CATCH_UP_COUNT: usize = 256;
 
 impl Connection {
-    /// Takes what there is in the batch for a subscription that wants what is `from` there on and not by the connection `not_by`. Returns how many publications that were too.
+    /// Takes what there is in the batch for a subscription that wants what is `from` there on and not by the connection
+    /// `not_by`. Returns how many publications that were too.
     ///
     /// It is written at once where nothing else can come to be written with it.
     pub(crate) fn take_batch(
@@ -108,6 +109,7 @@ impl Connection {
         end
     }
 
+    /// Tells the metrics by how much what waits has changed since they were told.
     fn report_queue(&self) {
         let queued = self.state.borrow().outbox.len() as i64;
         self.worker.stats.queued(queued - self.reported_queue.replace(queued));
@@ -262,6 +264,7 @@ impl Connection {
         held == Some(0)
     }
 
+    /// Queues the publications that it wants, and counts them as delivered.
     fn queue(&self, topic: &Topic, publications: &[Arc<Publication>], echo: bool, is_live: bool) {
         let mut state = self.state.borrow_mut();
         let wanted = publications.iter().filter(|p| echo || p.content.origin != Some(self.id));
@@ -278,10 +281,11 @@ impl Connection {
         self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
         if let Some(oldest) = publications.first().filter(|_| is_live && count > 0) {
             let waited = oldest.content.received.elapsed();
-            self.worker.hub.metrics.fanout.observe(waited.as_secs_f64());
+            self.worker.metrics.fanout(waited);
         }
     }
 
+    /// Puts a subscription back in step that has everything; of a connection that drains it ends then.
     fn caught_up(self: &Rc<Self>, key: usize, topic: &Arc<Topic>, from: Cursor) {
         self.worker.count_behind(self, topic, false);
         if self.state.borrow().life.is_draining() {
@@ -302,7 +306,7 @@ impl Connection {
             OnLag::Latest => (lagged.newest, "latest"),
         };
         let missed = to.next.since(from.next);
-        self.worker.hub.metrics.slow_consumer(topic.namespace.index, action, missed);
+        self.worker.metrics.slow_consumer(topic.namespace.index, action, missed);
         // Its own may be among them, which it would not have got; they cannot be looked at any more.
         let is_exact = lagged.missed == Missed::Counted && (echo || !self.has_published.get());
         let first = if lagged.missed == Missed::Anew { Offset::ZERO } else { from.after };
@@ -326,8 +330,9 @@ impl Connection {
         subscriptions.find(|subscription| has_lost(subscription)).map(|s| Arc::clone(&s.topic))
     }
 
+    /// Closes it because it has lost something and wants to be closed then, not told.
     pub(super) fn close_too_slow(&self, topic: &Topic) {
-        self.worker.hub.metrics.slow_consumer(topic.namespace.index, "disconnected", 0);
+        self.worker.metrics.slow_consumer(topic.namespace.index, "disconnected", 0);
         self.close(CloseCode::TOO_SLOW, "the reader fell behind what the topic keeps");
     }
 }

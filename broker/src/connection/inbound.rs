@@ -4,48 +4,31 @@
 
 use std::collections::VecDeque;
 
-use super::request::RawRequest;
-use crate::dialect::Ask;
+use crate::dialect::asks::Ask;
 use crate::websocket::Decoder;
 
-/// What waits is counted in steps of so many bytes: in 32 bits that is more than may ever wait.
+/// Bytes of a step in which what waits is counted: in 32 bits that is more than may ever wait.
 const STEP: usize = 64;
 
-/// Something that a peer asked for and that is yet to be carried out.
-#[derive(Debug)]
-pub(super) enum Kept {
-    Ask(Ask<'static>),
-    /// What a raw connection subscribes to, before anything else.
-    StartRaw(Box<RawRequest>),
-}
-
-impl Kept {
-    /// Steps of bytes that it takes while it waits.
-    fn held_steps(&self) -> u32 {
-        self.held_bytes().div_ceil(STEP) as u32
-    }
-
-    fn held_bytes(&self) -> usize {
-        match self {
-            Self::Ask(Ok(frame)) => frame.owned_bytes(),
-            Self::Ask(Err(error)) => size_of::<Self>() + error.message.len(),
-            Self::StartRaw(request) => {
-                size_of_val(self) + size_of_val(&**request) + request.topic.as_str().len()
-            }
-        }
-    }
+/// Steps of bytes that something takes while it waits.
+fn steps_of(ask: &Ask<'static>) -> u32 {
+    let bytes = match ask {
+        Ok(frame) => frame.owned_bytes(),
+        Err(error) => size_of_val(ask) + error.message.len(),
+    };
+    bytes.div_ceil(STEP) as u32
 }
 
 /// What has come in. Empty, it holds no memory.
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
     decoder: Decoder,
-    /// Frames that were read and are yet to be carried out.
-    backlog: VecDeque<Kept>,
-    /// Invariant: the steps that the backlog takes, and those of a frame that was [taken](Self::take) and is not
-    /// [settled](Self::settled).
+    /// What was asked for and is yet to be carried out, in the order in which it came.
+    backlog: VecDeque<Ask<'static>>,
+    /// Invariant: the steps that the backlog takes, and those of what was [taken](Self::take) and is neither
+    /// [settled](Self::settled) nor [put back](Self::put_back).
     backlog_steps: u32,
-    /// What has been read already is yet to be taken in.
+    /// Whether what has been read already is yet to be taken in.
     is_paused: bool,
 }
 
@@ -72,27 +55,30 @@ impl Inbound {
     }
 
     /// Keeps what is yet to be carried out, behind what is kept already.
-    pub(super) fn keep(&mut self, kept: Kept) {
-        self.backlog_steps += kept.held_steps();
-        self.backlog.push_back(kept);
+    pub(super) fn keep(&mut self, ask: Ask<'static>) {
+        self.backlog_steps += steps_of(&ask);
+        self.backlog.push_back(ask);
     }
 
-    /// What is to be carried out next, and the steps that it takes until it is [settled](Self::settled).
-    pub(super) fn take(&mut self) -> Option<(Kept, u32)> {
-        self.backlog.pop_front().map(|kept| {
-            let held = kept.held_steps();
-            (kept, held)
-        })
+    /// What is to be carried out next, and the steps that it takes until it is [settled](Self::settled) or
+    /// [put back](Self::put_back).
+    pub(super) fn take(&mut self) -> Option<(Ask<'static>, u32)> {
+        let ask = self.backlog.pop_front()?;
+        let held = steps_of(&ask);
+        Some((ask, held))
     }
 
     /// What was taken has to wait: it is next again.
-    pub(super) fn put_back(&mut self, kept: Kept) {
-        self.backlog.push_front(kept);
+    pub(super) fn put_back(&mut self, ask: Ask<'static>) {
+        self.backlog.push_front(ask);
     }
 
-    /// What was taken is carried out.
+    /// What was taken is carried out, and no longer `held`.
     pub(super) fn settled(&mut self, held: u32) {
         self.backlog_steps -= held;
+        if self.backlog.is_empty() {
+            self.forget_backlog();
+        }
     }
 
     /// Nothing that was taken in is carried out any more.
@@ -106,8 +92,112 @@ impl Inbound {
         *self = Self::default();
     }
 
-    /// Bytes that it holds.
+    /// Bytes that it holds, which are charged.
     pub(super) fn held_bytes(&self) -> usize {
         self.decoder.held_bytes() + self.backlog_steps as usize * STEP
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_protocol::{ClientFrame, ClientOp, ErrorCode, FrameError, PayloadRef, Publish, TopicRef};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An ask that is told from all others by its size.
+    fn ask(bytes: usize) -> Ask<'static> {
+        let topic = TopicRef::new("t").expect("a topic name");
+        let payload = PayloadRef::Text("x".repeat(bytes).into());
+        let publish = Publish { topic, payload, message_id: None, headers: None };
+        Ok(ClientFrame { id: None, op: ClientOp::Publish(publish) })
+    }
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Keep(usize),
+        Settle,
+        PutBack,
+        Forget,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            5 => (0..1000usize).prop_map(Op::Keep),
+            4 => Just(Op::Settle),
+            2 => Just(Op::PutBack),
+            1 => Just(Op::Forget),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_is_carried_out_in_order_and_held_until_it_is(ops in prop::collection::vec(op(), 0..50)) {
+            let (mut inbound, mut model) = (Inbound::default(), VecDeque::new());
+            for op in ops {
+                let held = |model: &VecDeque<Ask<'static>>| {
+                    model.iter().map(|ask| steps_of(ask) as usize * STEP).sum::<usize>()
+                };
+                match op {
+                    Op::Keep(bytes) => {
+                        inbound.keep(ask(bytes));
+                        model.push_back(ask(bytes));
+                    }
+                    Op::Settle | Op::PutBack => {
+                        let taken = inbound.take();
+                        prop_assert_eq!(taken.as_ref().map(|(ask, _)| ask), model.front());
+                        prop_assert_eq!(inbound.held_bytes(), held(&model), "it is held while it is carried out");
+                        match taken {
+                            Some((ask, _)) if matches!(op, Op::PutBack) => inbound.put_back(ask),
+                            Some((_, held)) => {
+                                inbound.settled(held);
+                                model.pop_front();
+                            }
+                            None => {}
+                        }
+                    }
+                    Op::Forget => {
+                        inbound.forget_backlog();
+                        model.clear();
+                    }
+                }
+                prop_assert_eq!(inbound.held_bytes(), held(&model));
+                prop_assert_eq!(inbound.has_backlog(), !model.is_empty());
+                prop_assert!(inbound.has_backlog() || inbound.backlog.capacity() == 0, "empty, it holds no memory");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_frame_is_kept_in_its_place_with_what_it_takes() {
+        let mut inbound = Inbound::default();
+        let bad =
+            FrameError { id: None, topic: None, code: ErrorCode::BadRequest, message: "x".repeat(1000) };
+        inbound.keep(ask(1));
+        inbound.keep(Err(bad.clone()));
+        assert!(inbound.held_bytes() > 1000);
+        assert_eq!(inbound.take().map(|(ask, _)| ask), Some(ask(1)));
+        assert_eq!(inbound.take().map(|(ask, _)| ask), Some(Err(bad)));
+    }
+
+    #[test]
+    fn what_is_forgotten_holds_nothing() {
+        let mut inbound = Inbound::default();
+        inbound.keep(ask(1000));
+        inbound.put_decoder(Decoder::default(), true);
+        inbound.forget();
+        assert_eq!((inbound.held_bytes(), inbound.has_backlog(), inbound.is_paused()), (0, false, false));
+    }
+
+    #[test]
+    fn a_decoder_that_was_given_back_paused_has_more_that_was_read() {
+        let mut inbound = Inbound::default();
+        let decoder = inbound.take_decoder();
+        assert!(!inbound.is_paused());
+        inbound.put_decoder(decoder, true);
+        assert!(inbound.is_paused());
+        let decoder = inbound.take_decoder();
+        inbound.put_decoder(decoder, false);
+        assert!(!inbound.is_paused());
     }
 }

@@ -10,20 +10,17 @@ use fanfare_protocol::CloseCode;
 #[derive(Debug)]
 pub(super) struct Life {
     phase: Phase,
-    /// Why it ended, for the metrics.
+    /// Why it ended, as a label of the metrics.
     reason: &'static str,
 }
 
-/// How far it has come.
+/// A phase of a life, in the order in which they follow each other. Some may be left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// It talks and is delivered to.
     Open,
     /// What its topics have is still delivered, then it is closed.
-    Draining {
-        until: u32,
-        code: CloseCode,
-        reason: Rc<str>,
-    },
+    Draining { until: u32, code: CloseCode, reason: Rc<str> },
     /// A close frame is the last thing that waits.
     Closing {
         until: u32,
@@ -32,14 +29,26 @@ pub(super) enum Phase {
     },
     /// Everything is written; the peer has yet to close its side, or else what it has not read might be
     /// thrown away.
-    Lingering {
-        until: u32,
-    },
+    Lingering { until: u32 },
+    /// Nothing is left of it but its task, which ends.
     Gone,
 }
 
+impl Phase {
+    /// How far a life in this phase has come: it only grows.
+    fn order(&self) -> u8 {
+        match self {
+            Self::Open => 0,
+            Self::Draining { .. } => 1,
+            Self::Closing { .. } => 2,
+            Self::Lingering { .. } => 3,
+            Self::Gone => 4,
+        }
+    }
+}
+
 impl Life {
-    /// One that has just begun.
+    /// A life that has just begun. Whoever ends without having been closed was lost.
     pub(super) fn new() -> Self {
         Self { phase: Phase::Open, reason: "lost" }
     }
@@ -75,39 +84,126 @@ impl Life {
         matches!(self.phase, Phase::Draining { .. })
     }
 
-    /// Until when it may take its time to end; `None` while it is open and when it is gone.
-    pub(super) fn ends_by(&self) -> Option<u32> {
+    /// Whether it has begun to end and has had the time for that.
+    pub(super) fn has_had_its_time(&self, now: u32) -> bool {
         match self.phase {
             Phase::Draining { until, .. } | Phase::Closing { until, .. } | Phase::Lingering { until } => {
-                Some(until)
+                now.wrapping_sub(until) < u32::MAX / 2
             }
-            Phase::Open | Phase::Gone => None,
+            Phase::Open | Phase::Gone => false,
         }
     }
 
-    /// It is closed with that code once it has what its topics have.
+    /// It is closed with that code once it has what its topics have. Whoever drains already may get another code.
     pub(super) fn drain(&mut self, until: u32, code: CloseCode, reason: Rc<str>) {
-        self.phase = Phase::Draining { until, code, reason };
+        self.enter(Phase::Draining { until, code, reason });
     }
 
-    /// The close frame waits to be written.
+    /// Its close frame waits to be written. The first `reason` is the one that is told.
     pub(super) fn close(&mut self, until: u32, by_peer: bool, reason: &'static str) {
-        self.phase = Phase::Closing { until, by_peer };
-        self.reason = reason;
+        if self.is_delivering() {
+            self.reason = reason;
+        }
+        self.enter(Phase::Closing { until, by_peer });
     }
 
-    /// The close frame is written.
+    /// Its close frame is written.
     pub(super) fn linger(&mut self, until: u32) {
-        self.phase = Phase::Lingering { until };
+        self.enter(Phase::Lingering { until });
     }
 
-    /// It is over.
+    /// Its life is over.
     pub(super) fn end(&mut self) {
-        self.phase = Phase::Gone;
+        self.enter(Phase::Gone);
+    }
+
+    /// Goes on to a phase; a life that has come further stays where it is.
+    fn enter(&mut self, phase: Phase) {
+        if phase.order() >= self.phase.order() {
+            self.phase = phase;
+        }
     }
 
     /// Why it ended, as a label of the metrics.
     pub(super) fn reason(&self) -> &'static str {
         self.reason
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn drain(life: &mut Life, code: CloseCode) {
+        life.drain(10, code, "why".into());
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Op {
+        Drain,
+        Close(bool),
+        Linger,
+        End,
+    }
+
+    proptest! {
+        #[test]
+        fn no_phase_leads_back(ops in prop::collection::vec(
+            prop_oneof![Just(Op::Drain), any::<bool>().prop_map(Op::Close), Just(Op::Linger), Just(Op::End)],
+            0..10,
+        )) {
+            let mut life = Life::new();
+            for op in ops {
+                let before = (life.phase().order(), life.is_listening(), life.is_delivering());
+                let reason = life.reason();
+                match op {
+                    Op::Drain => drain(&mut life, CloseCode::PROTOCOL_ERROR),
+                    Op::Close(by_peer) => life.close(20, by_peer, "closed"),
+                    Op::Linger => life.linger(20),
+                    Op::End => life.end(),
+                }
+                prop_assert!(life.phase().order() >= before.0, "{op:?}");
+                prop_assert!(before.1 || !life.is_listening(), "who has said enough is not listened to again");
+                prop_assert!(before.2 || !life.is_delivering());
+                prop_assert!(before.2 || life.reason() == reason, "why it ends is known from the close on");
+                prop_assert!(life.is_listening() <= life.is_delivering());
+            }
+        }
+    }
+
+    #[test]
+    fn a_life_that_nobody_closed_was_lost() {
+        let mut life = Life::new();
+        assert!(life.is_open() && life.is_listening() && life.is_delivering());
+        life.end();
+        assert!(life.is_gone() && !life.is_open());
+        assert_eq!(life.reason(), "lost");
+        life.close(10, false, "too late");
+        assert!(life.is_gone(), "there is no way back");
+        assert_eq!(life.reason(), "lost");
+    }
+
+    #[test]
+    fn while_the_broker_stops_a_peer_is_listened_to_and_one_that_broke_the_rules_is_not() {
+        let (mut stopping, mut broken) = (Life::new(), Life::new());
+        drain(&mut stopping, CloseCode::SERVICE_RESTART);
+        drain(&mut broken, CloseCode::PROTOCOL_ERROR);
+        assert!(stopping.is_draining() && stopping.is_listening());
+        assert!(broken.is_draining() && broken.is_delivering() && !broken.is_listening());
+        drain(&mut stopping, CloseCode::PROTOCOL_ERROR);
+        assert!(!stopping.is_listening(), "it breaks them meanwhile");
+    }
+
+    #[test]
+    fn only_an_ending_has_a_time_limit_also_where_the_clock_wraps() {
+        let mut life = Life::new();
+        assert!(!life.has_had_its_time(1_000_000));
+        life.close(5, false, "closed");
+        assert!(!life.has_had_its_time(u32::MAX - 5) && !life.has_had_its_time(4));
+        assert!(life.has_had_its_time(5) && life.has_had_its_time(6));
+        life.end();
+        assert!(!life.has_had_its_time(6), "it is over, and needs nobody to end it");
     }
 }

@@ -7,11 +7,11 @@
 /// When a peer was asked, and what it owes. Times are the worker's milliseconds, which wrap.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Liveness {
-    /// When the last ping was sent.
+    /// The moment when the last ping was sent.
     pinged_at: u32,
-    /// When the first ping was sent after which nothing was heard.
+    /// The moment when the first ping was sent after which nothing was heard; `None` while nothing is owed.
     unanswered_since: Option<u32>,
-    /// Since when a message is on its way in that is not whole.
+    /// The moment since which a message is on its way in that is not whole; `None` where there is none.
     amid_since: Option<u32>,
 }
 
@@ -83,6 +83,17 @@ mod tests {
         peer.asked(200);
         peer.ask_anew(300);
         assert!(!peer.is_silent(324, 25) && peer.is_silent(325, 25));
+    }
+
+    #[test]
+    fn a_ping_is_due_an_interval_after_the_last_one_also_where_the_clock_wraps() {
+        let mut peer = Liveness::new(u32::MAX - 10);
+        assert!(!peer.is_ping_due(13, 25) && peer.is_ping_due(14, 25));
+        peer.asked(14);
+        peer.heard();
+        assert!(!peer.is_ping_due(38, 25) && peer.is_ping_due(39, 25), "whatever it has said since");
+        peer.ask_anew(50);
+        assert!(!peer.is_silent(1_000_000, 25), "whoever owes nothing is not asked anew");
     }
 
     #[test]

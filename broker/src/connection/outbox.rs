@@ -6,24 +6,24 @@ use std::rc::Rc;
 
 use crate::websocket::frame_length;
 
-/// Most pieces written with one call.
+/// Pieces that are written with one call, at most.
 pub(crate) const SLICES_MAX: usize = 16;
-/// Once so long, a connection's own frames begin a new piece: what is written of one is freed with it.
+/// Bytes of a connection's own frames after which they begin a new piece: what is written of one is freed with it.
 const OWN_BYTES_MAX: usize = 16 * 1024;
-/// Bytes of control frames that may wait; a peer that pings on without reading gets no more pongs.
+/// Bytes of control frames that may wait: a peer that pings on without reading gets no more pongs.
 const CONTROL_BYTES_MAX: usize = 4 * 1024;
 
 /// Whole WebSocket frames, shared with other connections or this one's own.
 #[derive(Debug)]
 struct Chunk {
     bytes: Bytes,
-    /// Written up to here.
+    /// The end of what is written of it, in bytes from the begin.
     start: usize,
-    /// Ends here.
+    /// The end of what is to be written of it.
     end: usize,
     /// Invariant: a frame begins here, and `start` is inside that frame or at its begin.
     frame: usize,
-    /// Holds control frames alone, which went ahead of data.
+    /// Whether it holds control frames alone, which went ahead of data.
     is_control: bool,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Bytes that wait.
+    /// Bytes that wait to be written.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -239,7 +239,7 @@ impl Outbox {
         count
     }
 
-    /// So many bytes were written.
+    /// Takes note that so many bytes were written, and frees the pieces that are written out.
     pub(crate) fn advance(&mut self, mut count: usize) {
         self.len -= count;
         while let Some(front) = &mut self.front {
@@ -371,6 +371,21 @@ mod tests {
         }
         let held: usize = outbox.front.iter().chain(&outbox.rest).map(|chunk| chunk.all().len()).sum();
         assert!(held < 3 * OWN_BYTES_MAX, "{held} bytes for {} that wait", outbox.len());
+    }
+
+    #[test]
+    fn whoever_does_not_read_keeps_nothing_alive_that_others_share() {
+        let (mut outbox, mut written) = (Outbox::default(), Vec::new());
+        let shared = Rc::new([frame(Outgoing::Text, b"first"), frame(Outgoing::Text, b"second")].concat());
+        outbox.push_shared(&shared, 0, shared.len());
+        assert_eq!(outbox.held_bytes(), outbox.len(), "it counts as far as it waits here");
+        write(&mut outbox, 3, &mut written);
+        outbox.disown();
+        assert_eq!(Rc::strong_count(&shared), 1);
+        assert!(outbox.held_bytes() >= outbox.len());
+        write(&mut outbox, usize::MAX, &mut written);
+        assert_eq!(written, *shared);
+        assert_eq!(outbox.held_bytes(), 0, "empty, it holds no memory");
     }
 
     #[test]

@@ -9,13 +9,12 @@ use std::task::Waker;
 use socket2::SockRef;
 use tokio::io::Interest;
 
-use super::inbound::Kept;
 use super::{Connection, UNREAD_REPLIES_MAX};
-use crate::dialect::Message;
-use crate::metrics::Wait;
+use crate::dialect::asks::{Ask, Message};
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
 use crate::workers::credit::{Lane, Wants};
+use crate::workers::stats::Wait;
 
 impl Connection {
     /// Reads once, into the worker's scratch buffer.
@@ -47,7 +46,7 @@ impl Connection {
         count.map_or(result, Ok)
     }
 
-    /// Takes in what was read.
+    /// Takes in what was read, as far as the turn goes; the decoder keeps the rest.
     pub(super) fn receive(self: &Rc<Self>, bytes: &mut [u8]) {
         let mut decoder = {
             let mut state = self.state.borrow_mut();
@@ -83,6 +82,7 @@ impl Connection {
         }
     }
 
+    /// Takes in one frame, and says whether the decoder is to go on.
     fn take(self: &Rc<Self>, incoming: Incoming<'_>) -> ControlFlow<Stop> {
         match incoming {
             Incoming::Ping(payload) => {
@@ -116,10 +116,10 @@ impl Connection {
     }
 
     /// Whether so many replies are outstanding that nothing more is taken in. Whoever can be told is refused more than
-    /// may wait; a raw connection cannot, so it waits.
+    /// may wait; whoever cannot has to wait.
     pub(super) fn waits_for_replies(&self) -> bool {
         let replies = &self.state.borrow().replies;
-        replies.is_full() || (self.dialect.is_raw() && !replies.has_room())
+        replies.is_full() || (!self.dialect.says_refusals() && !replies.has_room())
     }
 
     /// Whether it is to be closed when the replies that are outstanding are said: no more is to be.
@@ -129,39 +129,27 @@ impl Connection {
     }
 
     /// Keeps what is yet to be carried out, behind what is kept already.
-    pub(super) fn keep(&self, kept: Kept) {
-        self.state.borrow_mut().inbound.keep(kept);
+    pub(super) fn keep(&self, ask: Ask<'static>) {
+        self.state.borrow_mut().inbound.keep(ask);
     }
 
     /// Carries out what was kept, as far as it may.
     pub(super) fn carry_on(self: &Rc<Self>) {
         loop {
-            let Some((kept, held)) = self.state.borrow_mut().inbound.take() else { break };
-            if let Some(kept) = self.carry_out(kept) {
-                return self.state.borrow_mut().inbound.put_back(kept);
+            let Some((ask, held)) = self.state.borrow_mut().inbound.take() else { return };
+            if let Some(ask) = self.ask(ask) {
+                return self.state.borrow_mut().inbound.put_back(ask);
             }
             self.worker.turns.count_frame();
             let mut state = self.state.borrow_mut();
             if !state.life.is_listening() {
-                break;
+                return state.inbound.forget_backlog();
             }
             state.inbound.settled(held);
-            if !state.inbound.has_backlog() {
-                break;
-            }
             drop(state);
             if self.is_to_pause() {
                 return;
             }
-        }
-        self.state.borrow_mut().inbound.forget_backlog();
-    }
-
-    /// Carries it out; gives it back where it has to wait.
-    fn carry_out(self: &Rc<Self>, kept: Kept) -> Option<Kept> {
-        match kept {
-            Kept::Ask(ask) => self.ask(ask).map(Kept::Ask),
-            Kept::StartRaw(request) => self.start_raw(request).map(Kept::StartRaw),
         }
     }
 
@@ -186,6 +174,7 @@ impl Connection {
         }
     }
 
+    /// The lane in which it stands in line for its worker's credit.
     fn lane(&self) -> Lane {
         Lane(self.id.get())
     }

@@ -7,18 +7,19 @@ use std::collections::{HashMap, VecDeque};
 use fanfare_protocol::{Position, RequestId, TopicName};
 
 use crate::answer::{Refusal, Ticket};
+use crate::hub::Asked;
 use crate::inbox::Due;
-use crate::metrics::Asked;
 
 /// Publications of one connection that may wait for their answers.
 pub(super) const WAITING_MAX: usize = 1024;
-/// While replies of so many bytes wait behind one that is not known, nothing more is taken in.
+/// Bytes of replies that wait behind one that is not known above which nothing more is taken in.
 const BYTES_MAX: usize = 64 * 1024;
 
 /// What waits on one connection. Empty, it holds no memory.
 #[derive(Debug, Default)]
 pub(super) struct Replies(Option<Box<Line>>);
 
+/// The line of replies in which they are said, and what else is waited for.
 #[derive(Debug, Default)]
 struct Line {
     slots: VecDeque<Slot>,
@@ -26,7 +27,7 @@ struct Line {
     waiting: usize,
     /// Invariant: the bytes of the slots' frames.
     bytes: usize,
-    /// What is to be done next has waited for an answer.
+    /// What became of the answer for which waits what is to be done next.
     awaited: Option<Awaited>,
     /// Invariant: the topics of the slots that are, or may become, a `published`.
     topics: HashMap<TopicName, Outstanding>,
@@ -35,27 +36,29 @@ struct Line {
 /// The replies to a connection's publications to one topic.
 #[derive(Debug, Default)]
 struct Outstanding {
-    /// Those that are yet to be said.
+    /// Replies that are yet to be said.
     count: usize,
-    /// Where the newest publication stands whose reply was said since some are outstanding.
+    /// The position of the newest publication whose reply was said since some are outstanding.
     said: Option<Position>,
 }
 
+/// The place of one reply.
 #[derive(Debug)]
 enum Slot {
+    /// It is not known yet, and comes under this ticket.
     Waiting(Ticket, Publishing),
-    /// A frame, which may be empty, and where the publication stands that it is of.
+    /// It is this frame, which may be empty; where it is a `published`, of a publication that stands there.
     Known(Vec<u8>, Option<(TopicName, Position)>),
 }
 
-/// What is to be done next has waited for an answer.
+/// What became of the answer for which waits what is to be done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// It waits, and is asked no more when its time is over.
+    /// It is not there yet, and comes under this ticket; when it is due nobody asks again.
     Answer { ticket: Ticket, due: Due },
-    /// The answer was to ask again, in the same time.
+    /// It was to ask again, in the same time.
     Again { due: Due },
-    /// The answer was that it is refused.
+    /// It was that this is refused.
     Refused(Refusal),
 }
 
@@ -69,12 +72,12 @@ pub(super) struct Publishing {
 }
 
 impl Line {
-    /// One more `published` is outstanding.
+    /// Counts one more `published` that is outstanding.
     fn enter(&mut self, topic: &TopicName) {
         self.topics.entry(topic.clone()).or_default().count += 1;
     }
 
-    /// One less is; it was `said` of a publication that stands there, or will not be.
+    /// Counts one less: it was `said` of a publication that stands there, or will not be.
     fn leave(&mut self, topic: &TopicName, said: Option<Position>) {
         let Some(outstanding) = self.topics.get_mut(topic) else { return };
         outstanding.count -= 1;
@@ -130,7 +133,7 @@ impl Replies {
         self.0.as_ref().is_some_and(|line| line.bytes > BYTES_MAX || line.slots.len() > 2 * WAITING_MAX)
     }
 
-    /// Bytes that it holds.
+    /// Bytes that it holds, which are charged.
     pub(super) fn held_bytes(&self) -> usize {
         let slots = |line: &Line| {
             let topics = line.topics.capacity() * size_of::<(TopicName, Outstanding)>();
@@ -234,18 +237,16 @@ impl Replies {
 
 #[cfg(test)]
 mod tests {
-    use fanfare_protocol::{Epoch, Offset, TopicRef};
+    use fanfare_protocol::{Epoch, Offset};
     use tokio::time::Instant;
 
     use super::*;
-    use crate::metrics::Source;
-    use crate::worker::tests::worker;
+    use crate::source::Source;
 
-    /// Makes publications that wait.
-    fn publishing() -> impl Fn() -> Publishing {
-        let topic = TopicRef::new("t").expect("a topic name");
-        let asked = worker().hub.asked(&topic, Instant::now(), Source::WebSocket);
-        move || Publishing { id: RequestId::new(1), topic: topic.to_name(), asked }
+    /// A publication that waits, with an id.
+    fn publishing() -> Publishing {
+        let asked = Asked { namespace: 0, source: Source::WebSocket, received: Instant::now() };
+        Publishing { id: RequestId::new(1), topic: "t".parse().expect("a topic name"), asked }
     }
 
     fn at(offset: u64) -> Position {
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn replies_keep_the_order_of_what_they_answer_whenever_they_come() {
-        let (mut replies, publishing) = (Replies::default(), publishing());
+        let mut replies = Replies::default();
         assert!(replies.is_empty());
         for n in 1..=3 {
             replies.expect(Ticket(n), publishing());
@@ -276,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_and_forgotten_as_a_whole() {
-        let (mut replies, publishing) = (Replies::default(), publishing());
+        let mut replies = Replies::default();
         let mut expected = Vec::new();
         while replies.has_room() {
             expected.push(Ticket(expected.len() as u64));
@@ -293,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_duplicate_takes_back_nothing_of_what_was_said() {
-        let (mut replies, publishing) = (Replies::default(), publishing());
+        let mut replies = Replies::default();
         for n in 1..=3 {
             replies.expect(Ticket(n), publishing());
         }
@@ -302,5 +303,47 @@ mod tests {
         assert!(replies.settle(Ticket(2), |_| (Vec::new(), Some(at(3)))));
         assert!(replies.pop().is_some() && replies.pop().is_some());
         assert_eq!(replies.said("t"), Some(Some(at(10))));
+    }
+
+    #[test]
+    fn a_publication_of_its_own_is_held_back_until_its_published_is_said_or_will_not_be() {
+        let mut replies = Replies::default();
+        replies.expect(Ticket(1), Publishing { id: None, ..publishing() });
+        assert!(!replies.holds_back(), "nobody wants to hear of it");
+        replies.expect(Ticket(2), publishing());
+        replies.push(b"published".to_vec(), Some(("u".parse().expect("a topic name"), at(1))));
+        assert!(replies.holds_back());
+        assert!(replies.settle(Ticket(2), |_| (b"error".to_vec(), None)));
+        assert_eq!((replies.said("t"), replies.said("u")), (None, Some(None)), "it was refused");
+        assert!(replies.settle(Ticket(1), |_| (Vec::new(), Some(at(2)))));
+        while replies.pop().is_some() {}
+        assert!(!replies.holds_back() && replies.is_empty());
+    }
+
+    #[test]
+    fn what_is_known_can_be_said_before_a_close_and_nothing_is_waited_for_after_it() {
+        let mut replies = Replies::default();
+        replies.expect(Ticket(1), publishing());
+        replies.push(b"pong".to_vec(), None);
+        replies.expect(Ticket(2), publishing());
+        replies.set_awaited(Some(Awaited::Answer { ticket: Ticket(3), due: Due::default() }));
+        assert!(replies.settle(Ticket(2), |_| (b"second".to_vec(), Some(at(2)))));
+        assert_eq!(replies.take_known(), [b"pong".to_vec(), b"second".to_vec()]);
+        assert_eq!(replies.forget(), [Ticket(1), Ticket(3)]);
+        assert!(!replies.settle(Ticket(1), |_| unreachable!("nobody waits for it")));
+        assert_eq!((replies.held_bytes(), replies.awaited()), (0, None));
+    }
+
+    #[test]
+    fn what_is_to_be_done_next_waits_for_one_answer_and_takes_no_memory_without() {
+        let mut replies = Replies::default();
+        replies.set_awaited(None);
+        assert_eq!(replies.held_bytes(), 0);
+        replies.set_awaited(Some(Awaited::Answer { ticket: Ticket(1), due: Due::default() }));
+        assert_eq!(replies.awaited(), Some(Awaited::Answer { ticket: Ticket(1), due: Due::default() }));
+        assert!(replies.is_empty(), "replies may be said all the same");
+        replies.set_awaited(Some(Awaited::Refused(Refusal::Busy)));
+        assert_eq!(replies.forget(), [], "that answer has come");
+        assert!(replies.0.is_none());
     }
 }

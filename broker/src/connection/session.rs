@@ -7,10 +7,12 @@ use fanfare_protocol::ErrorCode;
 use crate::access::Grant;
 use crate::operation::Denied;
 
-/// The state of one connection's conversation.
+/// What the conversation on one connection has come to.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// What the credentials allow that count now.
     grant: Arc<Grant>,
+    /// Whether `connect` was said, which may be once.
     said_connect: bool,
 }
 
@@ -19,16 +21,17 @@ impl Session {
         Self { grant, said_connect: false }
     }
 
-    /// What it may do.
+    /// The grant, which only operations ask what it allows.
     pub(crate) fn grant(&self) -> &Grant {
         &self.grant
     }
 
+    /// Who the credentials say it is; `None` for nobody in particular.
     pub(crate) fn user(&self) -> Option<&Arc<str>> {
         self.grant.user.as_ref()
     }
 
-    /// Whether it may do nothing (yet).
+    /// Whether its peer may do nothing (yet): what it holds is on the account of strangers.
     pub(crate) fn is_stranger(&self) -> bool {
         self.grant.is_empty()
     }
@@ -57,6 +60,8 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use fanfare_protocol::TopicRef;
+
     use super::*;
     use crate::access::{Access, UnknownToken};
     use crate::answer::Answer;
@@ -85,12 +90,16 @@ mod tests {
         known
     }
 
+    fn named(topic: &str) -> TopicRef<'_> {
+        TopicRef::new(topic).expect("a topic name")
+    }
+
     fn may_subscribe(session: &Session, topic: &str) -> Result<(), Denied> {
-        subscribe::leave(session.grant(), topic).map(drop)
+        subscribe::leave(session.grant(), &named(topic)).map(drop)
     }
 
     fn may_publish(session: &Session, topic: &str) -> Result<(), Denied> {
-        publish::leave(session.grant(), topic).map(drop)
+        publish::leave(session.grant(), &named(topic)).map(drop)
     }
 
     fn connect(session: &mut Session, access: &Access, token: &str) -> Result<(), UnknownToken> {

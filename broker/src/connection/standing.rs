@@ -2,16 +2,16 @@
 
 use std::cell::Cell;
 
-/// Where it stands. Times are the worker's milliseconds, which wrap.
+/// The lines in which a connection stands. Times are the worker's milliseconds, which wrap.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// Since when it has had more to do and stood in line for its next turn.
+    /// The moment since which it has had more to do and stood in line for its next turn.
     in_line_since: Cell<Option<u32>>,
-    /// Since when it has stood in line for its worker's credit.
+    /// The moment since which it has stood in line for its worker's credit.
     awaits_credit_since: Cell<Option<u32>>,
-    /// It has stood there, and got a share that it may not have used up.
+    /// Whether it has stood there, and got a share that it may not have used up.
     has_share: Cell<bool>,
-    /// What is to be done next waits for an answer from elsewhere.
+    /// Whether what is to be done next waits for an answer from elsewhere.
     awaits_answer: Cell<bool>,
 }
 
@@ -57,7 +57,7 @@ impl Standing {
         is_new
     }
 
-    /// Stands there no longer; returns since when it did.
+    /// Stands in line for its turn no longer; returns since when it did.
     pub(super) fn leave_line(&self) -> Option<u32> {
         self.in_line_since.take()
     }
@@ -88,5 +88,70 @@ impl Standing {
     pub(super) fn leave_credit(&self) -> (Option<u32>, bool) {
         let since = self.awaits_credit_since.take();
         (since, since.is_some() | self.has_share.replace(false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_stands_in_line_keeps_the_place_that_it_took_first() {
+        let standing = Standing::default();
+        assert!(standing.enter_line(10) && !standing.enter_line(20));
+        assert!(standing.is_in_line() && standing.is_kept_waiting());
+        assert!(!standing.is_held(), "it needs nothing but its turn");
+        assert_eq!((standing.leave_line(), standing.leave_line()), (Some(10), None));
+        assert!(!standing.is_kept_waiting());
+        assert!(standing.enter_line(30), "it lines up anew");
+    }
+
+    #[test]
+    fn a_wait_for_credit_is_counted_from_its_begin_and_once() {
+        let standing = Standing::default();
+        assert_eq!(standing.get_credit(), None, "it did not wait");
+        standing.await_credit(|| 10);
+        standing.await_credit(|| unreachable!("the clock is read once"));
+        assert!(standing.awaits_credit() && standing.is_held());
+        assert_eq!((standing.get_credit(), standing.get_credit()), (Some(10), None));
+        assert!(!standing.is_held());
+    }
+
+    #[test]
+    fn a_share_is_given_back_once_by_whoever_waited_for_it_and_waits_no_more() {
+        let standing = Standing::default();
+        assert_eq!(standing.get_credit(), None);
+        assert!(!standing.give_share_back(), "who did not wait drew from what is left, and has no share");
+        standing.await_credit(|| 10);
+        assert!(!standing.give_share_back(), "it has none yet");
+        assert_eq!(standing.get_credit(), Some(10));
+        assert!(standing.give_share_back() && !standing.give_share_back());
+        // It uses its share up, and waits for another.
+        standing.await_credit(|| 20);
+        assert_eq!(standing.get_credit(), Some(20));
+        standing.await_credit(|| 30);
+        assert!(!standing.give_share_back());
+    }
+
+    #[test]
+    fn whoever_leaves_while_it_waits_or_has_a_share_leaves_the_line_for_credit() {
+        let standing = Standing::default();
+        assert_eq!(standing.leave_credit(), (None, false), "it was never in it");
+        standing.await_credit(|| 10);
+        assert_eq!(standing.leave_credit(), (Some(10), true));
+        standing.await_credit(|| 20);
+        assert_eq!(standing.get_credit(), Some(20));
+        assert_eq!(standing.leave_credit(), (None, true), "its share is for others");
+        assert_eq!(standing.leave_credit(), (None, false));
+    }
+
+    #[test]
+    fn while_an_answer_is_waited_for_it_is_the_broker_that_does_not_read() {
+        let standing = Standing::default();
+        assert!(!standing.is_kept_waiting());
+        standing.await_answer();
+        assert!(standing.awaits_answer() && standing.is_held() && standing.is_kept_waiting());
+        standing.end_answer();
+        assert!(!standing.awaits_answer() && !standing.is_held() && !standing.is_kept_waiting());
     }
 }

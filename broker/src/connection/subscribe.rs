@@ -1,4 +1,4 @@
-//! Beginning and ending subscriptions.
+//! Beginning and ending subscriptions, on the connection and on its worker.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,11 +11,14 @@ use crate::operation::{Denied, subscribe};
 use crate::topic::ring::Seq;
 use crate::topic::{self, Head, Resume, Start, Topic};
 
-/// What became of a wish to subscribe.
+/// How a subscription began.
 #[derive(Debug)]
 pub(super) struct Began {
+    /// The topic's head at that moment.
     pub(super) head: Head,
+    /// What became of the position to continue from, where one was asked for.
     pub(super) recovery: Option<Recovery>,
+    /// Publications of the past that follow.
     pub(super) replayed: u64,
 }
 
@@ -28,7 +31,7 @@ impl Connection {
     /// Subscribes, or changes the subscription that there is.
     ///
     /// # Errors
-    /// [`Denied`].
+    /// [`Denied`]: the grant does not allow it, or there may be no more subscriptions or topics.
     pub(super) fn subscribe(
         self: &Rc<Self>,
         name: &TopicRef<'_>,
@@ -37,7 +40,7 @@ impl Connection {
         on_lag: OnLag,
     ) -> Answer<Result<Began, Denied>> {
         let worker = &self.worker;
-        let leave = subscribe::leave(self.state.borrow().session.grant(), name.as_str());
+        let leave = subscribe::leave(self.state.borrow().session.grant(), name);
         let leave = match leave {
             Ok(leave) => leave,
             Err(denied) => return Answer::Now(Err(denied)),
@@ -47,7 +50,7 @@ impl Connection {
             return Answer::Now(Ok(Began { head, recovery: None, replayed: 0 }));
         }
         let count = self.state.borrow().subscriptions.len();
-        let began = leave.subscribe(&worker.hub, name, worker.index, start, count, &|| self.promise(0));
+        let began = leave.subscribe(&worker.hub, worker.index, start, count, &|| self.promise(0));
         began.map(|began| began.map(|(topic, began)| self.add_subscription(topic, began, echo, on_lag)))
     }
 
@@ -92,7 +95,7 @@ impl Connection {
             Resume::Missed(None) => ("epoch_changed", Recovery::Missed { count: None }),
             Resume::Missed(count) => ("gap", Recovery::Missed { count }),
         };
-        self.worker.hub.metrics.recovery(&topic.namespace.name, result);
+        self.worker.metrics.recovery(&topic.namespace.name, result);
         recovery
     }
 
@@ -116,7 +119,7 @@ impl Connection {
         key.is_some()
     }
 
-    /// Ends all subscriptions.
+    /// Ends all subscriptions: nothing more is delivered.
     pub(super) fn end_subscriptions(&self) {
         let keys = self.state.borrow().subscriptions.keys();
         for key in keys {

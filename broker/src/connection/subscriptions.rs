@@ -21,9 +21,11 @@ pub(crate) struct Subscription {
     pub(crate) topic: Arc<Topic>,
     /// Whether the connection's own publications come back.
     pub(crate) echo: bool,
+    /// What becomes of it where it falls behind what the topic keeps.
     pub(crate) on_lag: OnLag,
+    /// Invariant: changed by [`Subscriptions`] alone, which counts those that are behind.
     pub(crate) place: Place,
-    /// What is before is a replay of the past.
+    /// The first publication that is news: those before are a replay of the past, and tell nothing of latency.
     pub(crate) live_from: Seq,
 }
 
@@ -54,7 +56,7 @@ pub(crate) struct Subscriptions {
     /// need no map to find them.
     #[expect(clippy::box_collection, reason = "every connection would be 40 bytes larger")]
     by_name: Option<Box<HashMap<TopicName, usize>>>,
-    /// Invariant: how many are behind.
+    /// Invariant: the subscriptions that are behind, counted where a place changes.
     behind: u32,
     /// The key of the one that was [served](Self::serve) last.
     served: u32,
@@ -125,15 +127,17 @@ impl Subscriptions {
         self.behind += u32::from(subscription.behind().is_some());
     }
 
+    /// Its connection's own publications come back from now on, or no longer.
     pub(crate) fn set_echo(&mut self, key: usize, echo: bool) {
         self.by_key[key].echo = echo;
     }
 
+    /// That is what becomes of it from now on where it falls behind what the topic keeps.
     pub(crate) fn set_on_lag(&mut self, key: usize, on_lag: OnLag) {
         self.by_key[key].on_lag = on_lag;
     }
 
-    /// How many are behind.
+    /// The count of those that are behind.
     pub(crate) fn behind(&self) -> usize {
         self.behind as usize
     }
@@ -153,6 +157,7 @@ impl Subscriptions {
         self.served = key as u32;
     }
 
+    /// The keys of all, in a list of their own: whoever goes through it may remove them.
     pub(crate) fn keys(&self) -> Vec<usize> {
         self.iter().map(|(key, _)| key).collect()
     }
@@ -171,5 +176,150 @@ impl Index<usize> for Subscriptions {
 
     fn index(&self, key: usize) -> &Subscription {
         &self.by_key[key]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::LazyLock;
+
+    use fanfare_protocol::{Epoch, Offset};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::namespaces::Namespaces;
+
+    fn name(nth: usize) -> String {
+        format!("t{nth}")
+    }
+
+    /// As many as the tests take, for making them takes longer than the tests.
+    static TOPICS: LazyLock<Vec<Arc<Topic>>> = LazyLock::new(|| {
+        let (namespaces, budget) = (Namespaces::new(&Default::default()), Budget::new(usize::MAX));
+        let topic = |nth| {
+            let name: TopicName = name(nth).parse().expect("a topic name");
+            let namespace = Arc::clone(namespaces.get(name.namespace()));
+            Topic::new(name, namespace, Epoch::from_number(1), 0, &budget)
+        };
+        (0..2 * SEARCHED_MAX).map(topic).collect()
+    });
+
+    fn at(seq: u64) -> Cursor {
+        Cursor { next: Seq::new(seq), after: Offset::new(seq) }
+    }
+
+    fn insert(subscriptions: &mut Subscriptions, nth: usize) -> usize {
+        subscriptions.insert(Arc::clone(&TOPICS[nth]), true, OnLag::Gap, at(1), Seq::new(1))
+    }
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Insert(usize),
+        Remove(usize),
+        PutInStep(usize, usize),
+        PutBehind(usize, u64),
+        Change(usize, bool),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let nth = 0..2 * SEARCHED_MAX;
+        prop_oneof![
+            4 => nth.clone().prop_map(Op::Insert),
+            2 => nth.clone().prop_map(Op::Remove),
+            2 => (nth.clone(), 0..9usize).prop_map(|(nth, slot)| Op::PutInStep(nth, slot)),
+            2 => (nth.clone(), 1..9u64).prop_map(|(nth, seq)| Op::PutBehind(nth, seq)),
+            1 => (nth, any::<bool>()).prop_map(|(nth, echo)| Op::Change(nth, echo)),
+        ]
+    }
+
+    proptest! {
+        /// The model has the key, the place and the echo of each, by its topic's number.
+        #[test]
+        fn each_is_found_by_its_name_where_it_was_put_and_those_behind_are_counted(
+            ops in prop::collection::vec(op(), 0..80),
+        ) {
+            let (mut subscriptions, mut model) = (Subscriptions::default(), BTreeMap::new());
+            for op in ops {
+                match op {
+                    Op::Insert(nth) if !model.contains_key(&nth) => {
+                        let key = insert(&mut subscriptions, nth);
+                        model.insert(nth, (key, Place::Behind(at(1)), true));
+                    }
+                    Op::Remove(nth) => {
+                        if let Some((key, place, _)) = model.remove(&nth) {
+                            let removed = subscriptions.remove(key);
+                            prop_assert_eq!(removed.topic.name.as_str(), name(nth));
+                            prop_assert_eq!(removed.place, place);
+                        }
+                    }
+                    Op::PutInStep(nth, slot) => {
+                        if let Some((key, place, _)) = model.get_mut(&nth) {
+                            subscriptions.put_in_step(*key, slot);
+                            *place = Place::InStep { slot };
+                        }
+                    }
+                    Op::PutBehind(nth, seq) => {
+                        if let Some((key, place, _)) = model.get_mut(&nth) {
+                            subscriptions.put_behind(*key, at(seq));
+                            *place = Place::Behind(at(seq));
+                        }
+                    }
+                    Op::Change(nth, new) => {
+                        if let Some((key, _, echo)) = model.get_mut(&nth) {
+                            subscriptions.set_echo(*key, new);
+                            *echo = new;
+                        }
+                    }
+                    Op::Insert(_) => {}
+                }
+                prop_assert_eq!(subscriptions.len(), model.len());
+                let is_behind = |(_, place, _): &&(usize, Place, bool)| matches!(place, Place::Behind(_));
+                prop_assert_eq!(subscriptions.behind(), model.values().filter(is_behind).count());
+                for nth in 0..2 * SEARCHED_MAX {
+                    let found = subscriptions.find(&name(nth)).map(|key| {
+                        let subscription = &subscriptions[key];
+                        (key, subscription.place, subscription.echo)
+                    });
+                    prop_assert_eq!(found, model.get(&nth).copied());
+                }
+                let mut behind: Vec<_> = model.values().filter(is_behind).map(|(key, ..)| *key).collect();
+                let mut in_turn = subscriptions.in_turn();
+                behind.sort_unstable();
+                in_turn.sort_unstable();
+                prop_assert_eq!(in_turn, behind, "each that is behind has a turn");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_who_is_behind_is_served_twice_before_all_others_are_once() {
+        let mut subscriptions = Subscriptions::default();
+        let keys: Vec<_> = (0..5).map(|nth| insert(&mut subscriptions, nth)).collect();
+        subscriptions.put_in_step(keys[2], 0);
+        let mut served = Vec::new();
+        for _ in 0..8 {
+            let next = subscriptions.in_turn()[0];
+            subscriptions.serve(next);
+            served.push(next);
+        }
+        for round in served.chunks(4) {
+            let mut round = round.to_vec();
+            round.sort_unstable();
+            assert_eq!(round, [keys[0], keys[1], keys[3], keys[4]]);
+        }
+    }
+
+    #[test]
+    fn without_subscriptions_there_is_nothing_that_takes_memory() {
+        let mut subscriptions = Subscriptions::default();
+        let keys: Vec<_> = (0..2 * SEARCHED_MAX).map(|nth| insert(&mut subscriptions, nth)).collect();
+        assert!(subscriptions.by_name.is_some(), "so many are found by a map");
+        for key in keys {
+            subscriptions.remove(key);
+        }
+        assert!(subscriptions.by_name.is_none());
+        assert_eq!(subscriptions.by_key.capacity(), 0);
     }
 }

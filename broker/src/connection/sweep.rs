@@ -16,11 +16,10 @@ impl Connection {
             self.worker.note_blocked(ms);
         }
         let mut state = self.state.borrow_mut();
-        let passed = |at: u32| now.wrapping_sub(at) < u32::MAX / 2;
         if !state.life.is_open() {
-            let ends_by = state.life.ends_by();
+            let has_had_its_time = state.life.has_had_its_time(now);
             drop(state);
-            if ends_by.is_some_and(passed) {
+            if has_had_its_time {
                 self.abandon();
             }
             return;

@@ -2,7 +2,7 @@
 
 use crate::topic::ring::Cursor;
 
-/// How writing ended.
+/// The end that writing came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PumpEnd {
     /// The socket takes no more for now.
@@ -20,8 +20,8 @@ pub(crate) enum Taken {
     Blocked { from: Cursor },
     /// There was nothing in it for this one.
     Nothing,
-    /// It waits in the outbox.
+    /// What there was waits in the outbox.
     Queued,
-    /// It is on its way.
+    /// What there was is with the kernel.
     Written,
 }

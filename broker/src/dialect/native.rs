@@ -1,13 +1,15 @@
-//! Frames of the native protocol.
+//! Frames of the native protocol, in either codec.
 
 use std::borrow::Cow;
 
-use fanfare_protocol::{CloseCode, Codec, ErrorFrame, RequestId, ServerFrame, TopicRef};
+use fanfare_protocol::{CloseCode, Codec, ErrorFrame, Gap, RequestId, ServerFrame, Subscribed, TopicRef};
 
-use super::{Ask, Message, Unreadable};
+use super::asks::{Ask, Message, Unreadable};
+use super::reply::Reply;
 use crate::operation::Denied;
+use crate::operation::read::Kept;
 use crate::topic::Accepted;
-use crate::topic::publication::message_kind;
+use crate::topic::publication::{Publication, message_kind};
 use crate::websocket::put_frame_with;
 
 /// The frames of a message.
@@ -33,22 +35,42 @@ pub(super) fn read(codec: Codec, message: Message<'_>) -> Result<Vec<Ask<'_>>, U
     })
 }
 
-/// Writes a frame, as a WebSocket message.
-pub(crate) fn put(codec: Codec, frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
-    put_frame_with(out, message_kind(codec), |out| codec.encode_server(frame, out));
+/// Writes a reply; nothing where a publication was taken of which nobody asked to hear.
+pub(super) fn put_reply(codec: Codec, id: Option<RequestId>, reply: Reply<'_>, out: &mut Vec<u8>) {
+    let frame = match reply {
+        Reply::Published { topic, accepted } => {
+            let Accepted { position, is_duplicate: duplicate } = accepted;
+            if id.is_none() {
+                return;
+            }
+            ServerFrame::Published { id, topic, position, duplicate }
+        }
+        Reply::Pong => ServerFrame::Pong { id },
+        Reply::Connected { connection, user, ping_interval, message_size } => ServerFrame::Connected {
+            id,
+            connection: connection.to_string().into(),
+            user: user.map(Cow::Borrowed),
+            server: concat!("fanfare/", env!("CARGO_PKG_VERSION")).into(),
+            ping_interval_ms: ping_interval.as_millis() as u64,
+            message_size: Some(message_size),
+            expires_at: None,
+        },
+        Reply::History { topic, kept } => history(id, topic, kept),
+        Reply::Refreshed => ServerFrame::Refreshed { id, expires_at: None },
+        Reply::Subscribed { topic, position, recovery, replayed } => {
+            ServerFrame::Subscribed(Subscribed { id, topic, position, recovery, replayed })
+        }
+        Reply::Unsubscribed { topic } => ServerFrame::Unsubscribed { id, topic, code: None, message: None },
+    };
+    put(codec, &frame, out);
 }
 
-pub(super) fn put_published(
-    codec: Codec,
-    id: RequestId,
-    topic: TopicRef<'_>,
-    accepted: Accepted,
-    out: &mut Vec<u8>,
-) {
-    let Accepted { position, is_duplicate: duplicate } = accepted;
-    put(codec, &ServerFrame::Published { id: Some(id), topic, position, duplicate }, out);
+/// Writes that publications were missed.
+pub(super) fn put_gap(codec: Codec, gap: Gap<'_>, out: &mut Vec<u8>) {
+    put(codec, &ServerFrame::Gap(gap), out);
 }
 
+/// Writes that something is refused.
 pub(super) fn put_error(
     codec: Codec,
     id: Option<RequestId>,
@@ -64,4 +86,167 @@ pub(super) fn put_error(
         retryable: denied.code.is_retryable(),
     };
     put(codec, &ServerFrame::Error(error), out);
+}
+
+/// Writes a frame, as a WebSocket message.
+fn put(codec: Codec, frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
+    put_frame_with(out, message_kind(codec), |out| codec.encode_server(frame, out));
+}
+
+/// What a topic keeps, as a frame: a reply, and over HTTP the whole answer.
+pub(crate) fn history<'k>(id: Option<RequestId>, topic: TopicRef<'k>, kept: &'k Kept) -> ServerFrame<'k> {
+    let (head, publications) = kept;
+    ServerFrame::History {
+        id,
+        topic,
+        epoch: head.epoch,
+        offset: head.offset,
+        messages: publications.iter().map(|publication| publication.message()).collect(),
+    }
+}
+
+/// Bytes that a publication has within a `history`, at most; it is hardly ever less.
+pub(crate) fn size_in_history(codec: Codec, publication: &Publication) -> usize {
+    codec.message_len_max(&publication.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use fanfare_protocol::{Epoch, ErrorCode, Offset, Payload, Position, Recovery};
+
+    use super::*;
+    use crate::bench::publications;
+    use crate::ids::ConnectionId;
+    use crate::websocket::frame_length;
+
+    const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
+
+    fn topic() -> TopicRef<'static> {
+        TopicRef::new("t").expect("a topic name")
+    }
+
+    fn position() -> Position {
+        Position { epoch: Epoch::from_number(1), offset: Offset::new(7) }
+    }
+
+    /// The frames of what must be one whole WebSocket message of the codec's kind.
+    fn said(codec: Codec, bytes: &[u8]) -> Vec<ServerFrame<'_>> {
+        assert_eq!((bytes[0], frame_length(bytes)), (message_kind(codec) as u8, bytes.len()));
+        let header = if bytes[1] < 126 { 2 } else { 4 };
+        codec.decode_server(&bytes[header..]).expect("a frame")
+    }
+
+    #[test]
+    fn every_reply_is_the_frame_that_the_protocol_has_for_it() {
+        let id = RequestId::new(5);
+        let kept: Kept = (position(), publications(2, &Payload::text("x")));
+        let connection = ConnectionId::new(255);
+        let accepted = Accepted { position: position(), is_duplicate: true };
+        let recovery = Some(Recovery::Missed { count: Some(3) });
+        let welcome = Reply::Connected {
+            connection,
+            user: Some("alice"),
+            ping_interval: Duration::from_secs(25),
+            message_size: 65_536,
+        };
+        let replies = [
+            (
+                welcome,
+                ServerFrame::Connected {
+                    id,
+                    connection: "ff".into(),
+                    user: Some("alice".into()),
+                    server: concat!("fanfare/", env!("CARGO_PKG_VERSION")).into(),
+                    ping_interval_ms: 25_000,
+                    message_size: Some(65_536),
+                    expires_at: None,
+                },
+            ),
+            (Reply::History { topic: topic(), kept: &kept }, history(id, topic(), &kept)),
+            (Reply::Pong, ServerFrame::Pong { id }),
+            (
+                Reply::Published { topic: topic(), accepted },
+                ServerFrame::Published { id, topic: topic(), position: position(), duplicate: true },
+            ),
+            (Reply::Refreshed, ServerFrame::Refreshed { id, expires_at: None }),
+            (
+                Reply::Subscribed { topic: topic(), position: position(), recovery, replayed: 2 },
+                ServerFrame::Subscribed(Subscribed {
+                    id,
+                    topic: topic(),
+                    position: position(),
+                    recovery,
+                    replayed: 2,
+                }),
+            ),
+            (
+                Reply::Unsubscribed { topic: topic() },
+                ServerFrame::Unsubscribed { id, topic: topic(), code: None, message: None },
+            ),
+        ];
+        for (reply, expected) in replies {
+            for codec in CODECS {
+                let mut out = Vec::new();
+                put_reply(codec, id, reply.clone(), &mut out);
+                assert_eq!(said(codec, &out), std::slice::from_ref(&expected));
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_publication_is_said_what_was_asked_for() {
+        for codec in CODECS {
+            let accepted = Accepted { position: position(), is_duplicate: false };
+            let mut out = Vec::new();
+            put_reply(codec, None, Reply::Published { topic: topic(), accepted }, &mut out);
+            assert!(out.is_empty(), "without an id nobody wants to know");
+            put_reply(codec, None, Reply::Pong, &mut out);
+            assert_eq!(said(codec, &out), [ServerFrame::Pong { id: None }], "everything else is said");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_of_what_and_whether_to_try_again() {
+        for (code, retryable) in [(ErrorCode::Forbidden, false), (ErrorCode::Unavailable, true)] {
+            for codec in CODECS {
+                let mut out = Vec::new();
+                put_error(codec, RequestId::new(1), Some("room:1"), &Denied::new(code, "why"), &mut out);
+                let error = ErrorFrame {
+                    id: RequestId::new(1),
+                    topic: Some("room:1".into()),
+                    code,
+                    message: "why".into(),
+                    retryable,
+                };
+                assert_eq!(said(codec, &out), [ServerFrame::Error(error)]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_no_frame_ends_the_connection_and_only_one_of_its_kind_is_told_why() {
+        let wrong_kind = read(Codec::Json, Message::Binary(b"{}")).expect_err("JSON is text");
+        assert_eq!((wrong_kind.code, wrong_kind.is_said), (CloseCode::UNSUPPORTED, false));
+        let wrong_kind = read(Codec::MessagePack, Message::Text("{}")).expect_err("MessagePack is binary");
+        assert_eq!((wrong_kind.code, wrong_kind.is_said), (CloseCode::UNSUPPORTED, false));
+        let no_frame = read(Codec::Json, Message::Text("no JSON")).expect_err("it is none");
+        assert_eq!((no_frame.code, no_frame.is_said), (CloseCode::BAD_FRAME, true));
+    }
+
+    #[test]
+    fn a_publication_takes_no_more_in_a_history_than_is_said_before() {
+        let publications = publications(3, &Payload::text("\"quoted\""));
+        let sizes = |codec| publications.iter().map(move |p| size_in_history(codec, p)).sum::<usize>();
+        for codec in CODECS {
+            let kept: Kept = (position(), publications.iter().map(Arc::clone).collect());
+            let (mut all, mut none) = (Vec::new(), Vec::new());
+            codec.encode_server(&history(None, topic(), &kept), &mut all);
+            codec.encode_server(&history(None, topic(), &(position(), Vec::new())), &mut none);
+            let written = all.len() - none.len();
+            assert!(written <= sizes(codec) + publications.len(), "{written} bytes");
+        }
+    }
 }

@@ -6,9 +6,9 @@ use fanfare_protocol::{
     ClientFrame, ClientOp, CloseCode, ErrorCode, PayloadRef, Publish, TopicName, TopicRef,
 };
 
-use super::Message;
+use super::asks::Message;
 
-/// A message is a publication to the connection's topic.
+/// What a message asks for: to be published to the connection's topic, whatever is in it.
 pub(super) fn read<'m>(topic: &'m TopicName, message: Message<'m>) -> ClientFrame<'m> {
     let payload = match message {
         Message::Text(text) => PayloadRef::Text(Cow::Borrowed(text)),
@@ -18,7 +18,7 @@ pub(super) fn read<'m>(topic: &'m TopicName, message: Message<'m>) -> ClientFram
     ClientFrame { id: None, op: ClientOp::Publish(publish) }
 }
 
-/// Nothing can be said but by a close code.
+/// The close code that tells of a refusal: nothing else can be said.
 pub(super) fn close_code(code: ErrorCode) -> CloseCode {
     match code {
         ErrorCode::Forbidden => CloseCode::FORBIDDEN,

@@ -30,7 +30,7 @@ use crate::hub::Hub;
 /// Connections that there may be: file descriptors are set aside for so many, whatever the public listener
 /// does.
 const CONNECTIONS_MAX: usize = 32;
-/// How long accepting rests after a failure: descriptors come back when others close.
+/// The time for which accepting rests after a failure: descriptors come back when others close.
 const SHORT_REST: Duration = Duration::from_millis(50);
 
 /// Serves the admin listener until `stop` is cancelled. Its connections are tasks of `tasks`.
@@ -109,7 +109,8 @@ fn routes(hub: Arc<Hub>) -> Router {
 }
 
 async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], hub.metrics.text()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], hub.registry.text())
+        .into_response()
 }
 
 /// Whether everything runs that should: a worker that hangs is helped by a restart alone.

@@ -1,4 +1,4 @@
-//! The HTTP API: history, topics.
+//! The HTTP API: what topics keep, where they stand, and which there are.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use fanfare_protocol::{Codec, Epoch, ErrorCode, Offset, Position, ServerFrame, TopicRef};
+use fanfare_protocol::{Codec, Epoch, ErrorCode, Offset, Position, TopicName, TopicRef};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -17,17 +17,11 @@ use super::question::{Asking, known};
 use super::served::Served;
 use super::topic_path::TopicPath;
 use crate::access::Grant;
+use crate::dialect::native;
 use crate::hub::Hub;
 use crate::inbox::{Claim, Later};
-use crate::operation::read::{HISTORY_BYTES_MAX, HISTORY_COUNT_MAX};
-use crate::operation::{Denied, read};
+use crate::operation::{Denied, list, read};
 use crate::topic::publication::Publication;
-
-/// Topics of one page of a listing.
-const TOPICS_PAGE_MAX: usize = 1000;
-const TOPICS_PAGE_DEFAULT: usize = 100;
-/// Topics of a page after which the worker's other connections have their turn.
-const TOPICS_TURN: usize = 256;
 
 pub(super) fn problem(code: ErrorCode, detail: impl ToString) -> Problem {
     Problem::of(code, detail.to_string())
@@ -43,7 +37,7 @@ pub(super) async fn grant(hub: &Hub, worker: usize, headers: &HeaderMap) -> Resu
         .map_err(|unknown| problem(ErrorCode::Unauthorized, unknown))
 }
 
-/// An answer in JSON.
+/// An answer that says `body` in JSON.
 pub(super) fn json(body: &impl Serialize) -> Response {
     json_bytes(serde_json::to_vec(body).expect("an answer is plain data"))
 }
@@ -57,10 +51,10 @@ pub(super) fn json_bytes(body: Vec<u8>) -> Response {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HistoryQuery {
-    /// Read with the path.
+    /// Known here, and read with the path.
     #[serde(rename = "topic")]
     _topic: Option<IgnoredAny>,
-    limit: Option<usize>,
+    limit: Option<u64>,
     since_epoch: Option<String>,
     since_offset: Option<u64>,
 }
@@ -85,21 +79,12 @@ pub(super) async fn history(
         }
         _ => return Err(problem(ErrorCode::BadRequest, "since_epoch and since_offset go together")),
     };
-    let limit = query.limit.unwrap_or(HISTORY_COUNT_MAX).min(HISTORY_COUNT_MAX);
-    let size = |p: &Publication| Codec::Json.message_len_max(&p.message());
+    let size = |publication: &Publication| native::size_in_history(Codec::Json, publication);
     let encoded = |later: Later<'_>| {
-        let kept = leave.history(&hub, since, limit, HISTORY_BYTES_MAX, size, later);
+        let kept = leave.history(&hub, since, query.limit, size, later);
         kept.map(|kept| {
-            let (head, publications) = kept?;
-            let frame = ServerFrame::History {
-                id: None,
-                topic: topic.clone(),
-                epoch: head.epoch,
-                offset: head.offset,
-                messages: publications.iter().map(|publication| publication.message()).collect(),
-            };
             let mut body = Vec::new();
-            Codec::Json.encode_server(&frame, &mut body);
+            Codec::Json.encode_server(&native::history(None, topic.clone(), &kept?), &mut body);
             Ok::<_, Denied>(body)
         })
     };
@@ -132,28 +117,28 @@ pub(super) async fn topic(
     Ok(json(&TopicBody::new(topic.as_str(), position, subscribers)))
 }
 
-/// Where a topic stands.
+/// A topic's position and how many subscriptions it has, as the API tells them.
 #[derive(Debug, Serialize)]
-struct TopicBody {
-    topic: String,
+struct TopicBody<'a> {
+    topic: &'a str,
     epoch: Epoch,
     offset: Offset,
     subscribers: usize,
 }
 
-impl TopicBody {
-    fn new(topic: &str, position: Position, subscribers: usize) -> Self {
+impl<'a> TopicBody<'a> {
+    fn new(topic: &'a str, position: Position, subscribers: usize) -> Self {
         let Position { epoch, offset } = position;
-        Self { topic: topic.to_owned(), epoch, offset, subscribers }
+        Self { topic, epoch, offset, subscribers }
     }
 }
 
-/// A page of topics.
+/// A page of topics, as the API tells it.
 #[derive(Debug, Serialize)]
-struct TopicsBody {
-    topics: Vec<TopicBody>,
+struct TopicsBody<'a> {
+    topics: Vec<TopicBody<'a>>,
     /// Asks for the next page; null after the last one.
-    cursor: Option<String>,
+    cursor: Option<&'a str>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -173,15 +158,8 @@ pub(super) async fn list_topics(
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
     let grant = grant(&hub, worker, &headers).await?;
-    let limit = query.limit.unwrap_or(TOPICS_PAGE_DEFAULT).clamp(1, TOPICS_PAGE_MAX);
-    // What may not be subscribed to is not told of either, nor looked for.
-    let page = hub.table.list(&grant.names(&query.prefix), query.cursor.as_deref(), limit).await;
-    let mut topics = Vec::with_capacity(page.topics.len());
-    for some in page.topics.chunks(TOPICS_TURN) {
-        let described = some.iter().map(|t| TopicBody::new(t.name.as_str(), t.position(), t.subscriptions()));
-        topics.extend(described);
-        tokio::task::yield_now().await;
-    }
-    let cursor = page.cursor.map(|name| name.to_string());
-    Ok(json(&TopicsBody { topics, cursor }))
+    let page = list::leave(&grant, &query.prefix).page(&hub, query.cursor.as_deref(), query.limit).await;
+    let topics = page.topics.iter().map(|t| TopicBody::new(t.name.as_str(), t.position, t.subscriptions));
+    let cursor = page.cursor.as_ref().map(TopicName::as_str);
+    Ok(json(&TopicsBody { topics: topics.collect(), cursor }))
 }

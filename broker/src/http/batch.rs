@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use fanfare_protocol::limits::TOPIC_NAME_BYTES_MAX;
-use fanfare_protocol::{ErrorCode, Headers, Payload, PayloadKind, PayloadRef, TopicRef, check_message_id};
+use fanfare_protocol::{ErrorCode, Headers, Payload, PayloadKind, PayloadRef, check_message_id};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -14,13 +14,12 @@ use super::bounded::Bounded;
 use super::problem::Problem;
 use super::publisher::Publisher;
 use super::publishing::{Published, Publishing};
-use crate::access::Grant;
 use crate::hub::Hub;
-use crate::operation::publish::{self, Content, Leave};
+use crate::operation::publish::{self, Content};
 use crate::topic::Accepted;
 use crate::workers::credit::Wants;
 
-/// A batch may be so many times as large as one message.
+/// Messages of the largest size that fit in one batch.
 const BATCH_FACTOR: usize = 16;
 /// Publications of one batch: items times topics.
 const BATCH_COUNT_MAX: usize = 1000;
@@ -28,7 +27,8 @@ const BATCH_COUNT_MAX: usize = 1000;
 const BATCH_TURN: usize = 16;
 /// What one result of a batch is charged, more or less what it takes.
 const RESULT_BYTES: usize = 512;
-/// One result of a batch.
+
+/// What the API tells of one publication of a batch.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum BatchResult {
@@ -55,7 +55,7 @@ impl BatchResult {
     }
 }
 
-/// A result of a batch, or the topic and what is to be waited for.
+/// A result of a batch, or the topic of a publication whose result is to be waited for.
 enum Outstanding {
     Known(BatchResult),
     Publishing(String, Publishing),
@@ -129,22 +129,23 @@ pub(super) async fn publish_batch(
             }
         };
         for name in topics {
-            let result = match may_publish(&grant, &name) {
-                Err(problem) => Outstanding::Known(BatchResult::refused(problem, Some(name))),
-                Ok((topic, leave)) => {
-                    publisher.permitted(payload.as_bytes().len()).await;
-                    let content = Content {
-                        payload: payload.clone(),
-                        message_id: message_id.as_deref().map(Into::into),
-                        headers: item_headers.clone(),
-                        origin: None,
-                        received: body.received,
-                    };
-                    let publishing = Publishing::begin(hub, worker, leave, &topic, content);
-                    Outstanding::Publishing(name, publishing)
-                }
+            let begun = async {
+                let topic = topic_ref(&name)?;
+                let leave = publish::leave(&grant, &topic)?;
+                publisher.permitted(payload.as_bytes().len()).await;
+                let content = Content {
+                    payload: payload.clone(),
+                    message_id: message_id.as_deref().map(Into::into),
+                    headers: item_headers.clone(),
+                    origin: None,
+                    received: body.received,
+                };
+                Ok(Publishing::begin(hub, worker, leave, content))
             };
-            results.push(result);
+            results.push(match begun.await {
+                Ok(publishing) => Outstanding::Publishing(name, publishing),
+                Err(problem) => Outstanding::Known(BatchResult::refused(problem, Some(name))),
+            });
             if results.len().is_multiple_of(BATCH_TURN) {
                 charge.set(results.len() * RESULT_BYTES);
                 tokio::task::yield_now().await;
@@ -168,12 +169,6 @@ async fn ended(hub: &Hub, results: Vec<Outstanding>) -> Vec<BatchResult> {
         });
     }
     known
-}
-
-fn may_publish<'a>(grant: &Grant, name: &'a str) -> Result<(TopicRef<'a>, Leave), Problem> {
-    let topic = topic_ref(name)?;
-    let leave = publish::leave(grant, topic.as_str())?;
-    Ok((topic, leave))
 }
 
 type ReadItem = (Vec<String>, Payload, Option<String>, Option<Headers>);

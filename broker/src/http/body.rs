@@ -11,16 +11,16 @@ use super::problem::Problem;
 use crate::budget::Charge;
 use crate::hub::Hub;
 
-/// Steps in which a body takes room and is charged.
+/// Bytes of a step in which a body takes room and is charged.
 const STEP: usize = 4 * 1024;
 
 /// A body that has come to its end. It is charged as long as this is there.
 #[derive(Debug)]
 pub(super) struct Whole {
     pub(super) bytes: Bytes,
-    /// When it was whole.
+    /// The moment when it was whole.
     pub(super) received: Instant,
-    /// To what is on its way.
+    /// Its charge to what is on its way.
     _charge: Charge,
 }
 

@@ -13,12 +13,12 @@ use tokio_util::task::TaskTracker;
 
 use super::write_timeout::WriteTimeout;
 
-/// What a socket above a limit is told.
+/// The answer that a socket above a limit gets.
 pub(crate) const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-/// How many may be waited for until they have read it: each takes a file descriptor meanwhile.
+/// Sockets that may be waited for until they have read it: each takes a file descriptor meanwhile.
 const TOLD_AT_ONCE_MAX: usize = 8;
-/// How long one may take to read it.
+/// The time that one may take to read it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Turns sockets away, so that they learn why.
@@ -29,7 +29,7 @@ pub(crate) struct Full {
 }
 
 impl Full {
-    /// Its tasks are among `tasks`.
+    /// Turns away by tasks that are among `tasks`, so that the broker's end waits for them.
     pub(crate) fn new(tasks: TaskTracker) -> Self {
         Self { room: Arc::new(Semaphore::new(TOLD_AT_ONCE_MAX)), tasks }
     }

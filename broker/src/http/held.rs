@@ -12,7 +12,7 @@ use crate::budget::Charge;
 use crate::hub::Hub;
 use crate::relief::{Entered, Relief};
 
-/// Smaller answers are not worth counting: what the kernel holds is more.
+/// Bytes up to which answers are not worth counting: what the kernel holds is more.
 const SMALL: u64 = 4 * 1024;
 
 /// An answer's bytes, charged until the last of them is written.

@@ -8,12 +8,13 @@ use std::net::IpAddr;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 
+use super::metrics::HttpMetrics;
 use super::problem::Problem;
-use crate::config::{AllowedOrigin, Origin};
 use crate::hub::Hub;
+use crate::origin::{AllowedOrigin, Origin};
 
 /// Refuses a request from a page that may not ask.
-pub(super) fn check(hub: &Hub, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check(hub: &Hub, metrics: &HttpMetrics, headers: &HeaderMap) -> Result<(), Problem> {
     let config = &hub.config.server;
     let allowed = &config.allowed_origins;
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -25,18 +26,18 @@ pub(super) fn check(hub: &Hub, headers: &HeaderMap) -> Result<(), Problem> {
         if trust_any_host || !is_public_name(host) || allowed.iter().any(|entry| names_host(entry, host)) {
             return Ok(());
         }
-        return Err(refuse(hub, &format!("http://{host}")));
+        return Err(refuse(hub, metrics, &format!("http://{host}")));
     };
     let origin = header.to_str().unwrap_or("(not ASCII)");
     match is_allowed(origin, host, allowed, trust_any_host) {
         true => Ok(()),
-        false => Err(refuse(hub, origin)),
+        false => Err(refuse(hub, metrics, origin)),
     }
 }
 
 /// Says in the log and to the page who was refused, and how to allow it.
-fn refuse(hub: &Hub, origin: &str) -> Problem {
-    hub.metrics.rejected("origin");
+fn refuse(hub: &Hub, metrics: &HttpMetrics, origin: &str) -> Problem {
+    metrics.rejected("origin");
     if let Some(unlogged) = hub.refused_origins.may_log() {
         tracing::warn!(
             origin,

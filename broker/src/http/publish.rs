@@ -48,7 +48,7 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let topic = TopicRef::from(&topic);
     let grant = grant(&hub, worker, &headers).await?;
-    let leave = operation::leave(&grant, topic.as_str())?;
+    let leave = operation::leave(&grant, &topic)?;
     let message_id = match headers.get("idempotency-key") {
         None => None,
         Some(key) => {
@@ -68,7 +68,7 @@ pub(super) async fn publish(
         origin: None,
         received: body.received,
     };
-    let accepted = Publishing::begin(&hub, worker, leave, &topic, content).end(&hub).await?;
+    let accepted = Publishing::begin(&hub, worker, leave, content).end(&hub).await?;
     Ok(json(&Published::new(topic.as_str(), &accepted)))
 }
 

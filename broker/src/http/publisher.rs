@@ -5,9 +5,9 @@ use std::future::poll_fn;
 use tokio::time::Instant;
 
 use crate::hub::Hub;
-use crate::metrics::Wait;
 use crate::workers::credit::{Lane, Wants};
 use crate::workers::handle::WorkerHandle;
+use crate::workers::stats::Wait;
 
 /// A request that publishes. Dropped, it no longer stands in line.
 #[derive(Debug)]
@@ -16,8 +16,9 @@ pub(super) struct Publisher<'h> {
     worker: usize,
     lane: Lane,
     wants: Wants,
+    /// Whether it has stood in line, which it has to leave then.
     has_waited: bool,
-    /// Since when it has waited.
+    /// The moment since which it has waited; `None` while it does not.
     since: Option<Instant>,
 }
 
@@ -52,7 +53,7 @@ impl<'h> Publisher<'h> {
 
     fn end_wait(&mut self) {
         if let Some(since) = self.since.take() {
-            self.hub.metrics.worker(self.worker).held_up(Wait::Credit, since.elapsed());
+            self.worker().stats.held_up(Wait::Credit, since.elapsed());
         }
     }
 }

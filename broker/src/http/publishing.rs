@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 
-use fanfare_protocol::{Epoch, Offset, Position, TopicRef};
+use fanfare_protocol::{Epoch, Offset, Position};
 use serde::Serialize;
 
 use super::problem::Problem;
 use super::question::Question;
-use crate::hub::Hub;
+use crate::hub::{Asked, Hub};
 use crate::inbox::Pending;
-use crate::metrics::{Asked, Source};
 use crate::operation::Denied;
 use crate::operation::publish::{self, Content, Leave};
+use crate::source::Source;
 use crate::topic::Accepted;
 
-/// What a publication has become.
+/// A publication that was taken, as the API tells it.
 #[derive(Debug, Serialize)]
 pub(super) struct Published<'a> {
     topic: Cow<'a, str>,
@@ -37,21 +37,18 @@ pub(super) struct Publishing {
 }
 
 impl Publishing {
-    pub(super) fn begin(
-        hub: &Hub,
-        worker: usize,
-        leave: Leave,
-        topic: &TopicRef<'_>,
-        content: Content,
-    ) -> Self {
+    pub(super) fn begin(hub: &Hub, worker: usize, leave: Leave<'_>, content: Content) -> Self {
         let question = Question::new(&hub.workers[worker].inbox);
         let bytes = content.payload.as_bytes().len();
         let promise = || question.promise_charged(Some(hub.in_flight.charge(bytes)));
-        let (asked, answer) = leave.publish(hub, topic, content, Source::Http, &promise);
+        let (asked, answer) = leave.publish(hub, content, Source::Http, &promise);
         Self { asked, answer: question.answered(answer) }
     }
 
-    /// What has become of it.
+    /// Waits until it is known what has become of it.
+    ///
+    /// # Errors
+    /// [`Problem`]: it was refused.
     pub(super) async fn end(self, hub: &Hub) -> Result<Accepted, Problem> {
         Ok(match self.answer {
             Ok(known) => known?,

@@ -1,4 +1,4 @@
-//! What the routes know.
+//! What the routes are given to answer with.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use axum::extract::FromRef;
 
 use crate::hub::Hub;
 
-/// What the routes know: the broker, and the worker that serves the request.
+/// The broker, and the worker that serves the request, by its index.
 #[derive(Debug, Clone)]
 pub(super) struct Served {
     pub(super) hub: Arc<Hub>,

@@ -20,9 +20,9 @@ use super::write_timeout::WriteTimeout;
 use crate::config::LimitsConfig;
 use crate::relief::Relief;
 
-/// How long the request at hand may go on when the broker stops.
+/// The time for which the request at hand may go on when the broker stops.
 const LAST_REQUEST_MAX: Duration = Duration::from_secs(2);
-/// How much sooner than the broker a client should give up a connection that it keeps: a request that it
+/// The time by which a client should give up a connection that it keeps sooner than the broker: a request that it
 /// sends when the broker is about to close would be lost.
 const KEPT_LESS: Duration = Duration::from_secs(1);
 

@@ -10,7 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use fanfare_protocol::{Codec, ErrorCode, OnLag, TopicName};
+use fanfare_protocol::{Codec, ErrorCode, OnLag, Subscribe, TopicName};
 use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -21,7 +21,7 @@ use super::problem::Problem;
 use super::query::verbatim;
 use super::served::Served;
 use super::topic_path::TopicPath;
-use crate::connection::request::{RawRequest, Request as Asked};
+use crate::connection::request::Request as Asked;
 use crate::dialect::Dialect;
 
 /// A WebSocket that is about to be: left in the response for the worker to find.
@@ -62,7 +62,7 @@ pub(super) async fn native(
     }
     let codec = offered_codec(request.headers());
     let dialect = Dialect::Native(codec.unwrap_or_default());
-    let mut response = upgrade(&served, request, |grant| Asked { dialect, grant, raw: None }).await?;
+    let mut response = upgrade(&served, request, |grant| Asked { dialect, grant, begins_with: None }).await?;
     if let Some(codec) = codec {
         let name = HeaderValue::from_static(codec.subprotocol());
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
@@ -87,21 +87,17 @@ async fn open_raw(
     request: Request,
 ) -> Result<Response, Problem> {
     let asks = asks(query, request.uri())?;
-    let on_lag = match asks.on_lag.as_deref() {
-        None | Some("disconnect") => OnLag::Disconnect,
-        Some("latest") => OnLag::Latest,
-        Some(_) => {
-            return Err(Problem::of(ErrorCode::BadRequest, "on_lag is \"disconnect\" or \"latest\" here"));
-        }
-    };
-    let raw =
-        RawRequest { topic, history: asks.history.unwrap_or(0), echo: asks.echo.unwrap_or(true), on_lag };
-    upgrade(served, request, |grant| Asked {
-        dialect: Dialect::Raw(raw.topic.clone()),
-        grant,
-        raw: Some(raw),
-    })
-    .await
+    let dialect = Dialect::Raw(topic.clone());
+    let mut subscribe = Subscribe::new(topic.into());
+    subscribe.history = asks.history;
+    subscribe.echo = asks.echo.unwrap_or(true);
+    if let Some(on_lag) = asks.on_lag {
+        let known = OnLag::parse(&on_lag).filter(|&asked| dialect.on_lag(asked) == asked);
+        subscribe.on_lag = known.ok_or_else(|| {
+            Problem::of(ErrorCode::BadRequest, "on_lag is \"disconnect\" or \"latest\" here")
+        })?;
+    }
+    upgrade(served, request, |grant| Asked { dialect, grant, begins_with: Some(subscribe) }).await
 }
 
 /// What the query says, if all of it is understood.

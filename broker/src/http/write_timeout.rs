@@ -12,9 +12,9 @@ use tokio::time::{Instant, Sleep};
 
 use crate::relief::Relief;
 
-/// How long after the last answer a peer is still read from, ...
+/// The time after the last answer for which a peer is still read from, ...
 const LINGER_MAX: Duration = Duration::from_secs(3);
-/// ... and how many bytes, which are thrown away.
+/// ... and the bytes that are read of it at most, which are thrown away.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// A socket on which writing fails when the peer has taken nothing for so long.
@@ -30,9 +30,9 @@ pub(super) struct WriteTimeout {
     patience: Duration,
     /// Whether what the peer has not read is needed for others.
     relief: Arc<Relief>,
-    /// Until when the peer must take something, while it takes nothing.
+    /// The moment by which the peer must take something, while it takes nothing.
     waiting: Option<Pin<Box<Sleep>>>,
-    /// When something was last written.
+    /// The moment when something was last written.
     answered_at: Option<Instant>,
     lingering: Option<Lingering>,
 }

@@ -40,7 +40,7 @@ impl Claim {
 }
 
 /// When a question has had its time, by the clock of its worker's inbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Due(Duration);
 
 /// Who waits for an answer.

@@ -34,7 +34,7 @@ pub(crate) fn refresh(
     admit(access, Some(token), later).map(|known| {
         let grant = known?.map_err(|unknown| Denied::new(ErrorCode::Unauthorized, unknown.to_string()))?;
         if grant.user != present.user {
-            access.refused().with_label_values(&["refresh"]).inc();
+            access.count_refused("refresh");
             return Err(Denied::new(ErrorCode::Forbidden, "a refresh may not change the user"));
         }
         Ok(grant)

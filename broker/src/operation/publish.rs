@@ -1,4 +1,4 @@
-//! Publishing.
+//! Publishing: a publication comes in by some door, and gets its position or a refusal.
 
 use std::sync::Arc;
 
@@ -8,11 +8,10 @@ use tokio::time::Instant;
 use super::{Denied, allowed};
 use crate::access::Grant;
 use crate::answer::{Answer, Outcome, Refusal};
-use crate::hub::Hub;
+use crate::hub::{Asked, Hub};
 use crate::ids::ConnectionId;
 use crate::inbox::Later;
-use crate::metrics::Asked;
-use crate::metrics::Source;
+use crate::source::Source;
 use crate::topic::Accepted;
 use crate::topic::publication::Unpositioned;
 
@@ -20,18 +19,20 @@ use crate::topic::publication::Unpositioned;
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) payload: Payload,
-    /// Makes a retry safe.
+    /// The id by which a retry is known as one.
     pub(crate) message_id: Option<Box<str>>,
     pub(crate) headers: Option<Headers>,
-    /// Which connection it came by; HTTP requests have none.
+    /// The connection that it came by, which may not want it back; HTTP requests have none.
     pub(crate) origin: Option<ConnectionId>,
-    /// When it was there as a whole.
+    /// The moment when it was there as a whole, from which its latency is counted.
     pub(crate) received: Instant,
 }
 
-/// A leave to publish to one topic.
+/// A leave to publish to one topic, once.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Leave {
+pub(crate) struct Leave<'a> {
+    topic: &'a TopicRef<'a>,
+    /// The bearer of the grant, whom subscribers are told.
     user: Option<Arc<str>>,
 }
 
@@ -39,9 +40,9 @@ pub(crate) struct Leave {
 ///
 /// # Errors
 /// [`Denied`], which is counted.
-pub(crate) fn leave(grant: &Grant, topic: &str) -> Result<Leave, Denied> {
-    allowed(grant.may_publish(topic), grant, "publish to this topic")?;
-    Ok(Leave { user: grant.user.clone() })
+pub(crate) fn leave<'a>(grant: &Grant, topic: &'a TopicRef<'a>) -> Result<Leave<'a>, Denied> {
+    allowed(grant.may_publish(topic.as_str()), grant, "publish to this topic")?;
+    Ok(Leave { topic, user: grant.user.clone() })
 }
 
 /// Whether the grant lets its bearer publish to any topic at all.
@@ -52,7 +53,7 @@ pub(crate) fn leave_at_all(grant: &Grant) -> Result<(), Denied> {
     allowed(!grant.may_publish_nothing(), grant, "publish")
 }
 
-impl Leave {
+impl Leave<'_> {
     /// Publishes to the topic of the leave, and counts it. See [`Engine::publish`](crate::engine::Engine::publish). What
     /// is answered later is to be [`settled`].
     ///
@@ -61,15 +62,14 @@ impl Leave {
     pub(crate) fn publish(
         self,
         hub: &Hub,
-        topic: &TopicRef<'_>,
         content: Content,
         source: Source,
         later: Later<'_>,
     ) -> (Asked, Answer<Result<Accepted, Denied>>) {
         let Content { payload, message_id, headers, origin, received } = content;
         let content = Unpositioned { payload, message_id, headers, user: self.user, origin, received };
-        let asked = hub.asked(topic, received, source);
-        let answer = hub.publish(topic, content, asked, later);
+        let asked = hub.asked(self.topic, received, source);
+        let answer = hub.publish(self.topic, content, asked, later);
         (asked, answer.map(|result| result.map_err(Denied::from)))
     }
 }

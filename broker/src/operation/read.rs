@@ -1,4 +1,4 @@
-//! Reading what a topic keeps, and where it stands.
+//! Reading what a topic keeps, and where it stands. Nothing is made by it.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::hub::Hub;
 use crate::inbox::Later;
 use crate::topic::publication::Publication;
 
-/// Publications in one `history` reply, if the request does not say less.
-pub(crate) const HISTORY_COUNT_MAX: usize = 1000;
-/// Bytes of one `history` reply's messages, as they are sent.
-pub(crate) const HISTORY_BYTES_MAX: usize = 1024 * 1024;
+/// Publications of one answer, if the request does not say less.
+const HISTORY_COUNT_MAX: usize = 1000;
+/// Bytes of one answer's publications, as they are sent.
+const HISTORY_BYTES_MAX: usize = 1024 * 1024;
 /// Where a topic stands, and publications that it keeps.
 pub(crate) type Kept = (Position, Vec<Arc<Publication>>);
 
@@ -35,7 +35,8 @@ pub(crate) fn leave<'a>(grant: &Grant, topic: &'a TopicRef<'a>) -> Result<Leave<
 
 impl Leave<'_> {
     /// Where the topic stands, and what it keeps: after `since` the oldest `limit` publications, without it the newest
-    /// `limit`; at most so many as have `bytes` together by the `measure`, but always one. Makes no topic.
+    /// `limit`. There are never more of them than an answer may have, in count and in bytes by the `measure`, but
+    /// always one if any is wanted. Makes no topic.
     ///
     /// # Errors
     /// [`Denied`]: it cannot be found out.
@@ -43,14 +44,14 @@ impl Leave<'_> {
         &self,
         hub: &Hub,
         since: Option<Position>,
-        limit: usize,
-        bytes: usize,
+        limit: Option<u64>,
         measure: impl Fn(&Publication) -> usize,
         later: Later<'_>,
     ) -> Answer<Result<Kept, Denied>> {
+        let count = limit.map_or(HISTORY_COUNT_MAX, |limit| limit.min(HISTORY_COUNT_MAX as u64) as usize);
         hub.find(self.topic, later).map(|found| {
             Ok(match found? {
-                Ok(topic) => topic.history(since, limit, bytes, measure),
+                Ok(topic) => topic.history(since, count, HISTORY_BYTES_MAX, measure),
                 Err(absent) => (absent.position, Vec::new()),
             })
         })

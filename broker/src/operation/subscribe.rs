@@ -1,4 +1,4 @@
-//! Subscribing.
+//! Subscribing: a worker is told of what is published to a topic from some position on.
 
 use std::sync::Arc;
 
@@ -11,9 +11,11 @@ use crate::hub::Hub;
 use crate::inbox::Later;
 use crate::topic::{Began, Start, Topic};
 
-/// A leave to subscribe to one topic.
+/// A leave to subscribe to one topic, once.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Leave {
+pub(crate) struct Leave<'a> {
+    topic: &'a TopicRef<'a>,
+    /// The bearer of the grant, on whose account a topic is that nobody has published to.
     user: Option<Arc<str>>,
 }
 
@@ -21,12 +23,12 @@ pub(crate) struct Leave {
 ///
 /// # Errors
 /// [`Denied`], which is counted.
-pub(crate) fn leave(grant: &Grant, topic: &str) -> Result<Leave, Denied> {
-    allowed(grant.may_subscribe(topic), grant, "subscribe to this topic")?;
-    Ok(Leave { user: grant.user.clone() })
+pub(crate) fn leave<'a>(grant: &Grant, topic: &'a TopicRef<'a>) -> Result<Leave<'a>, Denied> {
+    allowed(grant.may_subscribe(topic.as_str()), grant, "subscribe to this topic")?;
+    Ok(Leave { topic, user: grant.user.clone() })
 }
 
-impl Leave {
+impl Leave<'_> {
     /// Registers a subscription of that worker to the topic of the leave, making the topic if there is none, on the
     /// account of the grant's user. Whoever asks has so many subscriptions already.
     ///
@@ -35,7 +37,6 @@ impl Leave {
     pub(crate) fn subscribe(
         self,
         hub: &Hub,
-        topic: &TopicRef<'_>,
         worker: usize,
         start: Start,
         subscriptions: usize,
@@ -49,7 +50,7 @@ impl Leave {
             let message = format!("a connection may have at most {limit} subscriptions");
             return Answer::Now(Err(Denied::new(ErrorCode::LimitExceeded, message)));
         }
-        let began = hub.subscribe(topic, worker, self.user.as_ref(), start, later);
+        let began = hub.subscribe(self.topic, worker, self.user.as_ref(), start, later);
         began.map(|began| began.map_err(Denied::from))
     }
 }

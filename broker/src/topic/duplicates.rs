@@ -9,7 +9,7 @@ use fanfare_protocol::Offset;
 use hashbrown::HashTable;
 
 use crate::clock::Uptime;
-use crate::config::Keep;
+use crate::namespaces::config::Keep;
 
 /// A generation takes at most this share of the bytes that a topic's ids may have: so much is evicted at a
 /// time, and a look-up that finds nothing looks into so many, and those of before they were so large.

@@ -58,7 +58,7 @@ impl Worker {
     /// Does something for a connection outside its own task: a panic must not cost anybody but its own peer.
     pub(super) fn guarded(&self, connection: &Rc<Connection>, act: impl FnOnce(&Rc<Connection>)) {
         if catch_unwind(AssertUnwindSafe(|| act(connection))).is_err() {
-            self.hub.metrics.task_panicked("connection");
+            self.hub.panics.count("connection");
             connection.abandon();
         }
     }

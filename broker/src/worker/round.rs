@@ -202,7 +202,7 @@ impl Worker {
                 if has_queued {
                     round.oldest_queued = Some(round.oldest_queued.map_or(oldest, |at| at.min(oldest)));
                 } else {
-                    self.hub.metrics.fanout.observe(oldest.elapsed().as_secs_f64());
+                    self.metrics.fanout(oldest.elapsed());
                 }
             }
         }
@@ -373,7 +373,7 @@ impl Worker {
             }
         }
         if let Some(oldest) = round.oldest_queued.take() {
-            self.hub.metrics.fanout.observe(oldest.elapsed().as_secs_f64());
+            self.metrics.fanout(oldest.elapsed());
         }
         let took = began.elapsed();
         for topic in std::mem::take(&mut round.queued) {

@@ -1,6 +1,6 @@
 use std::task::Waker;
 
-use fanfare_protocol::TopicRef;
+use fanfare_protocol::{Codec, Subscribe, TopicRef};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::connection::request::Request;
 use crate::dialect::Dialect;
 use crate::engine::{Engine, MemoryEngine};
-use crate::metrics::Source;
+use crate::source::Source;
 use crate::topic::Start;
 use crate::workers::credit::{Lane, Wants};
 
@@ -32,7 +32,8 @@ fn worker_with(access: Access) -> Rc<Worker> {
     config.memory = config.memory.resolved(None, config.limits.message_size);
     config.limits = config.limits.resolved(None);
     let hub = build_hub(config, access, 100, Engine::Memory(MemoryEngine));
-    Worker::new(0, hub)
+    let metrics = ConnectionMetrics::new(&hub.registry, hub.table.namespaces());
+    Worker::new(0, hub, metrics)
 }
 
 /// Nobody may publish on this worker before there is credit again.
@@ -73,15 +74,19 @@ pub(crate) async fn connect(
     worker: &Rc<Worker>,
     encoding: Encoding,
 ) -> (TcpStream, impl Future<Output = ()> + use<>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let grant = worker.hub.access.grant(None).ok();
     let dialect = match encoding.codec() {
         Some(codec) => Dialect::Native(codec),
         None => Dialect::Raw("t".parse().expect("a topic name")),
     };
-    let request = Request { dialect, grant, raw: None };
+    open(worker, Request { dialect, grant, begins_with: None }).await
+}
+
+/// A connection of that request: its peer, and its life.
+async fn open(worker: &Rc<Worker>, request: Request) -> (TcpStream, impl Future<Output = ()> + use<>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let (stream, _) = accepted.expect("a socket");
     (peer.expect("a socket"), Connection::open(Rc::clone(worker), stream, &mut [], request))
 }
@@ -125,6 +130,33 @@ async fn what_is_answered_is_written_before_a_publication_waits_for_credit() {
     };
     let test = LocalSet::new().run_until(tokio::time::timeout(DEADLINE, test)).await;
     test.expect("what is answered is written, and what waits is published");
+}
+
+#[tokio::test]
+async fn a_subscription_that_a_request_brings_begins_in_any_dialect_and_is_answered_where_that_can_be() {
+    let test = async {
+        let worker = worker();
+        let topic = || TopicRef::new("t").expect("a name");
+        let replies = [
+            (Dialect::Native(Codec::Json), r#""type":"subscribed""#),
+            (Dialect::Raw("t".parse().expect("a name")), "x"),
+        ];
+        for (nth, (dialect, expected)) in replies.into_iter().enumerate() {
+            let grant = worker.hub.access.grant(None).ok();
+            let begins_with = Some(Subscribe { history: Some(1), ..Subscribe::new(topic()) });
+            let (mut peer, life) = open(&worker, Request { dialect, grant, begins_with }).await;
+            tokio::task::spawn_local(life);
+            let topic = worker.hub.table.find("t").expect("it subscribes before anything else");
+            assert_eq!(topic.subscriptions(), nth + 1);
+            publish(&worker, &topic);
+            tokio::task::spawn_local(Rc::clone(&worker).rounds());
+            let mut said = vec![0; 4096];
+            let count = peer.read(&mut said).await.expect("the connection is open");
+            let said = String::from_utf8_lossy(&said[..count]);
+            assert!(said.contains(expected) && !said.contains(r#""id""#), "{said}");
+        }
+    };
+    LocalSet::new().run_until(tokio::time::timeout(DEADLINE, test)).await.expect("it is told");
 }
 
 #[tokio::test]

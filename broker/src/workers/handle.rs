@@ -7,8 +7,10 @@ use std::task::{Poll, Waker};
 use tokio::sync::Semaphore;
 
 use super::credit::{Credit, Lane, Wants};
+use super::stats::WorkerStats;
 use crate::heartbeat::Heartbeat;
 use crate::inbox::Inbox;
+use crate::namespaces::Namespaces;
 use crate::topic::Mailbox;
 
 /// One worker as others see it.
@@ -26,11 +28,13 @@ pub struct WorkerHandle {
     pub(crate) load: Arc<AtomicUsize>,
     /// Whether it runs.
     pub(crate) heartbeat: Arc<Heartbeat>,
+    /// What it counts.
+    pub(crate) stats: Arc<WorkerStats>,
 }
 
 impl WorkerHandle {
-    /// The handle of a worker with that mailbox.
-    pub(super) fn new(mailbox: &Arc<Mailbox>) -> Self {
+    /// The handle of a worker with that mailbox, which counts by these namespaces.
+    pub(super) fn new(mailbox: &Arc<Mailbox>, namespaces: &Namespaces) -> Self {
         Self {
             mailbox: Arc::clone(mailbox),
             inbox: Inbox::new(),
@@ -38,6 +42,7 @@ impl WorkerHandle {
             long_work: Semaphore::new(1),
             load: Arc::default(),
             heartbeat: Arc::default(),
+            stats: WorkerStats::new(namespaces.count()),
         }
     }
 

@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
+use fanfare_harness::{Client, RawSocket, Response, http, soon, start};
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
-
-use crate::harness::{Client, RawSocket, Response, http, soon, start};
 
 const JSON: [&str; 1] = ["Content-Type: application/json"];
 
@@ -116,16 +115,9 @@ async fn a_topic_in_a_path_is_percent_decoded() {
     assert_eq!(raw.receive_message().await.into_data(), "1");
 }
 
-#[tokio::test]
-async fn a_batch_has_one_result_for_each_item_and_topic_in_order() {
-    let broker = start(|_| {}).await;
-    let address = broker.public_addr();
-    let mut subscriber = Client::connect(&broker).await;
-    for topic in ["a", "b"] {
-        subscriber.subscribe(topic).await;
-    }
+fn good_and_bad_items() -> Value {
     let large = "x".repeat(70_000);
-    let messages = json!([
+    json!([
         {"topic": "a", "data": {"n": 1}},
         {"topics": ["a", "b", "no topic", "b"], "data": "two", "kind": "text", "headers": {"h": "1"}},
         {"data": "nowhere"},
@@ -142,8 +134,18 @@ async fn a_batch_has_one_result_for_each_item_and_topic_in_order() {
         {"topic": "b", "data": "AP8=", "kind": "binary", "message_id": "id"},
         {"topic": "b", "data": "other", "message_id": "id"},
         {"topic": "a", "data": null},
-    ]);
-    let body = json!({"messages": messages}).to_string();
+    ])
+}
+
+#[tokio::test]
+async fn a_batch_has_one_result_for_each_item_and_topic_in_order() {
+    let broker = start(|_| {}).await;
+    let address = broker.public_addr();
+    let mut subscriber = Client::connect(&broker).await;
+    for topic in ["a", "b"] {
+        subscriber.subscribe(topic).await;
+    }
+    let body = json!({"messages": good_and_bad_items()}).to_string();
     let response = post(address, "/v1/messages", &JSON, &body).await;
     assert_eq!(response.status, 200, "{response:?}");
     let response = response.json();

@@ -3,7 +3,6 @@
 mod access;
 mod ack;
 mod bounds;
-mod bounds_in_flight;
 mod budget;
 mod elastic;
 mod fairness;
@@ -13,7 +12,6 @@ mod later;
 mod later_known;
 mod liveness;
 mod order;
-mod restart;
 mod resume;
 mod retry;
 mod revocation;
@@ -21,12 +19,8 @@ mod topics;
 
 use fanfare::Config;
 use fanfare::config::NamespaceConfig;
-use fanfare_protocol::Codec;
+use fanfare_harness::{CODECS, Client, frame};
 use serde_json::{Value, json};
-
-use crate::harness::{Client, frame};
-
-const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
 /// What the topics of a namespace keep.
 fn namespace<'c>(config: &'c mut Config, name: &str) -> &'c mut NamespaceConfig {

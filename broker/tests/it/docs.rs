@@ -1,13 +1,13 @@
 //! The documents say what the code does.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use fanfare::config::{AccessConfig, DEFAULT_FILE, TokenConfig};
+use fanfare_harness::{Client, http, start};
 use fanfare_protocol::{CloseCode, CloseRange, Codec, ErrorCode};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
-
-use crate::harness::{Client, http, start};
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
@@ -102,16 +102,22 @@ fn metrics<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
         .collect()
 }
 
+/// All that stands in the files of that folder and those below.
+fn sources(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let files = files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let files = files.map(|path| std::fs::read_to_string(path).expect("a text"));
+    files.chain(folders.iter().flat_map(|folder| sources(folder))).collect()
+}
+
 #[test]
 fn the_operators_document_names_the_metrics_that_the_code_registers() {
-    let sources = [
-        include_str!("../../src/access.rs"),
-        include_str!("../../src/metrics.rs"),
-        include_str!("../../src/metrics/collector.rs"),
-        include_str!("../../src/metrics/kept.rs"),
-    ];
+    let sources = sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
     let literals = sources.iter().flat_map(|source| source.split('"'));
-    let registered: BTreeSet<_> = literals.filter(|text| text.starts_with("fanfare_")).collect();
+    let is_name = |text: &&str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let registered: BTreeSet<_> =
+        literals.filter(|text| text.starts_with("fanfare_")).filter(is_name).collect();
     assert_eq!(metrics(OPERATIONS, "fanfare_"), registered);
 }
 

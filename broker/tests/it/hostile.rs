@@ -8,9 +8,8 @@ mod slowness;
 use std::time::Duration;
 
 use fanfare::Broker;
+use fanfare_harness::Client;
 use serde_json::json;
-
-use crate::harness::Client;
 
 /// A connection that has nothing to do with an attack on the same broker.
 struct Bystander(Client);

@@ -1,12 +1,14 @@
-//! What the metrics say of deliveries.
+//! What the metrics say.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fanfare::{Broker, Config};
+use fanfare_harness::{Client, Flood, RawSocket, http, metric, soon, start};
 use fanfare_protocol::Codec;
 use serde_json::json;
 
-use crate::harness::{Client, RawSocket, http, metric, soon, start};
+use crate::contracts::array_of_publishes;
 
 const FANOUT: &str = "fanfare_fanout_duration_seconds_count";
 const BEHIND: &str = "fanfare_subscriptions_behind";
@@ -125,4 +127,122 @@ async fn the_time_in_which_a_body_comes_counts_for_nothing() {
     ] {
         assert!(metrics.contains(bucket), "{bucket}: {metrics}");
     }
+}
+
+/// The series of a scrape: names with their labels.
+fn series(metrics: &str) -> BTreeSet<String> {
+    let lines = metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.map(|line| line.rsplit_once(' ').expect("a value").0.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn topics_add_no_series_to_the_metrics() {
+    let broker = start(|config| {
+        config.namespace.entry("room".into()).or_default().history_count = Some(5);
+    })
+    .await;
+    let scrape = async || http(broker.admin_addr(), "GET", "/metrics", &[], b"").await;
+    let use_topic = async |client: &mut Client, topic: &str| {
+        client.subscribe(topic).await;
+        client.publish(topic, json!(1)).await;
+        client.expect("message").await;
+        client.request(json!({"type": "history", "id": 1, "topic": topic})).await;
+        client.request(json!({"type": "unsubscribe", "id": 1, "topic": topic})).await;
+    };
+    let over_http = async |topic: &str| {
+        let path = format!("/v1/topics/{topic}/messages");
+        assert_eq!(http(broker.public_addr(), "POST", &path, &[], b"1").await.status, 200);
+    };
+    let mut client = Client::connect(&broker).await;
+    for topic in ["t", "room:t", "ns:t"] {
+        use_topic(&mut client, topic).await;
+        over_http(topic).await;
+    }
+    let response = scrape().await;
+    let kind = response.header("content-type").expect("a type");
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    let before = series(&response.body);
+
+    for n in 0..1000 {
+        let topic = match n % 3 {
+            0 => format!("t{n}"),
+            1 => format!("room:t{n}"),
+            _ => format!("ns{n}:t"),
+        };
+        use_topic(&mut client, &topic).await;
+        if n % 20 == 0 {
+            over_http(&topic).await;
+        }
+    }
+    let after = scrape().await.body;
+    assert_eq!(series(&after), before);
+    for (name, value) in [
+        ("fanfare_messages_published_total{namespace=\"room\",source=\"websocket\"}", "334"),
+        ("fanfare_messages_delivered_total{namespace=\"default\",protocol=\"json\"}", "335"),
+        ("fanfare_subscriptions{namespace=\"other\"}", "0"),
+        ("fanfare_topics{namespace=\"other\"}", "334"),
+        ("fanfare_topics{namespace=\"room\"}", "334"),
+        ("fanfare_connections{protocol=\"json\",transport=\"websocket\"}", "1"),
+    ] {
+        assert!(after.contains(&format!("\n{name} {value}\n")), "{name} {value}: {after}");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_sees_for_how_long_a_socket_takes_nothing() {
+    let broker = start(|config| {
+        config.limits.send_buffer = "8KiB".parse().expect("a size");
+        config.limits.ping_interval = Duration::from_secs(60);
+    })
+    .await;
+    let blocked = async || metric(broker.admin_addr(), "fanfare_blocked_max_seconds").await;
+    assert_eq!(blocked().await, 0.0);
+    let mut stuck = Client::connect_with_little_buffer(&broker, "/ws", Codec::Json).await;
+    stuck.subscribe("much").await;
+    let payload = json!("x".repeat(50_000));
+    let mut publisher = Client::connect(&broker).await;
+    for _ in 0..20 {
+        publisher.publish("much", payload.clone()).await;
+    }
+    soon("a second and more of taking nothing", async {
+        while blocked().await < 1.0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    for _ in 0..20 {
+        stuck.expect("message").await;
+    }
+    soon("that it is over", async {
+        while blocked().await > 0.0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_sees_for_how_long_connections_are_held_up() {
+    let broker = start(|config| config.server.workers = 1).await;
+    // Of each of the two waits.
+    let held_up = async || {
+        let text = http(broker.admin_addr(), "GET", "/metrics", &[], b"").await.body;
+        ["turn", "credit"].map(|wait| {
+            let series = format!("fanfare_held_up_seconds_total{{wait=\"{wait}\"}} ");
+            let value = text.lines().find_map(|line| line.strip_prefix(series.as_str()));
+            value.expect("it is there").parse::<f64>().expect("a number")
+        })
+    };
+    let message = array_of_publishes("haste", 1..=1000);
+    let mut floods = Vec::new();
+    for _ in 0..3 {
+        floods.push(Flood::start(broker.public_addr(), "/ws", message.clone()).await);
+    }
+    soon("time that they waited for both", async {
+        while held_up().await.contains(&0.0) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(floods.iter_mut().all(Flood::goes_on));
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use fanfare_protocol::OnLag;
 
-use super::pressure::Pressure;
+use super::backpressure::Backpressure;
 use super::queue::EventQueue;
 use crate::statistics::Counters;
 
@@ -15,7 +15,7 @@ use crate::statistics::Counters;
 /// Each keeps its newest event, however large.
 #[derive(Debug)]
 pub(crate) struct Backlog {
-    pub(crate) pressure: Pressure,
+    pub(crate) backpressure: Backpressure,
     pub(crate) counters: Counters,
     bytes: AtomicUsize,
     bytes_max: usize,
@@ -34,7 +34,7 @@ struct Queues {
 impl Backlog {
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
-            pressure: Pressure::default(),
+            backpressure: Backpressure::default(),
             counters: Counters::default(),
             bytes: AtomicUsize::new(0),
             bytes_max,

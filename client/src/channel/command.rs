@@ -7,8 +7,8 @@ use fanfare_protocol::{Headers, OnLag, Position, TopicName};
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
+use super::permits::PublishPermit;
 use super::queue::EventQueue;
-use super::room::RoomTaken;
 use crate::answer::{History, Published};
 use crate::error::Error;
 use crate::payload::Payload;
@@ -58,7 +58,7 @@ pub(crate) struct Submission {
     pub(crate) headers: Option<Headers>,
     pub(crate) reply: Reply<Published>,
     /// Given back when the publish is settled.
-    pub(crate) room: RoomTaken,
+    pub(crate) permit: PublishPermit,
 }
 
 /// What is handed over in order: publishes, and the wish to know when those before are settled.

@@ -1,7 +1,7 @@
 //! The bounded queue between the driver and one subscription's reader.
 //!
 //! A queue that is half full asks for a turn of its reader, and one that is full has the driver read nothing, for a
-//! [bounded time](super::pressure). When its reader is behind by more than the capacity all the same, the oldest
+//! [bounded time](super::read_pause). When its reader is behind by more than the capacity all the same, the oldest
 //! events make room and become one gap in front of what is left: order is kept, the loss is counted, and
 //! memory is bounded whatever happens. What all queues hold together is bounded [in bytes](super::backlog).
 
@@ -133,7 +133,7 @@ impl EventQueue {
     /// How many events may wait now. While the driver waits for the reader, or will before it reads on, there is room
     /// for the rest of what it is reading.
     fn len_max(&self, inner: &Inner) -> usize {
-        let is_waited_for = inner.full.is_none_or(|full| !self.backlog.pressure.has_given_up(full));
+        let is_waited_for = inner.full.is_none_or(|full| !self.backlog.backpressure.has_given_up(full));
         match self.on_lag {
             OnLag::Gap | OnLag::Disconnect if is_waited_for => self.capacity + FRAMES_PER_MESSAGE_MAX,
             _ => self.capacity,
@@ -145,16 +145,16 @@ impl EventQueue {
         let len = inner.events.len();
         let share = self.backlog.share();
         if 2 * len >= self.capacity || 2 * inner.bytes >= share {
-            self.backlog.pressure.feel();
+            self.backlog.backpressure.feel();
         }
         if inner.full.is_none() && (len >= self.capacity || inner.bytes >= share) {
-            inner.full = Some(self.backlog.pressure.fill());
+            inner.full = Some(self.backlog.backpressure.fill());
         }
     }
 
     fn relieve(&self, inner: &mut Inner) {
         if let Some(full) = inner.full.take() {
-            self.backlog.pressure.relieve(full);
+            self.backlog.backpressure.relieve(full);
         }
     }
 
@@ -198,7 +198,7 @@ impl EventQueue {
             }
             self.give_back(&mut inner, event.bytes());
             if inner.full.is_some() {
-                self.backlog.pressure.progress();
+                self.backlog.backpressure.progress();
             }
             if 2 * inner.events.len() <= self.capacity && 2 * inner.bytes <= self.backlog.share() {
                 self.relieve(&mut inner);

@@ -17,7 +17,7 @@ use super::publish::PublishRequest;
 use super::shared::Shared;
 use super::subscription::SubscribeRequest;
 use super::subscriptions::SubscribeManyRequest;
-use crate::channel::{Backlog, Command, Departures, Drain, Reply, Room};
+use crate::channel::{Backlog, Command, Departures, Drain, PublishPermits, Reply};
 use crate::deadline;
 use crate::driver::{Driver, Inbox};
 use crate::error::Error;
@@ -174,7 +174,7 @@ impl Client {
             duplicates: counters.duplicates.get(),
             failed: counters.failed.get(),
             unknown: counters.unknown.get(),
-            unsettled: self.shared.room().count(),
+            unsettled: self.shared.permits().count(),
             waiting_bytes: self.shared.link().backlog.bytes(),
         }
     }
@@ -247,9 +247,9 @@ impl Client {
 
     pub(crate) fn start(endpoint: Endpoint, options: ConnectOptions) -> Self {
         let (commands, command_inbox) = mpsc::channel(COMMANDS_MAX);
-        let room = Room::new(options.publish_buffer, options.publish_buffer_bytes);
-        // As large as the room and one for whoever flushes, so whoever has room finds a place in it.
-        let (publishes, publish_inbox) = mpsc::channel(room.count_max() + 1);
+        let permits = PublishPermits::new(options.publish_buffer, options.publish_buffer_bytes);
+        // As long as there are permits and one more for whoever flushes, so whoever has a permit finds a place in it.
+        let (publishes, publish_inbox) = mpsc::channel(permits.count_max() + 1);
         let (state_sender, state) = watch::channel(ConnectionState::Connecting { last_failure: None });
         let departures = Arc::new(Departures::default());
         let request_timeout = options.driver.request_timeout;
@@ -264,7 +264,7 @@ impl Client {
             closing: Arc::clone(&closing),
             draining: AtomicBool::new(false),
         };
-        let shared = Shared::new(link, publishes, room, options.subscription_buffer);
+        let shared = Shared::new(link, publishes, permits, options.subscription_buffer);
         let inbox = Inbox::new(command_inbox, publish_inbox, departures);
         let driver = Driver::new(endpoint, options.driver, backlog, closing, inbox, state_sender);
         #[expect(clippy::disallowed_methods, reason = "the handles own it: it ends when they are gone")]

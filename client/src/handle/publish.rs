@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::shared::Shared;
 use crate::answer::Published;
-use crate::channel::{Reply, RoomTaken, Submission};
+use crate::channel::{PublishPermit, Reply, Submission};
 use crate::error::Error;
 use crate::payload::Payload;
 use crate::state::CloseReason;
@@ -65,8 +65,8 @@ impl PublishRequest {
     /// Dropping the future before it is done means that nothing is published.
     pub async fn send(self) -> Result<PublishAck, Error> {
         let (client, publish) = self.check()?;
-        let room = client.room().take(publish.payload.as_bytes().len()).await;
-        publish.submit(&client, room)
+        let permit = client.permits().take(publish.payload.as_bytes().len()).await;
+        publish.submit(&client, permit)
     }
 
     /// Hands the publish over if there is room in the publish buffer.
@@ -75,8 +75,8 @@ impl PublishRequest {
     /// [`Error::Full`] at once where there is none, and as [`send`](Self::send).
     pub fn try_send(self) -> Result<PublishAck, Error> {
         let (client, publish) = self.check()?;
-        let room = client.room().try_take(publish.payload.as_bytes().len()).ok_or(Error::Full)?;
-        publish.submit(&client, room)
+        let permit = client.permits().try_take(publish.payload.as_bytes().len()).ok_or(Error::Full)?;
+        publish.submit(&client, permit)
     }
 
     fn check(self) -> Result<(Arc<Shared>, Checked), Error> {
@@ -114,10 +114,10 @@ struct Checked {
 }
 
 impl Checked {
-    fn submit(self, client: &Shared, room: RoomTaken) -> Result<PublishAck, Error> {
+    fn submit(self, client: &Shared, permit: PublishPermit) -> Result<PublishAck, Error> {
         let Self { topic, payload, message_id, headers } = self;
         let (reply, answer) = Reply::new();
-        let submission = |message_id| Submission { topic, payload, message_id, headers, reply, room };
+        let submission = |message_id| Submission { topic, payload, message_id, headers, reply, permit };
         let message_id = client.submit(message_id, submission)?;
         Ok(PublishAck { message_id, answer })
     }

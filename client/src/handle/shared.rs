@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::link::Link;
 use super::message_ids::MessageIds;
-use crate::channel::{Command, Handed, Reply, Room, Submission, SubscriberId};
+use crate::channel::{Command, Handed, PublishPermits, Reply, Submission, SubscriberId};
 use crate::error::Error;
 
 /// What a client is to its clones and to requests that were not sent yet: while there is one of them, publishes may
@@ -18,7 +18,7 @@ pub(crate) struct Shared {
     publishes: mpsc::Sender<Handed>,
     /// The place in `publishes` for whoever flushes.
     flush: Arc<Semaphore>,
-    room: Room,
+    permits: PublishPermits,
     /// Held while a publish is handed over, so that ids count in the order of sending.
     message_ids: Mutex<MessageIds>,
     subscribers: AtomicU64,
@@ -26,18 +26,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// `publishes` has a place for each that `room` lets in, and one more.
+    /// `publishes` has a place for each that there is a permit, and one more.
     pub(crate) fn new(
         link: Link,
         publishes: mpsc::Sender<Handed>,
-        room: Room,
+        permits: PublishPermits,
         subscription_buffer: usize,
     ) -> Self {
         Self {
             link: Arc::new(link),
             publishes,
             flush: Arc::new(Semaphore::new(1)),
-            room,
+            permits,
             message_ids: Mutex::new(MessageIds::new(rand::random())),
             subscribers: AtomicU64::new(0),
             subscription_buffer,
@@ -75,8 +75,8 @@ impl Shared {
         &self.link
     }
 
-    pub(crate) fn room(&self) -> &Room {
-        &self.room
+    pub(crate) fn permits(&self) -> &PublishPermits {
+        &self.permits
     }
 
     pub(crate) fn next_subscriber(&self) -> SubscriberId {

@@ -13,7 +13,7 @@ use crate::channel::{Reply, Submission};
 use crate::error::Error;
 use crate::state::CloseReason;
 
-/// Bounded by the room that every submission takes.
+/// Bounded by the permit that every submission holds.
 pub(crate) struct Publishes {
     /// By id, which is the order in which they were handed over. Invariant: deadlines are in the same order.
     unsettled: BTreeMap<RequestId, Unsettled>,
@@ -166,9 +166,9 @@ impl Unsettled {
 
     /// Gives the answer to whoever waits for it.
     pub(crate) fn settle(self, answer: Result<Published, Error>) {
-        let Submission { reply, room, .. } = self.submission;
-        // First the room: whoever gets the answer finds it free.
-        drop(room);
+        let Submission { reply, permit, .. } = self.submission;
+        // First the permit: whoever gets the answer finds it free.
+        drop(permit);
         reply.send(answer);
     }
 }

@@ -30,14 +30,14 @@ fn there_is_room_for_commands_until_too_many_frames_wait_for_the_connection() {
     session.connected();
     let mut answers = Vec::new();
     for n in 0..OUTGOING_MAX as u64 {
-        assert!(session.has_room());
+        assert!(session.has_capacity());
         let (command, answer) = subscribe(n);
         session.command(command);
         answers.push(answer);
     }
-    assert!(!session.has_room());
+    assert!(!session.has_capacity());
     session.pack(Codec::Json, SIZES).expect("frames");
-    assert!(session.has_room());
+    assert!(session.has_capacity());
 }
 
 #[test]

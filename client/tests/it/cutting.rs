@@ -352,6 +352,11 @@ async fn play(codec: Codec, seed: u64, cut_count: usize) {
         check(&crowd, topic, &told).await;
     }
 
+    check_how_much_came_to_pass(&told, &cuts, cut_count);
+}
+
+/// A play in which nothing happened shows nothing.
+fn check_how_much_came_to_pass(told: &Told, cuts: &Cuts, cut_count: usize) {
     let sum = |of: fn(&Account) -> u64| told.accounts.iter().map(|(_, account)| of(account)).sum::<u64>();
     let heard = sum(|account| account.found.len() as u64);
     let fates =

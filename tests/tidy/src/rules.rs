@@ -12,6 +12,7 @@ use crate::code::files::Files;
 use crate::code::graph::Graph;
 use crate::code::imports::imports;
 use crate::code::modules::{Crate, Source};
+use crate::code::syntax::parse;
 use crate::plan::exception::{Exception, Fit};
 use crate::plan::{CratePlan, PLAN, Plan};
 
@@ -30,17 +31,28 @@ pub fn refusals(plan: &Plan, files: &Files) -> anyhow::Result<Vec<String>> {
         refusals.extend(judge(&breaches(crate_plan, &found, files), &crate_plan.exceptions));
     }
     // While a crate is not known its files belong to none, and it was named already.
-    let orphans = files.paths().filter(|file| !is_any_unknown && !known.contains(*file));
+    let orphans = files.sources().filter(|file| !is_any_unknown && !known.contains(*file));
     refusals.extend(
         orphans
             .map(|file| format!("{file} belongs to no crate: bring it in with a `mod` line, or delete it")),
     );
+    refusals.extend(judge(&breaches_beside(files)?, &plan.exceptions));
     Ok(refusals)
+}
+
+/// What the rules refuse in tests and benches: they are as short as everything else.
+fn breaches_beside(files: &Files) -> anyhow::Result<Vec<Breach>> {
+    let mut breaches = Vec::new();
+    for (file, text) in files.beside() {
+        breaches.extend(lengths::breaches(file, text.lines().count(), &parse(file, text)?));
+    }
+    Ok(breaches)
 }
 
 /// Crates that the plan does not know.
 fn strangers(plan: &Plan, files: &Files) -> Vec<String> {
-    let roots = files.paths().filter(|file| file.ends_with("/src/lib.rs") || file.ends_with("/src/main.rs"));
+    let roots =
+        files.sources().filter(|file| file.ends_with("/src/lib.rs") || file.ends_with("/src/main.rs"));
     let unknown = roots.filter(|root| !plan.crates.iter().any(|known| known.root == *root));
     unknown
         .map(|root| format!("{root} begins a crate that {PLAN} does not know: give it layers there"))
@@ -53,7 +65,8 @@ fn breaches(plan: &CratePlan, found: &Crate, files: &Files) -> Vec<Breach> {
         found.sources.iter().filter(|source| source.file.starts_with(plan.folder())).collect();
     let imports = imports(found);
     let mut breaches = Vec::new();
-    breaches.extend(own.iter().flat_map(|source| lengths::breaches(source)));
+    let lengths = |source: &&Source| lengths::breaches(&source.file, source.lines, &source.syntax);
+    breaches.extend(own.iter().flat_map(lengths));
     breaches.extend(circles::breaches(&Graph::new(found, &imports)));
     breaches.extend(arrows::breaches(plan, found, &imports));
     breaches.extend(faces::breaches(&own, files));

@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
 
 /// Every item ever appended, and where the kept ones and the history begin.
 #[derive(Debug, Default)]
@@ -117,6 +118,18 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     )
 }
 
+/// The ring stands where the model stands, and keeps as much.
+fn is_as(ring: &Ring<u64>, model: &Model) -> TestCaseResult {
+    prop_assert_eq!(ring.head(), Seq(model.all.len() as u64));
+    prop_assert_eq!(ring.head_offset().get(), model.offset_before(model.all.len()));
+    prop_assert_eq!(ring.oldest(), model.cursor(model.gone));
+    prop_assert_eq!(ring.history(), model.cursor(model.history));
+    prop_assert_eq!(ring.len(), model.all.len() - model.gone);
+    prop_assert_eq!(ring.bytes(), model.kept_bytes());
+    prop_assert!(ring.table_bytes() <= (8 * ring.len()).max(CAPACITY_MIN) * size_of::<Entry<u64>>());
+    Ok(())
+}
+
 proptest! {
     /// Bursts, holes, slow readers, caps, evictions and the passing of time: the ring keeps what the model keeps, and
     /// counts what the model counts.
@@ -183,13 +196,7 @@ proptest! {
                     }
                 }
             }
-            prop_assert_eq!(ring.head(), Seq(model.all.len() as u64));
-            prop_assert_eq!(ring.head_offset().get(), model.offset_before(model.all.len()));
-            prop_assert_eq!(ring.oldest(), model.cursor(model.gone));
-            prop_assert_eq!(ring.history(), model.cursor(model.history));
-            prop_assert_eq!(ring.len(), model.all.len() - model.gone);
-            prop_assert_eq!(ring.bytes(), model.kept_bytes());
-            prop_assert!(ring.table_bytes() <= (8 * ring.len()).max(CAPACITY_MIN) * size_of::<Entry<u64>>());
+            is_as(&ring, &model)?;
         }
     }
 }

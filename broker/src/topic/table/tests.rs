@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bench::content;
-use crate::config::NamespaceConfig;
+use crate::namespaces::config::NamespaceConfig;
 use crate::topic::keeping::EVICTED_MAX;
 use crate::topic::{At, Start};
 

@@ -2,11 +2,11 @@
 
 use fanfare::config::{AccessConfig, Config, GrantConfig, TokenConfig};
 use fanfare_client::{CloseReason, Error, ErrorCode};
+use fanfare_harness::{Client, http, soon, start};
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
 
 use super::{CODECS, publish_numbers};
-use crate::harness::{Client, http, soon, start};
 
 pub(super) const ALICE: &str = "alice-token-0123456789";
 pub(super) const ALICE_READS: &str = "alice-reads-0123456789";

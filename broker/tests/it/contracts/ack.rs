@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use fanfare::Broker;
+use fanfare_harness::{Client, http, start};
 use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{CODECS, keep_everything, offset_of};
-use crate::harness::{Client, http, start};
 
 /// What the topic's history holds right before and at that offset, as a second connection sees it.
 async fn at(reader: &mut Client, published: &Value) -> Value {
@@ -152,5 +152,5 @@ async fn is_subscribed(broker: &Broker, count: usize) {
         let response = http(broker.public_addr(), "GET", "/v1/topics/kinds", &[], b"").await;
         response.json()["subscribers"].clone()
     };
-    crate::harness::soon("the subscribers", async { while subscribers().await != count {} }).await;
+    fanfare_harness::soon("the subscribers", async { while subscribers().await != count {} }).await;
 }

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use fanfare::Broker;
+use fanfare_harness::{Client, eventually, http, soon, start};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{CODECS, namespace, offset_of, publish_numbers};
-use crate::harness::{Client, eventually, http, soon, start};
 
 /// The offsets in the topic's history, and its position.
 async fn history(client: &mut Client, topic: &str) -> (Vec<u64>, Value) {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use fanfare::Broker;
+use fanfare_harness::{Client, start};
 use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{CODECS, offset_of, publish_numbers};
-use crate::harness::{Client, start};
 
 const MIB: usize = 1 << 20;
 

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use fanfare::{Broker, Config};
+use fanfare_harness::{Client, RawSocket, frame, http, metric, soon, start};
 use fanfare_protocol::Codec;
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{CODECS, Follower, array_of_publishes, namespace, offset_of, publish_numbers};
-use crate::harness::{Client, RawSocket, frame, http, metric, soon, start};
 
 const JSON: &str = "Content-Type: application/json";
 

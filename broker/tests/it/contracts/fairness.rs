@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use fanfare::{Broker, Config};
+use fanfare_harness::{Client, Flood, RawSocket, frame, http, soon, start};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::array_of_publishes;
-use crate::harness::{Client, Flood, RawSocket, frame, http, soon, start};
 
 /// How long a haste lasts here.
 const HASTE: Duration = Duration::from_secs(2);

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use fanfare_harness::{Client, RawSocket, frame, http, memory_bytes, soon, start};
 use fanfare_protocol::Codec;
 use futures_util::future::{self, join_all};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{CODECS, Follower, publish_numbers};
-use crate::harness::{Client, RawSocket, frame, http, memory_bytes, soon, start};
 
 #[tokio::test]
 async fn fifty_stuck_subscribers_hold_nobody_up() {

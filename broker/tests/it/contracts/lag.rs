@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use fanfare::{Broker, Config};
+use fanfare_harness::{Client, soon, start};
 use fanfare_protocol::Codec;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{CODECS, Follower, namespace, offset_of, publish_numbers};
-use crate::harness::{Client, soon, start};
 
 /// More than a connection's buffers, a round and the ring hold together.
 const MANY: u64 = 2500;

@@ -8,13 +8,13 @@ use fanfare::access::Authority;
 use fanfare::engine::Engine;
 use fanfare::engine::delayed::{DelayedEngine, Disturbance, Trouble};
 use fanfare::{Broker, Config};
+use fanfare_harness::{Client, eventually, http, metric};
 use fanfare_protocol::TopicName;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{CODECS, Follower, keep_everything, offset_of};
-use crate::harness::{Client, eventually, http, metric};
 
 /// A broker of one worker whose engine makes that trouble.
 async fn start(trouble: Trouble) -> Broker {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::CODECS;
 use super::access::{ALICE, ALICE_READS, guarded};
-use crate::harness::{Client, eventually, http};
+use fanfare_harness::{Client, eventually, http};
 
 /// What a request brings that asks for a WebSocket.
 const UPGRADE: [&str; 4] = [

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use fanfare::{Broker, Config};
-use fanfare_protocol::Codec;
+use fanfare_harness::{End, Flood, RawSocket, frame, http, soon, start};
 use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{array_of_publishes, keep_everything};
-use crate::harness::{Client, End, Flood, Process, RawSocket, TempFile, frame, http, soon, start};
 
 fn one_worker(config: &mut Config) {
     config.server.workers = 1;
@@ -114,40 +113,6 @@ async fn whoever_reads_slowly_is_alive() {
     let begins = |reply: &[u8]| String::from_utf8_lossy(&reply[..reply.len().min(22)]).into_owned();
     let replies: Vec<_> = replies.iter().map(|(_, reply)| begins(reply)).collect();
     assert_eq!(replies, [r#"{"type":"history","id""#, r#"{"type":"pong","id":2}"#]);
-}
-
-#[tokio::test]
-async fn a_broker_that_stood_still_asks_before_it_takes_anybody_for_dead() {
-    let config = TempFile::new("[server]\nworkers = 1\n[limits]\nping_interval = \"300ms\"\n");
-    let broker = Process::start(&["--config", config.path()]).await;
-    let mut silent = Client::connect_to(broker.public, "/ws", Codec::Json).await;
-    silent.subscribe("quiet").await;
-    let mut talking = Client::connect_to(broker.public, "/ws", Codec::Json).await;
-    talking.subscribe("quiet").await;
-    // It answers what it is asked until then.
-    let before = async |client: &mut Client| {
-        tokio::time::timeout(Duration::from_millis(700), client.receive_message()).await.is_err()
-    };
-    assert_eq!(tokio::join!(before(&mut silent), before(&mut talking)), (true, true));
-
-    broker.signal("STOP").await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    // What one of them says meanwhile lies in its socket.
-    talking.send(json!({"type": "ping", "id": 7})).await;
-    broker.signal("CONT").await;
-
-    assert_eq!(talking.expect("pong").await["id"], 7);
-    // Two intervals later they are still there, for they answer.
-    let reads = async |client: &mut Client| {
-        let heard = tokio::time::timeout(Duration::from_millis(1500), client.receive_message()).await;
-        assert!(heard.is_err(), "nobody says anything to it: {heard:?}");
-    };
-    tokio::join!(reads(&mut silent), reads(&mut talking));
-    let mut publisher = Client::connect_to(broker.public, "/ws", Codec::Json).await;
-    publisher.publish("quiet", json!("still there?")).await;
-    for client in [&mut silent, &mut talking] {
-        assert_eq!(client.expect("message").await["data"], "still there?");
-    }
 }
 
 #[tokio::test]

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use fanfare::Broker;
+use fanfare_harness::{Client, http, soon, start};
 use fanfare_protocol::Codec;
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{keep_everything, offset_of};
-use crate::harness::{Client, http, soon, start};
 
 const TOPIC: &str = "order";
 /// Publications of each publisher.

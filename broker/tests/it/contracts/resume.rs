@@ -2,13 +2,13 @@
 
 use fanfare::Broker;
 use fanfare_client::Event;
+use fanfare_harness::{Client, Proxy, soon, start};
 use fanfare_protocol::Codec;
 use futures_util::future::join;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{CODECS, Follower, keep_everything, namespace, offset_of, publish_numbers};
-use crate::harness::{Client, Proxy, soon, start};
 
 /// Publishes numbers, some at a time, until told to stop; returns how many. Its acks keep it from running away.
 async fn publish_until(stop: &CancellationToken, broker: &Broker, topic: &str) -> u64 {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use fanfare::Broker;
 use fanfare_client::Payload;
+use fanfare_harness::{Client, Proxy, eventually, http, soon, start};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{CODECS, namespace, offset_of};
-use crate::harness::{Client, Proxy, eventually, http, soon, start};
 
 fn publish(topic: &str, message_id: &str) -> Value {
     json!({"type": "publish", "id": 1, "topic": topic, "data": "again", "message_id": message_id})

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::access::{ALICE, ALICE_READS, BOB, guarded};
 use super::{CODECS, publish_numbers};
-use crate::harness::{Client, http, soon, start};
+use fanfare_harness::{Client, http, soon, start};
 
 #[tokio::test]
 async fn whoever_was_admitted_with_revoked_credentials_is_closed_when_it_has_what_was_acknowledged() {

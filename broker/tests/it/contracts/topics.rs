@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use fanfare::Broker;
+use fanfare_harness::{Client, Response, http, soon, start};
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{CODECS, namespace, offset_of, publish_numbers};
-use crate::harness::{Client, Response, http, soon, start};
 
 async fn get(address: SocketAddr, path: &str) -> Value {
     http(address, "GET", path, &[], b"").await.json()

@@ -1,8 +1,8 @@
 //! Broken WebSocket frames.
 
+use fanfare_harness::{End, RawSocket, frame, frame_header, start};
 use serde_json::Value;
 
-use crate::harness::{End, RawSocket, frame, frame_header, start};
 use crate::hostile::Bystander;
 
 /// Both endpoints read frames the same way.

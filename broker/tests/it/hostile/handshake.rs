@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use fanfare_harness::{Client, RawSocket, Response, eventually, frame, handshake, http, soon, start};
 use serde_json::json;
 
-use crate::harness::{Client, RawSocket, Response, eventually, frame, handshake, http, soon, start};
 use crate::hostile::Bystander;
 use fanfare::Broker;
 use fanfare::config::AccessConfig;

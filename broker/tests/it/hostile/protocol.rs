@@ -1,11 +1,11 @@
 //! Good WebSocket messages that are bad frames of the protocol.
 
 use fanfare::Broker;
+use fanfare_harness::{Client, RawSocket, Response, handshake, http, start};
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, RawSocket, Response, handshake, http, start};
 use crate::hostile::Bystander;
 
 /// The topic names that are none, the empty one apart.

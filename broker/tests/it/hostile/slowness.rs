@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use fanfare_harness::{
+    Client, End, RawSocket, eventually, frame, frame_header, http, memory_bytes, soon, start,
+};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use crate::harness::{
-    Client, End, RawSocket, eventually, frame, frame_header, http, memory_bytes, soon, start,
-};
 use crate::hostile::Bystander;
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! Topics in addresses: in the path, or in the query.
 
+use fanfare_harness::{Client, RawSocket, http, start};
 use serde_json::json;
-
-use crate::harness::{Client, RawSocket, http, start};
 
 #[tokio::test]
 async fn a_topic_may_stand_in_the_query_wherever_it_may_stand_in_the_path() {

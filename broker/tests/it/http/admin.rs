@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use crate::harness::{Client, RawSocket, http, soon, start};
+use fanfare_harness::{Client, RawSocket, http, soon, start};
 
 #[tokio::test]
 async fn silent_connections_to_the_admin_listener_are_few_and_short() {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use fanfare_harness::{RawSocket, eventually, http, soon, start};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{RawSocket, eventually, http, soon, start};
 use fanfare::config::AccessConfig;
 
 const PUBLISH: &str = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\n";

@@ -1,8 +1,8 @@
 //! Bodies: what they may be, and what they may occupy.
 
+use fanfare_harness::{RawSocket, eventually, http, soon, start};
 use serde_json::json;
 
-use crate::harness::{RawSocket, eventually, http, soon, start};
 use fanfare::config::{AccessConfig, Config, GrantConfig};
 
 #[tokio::test]

@@ -2,9 +2,8 @@
 
 use fanfare::Broker;
 use fanfare::config::{AccessConfig, GrantConfig, TokenConfig};
+use fanfare_harness::{Client, End, RawSocket, http, start};
 use fanfare_protocol::Codec;
-
-use crate::harness::{Client, End, RawSocket, TempFile, http, run, start};
 
 /// What `openssl rand -base64` makes.
 const TOKEN: &str = "ab+cd/ef0123456789+==";
@@ -68,31 +67,4 @@ async fn credentials_that_are_no_good_do_not_make_a_stranger() {
     let open = start(|_| {}).await;
     let basic = "Authorization: Basic dXNlcjpwYXNz";
     assert_eq!(http(open.public_addr(), "GET", "/v1/topics/t", &[basic], b"").await.status, 200);
-}
-
-#[tokio::test]
-async fn a_token_file_that_nobody_could_match_stops_the_start() {
-    let check = async |content: &str| {
-        let token = TempFile::new(content);
-        let config = TempFile::new(&format!(
-            "[[access.token]]\nuser = \"a\"\ntoken_file = \"{}\"\nsubscribe = [\"*\"]\n",
-            token.path()
-        ));
-        (run(&["config", "check", "--config", config.path()]).await, token)
-    };
-    for good in ["0123456789abcdef\n", "\u{feff}0123456789abcdef\r\n"] {
-        let (checked, _) = check(good).await;
-        assert_eq!(checked.code, Some(0), "{checked:?}");
-    }
-    for (bad, said) in [
-        ("0123456789abcdef\n0123456789abcdef\n", "a line's end"),
-        ("0123456789\0abcdef", "a NUL"),
-        ("0123456789 abcdef", "a blank"),
-        ("0123456789\u{e9}abcdef", "not ASCII"),
-    ] {
-        let (checked, token) = check(bad).await;
-        assert_eq!(checked.code, Some(1), "{checked:?}");
-        assert!(checked.stderr.contains(said) && checked.stderr.contains(token.path()), "{checked:?}");
-        assert!(!checked.stderr.contains("0123456789"), "{checked:?}");
-    }
 }

@@ -1,6 +1,6 @@
 //! Heads of requests: what HTTP/1.1 asks of both sides.
 
-use crate::harness::{RawSocket, Response, handshake, start};
+use fanfare_harness::{RawSocket, Response, handshake, start};
 
 async fn answer(address: std::net::SocketAddr, request: &str) -> Response {
     let mut socket = RawSocket::connect(address).await;

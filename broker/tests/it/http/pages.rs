@@ -1,8 +1,7 @@
 //! Web pages that call the broker.
 
 use fanfare::config::AccessConfig;
-
-use crate::harness::{RawSocket, http, start};
+use fanfare_harness::{RawSocket, http, start};
 
 /// The origins of a header's list, in lower case.
 fn words(header: Option<&str>) -> Vec<String> {

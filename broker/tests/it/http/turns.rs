@@ -1,9 +1,8 @@
 //! Requests that come all at once leave others their turn.
 
+use fanfare_harness::{Flood, RawSocket, frame, http, soon, start};
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
-
-use crate::harness::{Flood, RawSocket, frame, http, soon, start};
 
 /// Requests that one connection sends in one packet.
 const PIPELINED: usize = 8;

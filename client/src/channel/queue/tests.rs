@@ -32,9 +32,9 @@ fn gap(epoch: u64, from: u64, to: u64, missed: Option<u64>) -> Event {
 
 /// As where the driver has waited for the reader long enough.
 fn push(queue: &EventQueue, event: Event) -> bool {
-    queue.backlog.pressure.give_up();
+    queue.backlog.backpressure.give_up();
     let goes_on = queue.push(event);
-    queue.backlog.pressure.give_up();
+    queue.backlog.backpressure.give_up();
     goes_on
 }
 
@@ -118,34 +118,34 @@ fn reconnecting_for_ever_does_not_fill_the_queue() {
 #[test]
 fn a_queue_says_when_it_is_half_full_and_while_it_is_full() {
     let backlog = Backlog::new(1 << 20);
-    let pressure = &backlog.pressure;
+    let backpressure = &backlog.backpressure;
     let queue = EventQueue::new(4, OnLag::Gap, Arc::clone(&backlog));
     queue.push(publication(1, 1));
-    assert!(!pressure.take_felt());
+    assert!(!backpressure.take_felt());
     queue.push(publication(1, 2));
-    assert!(pressure.take_felt() && !pressure.take_felt());
+    assert!(backpressure.take_felt() && !backpressure.take_felt());
     queue.push(publication(1, 3));
-    assert!(!pressure.is_full());
+    assert!(!backpressure.is_full());
     queue.push(publication(1, 4));
     queue.push(publication(1, 5));
-    assert!(pressure.is_full());
+    assert!(backpressure.is_full());
     let mut cx = Context::from_waker(Waker::noop());
     let mut pop = || queue.poll_pop(&mut cx);
     assert!(pop().is_ready() && pop().is_ready());
-    assert!(pressure.is_full(), "not before it is half empty");
-    assert!(pop().is_ready() && !pressure.is_full());
+    assert!(backpressure.is_full(), "not before it is half empty");
+    assert!(pop().is_ready() && !backpressure.is_full());
     assert!(pop().is_ready() && pop().is_ready() && pop().is_pending(), "nothing had to go");
 
     for end in [|queue: &EventQueue| queue.depart(), |queue: &EventQueue| queue.close(CloseReason::Drained)] {
         let queue = EventQueue::new(1, OnLag::Disconnect, Arc::clone(&backlog));
         queue.push(publication(1, 1));
-        assert!(pressure.is_full());
+        assert!(backpressure.is_full());
         end(&queue);
-        assert!(!pressure.is_full(), "nobody is waited for");
+        assert!(!backpressure.is_full(), "nobody is waited for");
     }
     let latest = EventQueue::new(1, OnLag::Latest, Arc::clone(&backlog));
     latest.push(publication(1, 1));
-    assert!(!pressure.is_full(), "whoever wants the newest alone holds nobody up");
+    assert!(!backpressure.is_full(), "whoever wants the newest alone holds nobody up");
 }
 
 #[test]
@@ -213,20 +213,20 @@ fn an_event_larger_than_all_may_hold_waits_for_its_reader_all_the_same() {
 fn a_reader_that_stands_still_with_much_does_not_keep_others_from_being_waited_for() {
     let backlog = Backlog::new(100_000);
     let (stuck, prompt) = (backlog.queue(1_000, OnLag::Gap), backlog.queue(2, OnLag::Gap));
-    while !backlog.pressure.is_full() {
+    while !backlog.backpressure.is_full() {
         let Event::Publication(publication) = publication(1, 1) else { unreachable!() };
         let payload = Payload::text("x".repeat(5_000));
         stuck.push(Event::Publication(Publication { payload, ..publication }));
     }
     // The driver has waited for it long enough.
-    backlog.pressure.give_up();
+    backlog.backpressure.give_up();
     for _ in 0..3 {
         prompt.push(publication(1, 1));
-        assert!(!backlog.pressure.is_full(), "it has room");
+        assert!(!backlog.backpressure.is_full(), "it has room");
         prompt.push(publication(1, 2));
-        assert!(backlog.pressure.is_full(), "it has none");
+        assert!(backlog.backpressure.is_full(), "it has none");
         assert_eq!(drain(&prompt).len(), 2);
-        assert!(!backlog.pressure.is_full());
+        assert!(!backlog.backpressure.is_full());
     }
 }
 
@@ -238,7 +238,7 @@ fn what_is_being_read_fits_while_the_reader_is_waited_for_and_goes_when_it_is_gi
         for offset in 1..=1_028 {
             assert!(queue.push(publication(1, offset)));
         }
-        backlog.pressure.give_up();
+        backlog.backpressure.give_up();
         let goes_on = queue.push(publication(1, 1_029));
         let events = drain(&queue);
         match on_lag {

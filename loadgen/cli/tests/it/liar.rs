@@ -272,7 +272,7 @@ impl Session {
             self.outbox.try_send(Out::Close(1001)).ok();
             return;
         }
-        let (n, tenth) = (state.published, state.published.is_multiple_of(10));
+        let tenth = state.published.is_multiple_of(10);
         let offset = state.offsets.entry(topic.clone()).or_default();
         *offset += 1;
         let offset = *offset;
@@ -290,6 +290,12 @@ impl Session {
             };
             self.reply(&published);
         }
+        self.tell(&mut state, topic, payload, offset);
+    }
+
+    /// Tells the subscribers of a publication, in the way of this lie.
+    fn tell(&self, state: &mut State, topic: TopicName, payload: Payload, offset: u64) {
+        let (n, tenth) = (state.published, state.published.is_multiple_of(10));
         match self.lie {
             Lie::Drop if tenth => {}
             Lie::DropAndExaggerate | Lie::DropAndTell if tenth => {
@@ -300,63 +306,69 @@ impl Session {
                     to: Offset::new(offset),
                     missed: Some(if self.lie == Lie::DropAndTell { 1 } else { 100 }),
                 };
-                self.send(&state, &topic, &ServerFrame::Gap(gap));
+                self.send(state, &topic, &ServerFrame::Gap(gap));
             }
             Lie::Alter if tenth => {
                 let altered = String::from_utf8_lossy(payload.as_bytes()).replacen('a', "z", 1);
-                self.deliver(&state, &topic, &Payload::json(&altered).expect("still JSON"), offset);
+                self.deliver(state, &topic, &Payload::json(&altered).expect("still JSON"), offset);
             }
             Lie::Backdate if tenth => {
                 // The last letter before the closing quote: the lowest four bits of when it was due.
-                self.deliver(&state, &topic, &with_letter(&payload, 33, |letter| letter ^ 1), offset);
+                self.deliver(state, &topic, &with_letter(&payload, 33, |letter| letter ^ 1), offset);
             }
             Lie::Rewrite if tenth => {
                 let (stamp, padding) = text(&payload).split_at(34);
                 let rewritten = format!("{stamp}{}\"", ".".repeat(padding.len() - 1));
-                self.deliver(&state, &topic, &Payload::json(&rewritten).expect("still JSON"), offset);
+                self.deliver(state, &topic, &Payload::json(&rewritten).expect("still JSON"), offset);
             }
             Lie::Swap if tenth => state.held_back = Some((topic, payload, offset)),
             Lie::Misdirect => {
                 let other: TopicName = "loadgen:elsewhere:0".parse().expect("a topic name");
                 let frame = publication(&other, &payload, offset);
-                self.send(&state, &topic, &frame);
+                self.send(state, &topic, &frame);
             }
-            Lie::Miscount => self.deliver(&state, &topic, &payload, offset + 1),
+            Lie::Miscount => self.deliver(state, &topic, &payload, offset + 1),
             Lie::Mumble => {
                 let frame = format!("{{um {}, er", text(&payload)).into_bytes();
-                self.queue(&state, &topic, &Out::Frame(frame));
+                self.queue(state, &topic, &Out::Frame(frame));
             }
-            Lie::Close(code) if n == 50 => self.queue(&state, &topic, &Out::Close(code)),
+            Lie::Close(code) if n == 50 => self.queue(state, &topic, &Out::Close(code)),
             Lie::Everywhere => {
-                state.subscribers.keys().for_each(|topic| self.deliver(&state, topic, &payload, offset))
+                state.subscribers.keys().for_each(|topic| self.deliver(state, topic, &payload, offset))
             }
-            lie => {
-                if lie == Lie::Ping {
-                    self.queue(&state, &topic, &Out::Ping);
-                }
-                self.deliver(&state, &topic, &payload, offset);
-                if lie == Lie::Duplicate && tenth {
-                    self.deliver(&state, &topic, &payload, offset);
-                }
-                if lie == Lie::Belittle && tenth {
-                    // The highest bit of the first letter says that it counts.
-                    let belittled = with_letter(&payload, 2, |letter| letter - 8);
-                    self.deliver(&state, &topic, &belittled, offset);
-                }
-                if lie == Lie::DuplicateLater && tenth {
-                    let frame = Out::Frame(self.encode(&publication(&topic, &payload, offset)));
-                    for subscriber in state.subscribers[&topic].clone() {
-                        let frame = frame.clone();
-                        state.later.spawn(async move {
-                            tokio::time::sleep(Duration::from_millis(200)).await;
-                            // Who has left by then has not noticed.
-                            subscriber.try_send(frame).ok();
-                        });
-                    }
-                }
+            _ => {
+                self.tell_and_add(state, &topic, &payload, offset);
                 if let Some((topic, payload, offset)) = state.held_back.take() {
-                    self.deliver(&state, &topic, &payload, offset);
+                    self.deliver(state, &topic, &payload, offset);
                 }
+            }
+        }
+    }
+
+    /// Tells them what is true, and more where this lie adds to it.
+    fn tell_and_add(&self, state: &mut State, topic: &TopicName, payload: &Payload, offset: u64) {
+        let tenth = state.published.is_multiple_of(10);
+        if self.lie == Lie::Ping {
+            self.queue(state, topic, &Out::Ping);
+        }
+        self.deliver(state, topic, payload, offset);
+        if self.lie == Lie::Duplicate && tenth {
+            self.deliver(state, topic, payload, offset);
+        }
+        if self.lie == Lie::Belittle && tenth {
+            // The highest bit of the first letter says that it counts.
+            let belittled = with_letter(payload, 2, |letter| letter - 8);
+            self.deliver(state, topic, &belittled, offset);
+        }
+        if self.lie == Lie::DuplicateLater && tenth {
+            let frame = Out::Frame(self.encode(&publication(topic, payload, offset)));
+            for subscriber in state.subscribers[topic].clone() {
+                let frame = frame.clone();
+                state.later.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    // Who has left by then has not noticed.
+                    subscriber.try_send(frame).ok();
+                });
             }
         }
     }

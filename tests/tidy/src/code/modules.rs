@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use syn::{Item, ItemMod};
 
 use super::files::Files;
-use super::syntax::{Home, homes, is_for_tests};
+use super::syntax::{Home, homes, is_for_tests, parse};
 
 /// A module by the names on the way to it; the crate itself is empty.
 pub(crate) type ModulePath = Vec<String>;
@@ -85,8 +85,7 @@ impl Loader<'_> {
         is_for_tests: bool,
     ) -> anyhow::Result<()> {
         let text = self.files.text(file).with_context(|| format!("there is no {file}"))?;
-        let syntax = syn::parse_file(text)
-            .map_err(|error| anyhow!("{file}:{}: {error}", error.span().start().line))?;
+        let syntax = parse(file, text)?;
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         let by_name = if owns_folder { folder } else { file.trim_end_matches(".rs") };
         let place = Place {

@@ -1,7 +1,16 @@
 //! What is asked of parsed Rust in more than one place.
 
+use anyhow::anyhow;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, ExprLit, ImplItem, Item, Lit, Meta, MetaList, Token};
+
+/// A file as Rust.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn parse(file: &str, text: &str) -> anyhow::Result<syn::File> {
+    syn::parse_file(text).map_err(|error| anyhow!("{file}:{}: {error}", error.span().start().line))
+}
 
 /// Whether what has these attributes is a test, or is built for tests alone.
 pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {

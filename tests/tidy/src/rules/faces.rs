@@ -15,7 +15,7 @@ pub(super) fn breaches(sources: &[&Source], files: &Files) -> Vec<Breach> {
 
 fn is_face(file: &str, files: &Files) -> bool {
     let folder = format!("{}/", file.trim_end_matches(".rs"));
-    file.ends_with("/mod.rs") || files.paths().any(|other| other.starts_with(&folder))
+    file.ends_with("/mod.rs") || files.sources().any(|other| other.starts_with(&folder))
 }
 
 fn begins_with_a_doc_line(file: &syn::File) -> bool {

@@ -2,21 +2,23 @@
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Block, ImplItemFn, ItemFn, ItemImpl, ItemMod, ItemTrait, Signature, TraitItemFn, Type};
+use syn::{Block, File, ImplItemFn, ItemFn, ItemImpl, ItemMod, ItemTrait, Signature, TraitItemFn, Type};
 
 use crate::bounds::{FILE_LINES_MAX, FUNCTION_LINES_MAX};
 use crate::breach::Breach;
-use crate::code::modules::Source;
 
-pub(super) fn breaches(source: &Source) -> Vec<Breach> {
-    let Source { file, lines, syntax, .. } = source;
+pub(super) fn breaches(file: &str, lines: usize, syntax: &File) -> Vec<Breach> {
     let mut functions = Functions::default();
     functions.visit_file(syntax);
     let long = functions.found.into_iter().filter(|function| function.lines > FUNCTION_LINES_MAX);
-    let long =
-        long.map(|Function { line, name, lines }| Breach::Function { file: file.clone(), line, name, lines });
-    let is_long = *lines > FILE_LINES_MAX;
-    is_long.then(|| Breach::File { file: file.clone(), lines: *lines }).into_iter().chain(long).collect()
+    let long = long.map(|Function { line, name, lines }| Breach::Function {
+        file: file.to_owned(),
+        line,
+        name,
+        lines,
+    });
+    let is_long = lines > FILE_LINES_MAX;
+    is_long.then(|| Breach::File { file: file.to_owned(), lines }).into_iter().chain(long).collect()
 }
 
 struct Function {

@@ -20,6 +20,17 @@ fn a_file_of_tests_is_as_short() {
 }
 
 #[test]
+fn tests_and_benches_beside_a_crate_are_as_short() {
+    for beside in ["tests/it/word.rs", "benches/word.rs"] {
+        let long = |text: String| one_file("").beside(beside, text);
+        long("// word\n".repeat(500)).passes();
+        long("// word\n".repeat(501)).refused(&["a/", beside, " has 501 lines, 500 are the most"]);
+        long(format!("#[test]\nfn long() {{\n{}}}\n", lines(69)))
+            .refused(&[beside, ":2: the function long has 71"]);
+    }
+}
+
+#[test]
 fn a_function_has_70_lines_at_most() {
     one_file(format!("// one\nfn long() {{\n{}}}\n", lines(68))).passes();
     one_file(format!("// one\nfn long() {{\n{}}}\n", lines(69)))

@@ -17,6 +17,12 @@ impl Tree {
         self
     }
 
+    /// With a file beside `src`, by its path within `a`.
+    pub(crate) fn beside(mut self, path: &str, text: impl Into<String>) -> Self {
+        self.files.push((format!("a/{path}"), text.into()));
+        self
+    }
+
     /// With a layer above those it has.
     pub(crate) fn layer(mut self, modules: &[&str]) -> Self {
         self.layers.push(modules.iter().map(|module| (*module).to_owned()).collect());

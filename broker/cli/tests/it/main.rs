@@ -1,0 +1,13 @@
+//! The program from outside, as a process.
+
+mod cli;
+mod clock;
+mod contracts;
+mod logs;
+mod memory;
+mod operations;
+mod process;
+mod shim;
+mod signals;
+mod supervision;
+mod temp_file;

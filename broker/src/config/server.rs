@@ -1,0 +1,77 @@
+//! Addresses, threads, start and stop: the section `server`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::origin::AllowedOrigin;
+use crate::setting::InvalidSetting;
+
+/// Addresses, threads, start and stop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// The public listener; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// The admin listener; port 0 picks a free one.
+    pub admin_listen: SocketAddr,
+    /// Threads that own connections; 0 means one per core.
+    pub workers: usize,
+    /// Over how long connections are closed at a stop.
+    #[serde(with = "humantime_serde")]
+    pub drain_window: Duration,
+    /// Origins of web pages that may connect, beside the broker's own host and loopback.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// Start on a public address although no access is configured.
+    pub insecure_open: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8001)),
+            workers: 0,
+            drain_window: Duration::from_secs(5),
+            allowed_origins: Vec::new(),
+            insecure_open: false,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// `has_access` says whether it is configured who may do what.
+    ///
+    /// # Errors
+    /// Names what does not fit together.
+    pub(super) fn check(&self, has_access: bool) -> Result<(), InvalidSetting> {
+        self.check_listeners()?;
+        self.check_exposure(has_access)
+    }
+
+    /// Two listeners cannot share an address, and the second to bind would be the one that says so.
+    fn check_listeners(&self) -> Result<(), InvalidSetting> {
+        let (public, admin) = (self.listen, self.admin_listen);
+        let is_same_host =
+            public.ip() == admin.ip() || public.ip().is_unspecified() || admin.ip().is_unspecified();
+        if public.port() == 0 || public.port() != admin.port() || !is_same_host {
+            return Ok(());
+        }
+        let why = format!("{admin} is the address of server.listen too: it needs a port of its own");
+        Err(InvalidSetting::new("server.admin_listen", why))
+    }
+
+    /// A default must not let strangers in from the network.
+    fn check_exposure(&self, has_access: bool) -> Result<(), InvalidSetting> {
+        let listen = self.listen;
+        if listen.ip().is_loopback() || has_access || self.insecure_open {
+            return Ok(());
+        }
+        let why = format!(
+            "{listen} can be reached from the network, and without an [access] section anybody there may \
+             subscribe and publish; configure access, listen on 127.0.0.1, or say --insecure-open"
+        );
+        Err(InvalidSetting::new("server.listen", why))
+    }
+}

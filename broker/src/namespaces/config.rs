@@ -1,0 +1,119 @@
+//! What the topics of a namespace keep: the section `namespace`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use fanfare_protocol::TopicRef;
+use serde::{Deserialize, Serialize};
+
+use super::OTHER;
+use crate::setting::InvalidSetting;
+
+/// What the topics of one namespace keep; what is absent is as in `default`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct NamespaceConfig {
+    /// The newest so many publications are kept; 0 keeps none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_count: Option<usize>,
+    /// They are at most so large together, but for the newest one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_size: Option<ByteSize>,
+    /// They are kept so long after the last one.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub history_ttl: Option<Duration>,
+    /// An idle topic knows its epoch and offset so long.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub position_ttl: Option<Duration>,
+    /// A retry is recognised so long.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub duplicate_window: Option<Duration>,
+    /// A topic's message ids take so much memory at most; 0 recognises none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate_size: Option<ByteSize>,
+}
+
+/// What the topics of one namespace keep, every value known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retention {
+    /// Publications kept for history.
+    pub history_count: usize,
+    /// Their bytes together.
+    pub history_bytes: usize,
+    /// How long after the last publication they are kept.
+    pub history_ttl: Duration,
+    /// How long an idle topic knows its position.
+    pub position_ttl: Duration,
+    /// How long a retry is recognised.
+    pub duplicate_window: Duration,
+    /// How much memory a topic's message ids may take.
+    pub duplicate_bytes: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            history_count: 256,
+            history_bytes: 1024 * 1024,
+            history_ttl: Duration::from_secs(5 * 60),
+            position_ttl: Duration::from_secs(60 * 60),
+            duplicate_window: Duration::from_secs(2 * 60),
+            duplicate_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl Retention {
+    /// What its topics remember of message ids.
+    pub fn message_ids(&self) -> Keep {
+        Keep { window: self.duplicate_window, bytes: self.duplicate_bytes }
+    }
+}
+
+impl NamespaceConfig {
+    /// This, and where it is silent what `default` says.
+    pub fn resolve(&self, default: Retention) -> Retention {
+        Retention {
+            history_count: self.history_count.unwrap_or(default.history_count),
+            history_bytes: self.history_size.map_or(default.history_bytes, |size| size.as_u64() as usize),
+            history_ttl: self.history_ttl.unwrap_or(default.history_ttl),
+            position_ttl: self.position_ttl.unwrap_or(default.position_ttl),
+            duplicate_window: self.duplicate_window.unwrap_or(default.duplicate_window),
+            duplicate_bytes: self
+                .duplicate_size
+                .map_or(default.duplicate_bytes, |size| size.as_u64() as usize),
+        }
+    }
+}
+
+/// Checks the names of the namespaces.
+///
+/// # Errors
+/// Names one in which no topic can be, or which is the name of those that are not named.
+pub(crate) fn check(namespaces: &BTreeMap<String, NamespaceConfig>) -> Result<(), InvalidSetting> {
+    for name in namespaces.keys() {
+        let wrong = |message| Err(InvalidSetting::new(format!("namespace.\"{name}\""), message));
+        if name == OTHER {
+            return wrong(format!("metrics call the namespaces that are not named here \"{OTHER}\""));
+        }
+        // By what tells later which namespace a topic is in.
+        match TopicRef::new(format!("{name}:topic")) {
+            Ok(topic) if topic.namespace() == name => {}
+            Ok(_) => {
+                return wrong("no topic is in it: a namespace is what stands before the first ':'".into());
+            }
+            Err(e) => return wrong(format!("no topic is in it: {e}")),
+        }
+    }
+    Ok(())
+}
+
+/// What a topic remembers of message ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// How long; zero remembers none.
+    pub window: Duration,
+    /// In how many bytes of memory.
+    pub bytes: usize,
+}
