@@ -31,8 +31,9 @@ pages:
 bench *args:
     cargo bench --workspace --bench '*' -- {{args}}
 
-# Load on a running broker, e.g. `just load fanout --subscribers 1000 --rate 1000`
+# Load on a running broker, or on one that is started for it, e.g. `just load fanout --subscribers 1000 --rate 1000`
 load *args="fanout --subscribers 1000 --rate 1000 --size 128 --duration 5s":
+    cargo build --release --workspace --bins
     cargo run --release -p fanfare-loadgen -- {{args}}
 
 # Licences, advisories, doubled versions and sources of the dependencies (needs cargo-deny)

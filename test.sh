@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need (on Debian and its kin; elsewhere it says what is missing) and runs everything:
-# formatting, lints, docs, the client's features and packages, unit and integration tests (some against other brokers, see loadgen/peers), doctests, each
+# formatting, lints, docs, the client's features and packages, unit and integration tests (some against other brokers, see loadgen/compare/peers), doctests, each
 # bench once, the pages in a browser, the Autobahn test suite.
 #
 # usage: ./test.sh [STEP...]        only the steps of these names, as in `./test.sh format lints "rust tests"`
@@ -88,7 +88,7 @@ install_tools() {
 
 # The tests against other brokers take those that are there.
 install_peers() {
-  if loadgen/peers/install.sh; then
+  if loadgen/compare/peers/install.sh; then
     # From now on one that does not start is a failure.
     export PEERS_REQUIRED=1
     return

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 duration=${1:-1m}
-cargo build --release --quiet -p fanfare-loadgen
+cargo build --release --quiet --workspace --bins
 loadgen=${CARGO_TARGET_DIR:-target}/release/fanfare-loadgen
 failed=0
 "$loadgen" neighbour --duration "$duration" --quiet \

@@ -11,6 +11,7 @@ mod intake;
 mod round;
 mod sweep;
 mod turns;
+pub(crate) mod unheard;
 mod walk;
 
 use std::cell::{Cell, RefCell};
@@ -38,6 +39,7 @@ use crate::workers::handle::WorkerHandle;
 use crate::workers::stats::WorkerStats;
 use group::{LocalTopic, Member};
 use turns::Turns;
+use unheard::Unheard;
 
 /// How long a worker waits for its last tasks when every connection is closed.
 const ENDING_MAX: Duration = Duration::from_secs(3);
@@ -72,6 +74,7 @@ pub(crate) struct Worker {
     /// Where every connection's bytes are read into.
     pub(crate) scratch: Cell<Vec<u8>>,
     pub(crate) turns: Turns,
+    pub(crate) unheard: Unheard,
     /// For how long, in milliseconds, the socket has taken nothing that has done so for the longest time, of those
     /// that were looked at since this was last told.
     blocked_max_ms: Cell<u32>,
@@ -105,6 +108,7 @@ impl Worker {
             connections: RefCell::default(),
             scratch: Cell::default(),
             turns: Turns::default(),
+            unheard: Unheard::default(),
             blocked_max_ms: Cell::new(0),
             blocked: RefCell::default(),
             gate: gate::Gate::new(),

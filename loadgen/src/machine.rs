@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub mod cores;
+pub mod greeting;
 pub mod limits;
 pub mod pin;
 pub(crate) mod process;

@@ -5,5 +5,6 @@
 pub mod broker;
 pub(crate) mod closed_loop;
 pub(crate) mod open_loop;
+mod program;
 pub(crate) mod progress;
 pub(crate) mod server;

@@ -115,10 +115,14 @@ impl Connection {
         }
     }
 
-    /// Forgets the answers that are waited for: nobody is to be told any more.
+    /// Forgets the answers that are waited for: nobody is to be told any more. What becomes of publications is counted
+    /// when it is known.
     pub(super) fn forget_answers(&self, state: &mut State) {
-        for ticket in state.replies.forget() {
-            self.worker.handle().inbox.forget(ticket);
+        for (ticket, publication) in state.replies.forget() {
+            match publication {
+                Some(asked) => self.worker.unheard.add(ticket, asked),
+                None => self.worker.handle().inbox.forget(ticket),
+            }
         }
         self.standing.end_answer();
     }

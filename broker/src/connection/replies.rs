@@ -220,15 +220,15 @@ impl Replies {
         known.collect()
     }
 
-    /// Forgets everything; returns the tickets for which nobody waits any more.
-    pub(super) fn forget(&mut self) -> Vec<Ticket> {
+    /// Forgets everything; returns the tickets for which nobody waits any more, and which publications they are of.
+    pub(super) fn forget(&mut self) -> Vec<(Ticket, Option<Asked>)> {
         let Some(line) = self.0.take() else { return Vec::new() };
         let slot = |slot: Slot| match slot {
-            Slot::Waiting(ticket, _) => Some(ticket),
+            Slot::Waiting(ticket, publishing) => Some((ticket, Some(publishing.asked))),
             Slot::Known(..) => None,
         };
         let awaited = match line.awaited {
-            Some(Awaited::Answer { ticket, .. }) => Some(ticket),
+            Some(Awaited::Answer { ticket, .. }) => Some((ticket, None)),
             Some(Awaited::Again { .. } | Awaited::Refused(_)) | None => None,
         };
         line.slots.into_iter().filter_map(slot).chain(awaited).collect()
@@ -247,6 +247,10 @@ mod tests {
     fn publishing() -> Publishing {
         let asked = Asked { namespace: 0, source: Source::WebSocket, received: Instant::now() };
         Publishing { id: RequestId::new(1), topic: "t".parse().expect("a topic name"), asked }
+    }
+
+    fn tickets(forgotten: Vec<(Ticket, Option<Asked>)>) -> Vec<Ticket> {
+        forgotten.into_iter().map(|(ticket, _)| ticket).collect()
     }
 
     fn at(offset: u64) -> Position {
@@ -288,7 +292,8 @@ mod tests {
             replies.push(vec![0; 1000], None);
         }
         assert!((BYTES_MAX..BYTES_MAX + 2000).contains(&replies.0.as_ref().expect("it is there").bytes));
-        assert_eq!(replies.forget(), expected);
+        let forgotten = replies.forget();
+        assert_eq!(forgotten.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), expected);
         assert!(replies.is_empty() && !replies.is_full() && replies.has_room());
     }
 
@@ -329,7 +334,7 @@ mod tests {
         replies.set_awaited(Some(Awaited::Answer { ticket: Ticket(3), due: Due::default() }));
         assert!(replies.settle(Ticket(2), |_| (b"second".to_vec(), Some(at(2)))));
         assert_eq!(replies.take_known(), [b"pong".to_vec(), b"second".to_vec()]);
-        assert_eq!(replies.forget(), [Ticket(1), Ticket(3)]);
+        assert_eq!(tickets(replies.forget()), [Ticket(1), Ticket(3)]);
         assert!(!replies.settle(Ticket(1), |_| unreachable!("nobody waits for it")));
         assert_eq!((replies.held_bytes(), replies.awaited()), (0, None));
     }
@@ -343,7 +348,7 @@ mod tests {
         assert_eq!(replies.awaited(), Some(Awaited::Answer { ticket: Ticket(1), due: Due::default() }));
         assert!(replies.is_empty(), "replies may be said all the same");
         replies.set_awaited(Some(Awaited::Refused(Refusal::Busy)));
-        assert_eq!(replies.forget(), [], "that answer has come");
+        assert_eq!(tickets(replies.forget()), [], "that answer has come");
         assert!(replies.0.is_none());
     }
 }

@@ -15,9 +15,9 @@ use crate::topic::Accepted;
 /// A publication that is to be counted when it is answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
-    pub(super) namespace: usize,
-    pub(super) source: Source,
-    pub(super) received: Instant,
+    pub(crate) namespace: usize,
+    pub(crate) source: Source,
+    pub(crate) received: Instant,
 }
 
 /// What the hub counts.

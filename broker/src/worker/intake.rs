@@ -10,6 +10,7 @@ use super::walk::Walk;
 use super::{Doors, Worker};
 use crate::connection::Connection;
 use crate::inbox::{Answered, Arrival};
+use crate::operation::publish;
 
 impl Worker {
     /// Takes in what comes, for ever; sockets are served by the `doors` until `stop` is cancelled.
@@ -47,8 +48,12 @@ impl Worker {
         }
     }
 
-    /// Hands an answer to the connection that waits for it, if it is still there.
+    /// Hands an answer to the connection that waits for it, if it is still there; where it has gone it is counted alone.
     pub(super) fn hand_over(&self, Answered { asker: (key, id), ticket, outcome, .. }: Answered) {
+        if let Some(asked) = self.unheard.take(ticket) {
+            drop(publish::settled(&self.hub, asked, outcome));
+            return;
+        }
         let connection = self.connections.borrow().get(key).map(Rc::clone);
         if let Some(connection) = connection.filter(|connection| connection.id.get() == id) {
             self.guarded(&connection, |connection| connection.answered(ticket, outcome));

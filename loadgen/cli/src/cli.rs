@@ -35,9 +35,25 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// A scenario.
+/// What there is to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// A scenario: load on one broker, and a report.
+    #[command(flatten)]
+    Scenario(Scenario),
+    /// Measures several brokers in turns and writes one report about all of them.
+    Compare(CompareArgs),
+    /// Keeps a broker, the program `fanfare`, until standard input ends: what a scenario starts where there is none.
+    #[command(name = "__broker", hide = true)]
+    Broker(BrokerArgs),
+    /// Runs the floor until standard input ends: what `--target floor` starts.
+    #[command(name = "__floor", hide = true)]
+    Floor(FloorArgs),
+}
+
+/// A scenario.
+#[derive(Debug, Subcommand)]
+pub enum Scenario {
     /// Every publication goes to all subscribers of its topic.
     ///
     /// Publications are due at fixed times, whatever the broker does, and latency is counted from those
@@ -65,19 +81,9 @@ pub enum Command {
     /// Many connections that may do nothing do the worst they can: the server's memory, and how soon one is answered
     /// who may publish.
     Strangers(StrangersArgs),
-    /// Measures several brokers in turns and writes one report about all of them.
-    Compare(CompareArgs),
-    /// Runs a broker until standard input ends: what a scenario starts where there is none.
-    #[command(name = "__broker", hide = true)]
-    Broker(BrokerArgs),
-    /// Runs the floor until standard input ends: what `--target floor` starts.
-    #[command(name = "__floor", hide = true)]
-    Floor(FloorArgs),
 }
 
-impl Command {
-    /// # Panics
-    /// If this is no scenario.
+impl Scenario {
     pub(crate) fn common(&self) -> &CommonArgs {
         match self {
             Self::Fanout(args) => &args.common,
@@ -90,7 +96,6 @@ impl Command {
             Self::Rooms(args) => &args.common,
             Self::Strangers(args) => &args.common,
             Self::Stuck(args) => &args.common,
-            Self::Broker(_) | Self::Compare(_) | Self::Floor(_) => panic!("this is no scenario"),
         }
     }
 }
@@ -112,9 +117,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         Command::Compare(args) => runtime.block_on(fanfare_loadgen_compare::run(&args)),
-        Command::Broker(args) => runtime.block_on(broker::run(&args)).map(|()| ExitCode::SUCCESS),
+        Command::Broker(args) => broker::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Floor(args) => runtime.block_on(floor::run(&args)).map(|()| ExitCode::SUCCESS),
-        scenario => conclude(&runtime.block_on(measure(&scenario))?, scenario.common()),
+        Command::Scenario(scenario) => conclude(&runtime.block_on(measure(&scenario))?, scenario.common()),
     }
 }
 
@@ -122,22 +127,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// Why nothing could be measured. Losses and the like are no errors but part of the report.
-///
-/// # Panics
-/// If `command` is no scenario.
-pub async fn measure(command: &Command) -> anyhow::Result<Report> {
-    match command {
-        Command::Connect(args) => connect::run(args).await,
-        Command::Fanout(args) => fanout::run(args).await,
-        Command::Idle(args) => idle::run(args).await,
-        Command::Resume(args) => resume::run(args).await,
-        Command::Ingest(args) => ingest::run(args).await,
-        Command::Rooms(args) => rooms::run(args).await,
-        Command::Mesh(args) => mesh::run(args).await,
-        Command::Neighbour(args) => neighbour::run(args).await,
-        Command::Strangers(args) => strangers::run(args).await,
-        Command::Stuck(args) => stuck::run(args).await,
-        Command::Broker(_) | Command::Compare(_) | Command::Floor(_) => panic!("this is no scenario"),
+pub async fn measure(scenario: &Scenario) -> anyhow::Result<Report> {
+    match scenario {
+        Scenario::Connect(args) => connect::run(args).await,
+        Scenario::Fanout(args) => fanout::run(args).await,
+        Scenario::Idle(args) => idle::run(args).await,
+        Scenario::Resume(args) => resume::run(args).await,
+        Scenario::Ingest(args) => ingest::run(args).await,
+        Scenario::Rooms(args) => rooms::run(args).await,
+        Scenario::Mesh(args) => mesh::run(args).await,
+        Scenario::Neighbour(args) => neighbour::run(args).await,
+        Scenario::Strangers(args) => strangers::run(args).await,
+        Scenario::Stuck(args) => stuck::run(args).await,
     }
 }
 

@@ -9,13 +9,13 @@
 
 mod cli;
 
-pub use cli::{Cli, Command, main, measure};
+pub use cli::{Cli, Command, Scenario, main, measure};
 pub use fanfare_loadgen_compare::CompareArgs;
 pub use fanfare_loadgen_compare::floor::FloorArgs;
 pub use fanfare_loadgen_core::report::assertion::Assertions;
 pub use fanfare_loadgen_core::report::{
-    Attack, Config, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, OwnUsage, Published,
-    Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
+    Attack, Config, Connects, Deliveries, FindMax, Findings, Idle, Ingest, MemoryOverTime, Neighbour,
+    OwnUsage, Published, Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
 };
 pub use fanfare_loadgen_core::run::broker::BrokerArgs;
 pub use fanfare_loadgen_core::scenario::args::{CommonArgs, ScheduleArgs};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The broker's own, so that the broker that is started for a run is the one that users run.
+/// The broker's own, so that the floor, which is this program, is held against it with the same.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

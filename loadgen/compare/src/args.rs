@@ -13,7 +13,7 @@ pub struct CompareArgs {
     /// --rates, or --connections for idle, repeats it with each of these; --targets says who takes part.
     #[arg(long, value_name = "SCENARIOS", default_value = "fanout")]
     pub scenario: Vec<String>,
-    /// Who takes part: fanfare, fanfare-msgpack, fanfare-raw, floor, a peer that loadgen/peers/install.sh has
+    /// Who takes part: fanfare, fanfare-msgpack, fanfare-raw, floor, a peer that loadgen/compare/peers/install.sh has
     /// installed, or any server that runs, as NAME=URL@PID (without @PID its processor time is not known).
     #[arg(long, value_name = "TARGETS", value_delimiter = ',', default_value = "fanfare,floor")]
     pub targets: Vec<String>,
@@ -26,14 +26,14 @@ pub struct CompareArgs {
     /// Where to write the report, one HTML file that needs nothing else.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Where to write all that was measured, each run of it.
+    /// Where to write all that was measured, each run of it in a line.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Measure nothing: write the report of what an earlier --json holds.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "targets", "rounds", "rates"])]
     pub from: Option<PathBuf>,
     /// The folder of the peers' `start`.
-    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers"), hide_default_value = true)]
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/peers"), hide_default_value = true)]
     pub peers: PathBuf,
     /// What p99 must stay within for processor time to be compared: who is behind may well spend less on each delivery.
     #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = humantime::parse_duration)]

@@ -65,19 +65,21 @@ impl Calibration {
 
 /// What a run says; nothing where nothing was delivered.
 pub(super) fn figure(report: &Report) -> Option<(f64, Conduct)> {
-    let conduct = Conduct { lost: report.lost, p99_seconds: report.latency_seconds.as_ref()?.p99 };
+    let deliveries = report.deliveries()?;
+    let conduct = Conduct { lost: deliveries.lost, p99_seconds: deliveries.latency_seconds.as_ref()?.p99 };
     Some((report.server.as_ref()?.cpu_seconds_per_delivery?, conduct))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::report;
+    use crate::fixture::{deliveries, report};
 
     /// What a run says that lost so many, with this p99, at so much processor time.
     fn ran(lost: u64, p99: f64, cpu: f64) -> Option<(f64, Conduct)> {
-        let mut report = Report { lost, ..report() };
-        report.latency_seconds.as_mut().expect("it has some").p99 = p99;
+        let mut report = report();
+        deliveries(&mut report).lost = lost;
+        deliveries(&mut report).latency_seconds.as_mut().expect("it has some").p99 = p99;
         report.server.as_mut().expect("it is known").cpu_seconds_per_delivery = Some(cpu);
         figure(&report)
     }

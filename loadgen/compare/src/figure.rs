@@ -1,16 +1,17 @@
 //! The figures that are compared, and how several rounds make one of them.
 
+use fanfare_loadgen_core::report::metric::{Heading, Metric};
+use fanfare_loadgen_core::report::metrics::{
+    DELIVERED_PER_SECOND, MAX_RATE, METRICS, OWN_CPU_PER_DELIVERY, P99, SERVER_CPU_PER_DELIVERY,
+};
 use fanfare_loadgen_core::report::unit::Unit;
-use fanfare_loadgen_core::report::{Report, ServerUsage};
+use fanfare_loadgen_core::report::{Findings, Report};
 
-/// A figure of a report.
+/// A metric that is compared.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figure {
-    pub(crate) name: &'static str,
-    pub(crate) unit: Unit,
-    pub(crate) of: fn(&Report) -> Option<f64>,
-    /// Whether the report also says how many times as much it is as the first contender's.
-    pub(crate) ratio: bool,
+    metric: Metric,
+    heading: Heading,
 }
 
 /// What several rounds say.
@@ -24,22 +25,54 @@ pub(crate) struct Value {
 }
 
 impl Figure {
-    const fn new(name: &'static str, unit: Unit, of: fn(&Report) -> Option<f64>) -> Self {
-        Self { name, unit, of, ratio: false }
+    /// A metric, unless comparisons leave it out.
+    pub(crate) fn of(metric: &Metric) -> Option<Self> {
+        metric.compared().map(|heading| Self { metric: *metric, heading })
     }
 
-    const fn with_ratio(name: &'static str, unit: Unit, of: fn(&Report) -> Option<f64>) -> Self {
-        Self { name, unit, of, ratio: true }
+    /// What stands above its column.
+    pub(crate) fn heading(&self) -> &'static str {
+        self.heading.text
+    }
+
+    pub(crate) fn unit(&self) -> Unit {
+        self.metric.unit()
+    }
+
+    /// Whether it is this metric.
+    pub(crate) fn is(&self, metric: &Metric) -> bool {
+        self.metric.name() == metric.name()
+    }
+
+    /// Whether it is also said how many times as much it is as the first contender's.
+    pub(crate) fn is_relative(&self) -> bool {
+        self.heading.is_relative
     }
 
     /// Whether it is what deliveries cost, which those pay less for who are behind.
     pub(crate) fn is_cost_of_deliveries(&self) -> bool {
-        [CPU.name, USER.name, SYSTEM.name].contains(&self.name)
+        self.metric.is_cost_of_deliveries()
+    }
+
+    /// Of one run.
+    pub(crate) fn read(&self, report: &Report) -> Option<f64> {
+        self.metric.read(report)
     }
 
     /// Of several rounds; none where none has it.
     pub(crate) fn value<'a>(&self, reports: impl Iterator<Item = &'a Report>) -> Option<Value> {
-        Value::of(reports.filter_map(self.of).collect())
+        Value::of(reports.filter_map(|report| self.read(report)).collect())
+    }
+
+    /// Whether it is worth a column. What idle connections get is a burst, whose figures are no rates; and where a
+    /// WebSocket is read the load generator's own time is no client's.
+    fn says_something_of(&self, report: &Report) -> bool {
+        match &report.findings {
+            _ if self.metric.is_of_scenario() => self.metric.is_of(report),
+            Findings::Idle(..) => false,
+            _ if self.is(&OWN_CPU_PER_DELIVERY) => report.config.by_client,
+            _ => report.deliveries().is_some(),
+        }
     }
 }
 
@@ -86,119 +119,28 @@ pub(crate) enum Ratio {
     WithinSpread,
 }
 
-fn server(of: impl Fn(&ServerUsage) -> Option<f64>) -> impl Fn(&Report) -> Option<f64> {
-    move |report| of(report.server.as_ref()?)
-}
-
-pub(crate) const DELIVERED: Figure =
-    Figure::new("delivered/s", Unit::Count, |it| Some(it.delivered_per_second));
-pub(crate) const P50: Figure = Figure::new("p50", Unit::Seconds, |it| Some(it.latency_seconds.as_ref()?.p50));
-pub(crate) const P99: Figure = Figure::new("p99", Unit::Seconds, |it| Some(it.latency_seconds.as_ref()?.p99));
-pub(crate) const CPU: Figure = Figure::with_ratio("CPU a delivery", Unit::Seconds, |it| {
-    server(|usage| usage.cpu_seconds_per_delivery)(it)
-});
-pub(crate) const USER: Figure =
-    Figure::new("of it user", Unit::Seconds, |it| server(|usage| usage.user_seconds_per_delivery)(it));
-pub(crate) const SYSTEM: Figure =
-    Figure::new("system", Unit::Seconds, |it| server(|usage| usage.system_seconds_per_delivery)(it));
-pub(crate) const MEMORY: Figure =
-    Figure::new("memory", Unit::Bytes, |it| server(|usage| Some(usage.rss_bytes as f64))(it));
-/// Memory of the server's own once all are connected.
-pub(crate) const IDLE_MEMORY: Figure =
-    Figure::new("memory", Unit::Bytes, |it| Some(it.idle.as_ref()?.connected_bytes as f64));
-
-const STEADY: &[Figure] = &[
-    DELIVERED,
-    P50,
-    P99,
-    CPU,
-    USER,
-    SYSTEM,
-    MEMORY,
-    Figure::new("client CPU", Unit::Seconds, |it| {
-        it.config.by_client.then_some(it.loadgen.cpu_seconds_per_delivery).flatten()
-    }),
-    Figure::new("lost or late", Unit::Count, |it| Some(it.lost as f64)),
-    Figure::new("duplicates", Unit::Count, |it| Some(it.duplicates as f64)),
-    Figure::new("out of order", Unit::Count, |it| Some(it.out_of_order as f64)),
-    Figure::new("disconnected", Unit::Count, |it| Some(it.disconnected as f64)),
-];
-
-const IDLE: &[Figure] = &[
-    Figure::with_ratio("each connection", Unit::Bytes, |it| Some(it.idle.as_ref()?.bytes_per_connection)),
-    Figure::with_ratio("after a burst", Unit::Bytes, |it| {
-        Some(it.idle.as_ref()?.bytes_per_connection_after_burst)
-    }),
-    IDLE_MEMORY,
-];
-
-const CONNECT: &[Figure] = &[
-    Figure::new("connects/s", Unit::Count, |it| Some(it.connects.as_ref()?.per_second)),
-    Figure::with_ratio("CPU each", Unit::Seconds, |it| it.connects.as_ref()?.server_cpu_seconds_each),
-    Figure::new("of it user", Unit::Seconds, |it| it.connects.as_ref()?.server_user_seconds_each),
-    Figure::new("subscribed p50", Unit::Seconds, |it| {
-        Some(it.connects.as_ref()?.ready_seconds.as_ref()?.p50)
-    }),
-    Figure::new("subscribed p99", Unit::Seconds, |it| {
-        Some(it.connects.as_ref()?.ready_seconds.as_ref()?.p99)
-    }),
-    Figure::new("failed", Unit::Count, |it| Some(it.connects.as_ref()?.failed as f64)),
-];
-
-const STUCK: &[Figure] = &[
-    Figure::new("memory growth/s", Unit::Bytes, |it| {
-        Some(it.stuck.as_ref()?.memory.as_ref()?.growth_bytes_per_second)
-    }),
-    Figure::new("memory max", Unit::Bytes, |it| Some(it.stuck.as_ref()?.memory.as_ref()?.max_bytes as f64)),
-    Figure::new("stuck: missed", Unit::Count, |it| Some(it.stuck.as_ref()?.missed as f64)),
-    Figure::new("without a word", Unit::Count, |it| Some(it.stuck.as_ref()?.lost as f64)),
-];
-
-const INGEST: &[Figure] = &[
-    Figure::new("acknowledged/s", Unit::Count, |it| Some(it.ingest.as_ref()?.acknowledged_per_second)),
-    Figure::new("p50", Unit::Seconds, |it| Some(it.ingest.as_ref()?.acknowledged_seconds.as_ref()?.p50)),
-    Figure::new("p99", Unit::Seconds, |it| Some(it.ingest.as_ref()?.acknowledged_seconds.as_ref()?.p99)),
-    Figure::with_ratio("CPU each", Unit::Seconds, |it| it.ingest.as_ref()?.server_cpu_seconds_each),
-    Figure::new("refused", Unit::Count, |it| Some(it.ingest.as_ref()?.refused as f64)),
-    Figure::new("unacknowledged", Unit::Count, |it| Some(it.ingest.as_ref()?.unacknowledged as f64)),
-];
-
-const RESUME: &[Figure] = &[
-    Figure::new("all back after", Unit::Seconds, |it| {
-        Some(it.resume.as_ref()?.caught_up_seconds.as_ref()?.max)
-    }),
-    Figure::new("caught up p50", Unit::Seconds, |it| {
-        Some(it.resume.as_ref()?.caught_up_seconds.as_ref()?.p50)
-    }),
-    Figure::new("recovered", Unit::Count, |it| Some(it.resume.as_ref()?.recovered as f64)),
-    Figure::new("told to reload", Unit::Count, |it| Some(it.resume.as_ref()?.reloads as f64)),
-    Figure::new("replayed", Unit::Count, |it| Some(it.resume.as_ref()?.replayed as f64)),
-];
-
-const FIND_MAX: &[Figure] = &[Figure::new("highest rate", Unit::Count, |it| it.find_max.as_ref()?.rate)];
-
 /// The figures of a scenario, most important first: those of its own, and those of deliveries where there are any.
 pub(crate) fn figures(report: &Report) -> Vec<Figure> {
-    match report {
-        Report { idle: Some(_), .. } => IDLE.to_vec(),
-        Report { connects: Some(_), .. } => CONNECT.to_vec(),
-        Report { ingest: Some(_), .. } => INGEST.to_vec(),
-        Report { find_max: Some(_), .. } => [FIND_MAX, STEADY].concat(),
-        Report { resume: Some(_), .. } => [RESUME, STEADY].concat(),
-        Report { stuck: Some(_), .. } => [STEADY, STUCK].concat(),
-        _ => STEADY.to_vec(),
-    }
+    let mut figures: Vec<Figure> =
+        METRICS.iter().filter_map(Figure::of).filter(|it| it.says_something_of(report)).collect();
+    figures.sort_by_key(|it| it.heading.place);
+    figures
 }
 
 /// The figures that say most, for one line or one chart.
 pub(crate) fn headlines(report: &Report) -> Vec<Figure> {
-    let count = match report {
-        Report { idle: Some(_), .. } => 2,
-        Report { connects: Some(_), .. } | Report { ingest: Some(_), .. } => 2,
-        Report { resume: Some(_), .. } => 1,
-        Report { find_max: Some(_), .. } => return vec![FIND_MAX[0], DELIVERED, P99, CPU],
-        _ => return vec![DELIVERED, P99, CPU],
-    };
+    let deliveries = [DELIVERED_PER_SECOND, P99, SERVER_CPU_PER_DELIVERY];
+    match &report.findings {
+        Findings::Idle(..) | Findings::Connect(_) | Findings::Ingest(_) => first_of(report, 2),
+        Findings::Resume(..) => first_of(report, 1),
+        Findings::FindMax(..) => [&MAX_RATE].into_iter().chain(&deliveries).filter_map(Figure::of).collect(),
+        Findings::Steady(_) | Findings::Stuck(..) | Findings::Neighbour(_) | Findings::Strangers(_) => {
+            deliveries.iter().filter_map(Figure::of).collect()
+        }
+    }
+}
+
+fn first_of(report: &Report, count: usize) -> Vec<Figure> {
     figures(report).into_iter().take(count).collect()
 }
 

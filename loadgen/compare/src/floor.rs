@@ -16,8 +16,9 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use clap::Args;
 use fanfare_loadgen_core::machine::cores::cores;
+use fanfare_loadgen_core::machine::greeting::{Greeting, Listening};
 use fanfare_loadgen_core::machine::limits;
-use fanfare_loadgen_core::machine::stdio::{say_address, until_let_go};
+use fanfare_loadgen_core::machine::stdio::until_let_go;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -56,7 +57,8 @@ pub async fn run(args: &FloorArgs) -> anyhow::Result<()> {
             .spawn(work)
             .context("cannot start a thread")?;
     }
-    say_address(listener.local_addr()?)?;
+    let (address, process) = (listener.local_addr()?, std::process::id());
+    Greeting::Listening(Listening { address, process, version: "of this program".into() }).say()?;
     tokio::select! {
         ended = until_let_go() => ended,
         error = distribute(&listener, &senders) => error,

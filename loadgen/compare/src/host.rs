@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use fanfare_loadgen_core::machine::greeting::{Greeting, Listening};
 use fanfare_loadgen_core::machine::pin::Pinning;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -38,6 +39,16 @@ pub(crate) struct Host {
 struct OwnHost {
     child: Child,
     complaints: Complaints,
+    ending: Ending,
+}
+
+/// What ends a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Its standard input ends. So it must not be killed before: what it keeps would be left behind.
+    Input,
+    /// It is asked to.
+    Signal,
 }
 
 impl Host {
@@ -57,22 +68,22 @@ impl Host {
             Origin::Own(arguments) => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(*arguments);
-                let (own, address) = OwnHost::start(&contender.name, command, pinning).await?;
-                let version = match *arguments {
-                    ["__broker", ..] => concat!("fanfare ", env!("CARGO_PKG_VERSION")).to_owned(),
-                    _ => "of this program".to_owned(),
-                };
-                Ok(own.listening_at(&address, version))
+                let (own, line) = OwnHost::start(&contender.name, command, pinning, Ending::Input).await?;
+                let Listening { address, process, version } =
+                    Greeting::hear(&line).context("it does not start")?;
+                Ok(own.listening_at(&address.to_string(), Some(process), version))
             }
             Origin::Peer => {
                 let port = FreePort::bind("127.0.0.1:0")?.local_addr()?.port();
                 let mut command = Command::new(peers.join("start"));
                 command.args([&contender.name, &port.to_string()]);
-                let (mut own, first_line) = OwnHost::start(&contender.name, command, pinning).await?;
+                let (mut own, first_line) =
+                    OwnHost::start(&contender.name, command, pinning, Ending::Signal).await?;
                 let address = format!("127.0.0.1:{port}");
                 own.wait_until_it_listens(&address).await?;
                 let version = first_line.split_once(", process").map_or(&*first_line, |(version, _)| version);
-                Ok(own.listening_at(&address, version.to_owned()))
+                let process = own.child.id();
+                Ok(own.listening_at(&address, process, version.to_owned()))
             }
         }
     }
@@ -87,8 +98,9 @@ impl Host {
     /// Stops the server if it was started here, and waits until it is gone.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         let Some(mut own) = self.own else { return Ok(()) };
+        drop(own.child.stdin.take());
         let pid = own.child.id().and_then(|pid| Pid::from_raw(pid as i32));
-        if let Some(pid) = pid {
+        if let (Ending::Signal, Some(pid)) = (own.ending, pid) {
             kill_process(pid, Signal::TERM).context("cannot stop the server")?;
         }
         if timeout(STOP_MAX, own.child.wait()).await.is_err() {
@@ -105,21 +117,21 @@ impl OwnHost {
         name: &str,
         mut command: Command,
         pinning: Option<&Pinning>,
+        ending: Ending,
     ) -> anyhow::Result<(Self, String)> {
         let complaints = Complaints::new(name);
         command
-            // What runs until its standard input ends, ends with this process.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(complaints.file()?)
-            .kill_on_drop(true);
+            .kill_on_drop(ending == Ending::Signal);
         let program = command.as_std().get_program().to_owned();
         let mut spawn = || command.spawn().with_context(|| format!("cannot start {}", program.display()));
         let child = match pinning {
             Some(pinning) => pinning.start_server(spawn)?,
             None => spawn()?,
         };
-        let mut own = Self { child, complaints };
+        let mut own = Self { child, complaints, ending };
         let mut line = String::new();
         let mut stdout = BufReader::new(own.child.stdout.take().expect("it is piped"));
         timeout(START_MAX, stdout.read_line(&mut line)).await.context("it says nothing")??;
@@ -143,8 +155,8 @@ impl OwnHost {
         timeout(START_MAX, connected).await.context("it does not listen")?
     }
 
-    fn listening_at(self, address: &str, version: String) -> Host {
-        Host { url: format!("ws://{address}"), pid: self.child.id(), version, own: Some(self) }
+    fn listening_at(self, address: &str, pid: Option<u32>, version: String) -> Host {
+        Host { url: format!("ws://{address}"), pid, version, own: Some(self) }
     }
 }
 

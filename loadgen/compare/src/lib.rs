@@ -14,8 +14,11 @@ mod figure;
 mod fixture;
 pub mod floor;
 mod host;
+mod json;
 mod outcome;
 mod page;
+#[cfg(test)]
+mod published;
 mod redact;
 mod runner;
 mod sheet;
@@ -46,7 +49,7 @@ pub async fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
             let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             let mut comparison: Comparison = serde_json::from_slice(&text)
                 .with_context(|| format!("{} is nothing that --json has written", file.display()))?;
-            comparison.redact();
+            comparison.tidy();
             comparison
         }
         None => measure(args).await?,
@@ -106,7 +109,7 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
 
 fn save(comparison: &Comparison, args: &CompareArgs) -> anyhow::Result<()> {
     if let Some(file) = &args.json {
-        write(file, &serde_json::to_string_pretty(comparison)?)?;
+        write(file, &json::to_text(comparison)?)?;
     }
     write(&args.out, &page::render(comparison)?)
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use fanfare_loadgen_core::report::Report;
 use fanfare_loadgen_core::report::unit::Unit;
+use fanfare_loadgen_core::report::{Findings, Report};
 use serde::{Deserialize, Serialize};
 
 use super::args::CompareArgs;
@@ -106,19 +106,23 @@ impl Comparison {
         step: usize,
         who: usize,
         version: Option<String>,
-        outcome: Outcome,
+        mut outcome: Outcome,
     ) {
+        outcome.abridge();
         if let Some(version) = version {
             self.contenders[who].version = version;
         }
         self.tasks[task].steps[step].rounds[who].push(outcome);
     }
 
-    /// Leaves out what an older file may hold of paths and secrets.
-    pub(crate) fn redact(&mut self) {
+    /// Leaves out what an older file may hold of paths and secrets, and of what nobody reads in a comparison.
+    pub(crate) fn tidy(&mut self) {
         self.environment.redact();
         for task in &mut self.tasks {
             task.title = super::redact::secrets(&task.title);
+            for outcome in task.steps.iter_mut().flat_map(|step| &mut step.rounds).flatten() {
+                outcome.abridge();
+            }
         }
     }
 
@@ -139,6 +143,17 @@ impl Comparison {
 }
 
 impl Outcome {
+    /// Without what its own report alone is for: memory at each moment, and the rates on the way to the highest.
+    fn abridge(&mut self) {
+        if let Self::Measured(report) = self {
+            match &mut report.findings {
+                Findings::FindMax(_, find_max) => find_max.steps.clear(),
+                Findings::Stuck(_, stuck) => stuck.memory.iter_mut().for_each(|it| it.samples.clear()),
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) fn report(&self) -> Option<&Report> {
         match self {
             Self::Failed(_) => None,
@@ -163,11 +178,11 @@ impl fmt::Display for Outcome {
                 let shown: Vec<String> = super::figure::headlines(report)
                     .iter()
                     .filter_map(|figure| {
-                        let value = (figure.of)(report)?;
-                        Some(format!("{} {}", figure.name, figure.unit.show(value)))
+                        let value = figure.read(report)?;
+                        Some(format!("{} {}", figure.heading(), figure.unit().show(value)))
                     })
                     .collect();
-                let lost = Unit::Count.show(report.lost as f64);
+                let lost = Unit::Count.show(report.deliveries().map_or(0.0, |it| it.lost as f64));
                 write!(f, "{}, lost {lost}", shown.join(", "))
             }
         }

@@ -70,8 +70,6 @@ struct CellPart {
     /// The least and the most of the rounds, where they differ.
     spread: String,
     ratio: String,
-    /// Low because its server was behind, or so it may be.
-    flattered: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,7 +154,7 @@ impl Page {
 impl TaskPart {
     fn of(comparison: &Comparison, task: &TaskOutcome) -> anyhow::Result<Self> {
         let name = |who: usize| (comparison.contenders[who].name.clone(), who % COLOURS);
-        let charts = plots::charts(task).into_iter().map(|chart| {
+        let charts = plots::charts(task, comparison.p99_bound_seconds).into_iter().map(|chart| {
             Ok(ChartPart {
                 svg: chart.to_svg()?,
                 contenders: chart.lines.iter().map(|line| name(line.who)).collect(),
@@ -165,11 +163,12 @@ impl TaskPart {
         });
         let single = task.steps.len() == 1;
         let sheets = task.steps.iter().map(|step| {
-            let bars = if single { plots::bars(step) } else { Vec::new() };
+            let bound = comparison.p99_bound_seconds;
+            let bars = if single { plots::bars(step, bound) } else { Vec::new() };
             SheetPart {
                 label: step.label.clone(),
                 bars: bars.iter().map(|bars| BarsPart::of(comparison, bars)).collect(),
-                ..SheetPart::of(comparison, &Sheet::of(step, comparison.p99_bound_seconds))
+                ..SheetPart::of(comparison, &Sheet::of(step, bound))
             }
         });
         Ok(Self {
@@ -186,9 +185,7 @@ impl SheetPart {
         let row = |who: usize| {
             let row = &sheet.rows[who];
             let cell = |column: usize| {
-                let value = row.values[column]?;
-                let flattered = sheet.is_flattered(who, column);
-                Some(CellPart::of(&sheet.figures[column], value, sheet.ratio(who, column), flattered))
+                Some(CellPart::of(&sheet.figures[column], row.values[column]?, sheet.ratio(who, column)))
             };
             RowPart {
                 name: comparison.contenders[who].name.clone(),
@@ -199,7 +196,7 @@ impl SheetPart {
         };
         Self {
             label: String::new(),
-            figures: sheet.figures.iter().map(|figure| figure.name).collect(),
+            figures: sheet.figures.iter().map(Figure::heading).collect(),
             rows: (0..sheet.rows.len()).map(row).collect(),
             bars: Vec::new(),
         }
@@ -207,16 +204,15 @@ impl SheetPart {
 }
 
 impl CellPart {
-    fn of(figure: &Figure, value: Value, ratio: Option<Ratio>, flattered: bool) -> Self {
+    fn of(figure: &Figure, value: Value, ratio: Option<Ratio>) -> Self {
         Self {
-            median: figure.unit.show(value.median),
-            spread: value.spread(figure.unit).unwrap_or_default(),
+            median: figure.unit().show(value.median),
+            spread: value.spread(figure.unit()).unwrap_or_default(),
             ratio: match ratio {
                 Some(Ratio::Times(times)) => format!("{times:.2}×"),
                 Some(Ratio::WithinSpread) => "≈".to_owned(),
                 Some(Ratio::Unknown) | None => String::new(),
             },
-            flattered,
         }
     }
 }
@@ -228,13 +224,13 @@ impl BarsPart {
             BarPart {
                 name: comparison.contenders[who].name.clone(),
                 colour: who % COLOURS,
-                value: bar.value.map_or_else(|| "–".into(), |value| bars.figure.unit.show(value.median)),
+                value: bar.value.map_or_else(|| "–".into(), |value| bars.figure.unit().show(value.median)),
                 rest: 100.0 * bar.share * (1.0 - user),
                 user: 100.0 * bar.share * user,
             }
         };
         Self {
-            title: bars.figure.name,
+            title: bars.figure.heading(),
             split: bars.bars.iter().any(|bar| bar.user.is_some()),
             bars: bars.bars.iter().enumerate().filter(|it| it.1.value.is_some()).map(bar).collect(),
         }
@@ -251,7 +247,7 @@ fn conditions(task: &TaskOutcome) -> String {
         format!("{} {one}{}", Unit::Count.show(f64::from(count)), if count == 1 { "" } else { "s" })
     };
     let mut parts = Vec::new();
-    if config.subscribers > 0 && report.idle.is_none() {
+    if config.subscribers > 0 && report.idle().is_none() {
         let by = if config.by_client { " by client" } else { "" };
         parts.push(some(config.subscribers, "subscriber") + by);
     }

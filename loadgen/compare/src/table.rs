@@ -36,16 +36,13 @@ pub(crate) fn render(comparison: &Comparison) -> String {
 }
 
 fn table(out: &mut String, comparison: &Comparison, sheet: &Sheet<'_>) {
-    let head = sheet.figures.iter().map(|figure| figure.name.to_owned());
+    let head = sheet.figures.iter().map(|figure| figure.heading().to_owned());
     let mut lines = vec![[String::new()].into_iter().chain(head).collect::<Vec<_>>()];
-    let mut flattered = false;
     for (who, row) in sheet.rows.iter().enumerate().filter(|it| it.1.is_measured()) {
         let cell = |column: usize| {
-            let Some(value) = row.values[column] else { return "-".to_owned() };
-            let mark = if sheet.is_flattered(who, column) { " *" } else { "" };
-            value.show(sheet.figures[column].unit) + mark
+            row.values[column]
+                .map_or_else(|| "-".to_owned(), |value| value.show(sheet.figures[column].unit()))
         };
-        flattered |= (0..sheet.figures.len()).any(|column| sheet.is_flattered(who, column));
         let cells = (0..sheet.figures.len()).map(cell);
         lines.push([comparison.contenders[who].name.clone()].into_iter().chain(cells).collect());
     }
@@ -59,11 +56,13 @@ fn table(out: &mut String, comparison: &Comparison, sheet: &Sheet<'_>) {
         }
         line(out, text.trim_end());
     }
-    if flattered {
+    if sheet.rows.iter().any(|row| row.is_behind) {
         let bound = Unit::Seconds.show(comparison.p99_bound_seconds);
         line(
             out,
-            &format!("* beside a p99 beyond {bound}: who is behind gathers more and pays less for each"),
+            &format!(
+                "no CPU a delivery beside a p99 beyond {bound}: who is behind gathers more and pays less for each"
+            ),
         );
     }
     for (contender, row) in comparison.contenders.iter().zip(&sheet.rows) {

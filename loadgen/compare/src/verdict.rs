@@ -1,7 +1,7 @@
 //! Who loses nothing, who does, and who cannot keep up.
 
-use fanfare_loadgen_core::report::Report;
 use fanfare_loadgen_core::report::unit::Unit;
+use fanfare_loadgen_core::report::{Deliveries, Report, Resume, Stuck};
 
 use super::outcome::Comparison;
 
@@ -53,8 +53,9 @@ impl Verdict {
 
 /// What was still to be done at the end, where it fell behind.
 fn behind(reports: &[&Report]) -> Option<String> {
-    let owing: Vec<&&Report> = reports.iter().filter(|it| fell_behind(it)).collect();
-    let sum = |of: fn(&Report) -> u64| owing.iter().map(|report| of(report)).sum::<u64>();
+    let deliveries = reports.iter().filter_map(|it| it.deliveries());
+    let owing: Vec<&Deliveries> = deliveries.filter(|it| fell_behind(it)).collect();
+    let sum = |of: fn(&Deliveries) -> u64| owing.iter().map(|it| of(it)).sum::<u64>();
     let (late, errors) = (sum(late), sum(|it| it.published.errors));
     let share = percent(late as f64 / (sum(|it| it.lost) + sum(|it| it.delivered)) as f64);
     let what = [
@@ -65,45 +66,41 @@ fn behind(reports: &[&Report]) -> Option<String> {
     (!what.is_empty()).then(|| what.join(", "))
 }
 
-fn fell_behind(report: &Report) -> bool {
-    report.latency_seconds.as_ref().is_none_or(|latency| latency.p99 > BEHIND_SECONDS)
+fn fell_behind(deliveries: &Deliveries) -> bool {
+    deliveries.latency_seconds.as_ref().is_none_or(|latency| latency.p99 > BEHIND_SECONDS)
 }
 
 /// What may still be under way: where it fell behind, all that is missing but the holes. Reports that do not
 /// know of holes have none.
-fn late(report: &Report) -> u64 {
-    if fell_behind(report) { report.lost.saturating_sub(report.holes.unwrap_or(0)) } else { 0 }
+fn late(deliveries: &Deliveries) -> u64 {
+    if fell_behind(deliveries) { deliveries.lost.saturating_sub(deliveries.holes.unwrap_or(0)) } else { 0 }
 }
 
 fn faults(reports: &[&Report]) -> Vec<String> {
-    let sum = |of: fn(&Report) -> u64| reports.iter().map(|report| of(report)).sum::<u64>();
     [
-        (sum(|it| it.lost - late(it)), "lost"),
-        (sum(|it| it.duplicates), "doubled"),
-        (sum(|it| it.out_of_order), "out of order"),
-        (sum(|it| it.strays), "altered or meant for others"),
-        (sum(|it| it.over_told), "announced as missed that were not"),
-        (sum(|it| it.disconnected), "subscribers disconnected"),
+        (delivered(reports, |it| it.lost - late(it)), "lost"),
+        (delivered(reports, |it| it.duplicates), "doubled"),
+        (delivered(reports, |it| it.out_of_order), "out of order"),
+        (delivered(reports, |it| it.strays), "altered or meant for others"),
+        (delivered(reports, |it| it.over_told), "announced as missed that were not"),
+        (delivered(reports, |it| it.disconnected), "subscribers disconnected"),
         (
-            sum(|it| if fell_behind(it) { 0 } else { it.published.errors }),
+            delivered(reports, |it| if fell_behind(it) { 0 } else { it.published.errors }),
             "publications refused, not taken or not confirmed",
         ),
+        (stuck(reports, |it| it.lost), "missing at stuck readers without a word"),
+        (stuck(reports, |it| it.over_told), "announced to stuck readers as missed that were not"),
+        (stuck(reports, |it| it.duplicates), "doubled at stuck readers"),
+        (stuck(reports, |it| it.out_of_order), "out of order at stuck readers"),
+        (reports.iter().filter_map(|it| it.connects()).map(|it| it.failed).sum(), "connects failed"),
+        (reports.iter().filter_map(|it| it.ingest()).map(|it| it.refused).sum(), "refused"),
+        (reports.iter().filter_map(|it| it.ingest()).map(|it| it.unacknowledged).sum(), "not acknowledged"),
+        (reports.iter().filter_map(|it| it.resume()).map(|it| it.reloads).sum(), "told to reload"),
+        (reports.iter().filter_map(|it| it.resume()).map(not_caught_up).sum(), "had not caught up"),
         (
-            sum(|it| it.stuck.as_ref().map_or(0, |stuck| stuck.lost)),
-            "missing at stuck readers without a word",
+            reports.iter().filter(|it| it.server_ended_seconds.is_some()).count() as u64,
+            "times the server ended early",
         ),
-        (
-            sum(|it| it.stuck.as_ref().map_or(0, |stuck| stuck.over_told)),
-            "announced to stuck readers as missed that were not",
-        ),
-        (sum(|it| it.stuck.as_ref().map_or(0, |stuck| stuck.duplicates)), "doubled at stuck readers"),
-        (sum(|it| it.stuck.as_ref().map_or(0, |stuck| stuck.out_of_order)), "out of order at stuck readers"),
-        (sum(|it| it.connects.as_ref().map_or(0, |connects| connects.failed)), "connects failed"),
-        (sum(|it| it.ingest.as_ref().map_or(0, |ingest| ingest.refused)), "refused"),
-        (sum(|it| it.ingest.as_ref().map_or(0, |ingest| ingest.unacknowledged)), "not acknowledged"),
-        (sum(|it| it.resume.as_ref().map_or(0, |resume| resume.reloads)), "told to reload"),
-        (sum(not_caught_up), "had not caught up"),
-        (sum(|it| it.server_ended_seconds.is_some().into()), "times the server ended early"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
@@ -111,9 +108,17 @@ fn faults(reports: &[&Report]) -> Vec<String> {
     .collect()
 }
 
+fn delivered(reports: &[&Report], of: fn(&Deliveries) -> u64) -> u64 {
+    reports.iter().filter_map(|it| it.deliveries()).map(of).sum()
+}
+
+fn stuck(reports: &[&Report], of: fn(&Stuck) -> u64) -> u64 {
+    reports.iter().filter_map(|it| it.stuck()).map(of).sum()
+}
+
 /// How many of those that were cut off did not come back or did not get all that was to be replayed.
-fn not_caught_up(report: &Report) -> u64 {
-    report.resume.as_ref().map_or(0, |resume| u64::from(resume.cut_off).saturating_sub(resume.caught_up))
+fn not_caught_up(resume: &Resume) -> u64 {
+    u64::from(resume.cut_off).saturating_sub(resume.caught_up)
 }
 
 /// A share, with the digits that matter.
@@ -128,12 +133,12 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::report;
-    use fanfare_loadgen_core::report::Resume;
+    use crate::fixture::{deliveries, report};
+    use fanfare_loadgen_core::report::Findings;
 
     fn with_p99(p99: f64) -> Report {
         let mut report = report();
-        report.latency_seconds.as_mut().expect("it has one").p99 = p99;
+        deliveries(&mut report).latency_seconds.as_mut().expect("it has one").p99 = p99;
         report
     }
 
@@ -146,7 +151,8 @@ mod tests {
         assert!(faults(&[&slow]).contains(&"4 doubled".to_owned()), "that is never for want of time");
         let owing = "under 0.1% had not arrived at the end, 1 publications not taken or not confirmed";
         assert_eq!(behind(&[&slow]).as_deref(), Some(owing));
-        let older = Report { holes: None, ..slow };
+        let mut older = slow;
+        deliveries(&mut older).holes = None;
         assert!(!faults(&[&older]).iter().any(|fault| fault.ends_with("lost")), "nobody knows");
     }
 
@@ -173,7 +179,8 @@ mod tests {
             back_seconds: None,
             caught_up_seconds: None,
         };
-        let returned = Report { resume: Some(resume), ..with_p99(0.01) };
+        let mut returned = with_p99(0.01);
+        returned.findings = Findings::Resume(deliveries(&mut returned).clone(), resume);
         assert!(faults(&[&returned]).contains(&"2 had not caught up".to_owned()));
     }
 }

@@ -1,7 +1,6 @@
-//! Standard input and output: where a report goes, and how a server that was started talks with whoever did that.
+//! Standard input and output: where a report goes, and how a server that was started knows that it is no longer wanted.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 
 use anyhow::Context as _;
 
@@ -11,13 +10,6 @@ pub fn print(text: &str) -> anyhow::Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("cannot write the report"),
         _ => Ok(()),
     }
-}
-
-/// Says on standard output where a server listens that was started for a run.
-pub fn say_address(address: SocketAddr) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{address}")?;
-    Ok(stdout.flush()?)
 }
 
 /// Returns when standard input ends: whoever started this process holds the other end, and lets go of it

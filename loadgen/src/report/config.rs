@@ -22,8 +22,6 @@ pub struct Config {
     pub topics_each: u32,
     /// Connections that publish; where the topic is in the path, each needs one more for each further topic.
     pub publishers: u32,
-    /// Publications a second in all.
-    pub rate: f64,
     /// Size of a payload.
     pub size_bytes: usize,
     /// How long was measured.

@@ -1,36 +1,25 @@
-//! A report as a table for people.
+//! A report as a table for people: the rows of the metrics, and what is no metric around them.
 
 use std::fmt;
 
+use super::metric::Part;
+use super::metrics::METRICS;
+use super::quantiles::Quantiles;
 use super::row::{Row, bytes, count, rate, seconds};
-use super::sections_text::Section;
+use super::sections::{Attack, FindMax, Step};
 use super::unit::Unit;
-use super::{Config, Published, Quantiles, Report, ServerUsage, Trouble};
+use super::{Config, Report, Trouble};
+
+/// The parts of the table, each apart from the one before.
+const PARTS: [Part; 4] = [Part::Deliveries, Part::Latency, Part::Scenario, Part::Usage];
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.scenario, self.config)?;
-        // The first section begins the table, the others stand apart.
-        let mut apart = false;
-        for rows in [
-            self.deliveries(),
-            self.latencies(),
-            self.idle.as_ref().map_or_else(Vec::new, Section::rows),
-            self.connects.as_ref().map_or_else(Vec::new, Section::rows),
-            self.ingest.as_ref().map_or_else(Vec::new, Section::rows),
-            self.stuck.as_ref().map_or_else(Vec::new, Section::rows),
-            self.resume.as_ref().map_or_else(Vec::new, Section::rows),
-            self.neighbour.as_ref().map_or_else(Vec::new, Section::rows),
-            self.strangers.as_ref().map_or_else(Vec::new, Section::rows),
-            self.usage(),
-        ] {
-            if apart && !rows.is_empty() {
-                writeln!(f)?;
-            }
-            apart |= !rows.is_empty();
-            rows.iter().try_for_each(|row| write!(f, "{row}"))?;
-        }
-        if let Some(find_max) = &self.find_max {
+        writeln!(f, "{}", self.head())?;
+        let parts = PARTS.map(|part| self.rows(part));
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        f.write_str(&parts.join("\n"))?;
+        if let Some(find_max) = self.find_max() {
             write!(f, "\n{find_max}")?;
         }
         if let Some(ended) = self.server_ended() {
@@ -44,112 +33,82 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// Nothing where nothing was published by a schedule.
-    fn deliveries(&self) -> Vec<Row> {
-        if self.config.rate == 0.0 {
-            return Vec::new();
-        }
-        let Published { count: sent, per_second, offered_per_second, errors } = self.published;
-        let rates = format!("{} of {}", rate(per_second), rate(offered_per_second));
-        let mut announced = match self.gaps {
-            0 => String::new(),
-            gaps => format!("the broker announced {} as missed", count(gaps)),
-        };
-        if self.over_told > 0 {
-            announced += &format!(", {} more than were", count(self.over_told));
-        }
-        let none = String::new;
-        vec![
-            Row("published", count(sent), rates),
-            Row("publish errors", count(errors), self.config.confirmed.clone()),
-            Row("delivered", count(self.delivered), rate(self.delivered_per_second)),
-            Row("lost", count(self.lost), announced),
-            Row("duplicates", count(self.duplicates), none()),
-            Row("out of order", count(self.out_of_order), none()),
-            Row("strays", count(self.strays), none()),
-            Row("disconnected", count(self.disconnected), none()),
-        ]
-    }
-
-    fn latencies(&self) -> Vec<Row> {
-        let Some(latency) = &self.latency_seconds else { return Vec::new() };
-        let late = |what: &str, of: fn(&Quantiles) -> f64| match &self.sent_late_seconds {
-            Some(late) => format!("sent late {what} {}", seconds(of(late))),
-            None => String::new(),
-        };
-        vec![
-            Row("latency p50", seconds(latency.p50), String::new()),
-            Row("latency p90", seconds(latency.p90), String::new()),
-            Row("latency p99", seconds(latency.p99), late("p99", |late| late.p99)),
-            Row("latency p99.9", seconds(latency.p99_9), String::new()),
-            Row("latency p99.99", seconds(latency.p99_99), String::new()),
-            Row("latency max", seconds(latency.max), late("max", |late| late.max)),
-        ]
-    }
-
-    fn usage(&self) -> Vec<Row> {
-        let each = self.loadgen.cpu_seconds_per_delivery;
-        let each = each.map_or_else(String::new, |each| format!("{} a delivery; ", seconds(each)));
-        let busiest = format!("{each}busiest thread {:.0}%", 100.0 * self.loadgen.busiest_thread);
-        let mut rows = vec![Row("own CPU", seconds(self.loadgen.cpu_seconds), busiest)];
-        if let Some(server) = &self.server {
-            rows.extend(server.rows());
-        }
-        rows
-    }
-}
-
-impl ServerUsage {
-    fn rows(&self) -> [Row; 2] {
-        let each =
-            [self.cpu_seconds_per_delivery, self.user_seconds_per_delivery, self.system_seconds_per_delivery];
-        let cpu = match each {
-            [Some(all), Some(user), Some(system)] => {
-                format!("{} a delivery: {} user, {} system", seconds(all), seconds(user), seconds(system))
-            }
-            _ => format!("{} user, {} system", seconds(self.user_seconds), seconds(self.system_seconds)),
-        };
-        let of = match self.processes {
-            0 | 1 => String::new(),
-            processes => format!("; of {processes} processes"),
-        };
-        let memory = format!(
-            "{} before; its own {}, {} before{of}",
-            bytes(self.rss_before_bytes as f64),
-            bytes(self.anonymous_bytes as f64),
-            bytes(self.anonymous_before_bytes as f64),
-        );
-        [
-            Row("server CPU", seconds(self.cpu_seconds), cpu),
-            Row("server memory", bytes(self.rss_bytes as f64), memory),
-        ]
-    }
-}
-
-impl fmt::Display for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What was asked for.
+    fn head(&self) -> String {
+        let Config { target, url, server, subscribers, topics, topics_each, publishers, .. } = &self.config;
+        let Config { by_client, size_bytes, duration_seconds, threads, pinned, .. } = &self.config;
         let some = |number: u32, one: &str| {
             format!("{} {one}{}", count(number.into()), if number == 1 { "" } else { "s" })
         };
-        let each = match self.topics_each {
-            0 | 1 => String::new(),
-            topics => format!(" ({topics} each)"),
-        };
-        let by = if self.by_client { " by client" } else { "" };
-        write!(f, "{}{by}, {}{each}", some(self.subscribers, "subscriber"), some(self.topics, "topic"))?;
-        if self.publishers > 0 {
-            write!(f, ", {}", some(self.publishers, "publisher"))?;
+        let by = if *by_client { " by client" } else { "" };
+        let mut head = format!("{}: {}{by}", self.scenario, some(*subscribers, "subscriber"));
+        head += &format!(", {}", some(*topics, "topic"));
+        if *topics_each > 1 {
+            head += &format!(" ({topics_each} each)");
         }
-        if self.rate > 0.0 {
-            write!(f, "; {} publications/s", Unit::Count.show(self.rate))?;
+        if *publishers > 0 {
+            head += &format!(", {}", some(*publishers, "publisher"));
         }
-        if self.publishers > 0 {
-            write!(f, " of {} bytes", self.size_bytes)?;
+        if let Some(deliveries) = self.deliveries() {
+            head += &format!("; {} publications/s", Unit::Count.show(deliveries.rate));
+        }
+        if *publishers > 0 {
+            head += &format!(" of {size_bytes} bytes");
         }
         // Whom a reader wakes up pays for that: figures compare with the same number of them alone.
-        let threads = some(self.threads, "reader thread");
-        writeln!(f, " for {}; {threads}", seconds(self.duration_seconds))?;
-        let pinned = self.pinned.as_ref().map_or_else(String::new, |pinned| format!("; {pinned}"));
-        writeln!(f, "{} at {}: {}{pinned}", self.target, self.url, self.server)
+        let threads = some(*threads, "reader thread");
+        let pinned = pinned.as_ref().map_or_else(String::new, |pinned| format!("; {pinned}"));
+        format!("{head} for {}; {threads}\n{target} at {url}: {server}{pinned}\n", seconds(*duration_seconds))
+    }
+
+    /// The lines of one part.
+    fn rows(&self, part: Part) -> String {
+        let metrics = METRICS.iter().filter(|metric| metric.part() == part);
+        let rows = metrics.filter_map(|metric| metric.to_row(self)).chain(self.attacks(part));
+        rows.map(|row| row.to_string()).collect()
+    }
+
+    /// What strangers did: a row for each thing.
+    fn attacks(&self, part: Part) -> impl Iterator<Item = Row> {
+        let strangers = self.strangers().filter(|_| part == Part::Scenario);
+        strangers.into_iter().flat_map(|it| &it.attacks).map(Attack::row)
+    }
+}
+
+impl Attack {
+    fn row(&self) -> Row {
+        let acks = match &self.acknowledged_seconds {
+            None => format!("{}: nothing acknowledged", self.name),
+            Some(Quantiles { p50, p99, max, .. }) => {
+                let [p50, p99, max] = [p50, p99, max].map(|value| seconds(*value));
+                format!("{}: ack p50 {p50}, p99 {p99}, max {max}", self.name)
+            }
+        };
+        Row("more memory", bytes(self.grown_bytes as f64), acks)
+    }
+}
+
+impl fmt::Display for FindMax {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = seconds(self.p99_limit_seconds);
+        let found = match self.rate {
+            Some(rate) => format!("{} publications/s", Unit::Count.show(rate)),
+            None => "none of the rates".to_owned(),
+        };
+        writeln!(f, "highest rate with p99 within {limit} and nothing lost: {found}")?;
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:>14}  {:>14} delivered  p99 {:>8}  {}",
+            rate(self.rate),
+            rate(self.delivered_per_second),
+            self.p99_seconds.map_or_else(|| "-".to_owned(), seconds),
+            self.failure.as_deref().unwrap_or("kept up"),
+        )
     }
 }

@@ -8,6 +8,8 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::broker::TOKEN_VARIABLE;
+use crate::machine::greeting::{Greeting, Listening};
 use crate::machine::pin::Pinning;
 use crate::target::Target;
 
@@ -24,7 +26,16 @@ pub(crate) struct Server {
     pub(crate) how: String,
     /// Whose processors are which, where that was asked for.
     pub(crate) pinning: Option<Pinning>,
-    _own: Option<OwnBroker>,
+    _own: Option<OwnServer>,
+}
+
+/// What a broker is to be like that is started here.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wishes<'a> {
+    /// How many workers it has; 0 is one per core.
+    pub(crate) workers: usize,
+    /// Nobody may do anything but for who brings this.
+    pub(crate) token: Option<&'a str>,
 }
 
 /// Which broker is wanted.
@@ -40,12 +51,11 @@ pub(crate) struct Wanted {
 }
 
 impl Server {
-    /// Finds or starts the broker that is wanted; it will take payloads of `size` bytes if it was started
-    /// here, and then gets `further` [arguments](super::broker::BrokerArgs).
-    /// Where [`pin`](Wanted::pin) says so, it has its processors then, and this thread its own.
-    pub(crate) async fn find(wanted: &Wanted, size: usize, further: &[&str]) -> anyhow::Result<Self> {
+    /// Finds or starts the broker that is wanted; if it was started here it will take payloads of `size` bytes, and
+    /// be as wished. Where [`pin`](Wanted::pin) says so, it has its processors then, and this thread its own.
+    pub(crate) async fn find(wanted: &Wanted, size: usize, wishes: Wishes<'_>) -> anyhow::Result<Self> {
         let pinning = wanted.pin.then(Pinning::new).transpose()?;
-        let mut server = Self::find_with(wanted, size, further, pinning.as_ref()).await?;
+        let mut server = Self::find_with(wanted, size, wishes, pinning.as_ref()).await?;
         if let Some(pinning) = &pinning {
             pinning.pin_servers(&server.pids)?;
             pinning.pin_own()?;
@@ -57,12 +67,12 @@ impl Server {
     async fn find_with(
         wanted: &Wanted,
         size: usize,
-        further: &[&str],
+        wishes: Wishes<'_>,
         pinning: Option<&Pinning>,
     ) -> anyhow::Result<Self> {
         let start = |args: &[&str]| match pinning {
-            Some(pinning) => pinning.start_server(|| OwnBroker::start(args)),
-            None => OwnBroker::start(args),
+            Some(pinning) => pinning.start_server(|| OwnServer::start(args, wishes.token)),
+            None => OwnServer::start(args, wishes.token),
         };
         if let Some(url) = &wanted.url {
             let pids = wanted.pids.clone();
@@ -74,7 +84,7 @@ impl Server {
         }
         ensure!(
             wanted.target.is_fanfare(),
-            "--target {} needs the --url of a server that runs; loadgen/peers/start can start some",
+            "--target {} needs the --url of a server that runs; loadgen/compare/peers/start can start some",
             wanted.target.name()
         );
         let there = timeout(Duration::from_secs(1), TcpStream::connect(USUAL_ADDRESS)).await;
@@ -92,46 +102,49 @@ impl Server {
         if let Some(pid) = wanted.pids.first() {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
-        let message_size = message_size(size).to_string();
-        let arguments = [&["__broker", "--message-size", &message_size], further].concat();
-        let own = start(&arguments).context("cannot start a broker; start one and give its --url")?;
+        let (message_size, workers) = (message_size(size).to_string(), wishes.workers.to_string());
+        let own = start(&["__broker", "--message-size", &message_size, "--workers", &workers])
+            .context("cannot start a broker; start one and give its --url")?;
         Ok(Self::own(own, "/ws", &format!(", because nothing listens on {USUAL_ADDRESS}")))
     }
 
-    fn own((own, address): (OwnBroker, String), path: &str, why: &str) -> Self {
-        let pid = own.0.id();
-        let how = format!("started for this run, process {pid}{why}");
-        Self { url: format!("ws://{address}{path}"), pids: vec![pid], how, pinning: None, _own: Some(own) }
+    fn own((own, listening): (OwnServer, Listening), path: &str, why: &str) -> Self {
+        let Listening { address, process, .. } = listening;
+        let how = format!("started for this run, process {process}{why}");
+        Self {
+            url: format!("ws://{address}{path}"),
+            pids: vec![process],
+            how,
+            pinning: None,
+            _own: Some(own),
+        }
     }
 }
 
-/// A server in a process of its own: this program again, with a hidden command.
+/// This program again, with a hidden command: it is a server, or keeps one, until its standard input ends.
 #[derive(Debug)]
-struct OwnBroker(Child);
+struct OwnServer(Child);
 
-impl OwnBroker {
-    /// Starts it; returns it with the address on which it listens.
-    fn start(args: &[&str]) -> anyhow::Result<(Self, String)> {
-        let child = Command::new(std::env::current_exe()?)
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut own = Self(child);
-        let mut address = String::new();
-        BufReader::new(own.0.stdout.take().expect("it is piped")).read_line(&mut address)?;
-        if address.is_empty() {
+impl OwnServer {
+    /// Starts it; returns it with what it says of itself.
+    fn start(args: &[&str], token: Option<&str>) -> anyhow::Result<(Self, Listening)> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(args).env_remove(TOKEN_VARIABLE).envs(token.map(|token| (TOKEN_VARIABLE, token)));
+        let mut own = Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+        let mut line = String::new();
+        BufReader::new(own.0.stdout.take().context("it is piped")?).read_line(&mut line)?;
+        if line.is_empty() {
             bail!("it ended at once: {}", own.0.wait()?);
         }
-        Ok((own, address.trim_end().to_owned()))
+        Ok((own, Greeting::hear(&line)?))
     }
 }
 
-impl Drop for OwnBroker {
+impl Drop for OwnServer {
     fn drop(&mut self) {
-        // It holds nothing that is worth a farewell.
-        if self.0.kill().and_then(|()| self.0.wait()).is_err() {
-            eprintln!("could not stop the broker that was started, process {}", self.0.id());
+        // This closes its standard input first. One that is killed would leave behind what it keeps.
+        if let Err(e) = self.0.wait() {
+            eprintln!("could not stop the server that was started, process {}: {e}", self.0.id());
         }
     }
 }

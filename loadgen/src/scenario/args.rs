@@ -14,7 +14,8 @@ use crate::wire::payload::SIZE_MIN;
 /// The arguments that all scenarios share.
 #[derive(Debug, Clone, Args)]
 pub struct CommonArgs {
-    /// The broker [default: the one at ws://127.0.0.1:8000/ws, or if there is none a broker of its own].
+    /// The broker [default: the one at ws://127.0.0.1:8000/ws, or if there is none one that is started for the run: the
+    /// program fanfare beside this one, or on PATH].
     #[arg(long)]
     pub url: Option<String>,
     /// What kind of broker it is.

@@ -18,7 +18,7 @@ use crate::load::plan::Plan;
 use crate::load::tally::{Troubles, histogram};
 use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
-use crate::report::{Connects, OwnUsage, Quantiles, Report, ServerUsage};
+use crate::report::{Connects, Findings, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::run::closed_loop::{self, Outcome};
 use crate::target::{Event, Role};
 use crate::wire::socket::{Buffer, Ended};
@@ -108,7 +108,9 @@ pub async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
     }
     let usage = usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0));
     Ok(Report {
-        connects: Some(Connects {
+        scenario: load.scenario.to_owned(),
+        config: steady::config(&load, &server, &plan),
+        findings: Findings::Connect(Connects {
             count,
             per_second: count as f64 / measured.as_secs_f64(),
             failed: seen.failed,
@@ -123,7 +125,6 @@ pub async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
         server: usage,
         troubles: steady::troubles(&seen.troubles),
         warnings,
-        ..Report::new(load.scenario, steady::config(&load, &server, &plan))
     })
 }
 

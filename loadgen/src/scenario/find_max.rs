@@ -9,7 +9,7 @@ use super::search::{Search, Tried};
 use super::steady;
 use crate::load::Load;
 use crate::report::unit::Unit;
-use crate::report::{FindMax, Report, Step};
+use crate::report::{Deliveries, FindMax, Findings, Report, Step};
 
 /// The arguments of scenarios that can look for the highest rate.
 #[derive(Debug, Clone, Args)]
@@ -39,7 +39,10 @@ async fn search(load: &Load, common: &CommonArgs, limit: Duration) -> anyhow::Re
     while let Some(rate) = search.next() {
         let result = steady::run_at(&Load { rate: Some(rate), ..load.clone() }, common, &server).await;
         let (tried, step) = match &result {
-            Ok(report) => judge(report, limit),
+            Ok(report) => match report.deliveries() {
+                Some(deliveries) => judge(report, deliveries, limit),
+                None => (Tried::Fails, failed(rate, &anyhow::anyhow!("nothing was delivered by a schedule"))),
+            },
             // Where nothing works at all there is nothing to look for.
             Err(_) if steps.is_empty() => return result,
             Err(e) => (Tried::Fails, failed(rate, e)),
@@ -66,7 +69,11 @@ async fn search(load: &Load, common: &CommonArgs, limit: Duration) -> anyhow::Re
         None => steady::run_at(load, common, &server).await?,
     };
     report.server_ended_seconds = server_ended_seconds;
-    report.find_max = Some(FindMax { p99_limit_seconds: limit.as_secs_f64(), rate: best, steps });
+    let find_max = FindMax { p99_limit_seconds: limit.as_secs_f64(), rate: best, steps };
+    report.findings = match report.findings {
+        Findings::Steady(deliveries) => Findings::FindMax(deliveries, find_max),
+        others => others,
+    };
     Ok(report)
 }
 
@@ -83,9 +90,10 @@ fn failed(rate: f64, e: &anyhow::Error) -> Step {
 }
 
 /// Whether a broker kept up, and why not.
-fn judge(report: &Report, limit: Duration) -> (Tried, Step) {
-    let mut why = faults(report);
-    let p99_seconds = report.latency_seconds.as_ref().map(|latency| latency.p99);
+fn judge(report: &Report, deliveries: &Deliveries, limit: Duration) -> (Tried, Step) {
+    let mut why = faults(deliveries);
+    why.extend(report.server_ended());
+    let p99_seconds = deliveries.latency_seconds.as_ref().map(|latency| latency.p99);
     let mut tried = if why.is_empty() { Tried::Works } else { Tried::Fails };
     if p99_seconds.is_some_and(|p99| p99 > limit.as_secs_f64()) {
         if tried == Tried::Works {
@@ -97,10 +105,10 @@ fn judge(report: &Report, limit: Duration) -> (Tried, Step) {
         why.push("the load generator was busy too".to_owned());
     }
     let step = Step {
-        rate: report.config.rate,
-        delivered_per_second: report.delivered_per_second,
+        rate: deliveries.rate,
+        delivered_per_second: deliveries.delivered_per_second,
         p99_seconds,
-        lost: report.lost,
+        lost: deliveries.lost,
         busiest_thread: report.loadgen.busiest_thread,
         failure: (!why.is_empty()).then(|| why.join(", ")),
     };
@@ -108,53 +116,53 @@ fn judge(report: &Report, limit: Duration) -> (Tried, Step) {
 }
 
 /// What went wrong, whatever its latency.
-fn faults(report: &Report) -> Vec<String> {
+fn faults(deliveries: &Deliveries) -> Vec<String> {
     let counts = [
-        ("lost", report.lost),
-        ("duplicates", report.duplicates),
-        ("out of order", report.out_of_order),
-        ("over-told", report.over_told),
-        ("strays", report.strays),
-        ("disconnected", report.disconnected),
-        ("publish errors", report.published.errors),
+        ("lost", deliveries.lost),
+        ("duplicates", deliveries.duplicates),
+        ("out of order", deliveries.out_of_order),
+        ("over-told", deliveries.over_told),
+        ("strays", deliveries.strays),
+        ("disconnected", deliveries.disconnected),
+        ("publish errors", deliveries.published.errors),
     ];
     let counted = counts.into_iter().filter(|(_, count)| *count > 0);
-    let nothing = report.latency_seconds.is_none().then(|| "nothing delivered".to_owned());
+    let nothing = deliveries.latency_seconds.is_none().then(|| "nothing delivered".to_owned());
     let counted = counted.map(|(what, count)| format!("{what} {}", Unit::Count.show(count as f64)));
-    counted.chain(nothing).chain(report.server_ended()).collect()
+    counted.chain(nothing).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::report;
+    use crate::report::samples::{deliveries, report};
 
     #[test]
     fn a_rate_fails_by_what_was_lost_and_is_too_slow_by_its_latency() {
-        let mut flawed = report();
-        flawed.loadgen.busiest_thread = 0.95;
+        let mut report = report();
+        report.loadgen.busiest_thread = 0.95;
         let limit = Duration::from_millis(10);
-        let (tried, step) = judge(&flawed, limit);
+        let (tried, step) = judge(&report, &deliveries(), limit);
         let why = step.failure.expect("3 lost, p99 12 ms");
         assert_eq!(tried, Tried::Fails);
         assert!(why.starts_with("lost 3, ") && why.contains("p99 above the limit"), "{why}");
         assert!(why.ends_with("the load generator was busy too"), "{why}");
-        let mut flawless = Report {
+        let mut flawless = Deliveries {
             lost: 0,
             duplicates: 0,
             out_of_order: 0,
             over_told: 0,
             strays: 0,
             disconnected: 0,
-            ..flawed
+            ..deliveries()
         };
         flawless.published.errors = 0;
-        flawless.server_ended_seconds = None;
-        let (tried, step) = judge(&flawless, Duration::from_millis(12));
+        report.server_ended_seconds = None;
+        let (tried, step) = judge(&report, &flawless, Duration::from_millis(12));
         assert_eq!((tried, step.failure), (Tried::Works, None), "busy, but it kept up");
-        assert_eq!(judge(&flawless, limit).0, Tried::TooSlow);
+        assert_eq!(judge(&report, &flawless, limit).0, Tried::TooSlow);
         flawless.latency_seconds = None;
-        let (tried, step) = judge(&flawless, limit);
+        let (tried, step) = judge(&report, &flawless, limit);
         assert_eq!(tried, Tried::Fails);
         assert!(step.failure.expect("nothing came").starts_with("nothing delivered"));
     }

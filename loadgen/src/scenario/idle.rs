@@ -10,7 +10,7 @@ use super::args::{CommonArgs, ScheduleArgs};
 use super::steady;
 use crate::load::Load;
 use crate::machine::process::Usage;
-use crate::report::{Idle, Report};
+use crate::report::{Findings, Idle, Report};
 use crate::run::open_loop::Run;
 
 /// How long the memory must stay the same to have settled, and the longest wait for it.
@@ -96,7 +96,7 @@ pub async fn run(args: &IdleArgs) -> anyhow::Result<Report> {
         bytes_per_connection: each(connected_bytes),
         bytes_per_connection_after_burst: each(after_burst_bytes),
     };
-    Ok(Report { idle: Some(idle), ..steady::compile(&load, &server, &plan, &measured, &outcome) })
+    Ok(steady::compile(&load, &server, &plan, &measured, &outcome, |it| Findings::Idle(it, idle)))
 }
 
 /// The memory once it has stayed the same for a while, or has not for too long.

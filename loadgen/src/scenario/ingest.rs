@@ -18,7 +18,7 @@ use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::ingest::{Acks, Flow, client, http, websocket};
 use crate::load::plan::Plan;
 use crate::load::worker::Worker;
-use crate::report::{Config, Ingest, OwnUsage, Quantiles, Report, ServerUsage};
+use crate::report::{Config, Findings, Ingest, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::run::closed_loop::{self, Outcome};
 use crate::target::{Event, Role};
 use crate::wire::payload::PUBLISHERS_MAX;
@@ -138,9 +138,10 @@ pub async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
     let acknowledged = acks.measured.len();
     let warnings = steady::warnings(busiest_thread, own_cpu, usage.as_ref(), measured);
     let usage = usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0));
-    let config = Config { subscribers: 0, topics, ..steady::config(&load, &server, &plan) };
     Ok(Report {
-        ingest: Some(Ingest {
+        scenario: load.scenario.to_owned(),
+        config: Config { subscribers: 0, topics, ..steady::config(&load, &server, &plan) },
+        findings: Findings::Ingest(Ingest {
             via: via.name().to_owned(),
             window,
             bystanders: args.bystanders,
@@ -157,7 +158,6 @@ pub async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
         server: usage,
         troubles: steady::troubles(&acks.troubles),
         warnings,
-        ..Report::new(load.scenario, config)
     })
 }
 

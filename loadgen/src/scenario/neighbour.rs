@@ -18,8 +18,9 @@ use crate::load::connection::Connection;
 use crate::load::tally::{Troubles, histogram};
 use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
-use crate::report::{Config, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
+use crate::report::{Config, Findings, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::run::closed_loop::{self, Outcome};
+use crate::run::server::Wishes;
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::payload::PUBLISHERS_MAX;
@@ -106,7 +107,8 @@ struct Shared {
 /// Why nothing could be measured.
 pub async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare_own(&load, &args.common, &["--workers", "1"]).await?;
+    let wishes = Wishes { workers: 1, ..Wishes::default() };
+    let (server, plan) = steady::prepare_own(&load, &args.common, wishes).await?;
     let (array, listeners) = (args.array, args.listeners);
     let work = move |worker| work(worker, array, listeners);
     let times = (args.warmup, args.duration);
@@ -122,7 +124,9 @@ pub async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
     let least = shares.iter().min().copied().unwrap_or(0) as f64;
     let warnings = steady::warnings(busiest_thread, own_cpu, usage.as_ref(), measured);
     Ok(Report {
-        neighbour: Some(Neighbour {
+        scenario: load.scenario.to_owned(),
+        config: Config { size_bytes: 1, ..steady::config(&load, &server, &plan) },
+        findings: Findings::Neighbour(Neighbour {
             answers: answers.len(),
             answer_seconds: Quantiles::of(&answers),
             share_ratio: most / least.max(1.0),
@@ -136,7 +140,6 @@ pub async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
         server: usage.map(|(before, after)| ServerUsage::between(&server.pids, &before, &after, 0)),
         troubles: steady::troubles(&troubles),
         warnings,
-        ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })
     })
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use super::args::{CommonArgs, ScheduleArgs};
 use super::steady;
 use crate::load::Load;
-use crate::report::{Quantiles, Report, Resume};
+use crate::report::{Findings, Quantiles, Report, Resume};
 use crate::run::open_loop::Run;
 
 /// The arguments of `resume`.
@@ -74,5 +74,5 @@ pub async fn run(args: &ResumeArgs) -> anyhow::Result<Report> {
         back_seconds: Quantiles::of(&returned.back),
         caught_up_seconds: Quantiles::of(&returned.caught_up),
     };
-    Ok(Report { resume: Some(resume), ..steady::compile(&load, &server, &plan, &measured, &outcome) })
+    Ok(steady::compile(&load, &server, &plan, &measured, &outcome, |it| Findings::Resume(it, resume)))
 }

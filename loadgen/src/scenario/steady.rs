@@ -11,9 +11,11 @@ use crate::machine::cores::processors;
 use crate::machine::limits;
 use crate::machine::pin::Pinning;
 use crate::machine::process::Usage;
-use crate::report::{Config, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble};
+use crate::report::{
+    Config, Deliveries, Findings, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble,
+};
 use crate::run::open_loop::{Measured, Outcome, Run};
-use crate::run::server::Server;
+use crate::run::server::{Server, Wishes};
 use crate::wire::address::ServerAddress;
 
 /// A thread that is on a processor for more than this share of the time is a bottleneck.
@@ -32,33 +34,33 @@ pub(crate) async fn run_at(load: &Load, common: &CommonArgs, server: &Server) ->
     run.connect().await?;
     let measured = run.follow_schedule(load.grace).await?;
     let outcome = run.finish().await?;
-    Ok(compile(load, server, &plan, &measured, &outcome))
+    Ok(compile(load, server, &plan, &measured, &outcome, Findings::Steady))
 }
 
 /// Finds or starts the broker and plans what to ask of it.
 pub(crate) async fn prepare(load: &Load, common: &CommonArgs) -> anyhow::Result<(Server, Arc<Plan>)> {
-    prepare_own(load, common, &[]).await
+    prepare_own(load, common, Wishes::default()).await
 }
 
-/// The same; a broker that is started for it gets these further arguments.
+/// The same; a broker that is started for it is as wished.
 pub(crate) async fn prepare_own(
     load: &Load,
     common: &CommonArgs,
-    own: &[&str],
+    wishes: Wishes<'_>,
 ) -> anyhow::Result<(Server, Arc<Plan>)> {
-    let server = find_own_server(load, common, own).await?;
+    let server = find_own_server(load, common, wishes).await?;
     let plan = plan(load, common, &server).await?;
     Ok((server, plan))
 }
 
 /// Finds or starts the broker.
 pub(crate) async fn find_server(load: &Load, common: &CommonArgs) -> anyhow::Result<Server> {
-    find_own_server(load, common, &[]).await
+    find_own_server(load, common, Wishes::default()).await
 }
 
-async fn find_own_server(load: &Load, common: &CommonArgs, own: &[&str]) -> anyhow::Result<Server> {
+async fn find_own_server(load: &Load, common: &CommonArgs, wishes: Wishes<'_>) -> anyhow::Result<Server> {
     limits::raise_file_limit();
-    let server = Server::find(&common.wanted(), load.size, own).await?;
+    let server = Server::find(&common.wanted(), load.size, wishes).await?;
     if !common.quiet {
         eprintln!("broker at {}: {}", server.url, server.how);
     }
@@ -77,19 +79,21 @@ async fn plan(load: &Load, common: &CommonArgs, server: &Server) -> anyhow::Resu
     Ok(plan)
 }
 
-/// Makes a report of what was seen.
+/// Makes a report of what was seen; `findings` says what else was found beside the deliveries.
 pub(crate) fn compile(
     load: &Load,
     server: &Server,
     plan: &Plan,
     measured: &Measured,
     Outcome { tally, published, busiest_thread }: &Outcome,
+    findings: impl FnOnce(Deliveries) -> Findings,
 ) -> Report {
     // Rates run over the time that was planned, or longer where the last one came later.
     let planned_ns = plan.schedule.end_ns() - plan.schedule.measured_from_ns();
     let seconds = |last_ns: u64| planned_ns.max(last_ns.saturating_sub(measured.from_ns)) as f64 / 1e9;
     let usage = measured.server.as_ref();
-    Report {
+    let deliveries = Deliveries {
+        rate: load.rate.unwrap_or_default(),
         published: Published {
             count: published.sent,
             per_second: published.sent as f64 / seconds(published.last_sent_ns),
@@ -109,13 +113,17 @@ pub(crate) fn compile(
         disconnected: tally.disconnected,
         latency_seconds: Quantiles::of(&tally.latency),
         sent_late_seconds: Quantiles::of(&published.late),
+    };
+    Report {
+        scenario: load.scenario.to_owned(),
+        config: config(load, server, plan),
+        findings: findings(deliveries),
         loadgen: OwnUsage::of(measured.own_cpu, *busiest_thread, tally.delivered),
         server: usage
             .map(|(before, after)| ServerUsage::between(&server.pids, before, after, tally.delivered)),
         server_ended_seconds: measured.server_ended.map(|after| after.as_secs_f64()),
         troubles: [troubles(&tally.troubles), troubles(&published.troubles)].concat(),
         warnings: warnings(*busiest_thread, measured.own_cpu, usage, measured.wall),
-        ..Report::new(load.scenario, config(load, server, plan))
     }
 }
 
@@ -130,7 +138,6 @@ pub(crate) fn config(load: &Load, server: &Server, plan: &Plan) -> Config {
         topics: load.topics,
         topics_each: load.topics_each,
         publishers: load.publishers,
-        rate: load.rate.unwrap_or_default(),
         size_bytes: plan.size,
         duration_seconds: load.duration.as_secs_f64(),
         warmup_seconds: load.warmup.as_secs_f64(),

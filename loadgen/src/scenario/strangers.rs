@@ -19,8 +19,9 @@ use crate::load::tally::{Troubles, histogram};
 use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
 use crate::machine::process::Usage;
-use crate::report::{Attack, Config, OwnUsage, Quantiles, Report, Strangers};
+use crate::report::{Attack, Config, Findings, OwnUsage, Quantiles, Report, Strangers};
 use crate::run::closed_loop;
+use crate::run::server::Wishes;
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::socket::{Buffer, Ended};
@@ -154,7 +155,8 @@ struct Seen {
 /// Why nothing could be measured.
 pub async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let (server, plan) = steady::prepare_own(&load, &args.common, &["--token", &args.token]).await?;
+    let wishes = Wishes { token: Some(&args.token), ..Wishes::default() };
+    let (server, plan) = steady::prepare_own(&load, &args.common, wishes).await?;
     ensure!(
         !server.pids.is_empty(),
         "this is about the server's memory, and its process is not known: give its --server-pid"
@@ -197,12 +199,14 @@ pub async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
         }
     }
     Ok(Report {
-        strangers: Some(Strangers { strangers: load.subscribers, before_bytes, attacks }),
+        scenario: load.scenario.to_owned(),
+        config: Config { size_bytes: 1, ..steady::config(&load, &server, &plan) },
+        findings: Findings::Strangers(Strangers { strangers: load.subscribers, before_bytes, attacks }),
         loadgen: OwnUsage::of(cpu, busiest_thread, 0),
+        server: None,
         server_ended_seconds: server_ended.map(|after| after.as_secs_f64()),
         troubles: steady::troubles(&troubles),
         warnings,
-        ..Report::new(load.scenario, Config { size_bytes: 1, ..steady::config(&load, &server, &plan) })
     })
 }
 

@@ -9,7 +9,7 @@ use super::args::{CommonArgs, ScheduleArgs};
 use super::steady;
 use crate::load::Load;
 use crate::load::tally::Woken;
-use crate::report::{MemoryOverTime, Report, Stuck};
+use crate::report::{Findings, MemoryOverTime, Report, Stuck};
 use crate::run::open_loop::Run;
 
 /// How often the server's memory is looked at, at most, and how many times.
@@ -97,5 +97,5 @@ pub async fn run(args: &StuckArgs) -> anyhow::Result<Report> {
         disconnected,
         memory: MemoryOverTime::of(std::mem::take(&mut measured.samples)),
     };
-    Ok(Report { stuck: Some(stuck), ..steady::compile(&load, &server, &plan, &measured, &outcome) })
+    Ok(steady::compile(&load, &server, &plan, &measured, &outcome, |it| Findings::Stuck(it, stuck)))
 }

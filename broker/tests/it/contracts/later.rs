@@ -8,7 +8,7 @@ use fanfare::access::Authority;
 use fanfare::engine::Engine;
 use fanfare::engine::delayed::{DelayedEngine, Disturbance, Trouble};
 use fanfare::{Broker, Config};
-use fanfare_harness::{Client, eventually, http, metric};
+use fanfare_harness::{Client, eventually, http, metric, soon};
 use fanfare_protocol::TopicName;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -251,6 +251,37 @@ async fn a_connection_that_closes_while_it_waits_leaves_nothing_behind() {
     }
     eventually("all that waited to be forgotten", || broker.connections() == 0 && broker.unanswered() == 0)
         .await;
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_publication_is_counted_though_its_connection_has_gone() {
+    const COUNT: usize = 100;
+    let slow = Trouble { delay_max: Duration::from_secs(2), ..Trouble::default() };
+    for (trouble, expected) in [(slow, (COUNT, 0)), (mute(), (0, COUNT))] {
+        let broker = start(trouble).await;
+        let mut client = Client::connect(&broker).await;
+        for id in 1..=COUNT {
+            client.send(json!({"type": "publish", "id": id, "topic": format!("t{id}"), "data": id})).await;
+        }
+        let counted = async || {
+            let published = metric(broker.admin_addr(), "fanfare_messages_published_total").await as usize;
+            (published, metric(broker.admin_addr(), "fanfare_publish_errors_total").await as usize)
+        };
+        let asked = async {
+            while counted().await.0 + broker.unanswered() < COUNT {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        soon("all to be asked", asked).await;
+        drop(client);
+        let known = async {
+            while counted().await != expected {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        soon("all to be counted", known).await;
+        assert_eq!((broker.connections(), broker.unanswered()), (0, 0));
+    }
 }
 
 #[tokio::test]

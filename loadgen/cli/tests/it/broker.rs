@@ -1,8 +1,9 @@
 //! The real broker, in the same process.
 
-use clap::Parser as _;
 use fanfare::{Broker, Config};
-use fanfare_loadgen::{Assertions, Cli};
+use fanfare_loadgen::Assertions;
+
+use crate::notices::{deliveries, measure};
 
 const ARGS: &str = "--rate 500 --duration 400ms --warmup 100ms --quiet";
 
@@ -26,11 +27,10 @@ async fn loses_nothing_in_any_dialect() {
         ("mesh --subscribers 20 --topics 10 --topics-each 5 --publishers 4", 2000),
         ("mesh --subscribers 3 --topics 4 --topics-each 4 --publishers 2 --target fanfare-msgpack", 600),
     ] {
-        let line = format!("fanfare-loadgen {args} --url ws://{}/ws {ARGS}", broker.public_addr());
-        let command = Cli::try_parse_from(line.split_whitespace()).expect("valid").command;
-        let report = fanfare_loadgen::measure(&command).await.expect("a report");
+        let line = format!("{args} --url ws://{}/ws {ARGS}", broker.public_addr());
+        let report = measure(&line).await.expect("a report");
         assert_eq!(flawless.failures(&report), [""; 0], "{args}: {report}");
-        assert_eq!(report.delivered, delivered, "{args}: {report}");
+        assert_eq!(deliveries(&report).delivered, delivered, "{args}: {report}");
         assert_eq!(report.config.by_client, args.contains("--via client"), "{args}: {report}");
         let own = report.loadgen.cpu_seconds_per_delivery.expect("there were some");
         assert_eq!(own, report.loadgen.cpu_seconds / delivered as f64, "{args}: {report}");

@@ -5,6 +5,8 @@ use std::process::{Output, Stdio};
 
 use tokio::process::Command;
 
+use crate::keeper::assert_fanfare_is_built;
+
 const TINY: &str = "fanout --subscribers 3 --duration 200ms --warmup 50ms --threads 2 --rates 100,200";
 
 /// Where one test writes; it is gone with this value.
@@ -33,6 +35,7 @@ impl Drop for Files {
 }
 
 async fn compare(args: &[&str]) -> Output {
+    assert_fanfare_is_built();
     Command::new(env!("CARGO_BIN_EXE_fanfare-loadgen"))
         .arg("compare")
         .args(args)

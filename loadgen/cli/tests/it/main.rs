@@ -2,6 +2,8 @@
 
 mod broker;
 mod compare;
+mod docs;
+mod keeper;
 mod liar;
 mod notices;
 mod peers;

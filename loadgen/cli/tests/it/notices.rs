@@ -1,7 +1,7 @@
 //! Whatever a broker does wrong is noticed, and nothing else is.
 
 use clap::Parser as _;
-use fanfare_loadgen::{Cli, Report};
+use fanfare_loadgen::{Cli, Command, Deliveries, Report, Scenario};
 
 use crate::liar::{Liar, Lie};
 
@@ -16,16 +16,30 @@ async fn try_run(lie: Lie, args: &str) -> anyhow::Result<Report> {
 }
 
 pub(crate) async fn measure(line: &str) -> anyhow::Result<Report> {
+    fanfare_loadgen::measure(&scenario(line)?).await
+}
+
+/// The scenario of a command line.
+pub(crate) fn scenario(line: &str) -> anyhow::Result<Scenario> {
     let line = ["fanfare-loadgen"].into_iter().chain(line.split_whitespace());
-    fanfare_loadgen::measure(&Cli::try_parse_from(line)?.command).await
+    match Cli::try_parse_from(line)?.command {
+        Command::Scenario(scenario) => Ok(scenario),
+        other => anyhow::bail!("{other:?} is no scenario"),
+    }
 }
 
 async fn run(lie: Lie, args: &str) -> Report {
     try_run(lie, args).await.expect("a report")
 }
 
+/// What came of publications by a schedule.
+pub(crate) fn deliveries(report: &Report) -> &Deliveries {
+    report.deliveries().expect("it publishes by a schedule")
+}
+
 /// What must be zero where nothing went wrong.
 fn faults(report: &Report) -> [(&'static str, u64); 8] {
+    let report = deliveries(report);
     [
         ("lost", report.lost),
         ("duplicates", report.duplicates),
@@ -57,8 +71,12 @@ async fn an_honest_broker_has_no_faults() {
         let report = run(Lie::None, args).await;
         assert_faults(&report, &[]);
         assert!(report.troubles.is_empty(), "{report}");
-        assert_eq!((report.published.count, report.delivered), (PUBLISHED, delivered), "{report}");
-        let latency = report.latency_seconds.expect("there were deliveries");
+        assert_eq!(
+            (deliveries(&report).published.count, deliveries(&report).delivered),
+            (PUBLISHED, delivered),
+            "{report}"
+        );
+        let latency = deliveries(&report).latency_seconds.as_ref().expect("there were deliveries");
         assert!(latency.p50 > 0.0 && latency.p50 <= latency.p99 && latency.p99 <= latency.max);
     }
 }
@@ -105,7 +123,7 @@ async fn gaps_are_counted_apart_and_are_losses_still() {
 async fn duplicates_are_counted_and_are_no_deliveries() {
     let report = run(Lie::Duplicate, "").await;
     assert_faults(&report, &[("duplicates", 60)]);
-    assert_eq!(report.delivered, DELIVERED);
+    assert_eq!(deliveries(&report).delivered, DELIVERED);
 }
 
 #[tokio::test]
@@ -115,8 +133,8 @@ async fn a_wrong_order_is_counted_within_a_publisher_alone() {
     assert_faults(&report, &[("lost", 3), ("out of order", 57)]);
     // Neighbours are of different publishers now, unless a busy machine lets one of them get ahead.
     let report = run(Lie::Swap, "--publishers 2").await;
-    assert_eq!((report.lost, report.duplicates), (3, 0), "{report}");
-    assert!(report.out_of_order < 57 / 2, "{report}");
+    assert_eq!((deliveries(&report).lost, deliveries(&report).duplicates), (3, 0), "{report}");
+    assert!(deliveries(&report).out_of_order < 57 / 2, "{report}");
 }
 
 #[tokio::test]
@@ -144,7 +162,7 @@ async fn what_is_not_around_a_payload_as_it_should_be_is_noticed_in_one_message_
     let what = "subscriber got a publication with an offset that it cannot have";
     assert_eq!(miscounted.troubles[0].what, what);
     let mumbled = run(Lie::Mumble, "").await;
-    assert!(mumbled.strays >= 9 && mumbled.disconnected == 0, "{mumbled}");
+    assert!(deliveries(&mumbled).strays >= 9 && deliveries(&mumbled).disconnected == 0, "{mumbled}");
 }
 
 #[tokio::test]
@@ -192,18 +210,18 @@ async fn subscribers_that_were_closed_are_counted_with_the_code() {
 #[tokio::test]
 async fn what_could_not_be_sent_because_the_publisher_was_closed_is_lost() {
     let report = run(Lie::HangUp, "").await;
-    let published = report.published.count;
+    let published = deliveries(&report).published.count;
     assert!((49..PUBLISHED).contains(&published), "it was closed half-way: {report}");
     assert_faults(&report, &[("lost", DELIVERED - 3 * 49), ("publish errors", PUBLISHED)]);
-    assert_eq!(report.holes, Some(0), "nothing newer came: {report}");
+    assert_eq!(deliveries(&report).holes, Some(0), "nothing newer came: {report}");
 }
 
 #[tokio::test]
 async fn what_something_newer_has_overtaken_is_a_hole() {
     // The last one is dropped too, and nothing newer follows it.
-    assert_eq!(run(Lie::Drop, "").await.holes, Some(60 - 3));
-    assert_eq!(run(Lie::Close(4508), "").await.holes, Some(0));
-    assert_eq!(run(Lie::None, "").await.holes, Some(0));
+    assert_eq!(deliveries(&run(Lie::Drop, "").await).holes, Some(60 - 3));
+    assert_eq!(deliveries(&run(Lie::Close(4508), "").await).holes, Some(0));
+    assert_eq!(deliveries(&run(Lie::None, "").await).holes, Some(0));
 }
 
 #[tokio::test]
@@ -215,7 +233,7 @@ async fn pings_are_answered() {
 async fn a_broker_that_stalls_cannot_hide_it() {
     let report = run(Lie::Stall, "").await;
     assert_faults(&report, &[]);
-    let latency = report.latency_seconds.expect("there were deliveries");
+    let latency = deliveries(&report).latency_seconds.as_ref().expect("there were deliveries");
     // The schedule went on while the broker slept: nine in ten waited for 50 ms or more.
     assert!(latency.max >= 0.499 && latency.p50 >= 0.2, "{latency:?}");
     assert!(latency.p90 >= 0.4, "{latency:?}");
@@ -240,5 +258,5 @@ async fn more_than_a_publisher_may_hold_back_can_be_due_at_once() {
     let load = "--subscribers 3 --rate 1000000 --duration 100us --warmup 0s --size 20000 --grace 10s --quiet";
     let report = measure(&format!("fanout {load} --url {}", liar.url)).await.expect("a report");
     assert_faults(&report, &[]);
-    assert_eq!(report.delivered, 300, "{report}");
+    assert_eq!(deliveries(&report).delivered, 300, "{report}");
 }

@@ -1,16 +1,17 @@
-//! The real peers of `loadgen/peers/`, where they are installed.
+//! The real peers of `loadgen/compare/peers/`, where they are installed.
 
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use clap::Parser as _;
-use fanfare_loadgen::{Assertions, Cli};
+use fanfare_loadgen::Assertions;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
+
+use crate::notices::{deliveries, measure};
 
 /// Longest that any of them may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,7 +54,7 @@ impl Peer {
     /// Starts it, or returns its complaint.
     async fn try_start(name: &str) -> Result<Self, String> {
         let port = free_port().await;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/start");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../compare/peers/start");
         let mut process = Command::new(script)
             .args([name, &port.to_string()])
             .stdin(Stdio::null())
@@ -122,11 +123,10 @@ async fn every_delivery_is_counted_once_and_in_order(peer: &str, target: &str) {
     }
     for (scenario, delivered) in scenarios {
         let common = "--duration 200ms --warmup 200ms --grace 10s --quiet";
-        let line = format!("fanfare-loadgen {scenario} --target {target} --url {} {common}", peer.url);
-        let command = Cli::try_parse_from(line.split_whitespace()).expect("valid").command;
-        let report = fanfare_loadgen::measure(&command).await.expect("a report");
+        let line = format!("{scenario} --target {target} --url {} {common}", peer.url);
+        let report = measure(&line).await.expect("a report");
         assert_eq!(flawless.failures(&report), [""; 0], "{scenario}: {report}");
-        assert_eq!(report.delivered, delivered, "{scenario}: {report}");
+        assert_eq!(deliveries(&report).delivered, delivered, "{scenario}: {report}");
         assert!(report.troubles.is_empty(), "{scenario}: {report}");
     }
 }

@@ -3,15 +3,15 @@
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::process::Command;
+use tokio::time::sleep;
 
+use crate::keeper::Kept;
 use crate::liar::{Liar, Lie};
 
 const ARGS: &str = "--subscribers 3 --rate 200 --duration 200ms --warmup 100ms";
 
-fn command(line: &str) -> Command {
+pub(crate) fn command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare-loadgen"));
     command.args(line.split_whitespace()).stdin(Stdio::null()).kill_on_drop(true);
     command
@@ -23,19 +23,6 @@ async fn run(lie: Lie, args: &str) -> Output {
         .output()
         .await
         .expect("it starts")
-}
-
-/// The broker that the program starts, until its standard input ends, and its URL.
-async fn broker() -> (Child, String) {
-    let mut broker = command("__broker --message-size 100000")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut address = String::new();
-    let stdout = broker.stdout.take().expect("it is piped");
-    BufReader::new(stdout).read_line(&mut address).await.expect("a line");
-    (broker, format!("ws://{}/ws", address.trim()))
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -97,13 +84,14 @@ async fn subscribers_that_were_all_disconnected_exit_with_1() {
 
 #[tokio::test]
 async fn clients_whose_broker_died_in_mid_run_are_disconnected_and_exit_with_1() {
-    let (mut broker, url) = broker().await;
+    let broker = Kept::start().await;
+    let url = &broker.url;
     let load = "--subscribers 3 --rate 200 --duration 3s --warmup 0s --grace 100ms --via client --quiet";
     let mut run = command(&format!("fanout --url {url} {load}"));
     let dying = async {
         // All are subscribed by then, and half of it is still to come.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        broker.kill().await.expect("it runs");
+        sleep(Duration::from_millis(1500)).await;
+        broker.kill_broker();
     };
     let (output, ()) = tokio::join!(run.output(), dying);
     let output = output.expect("it starts");
@@ -145,19 +133,6 @@ async fn a_server_process_is_measured() {
     assert!(json["server"]["rss_bytes"].as_u64().expect("a number") > 1_000_000, "{json}");
     assert!(json["server"]["cpu_seconds_per_delivery"].is_f64(), "{json}");
     assert!(json["loadgen"]["cpu_seconds"].as_f64().expect("a number") > 0.0, "{json}");
-}
-
-#[tokio::test]
-async fn the_broker_it_starts_says_where_and_ends_with_its_standard_input() {
-    let (mut broker, url) = broker().await;
-    // Few, because they are large.
-    let load = "--subscribers 3 --rate 20 --size 90000 --duration 200ms --warmup 0s";
-    let line = format!("fanout --url {url} {load} --assert lost=0");
-    let output = command(&line).output().await.expect("it starts");
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    drop(broker.stdin.take());
-    let ended = timeout(Duration::from_secs(10), broker.wait()).await.expect("it ends in time");
-    assert_eq!(ended.expect("it ends").code(), Some(0));
 }
 
 #[tokio::test]

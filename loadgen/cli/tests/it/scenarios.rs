@@ -5,7 +5,7 @@ use fanfare::{Broker, Config};
 use fanfare_loadgen::{Report, Stuck};
 
 use crate::liar::{Liar, Lie};
-use crate::notices::measure;
+use crate::notices::{deliveries, measure};
 
 /// 200 publications in half a second; all of them are measured.
 const BURST: &str = "--rate 400 --duration 500ms --warmup 0s --quiet";
@@ -30,8 +30,12 @@ async fn idle_connections_are_measured_before_and_after_a_burst() {
     let args = format!("idle --connections 200 --topics 2 --burst 10 --pause 10ms --server-pid {pid}");
     let report = with_broker(&args).await;
     // Each of the 20 publications goes to half of the connections.
-    assert_eq!((report.published.count, report.delivered, report.lost), (20, 2000, 0), "{report}");
-    let idle = report.idle.expect("it is about that");
+    assert_eq!(
+        (deliveries(&report).published.count, deliveries(&report).delivered, deliveries(&report).lost),
+        (20, 2000, 0),
+        "{report}"
+    );
+    let idle = report.idle().expect("it is about that");
     assert_eq!(idle.connections, 201, "with the publisher");
     let added = idle.after_burst_bytes as f64 - idle.before_bytes as f64;
     assert_eq!(idle.bytes_per_connection_after_burst, added / 201.0);
@@ -52,7 +56,7 @@ async fn connections_come_and_go() {
             "connect --concurrency 4 --topics 2 --duration 300ms --warmup 50ms --target {target} --server-pid {pid}"
         );
         let report = with_broker(&args).await;
-        let connects = report.connects.as_ref().expect("it is about that");
+        let connects = report.connects().expect("it is about that");
         assert!(connects.count > 4, "each came back: {report}");
         assert_eq!((connects.failed, report.troubles.len()), (0, 0), "{report}");
         let (ready, closed) = (connects.ready_seconds.as_ref(), connects.closed_seconds.as_ref());
@@ -67,7 +71,7 @@ async fn connections_come_and_go() {
 async fn connections_that_cannot_subscribe_are_failures() {
     let args = "connect --concurrency 2 --duration 100ms --warmup 0s --quiet";
     let report = with_liar(Lie::RefuseSubscribers, args).await;
-    let connects = report.connects.expect("it is about that");
+    let connects = report.connects().expect("it is about that");
     assert_eq!(connects.count, 0);
     assert!(connects.failed >= 2);
     assert_eq!(report.troubles[0].what, "connection: cannot subscribe: refused: forbidden: no");
@@ -81,8 +85,12 @@ async fn stuck_subscribers_are_told_exactly_what_they_missed_and_others_miss_not
         "stuck --subscribers 10 --share 20 --rate 200 --size 16000 --duration 1s --warmup 100ms --server-pid {pid}"
     );
     let report = with_broker(&args).await;
-    assert_eq!((report.delivered, report.lost, report.disconnected), (8 * 200, 0, 0), "{report}");
-    let stuck = report.stuck.as_ref().expect("it is about that");
+    assert_eq!(
+        (deliveries(&report).delivered, deliveries(&report).lost, deliveries(&report).disconnected),
+        (8 * 200, 0, 0),
+        "{report}"
+    );
+    let stuck = report.stuck().expect("it is about that");
     assert_eq!((stuck.subscribers, stuck.delivered + stuck.missed), (2, 2 * 220), "{report}");
     assert!(stuck.missed > 0, "the scenario is too small: {report}");
     assert_eq!((stuck.told, stuck.lost, stuck.over_told), (stuck.missed, 0, 0), "{report}");
@@ -94,7 +102,7 @@ async fn stuck_subscribers_are_told_exactly_what_they_missed_and_others_miss_not
 /// What one stuck subscriber of three finds; the others' faults are counted elsewhere.
 async fn stuck_with_liar(lie: Lie) -> Stuck {
     let report = with_liar(lie, &format!("stuck --subscribers 3 --share 34 {BURST} {}", lie.grace())).await;
-    report.stuck.expect("it is about that")
+    report.stuck().expect("it is about that").clone()
 }
 
 #[tokio::test]
@@ -123,9 +131,15 @@ async fn subscribers_that_are_cut_off_recover_and_miss_nothing() {
              --cut-after 300ms --target {target}"
         ))
         .await;
-        let seen = (report.delivered, report.lost, report.duplicates, report.out_of_order, report.gaps);
+        let seen = (
+            deliveries(&report).delivered,
+            deliveries(&report).lost,
+            deliveries(&report).duplicates,
+            deliveries(&report).out_of_order,
+            deliveries(&report).gaps,
+        );
         assert_eq!(seen, (10 * 400, 0, 0, 0, 0), "{report}");
-        let resume = report.resume.as_ref().expect("it is about that");
+        let resume = report.resume().expect("it is about that");
         assert_eq!((resume.cut_off, resume.caught_up, resume.recovered, resume.reloads), (40, 40, 40, 0));
         let back = resume.back_seconds.as_ref().expect("all came back");
         let caught_up = resume.caught_up_seconds.as_ref().expect("all came back");
@@ -137,10 +151,10 @@ async fn subscribers_that_are_cut_off_recover_and_miss_nothing() {
 async fn those_who_come_back_notice_what_was_kept_from_them() {
     let args = format!("resume --subscribers 3 --topics 1 --cut-after 200ms {BURST} --grace 300ms");
     let forgotten = with_liar(Lie::Forget, &args).await;
-    let resume = forgotten.resume.as_ref().expect("it is about that");
+    let resume = forgotten.resume().expect("it is about that");
     assert_eq!((resume.recovered, resume.reloads, resume.replayed), (3, 0, 0));
-    assert!(forgotten.lost >= 3 * 30, "100 ms of 400/s: {forgotten}");
-    let reload = with_liar(Lie::Reload, &args).await.resume.expect("it is about that");
+    assert!(deliveries(&forgotten).lost >= 3 * 30, "100 ms of 400/s: {forgotten}");
+    let reload = with_liar(Lie::Reload, &args).await.resume().expect("it is about that").clone();
     assert_eq!((reload.caught_up, reload.recovered, reload.reloads), (3, 0, 3));
 }
 
@@ -164,7 +178,7 @@ async fn publications_are_acknowledged_by_every_way() {
     ] {
         let line = format!("ingest {way} --duration 200ms --warmup 50ms --server-pid {pid}");
         let report = with_broker(&line).await;
-        let ingest = report.ingest.as_ref().expect("it is about that");
+        let ingest = report.ingest().expect("it is about that");
         assert!(ingest.acknowledged > 0 && ingest.acknowledged_seconds.is_some(), "{report}");
         assert_eq!((ingest.refused, ingest.unacknowledged, report.troubles.len()), (0, 0, 0), "{report}");
         assert!(ingest.server_cpu_seconds_each.is_some(), "{report}");
@@ -174,10 +188,10 @@ async fn publications_are_acknowledged_by_every_way() {
 #[tokio::test]
 async fn what_is_refused_or_never_acknowledged_is_not_counted_as_acknowledged() {
     let args = "ingest --window 10 --publishers 2 --duration 200ms --warmup 0s --quiet";
-    let refused = with_liar(Lie::Refuse, args).await.ingest.expect("it is about that");
+    let refused = with_liar(Lie::Refuse, args).await.ingest().expect("it is about that").clone();
     let all = refused.acknowledged + refused.refused;
     assert!(refused.refused > 0 && refused.refused.abs_diff(all / 10) <= 20, "one in ten: {refused:?}");
-    let silent = with_liar(Lie::KeepSilent, args).await.ingest.expect("it is about that");
+    let silent = with_liar(Lie::KeepSilent, args).await.ingest().expect("it is about that").clone();
     assert_eq!((silent.acknowledged, silent.refused, silent.unacknowledged), (0, 0, 20));
 }
 
@@ -199,11 +213,11 @@ async fn the_highest_rate_is_looked_for_until_one_fails() {
     // Nothing is as fast as that: every rate fails, twice, until the last one would publish nothing.
     let args = "fanout --subscribers 3 --rate 64 --duration 50ms --warmup 0s --find-max --find-max-p99 1ns";
     let report = with_broker(args).await;
-    let find_max = report.find_max.as_ref().expect("it is about that");
+    let find_max = report.find_max().expect("it is about that");
     assert_eq!(find_max.rate, None);
     let rates: Vec<f64> = find_max.steps.iter().map(|step| step.rate).collect();
     assert_eq!(rates, [64.0, 64.0, 32.0, 32.0], "{report}");
-    assert_eq!(report.config.rate, 64.0, "the figures are those of the first step");
+    assert_eq!(deliveries(&report).rate, 64.0, "the figures are those of the first step");
     assert!(find_max.steps.iter().all(|step| step.failure.as_deref() == Some("p99 above the limit")));
 }
 
@@ -212,7 +226,7 @@ async fn a_rate_at_which_something_is_lost_is_none_that_the_broker_keeps_up_with
     // Of so few publications none is the tenth at first, and of twice as many one is.
     let args = "rooms --rooms 1 --per-room 2 --rate 60 --duration 100ms --warmup 0s --grace 100ms --quiet";
     let report = with_liar(Lie::Drop, &format!("{args} --find-max --find-max-p99 1m")).await;
-    let find_max = report.find_max.expect("it is about that");
+    let find_max = report.find_max().expect("it is about that");
     assert!(find_max.steps.iter().any(|step| step.lost > 0), "{find_max:?}");
     for step in &find_max.steps {
         assert_eq!(step.lost == 0, step.failure.is_none(), "{step:?}");
@@ -226,8 +240,8 @@ async fn a_rate_at_which_there_is_no_run_does_not_end_the_search() {
     let args = "fanout --subscribers 2 --rate 100 --duration 100ms --warmup 0s --grace 10s --quiet";
     let find_max = "--find-max --find-max-p99 1m";
     let report = with_liar(Lie::RefuseSubscribersLater, &format!("{args} {find_max}")).await;
-    let found = report.find_max.as_ref().expect("it is about that");
-    assert_eq!((found.rate, report.delivered), (Some(100.0), 20), "{report}");
+    let found = report.find_max().expect("it is about that");
+    assert_eq!((found.rate, deliveries(&report).delivered), (Some(100.0), 20), "{report}");
     assert!(found.steps.len() > 2, "it closed in: {report}");
     for step in &found.steps[1..] {
         assert!(step.failure.as_ref().is_some_and(|why| why.starts_with("cannot subscribe")), "{report}");
@@ -241,7 +255,7 @@ async fn a_neighbour_of_publishers_without_pause_is_asked_and_their_shares_are_c
         "neighbour --subscribers 3 --publishers 2 --array 10 --listeners 2 --duration 300ms --warmup 50ms --server-pid {pid}"
     );
     let report = with_broker(&args).await;
-    let neighbour = report.neighbour.as_ref().expect("it is about that");
+    let neighbour = report.neighbour().expect("it is about that");
     assert!(neighbour.answers > 0 && neighbour.answer_seconds.is_some(), "{report}");
     assert_eq!(neighbour.shares.len(), 2, "{report}");
     assert!(neighbour.shares.iter().all(|share| share % 10 == 0), "whole messages: {report}");
@@ -270,7 +284,7 @@ async fn strangers_do_one_thing_after_the_other() {
     );
     let report = measure(&line).await.expect("a report");
     broker.stop().await;
-    let strangers = report.strangers.as_ref().expect("it is about that");
+    let strangers = report.strangers().expect("it is about that");
     assert!(strangers.attacks.len() >= 8 && strangers.before_bytes > 0, "{report}");
     for attack in &strangers.attacks {
         assert!(

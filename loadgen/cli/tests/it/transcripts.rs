@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use clap::Parser as _;
-use fanfare_loadgen::{Assertions, Cli};
+use fanfare_loadgen::Assertions;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
+
+use crate::notices::{deliveries, measure};
 
 /// More messages than any test has under way to one connection.
 const OUTBOX_MESSAGES: usize = 10_000;
@@ -95,11 +96,10 @@ async fn serve(stream: TcpStream, number: usize, hub: Arc<Hub>, greeting: &str, 
 async fn assert_flawless(scenario: &str, delivered: u64) {
     let flawless = "lost=0,duplicates=0,out_of_order=0,gaps=0,strays=0,disconnected=0,publish_errors=0";
     let flawless: Assertions = flawless.parse().expect("conditions");
-    let line = format!("fanfare-loadgen {scenario} --duration 200ms --warmup 100ms --grace 10s --quiet");
-    let command = Cli::try_parse_from(line.split_whitespace()).expect("valid").command;
-    let report = fanfare_loadgen::measure(&command).await.expect("a report");
+    let line = format!("{scenario} --duration 200ms --warmup 100ms --grace 10s --quiet");
+    let report = measure(&line).await.expect("a report");
     assert_eq!(flawless.failures(&report), [""; 0], "{scenario}: {report}");
-    assert_eq!(report.delivered, delivered, "{scenario}: {report}");
+    assert_eq!(deliveries(&report).delivered, delivered, "{scenario}: {report}");
     assert!(report.troubles.is_empty(), "{scenario}: {report}");
 }
 
@@ -171,9 +171,8 @@ async fn what_a_target_needs_is_named() {
         ("--target pusher --url ws://127.0.0.1:1/app/key", "--secret"),
         ("--target pusher --url ws://127.0.0.1:1 --secret s", "ws://HOST:PORT/app/KEY"),
     ] {
-        let line = format!("fanfare-loadgen fanout --quiet {args}");
-        let command = Cli::try_parse_from(line.split_whitespace()).expect("valid").command;
-        let error = fanfare_loadgen::measure(&command).await.expect_err(needed);
+        let line = format!("fanout --quiet {args}");
+        let error = measure(&line).await.expect_err(needed);
         assert!(error.to_string().contains(needed), "{error} should name {needed}");
     }
 }

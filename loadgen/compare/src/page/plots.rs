@@ -1,11 +1,16 @@
 //! Which charts and bars a scenario has.
 
+use fanfare_loadgen_core::report::metric::Metric;
+use fanfare_loadgen_core::report::metrics::{
+    DELIVERED_PER_SECOND, IDLE_MEMORY, P99, SERVER_CPU_PER_DELIVERY, SERVER_SYSTEM_PER_DELIVERY,
+    SERVER_USER_PER_DELIVERY,
+};
 use fanfare_loadgen_core::report::unit::Unit;
 use fanfare_loadgen_core::report::{Quantiles, Report};
 
 use super::axis::Axis;
 use super::chart::{Chart, Line};
-use crate::figure::{CPU, DELIVERED, Figure, IDLE_MEMORY, P99, SYSTEM, USER, Value, headlines};
+use crate::figure::{Figure, Value, headlines};
 use crate::outcome::{StepOutcome, TaskOutcome};
 
 /// Shares of the deliveries, and how long at most these took.
@@ -19,26 +24,30 @@ const SHARES: [(f64, OfQuantiles); 5] = [
 
 type OfQuantiles = fn(&Quantiles) -> f64;
 
-/// The charts of a scenario.
-pub(crate) fn charts(task: &TaskOutcome) -> Vec<Chart> {
-    let idle = |step: &StepOutcome| step.reports().any(|report| report.idle.is_some());
+/// The charts of a scenario in which p99 must stay within a bound.
+pub(crate) fn charts(task: &TaskOutcome, p99_bound_seconds: f64) -> Vec<Chart> {
+    let idle = |step: &StepOutcome| step.reports().any(|report| report.idle().is_some());
     if task.steps.iter().any(idle) {
         return by_connections(task).into_iter().collect();
     }
     let mut charts = Vec::new();
     if task.steps.len() > 1 {
-        charts.extend(by_rate(task, DELIVERED, "Deliveries by rate", "deliveries a second"));
-        charts.extend(by_rate(task, CPU, "Processor time of the server by rate", "CPU time a delivery"));
-        charts.extend(by_rate(task, P99, "Latency by rate", "99% within"));
+        for (metric, caption, title) in [
+            (DELIVERED_PER_SECOND, "Deliveries by rate", "deliveries a second"),
+            (SERVER_CPU_PER_DELIVERY, "Processor time of the server by rate", "CPU time a delivery"),
+            (P99, "Latency by rate", "99% within"),
+        ] {
+            charts.extend(by_rate(task, &metric, (caption, title), p99_bound_seconds));
+        }
     }
     charts.extend(task.steps.iter().filter_map(latency_by_quantile));
     charts
 }
 
 /// Bars for the figures of a step that say most.
-pub(crate) fn bars(step: &StepOutcome) -> Vec<Bars> {
+pub(crate) fn bars(step: &StepOutcome, p99_bound_seconds: f64) -> Vec<Bars> {
     let Some(report) = step.reports().next() else { return Vec::new() };
-    let bars = headlines(report).into_iter().map(|figure| Bars::of(step, figure));
+    let bars = headlines(report).into_iter().map(|figure| Bars::of(step, figure, p99_bound_seconds));
     bars.filter(|bars| bars.bars.iter().any(|bar| bar.value.is_some())).collect()
 }
 
@@ -61,13 +70,16 @@ pub(crate) struct Bar {
 }
 
 impl Bars {
-    fn of(step: &StepOutcome, figure: Figure) -> Self {
-        let values: Vec<Option<Value>> =
-            (0..step.rounds.len()).map(|who| figure.value(step.reports_of(who))).collect();
+    fn of(step: &StepOutcome, figure: Figure, p99_bound_seconds: f64) -> Self {
+        let value = |who: usize| step.value(who, &figure, p99_bound_seconds);
+        let values: Vec<Option<Value>> = (0..step.rounds.len()).map(value).collect();
         let max = values.iter().flatten().map(|value| value.median).fold(0.0, f64::max);
         let bar = |(who, value): (usize, Option<Value>)| {
-            let user = || Some((USER.value(step.reports_of(who))?, SYSTEM.value(step.reports_of(who))?));
-            let user = (figure.name == CPU.name).then(user).flatten();
+            let median = |metric: &Metric| {
+                Value::of(step.reports_of(who).filter_map(|report| metric.read(report)).collect())
+            };
+            let user = || Some((median(&SERVER_USER_PER_DELIVERY)?, median(&SERVER_SYSTEM_PER_DELIVERY)?));
+            let user = figure.is(&SERVER_CPU_PER_DELIVERY).then(user).flatten();
             let user = user.map(|(user, system)| user.median / (user.median + system.median).max(1e-12));
             let share = value.map_or(0.0, |value| value.median / max.max(f64::MIN_POSITIVE));
             Bar { value, share: share.clamp(0.0, 1.0), user }
@@ -76,23 +88,31 @@ impl Bars {
     }
 }
 
-fn by_rate(task: &TaskOutcome, figure: Figure, caption: &str, title: &str) -> Option<Chart> {
-    let lines = lines(task, |report| report.config.rate, figure);
+fn by_rate(
+    task: &TaskOutcome,
+    metric: &Metric,
+    (caption, title): (&str, &str),
+    p99_bound_seconds: f64,
+) -> Option<Chart> {
+    let figure = Figure::of(metric)?;
+    let rate = |report: &Report| report.deliveries().map_or(0.0, |it| it.rate);
+    let lines = lines(task, rate, figure, p99_bound_seconds);
     let (xs, ys) = values(&lines)?;
     let (x, y) = (
         Axis::log_at("publications a second (log)", Unit::Count, &xs),
-        Axis::log(&format!("{title} (log)"), figure.unit, &ys),
+        Axis::log(&format!("{title} (log)"), figure.unit(), &ys),
     );
     Some(Chart { caption: caption.into(), x, y, lines })
 }
 
 fn by_connections(task: &TaskOutcome) -> Option<Chart> {
-    let connections = |report: &Report| report.idle.as_ref().map_or(0.0, |idle| idle.connections as f64);
-    let mut lines = lines(task, connections, IDLE_MEMORY);
-    let before = Figure { of: |report| Some(report.idle.as_ref()?.before_bytes as f64), ..IDLE_MEMORY };
+    let connections = |report: &Report| report.idle().map_or(0.0, |idle| idle.connections as f64);
+    // What processor time says of the latency does not matter here.
+    let mut lines = lines(task, connections, Figure::of(&IDLE_MEMORY)?, f64::INFINITY);
     for line in &mut lines {
         let reports = task.steps.iter().flat_map(|step| step.reports_of(line.who));
-        line.points.splice(0..0, before.value(reports).map(|value| (0.0, value)));
+        let before = reports.filter_map(|report| Some(report.idle()?.before_bytes as f64)).collect();
+        line.points.splice(0..0, Value::of(before).map(|value| (0.0, value)));
     }
     let (xs, ys) = values(&lines)?;
     let (x, y) = (
@@ -105,7 +125,8 @@ fn by_connections(task: &TaskOutcome) -> Option<Chart> {
 fn latency_by_quantile(step: &StepOutcome) -> Option<Chart> {
     let line = |who: usize| {
         let quantile = |of: OfQuantiles| {
-            Value::of(step.reports_of(who).filter_map(|it| it.latency_seconds.as_ref().map(of)).collect())
+            let latency = |report: &Report| report.deliveries()?.latency_seconds.as_ref().map(of);
+            Value::of(step.reports_of(who).filter_map(latency).collect())
         };
         // Without the rounds around them: too many lines end at the same places.
         let median = |value: Value| Value { min: value.median, max: value.median, ..value };
@@ -124,7 +145,12 @@ fn latency_by_quantile(step: &StepOutcome) -> Option<Chart> {
 }
 
 /// A figure of all contenders over the steps.
-fn lines(task: &TaskOutcome, x: impl Fn(&Report) -> f64, figure: Figure) -> Vec<Line> {
+fn lines(
+    task: &TaskOutcome,
+    x: impl Fn(&Report) -> f64,
+    figure: Figure,
+    p99_bound_seconds: f64,
+) -> Vec<Line> {
     let contenders = task.steps.first().map_or(0, |step| step.rounds.len());
     // Of steps that differ in their readers alone, the one with most.
     let readers = |step: &StepOutcome| step.reports().next().map_or(0, |report| report.config.threads);
@@ -133,7 +159,7 @@ fn lines(task: &TaskOutcome, x: impl Fn(&Report) -> f64, figure: Figure) -> Vec<
         task.steps.iter().all(|other| place(other) != place(step) || readers(other) <= readers(step))
     };
     let point = |step: &StepOutcome, who: usize| {
-        Some((x(step.reports_of(who).next()?), figure.value(step.reports_of(who))?))
+        Some((x(step.reports_of(who).next()?), step.value(who, &figure, p99_bound_seconds)?))
     };
     let line = |who: usize| {
         let points = task.steps.iter().filter(has_most).filter_map(|step| point(step, who)).collect();

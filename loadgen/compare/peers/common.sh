@@ -2,7 +2,7 @@
 # What install.sh and start share: where each peer lies once it is installed. To be sourced from this folder.
 
 all_peers=(nats mosquitto nchan fastapi socketio bun)
-dir=$(realpath -m "${PEERS_DIR:-../../target/peers}")
+dir=$(realpath -m "${PEERS_DIR:-../../../target/peers}")
 
 case $(uname -m) in
   aarch64) bun_package=@oven/bun-linux-aarch64 ;;

@@ -1,0 +1,168 @@
+//! The broker that the program starts where there is none, and its keeper.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+use tokio::time::{sleep, timeout};
+
+use crate::program::command;
+
+/// Longest that anything here may take.
+const SOON: Duration = Duration::from_secs(10);
+/// What only one may bring.
+const TOKEN: &str = "a-token-for-tests";
+
+/// A broker and its keeper, which end with this value.
+pub(crate) struct Kept {
+    pub(crate) keeper: Child,
+    pub(crate) url: String,
+    /// The process of the broker itself.
+    pub(crate) process: i32,
+}
+
+impl Kept {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(environment: &[(&str, &str)]) -> Self {
+        assert_fanfare_is_built();
+        let mut keeper = command("__broker --message-size 100000")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // One that is killed leaves the broker behind.
+            .kill_on_drop(false)
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        let stdout = keeper.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).await.expect("a line");
+        let said: Value = serde_json::from_str(&line).expect("JSON");
+        let said = &said["listening"];
+        let url = format!("ws://{}/ws", said["address"].as_str().expect("an address"));
+        let process = said["process"].as_i64().expect("a number") as i32;
+        assert!(said["version"].as_str().expect("a version").starts_with("fanfare 0."), "{line}");
+        Self { keeper, url, process }
+    }
+
+    /// Kills the broker, not its keeper.
+    pub(crate) fn kill_broker(&self) {
+        kill_process(Pid::from_raw(self.process).expect("a process"), Signal::KILL).expect("it runs");
+    }
+}
+
+/// It is of another package, so that building this one does not build it.
+pub(crate) fn assert_fanfare_is_built() {
+    let program = Path::new(env!("CARGO_BIN_EXE_fanfare-loadgen")).with_file_name("fanfare");
+    assert!(program.is_file(), "{} is not there: `cargo build --workspace` builds it", program.display());
+}
+
+fn runs(process: i32) -> bool {
+    Path::new(&format!("/proc/{process}")).exists()
+}
+
+async fn until_gone(process: i32) {
+    let gone = async {
+        while runs(process) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, gone).await.unwrap_or_else(|_| panic!("process {process} is left behind"));
+}
+
+/// The first process that another one has started, once there is one.
+async fn child_of(process: i32) -> i32 {
+    let child = async {
+        loop {
+            let path = format!("/proc/{process}/task/{process}/children");
+            let children = std::fs::read_to_string(path).unwrap_or_default();
+            if let Some(child) = children.split_whitespace().next() {
+                return child.parse().expect("a process");
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, child).await.unwrap_or_else(|_| panic!("process {process} has started none"))
+}
+
+fn command_line(process: i32) -> String {
+    let bytes = std::fs::read(format!("/proc/{process}/cmdline")).expect("it runs");
+    String::from_utf8_lossy(&bytes).replace('\0', " ")
+}
+
+#[tokio::test]
+async fn it_says_where_and_which_process_it_is_and_ends_with_the_keepers_standard_input() {
+    let mut kept = Kept::start().await;
+    assert!(command_line(kept.process).contains("/fanfare serve "), "{}", command_line(kept.process));
+    // Few, because they are large.
+    let load = "--subscribers 3 --rate 20 --size 90000 --duration 200ms --warmup 0s";
+    let line = format!("fanout --url {} {load} --assert lost=0", kept.url);
+    let output = command(&line).output().await.expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    drop(kept.keeper.stdin.take());
+    let ended = timeout(SOON, kept.keeper.wait()).await.expect("it ends in time");
+    assert_eq!(ended.expect("it ends").code(), Some(0));
+    assert!(!runs(kept.process), "the broker has ended before");
+}
+
+#[tokio::test]
+async fn a_keeper_ends_with_its_broker() {
+    let mut kept = Kept::start().await;
+    // Nothing but the broker's end shall end it.
+    let _input = kept.keeper.stdin.take();
+    kept.kill_broker();
+    let ended = timeout(SOON, kept.keeper.wait()).await.expect("it ends in time");
+    assert_eq!(ended.expect("it ends").code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_load_generator_that_is_killed_leaves_no_broker_behind() {
+    assert_fanfare_is_built();
+    let out = std::env::temp_dir().join(format!("fanfare-killed-{}.html", std::process::id()));
+    let line =
+        format!("compare --no-calibration --targets fanfare --scenario connect --out {}", out.display());
+    let mut compare = command(&line).stderr(Stdio::null()).spawn().expect("it starts");
+    let keeper = child_of(compare.id().expect("it runs") as i32).await;
+    let broker = child_of(keeper).await;
+    compare.kill().await.expect("it runs");
+    until_gone(broker).await;
+    until_gone(keeper).await;
+    std::fs::remove_file(&out).expect("it was opened before");
+}
+
+#[tokio::test]
+async fn a_token_is_the_only_way_in_and_on_no_command_line() {
+    let kept = Kept::start_with(&[("FANFARE_LOADGEN_TOKEN", TOKEN)]).await;
+    let keeper = kept.keeper.id().expect("it runs") as i32;
+    for process in [keeper, kept.process] {
+        assert!(!command_line(process).contains(TOKEN), "{}", command_line(process));
+    }
+    let line = format!("fanout --subscribers 1 --duration 100ms --url {} --quiet", kept.url);
+    let output = command(&line).output().await.expect("it starts");
+    assert_eq!(output.status.code(), Some(2), "nobody may without it: {output:?}");
+    let line = format!("strangers --strangers 2 --duration 50ms --warmup 10ms --url {} --quiet", kept.url);
+    let line = format!("{line} --server-pid {} --assert strangers_ack_p99<10s", kept.process);
+    let output = command(&line).env("FANFARE_TOKEN", TOKEN).output().await.expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "who has it may: {output:?}");
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_start_says_why() {
+    assert_fanfare_is_built();
+    let output = command("__broker --message-size 0").output().await.expect("it starts");
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let why = said["not_started"].as_str().expect("it does not");
+    assert!(why.contains("/fanfare does not start: ") && why.contains("limits.message_size"), "{why}");
+}
+
+#[tokio::test]
+async fn settings_for_another_broker_are_not_for_this_one() {
+    let kept = Kept::start_with(&[("FANFARE_SERVER__LISTEN", "nowhere"), ("FANFARE_NAMES", "none")]).await;
+    assert!(kept.url.starts_with("ws://127.0.0.1:"), "{}", kept.url);
+}
