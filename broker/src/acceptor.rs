@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::http::full::{self, Full};
 use crate::http::metrics::HttpMetrics;
 use crate::hub::{Hub, Throttle};
+use crate::inbox::Socket;
 use crate::permit::Permit;
-use crate::worker::handle::Socket;
 
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
 const SHORT_REST: Duration = Duration::from_millis(50);
@@ -102,7 +102,7 @@ fn admit(hub: &Hub, full: &Full, metrics: &HttpMetrics, stream: std::net::TcpStr
         metrics.rejected("limit");
         return tell(full, stream);
     };
-    if let Err(socket) = worker.adopt(Socket { stream, permit }) {
+    if let Err(socket) = worker.inbox.adopt(Socket { stream, permit }) {
         metrics.rejected("overload");
         tell(full, socket.stream);
     }

@@ -1,17 +1,24 @@
 //! Who may do what: grants, from tokens or for those without. It knows no operation but by name.
 
+mod authority;
 pub(crate) mod config;
+#[doc(hidden)]
+pub mod delayed;
 mod metrics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fanfare_protocol::{ErrorCode, TopicName};
 use sha2::{Digest, Sha256};
 
+use crate::answer::{Answer, Refusal};
+use crate::inbox::Later;
 use crate::metrics::Registry;
 use crate::pattern::Names;
 use crate::setting::InvalidSetting;
+pub use authority::Authority;
 use config::{AccessConfig, GrantConfig, TokenConfig};
 use metrics::Refused;
 
@@ -27,6 +34,8 @@ pub struct Grant {
     pub user: Option<Arc<str>>,
     subscribe: Patterns,
     publish: Patterns,
+    /// Set once: then nobody has it by right.
+    is_revoked: AtomicBool,
     /// All grants count in the same.
     refused: Refused,
 }
@@ -40,6 +49,11 @@ impl Grant {
     /// Whether topics named so may be published to.
     pub fn may_publish(&self, topic: &str) -> bool {
         self.publish.match_any(topic)
+    }
+
+    /// Whether it was revoked. Whoever is told of a revocation by another thread finds it here.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.is_revoked.load(Ordering::Relaxed)
     }
 
     /// Whether nothing at all may be done with it.
@@ -126,7 +140,8 @@ pub struct UnknownToken;
 pub struct Access {
     anonymous: Arc<Grant>,
     /// By the SHA-256 of the token, so that looking one up tells nothing by its time.
-    by_token: HashMap<[u8; 32], Arc<Grant>>,
+    by_token: HashMap<TokenHash, Arc<Grant>>,
+    authority: Authority,
     is_open: bool,
     refused: Refused,
 }
@@ -141,15 +156,22 @@ impl Access {
         let Some(config) = config else {
             let everything = || Patterns(vec![Pattern::All]);
             let (subscribe, publish) = (everything(), everything());
-            let anonymous = Arc::new(Grant { user: None, subscribe, publish, refused: refused.clone() });
-            return Ok(Self { anonymous, by_token: HashMap::new(), is_open: true, refused });
+            let refused_here = refused.clone();
+            let anonymous = Arc::new(Grant { subscribe, publish, refused: refused_here, ..Grant::default() });
+            return Ok(Self {
+                anonymous,
+                by_token: HashMap::new(),
+                authority: Authority::Configured,
+                is_open: true,
+                refused,
+            });
         };
         let GrantConfig { subscribe, publish } = &config.anonymous;
         let anonymous = Arc::new(Grant {
-            user: None,
             subscribe: Patterns::parse("access.anonymous.subscribe", subscribe)?,
             publish: Patterns::parse("access.anonymous.publish", publish)?,
             refused: refused.clone(),
+            ..Grant::default()
         });
         let mut by_token = HashMap::new();
         for token in &config.token {
@@ -159,12 +181,18 @@ impl Access {
                 subscribe: Patterns::parse("access.token.subscribe", &token.subscribe)?,
                 publish: Patterns::parse("access.token.publish", &token.publish)?,
                 refused: refused.clone(),
+                ..Grant::default()
             };
             if by_token.insert(digest(&text), Arc::new(grant)).is_some() {
                 return wrong(format!("two tokens are the same, one of them for user \"{}\"", token.user));
             }
         }
-        Ok(Self { anonymous, by_token, is_open: false, refused })
+        Ok(Self { anonymous, by_token, authority: Authority::Configured, is_open: false, refused })
+    }
+
+    /// The same, asking the authority before anybody is admitted with a token.
+    pub(crate) fn asking(self, authority: Authority) -> Self {
+        Self { authority, ..self }
     }
 
     /// Whether anybody may do everything.
@@ -188,18 +216,48 @@ impl Access {
     /// [`UnknownToken`]. Where access is open a token is not looked at.
     pub fn grant(&self, token: Option<&str>) -> Result<Arc<Grant>, UnknownToken> {
         match token {
-            Some(token) if !self.is_open => {
-                self.by_token.get(&digest(token)).map(Arc::clone).ok_or_else(|| {
-                    self.count_refused("token");
-                    UnknownToken
-                })
-            }
+            Some(token) if !self.is_open => self.grant_of(&digest(token)),
             _ => Ok(Arc::clone(&self.anonymous)),
         }
     }
+
+    /// Likewise where it may have to be found out elsewhere whose the token is: then it says `later` when to ask again.
+    /// Waits for nobody.
+    ///
+    /// # Errors
+    /// [`Refusal`]: it cannot be found out.
+    pub(crate) fn find(
+        &self,
+        token: Option<&str>,
+        later: Later<'_>,
+    ) -> Answer<Result<Result<Arc<Grant>, UnknownToken>, Refusal>> {
+        let token = match token {
+            Some(token) if !self.is_open => digest(token),
+            _ => return Answer::Now(Ok(Ok(Arc::clone(&self.anonymous)))),
+        };
+        let is_somebodys = self.by_token.contains_key(&token);
+        self.authority.find(token, is_somebodys, later).map(|found| found.map(|()| self.grant_of(&token)))
+    }
+
+    fn grant_of(&self, token: &TokenHash) -> Result<Arc<Grant>, UnknownToken> {
+        let grant = self.by_token.get(token).filter(|grant| !grant.is_revoked());
+        grant.map(Arc::clone).ok_or_else(|| {
+            self.count_refused("token");
+            UnknownToken
+        })
+    }
+
+    /// Revokes all grants of that user; says whether there are any.
+    pub(crate) fn revoke(&self, user: &str) -> bool {
+        let grants = self.by_token.values().filter(|grant| grant.user.as_deref() == Some(user));
+        grants.map(|grant| grant.is_revoked.store(true, Ordering::Relaxed)).count() > 0
+    }
 }
 
-fn digest(token: &str) -> [u8; 32] {
+/// The SHA-256 of a token, by which it is known: nobody who sees that can use it.
+pub(crate) type TokenHash = [u8; 32];
+
+fn digest(token: &str) -> TokenHash {
     Sha256::digest(token.as_bytes()).into()
 }
 

@@ -2,8 +2,6 @@
 //!
 //! They must not know who gives them, nor what whoever asked does with them.
 
-pub mod inbox;
-
 use fanfare_protocol::ErrorCode;
 
 use crate::topic::Accepted;

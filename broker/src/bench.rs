@@ -18,10 +18,10 @@ use crate::ids::ConnectionId;
 use crate::namespaces::Namespaces;
 use crate::operation::{publish, subscribe};
 use crate::topic::Mailboxes;
-use crate::topic::Topic;
 use crate::topic::publication::{Publication, Unpositioned};
 use crate::topic::ring::{Cursor, Seq};
 use crate::topic::table::TopicTable;
+use crate::topic::{At, Topic};
 use crate::worker::group::Batch;
 
 /// A publication's content without a message id; `origin` is the number of the connection it came by.
@@ -68,7 +68,7 @@ impl LoneTopic {
 
     /// Publishes one more.
     pub fn publish(&self, content: Unpositioned) {
-        self.topic.assign_and_append(content).expect("nobody retires it");
+        self.topic.append_at(At::Next, content).expect("nobody retires it");
         self.topic.wake(&self.nobody);
     }
 

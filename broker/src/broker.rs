@@ -15,7 +15,8 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Access;
+use crate::access::{Access, Authority};
+use crate::answer::Refusal;
 use crate::budget::Budget;
 use crate::budget::config::MemoryConfig;
 use crate::config::{Config, ConfigError};
@@ -29,7 +30,7 @@ use crate::setting::InvalidSetting;
 use crate::supervise::{restarted, vital, vital_thread};
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;
-use crate::worker::handle::{Sockets, Workers};
+use crate::workers::Workers;
 use crate::{acceptor, http, machine};
 
 /// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.
@@ -120,15 +121,19 @@ impl Broker {
     /// # Errors
     /// [`StartError`]: nothing runs then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_with(config, Engine::Memory(MemoryEngine)).await
+        Self::start_with(config, Engine::Memory(MemoryEngine), Authority::Configured).await
     }
 
-    /// The same with another engine.
+    /// The same with another engine, and another authority on who somebody is.
     ///
     /// # Errors
     /// [`StartError`]: nothing runs then.
     #[doc(hidden)]
-    pub async fn start_with(mut config: Config, engine: Engine) -> Result<Self, StartError> {
+    pub async fn start_with(
+        mut config: Config,
+        engine: Engine,
+        authority: Authority,
+    ) -> Result<Self, StartError> {
         config.check()?;
         let memory = machine::memory_bytes(Path::new("/"));
         config.memory = config.memory.resolved(memory, config.limits.message_size);
@@ -136,7 +141,7 @@ impl Broker {
         if let Some(warning) = config.memory.warning(memory) {
             tracing::warn!("{warning}");
         }
-        let access = Access::new(config.access.as_ref())?;
+        let access = Access::new(config.access.as_ref())?.asking(authority);
         let open_files_max = machine::raise_open_files_max();
         let connections_max = connections_max(&config, open_files_max)?;
         let send_buffer = config.limits.send_buffer.as_u64();
@@ -145,7 +150,7 @@ impl Broker {
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
         let public = acceptor::take_over(public)?;
 
-        let (hub, sockets) = build_hub(config, access, connections_max, engine);
+        let hub = build_hub(config, access, connections_max, engine);
         let metrics = Metrics {
             connections: ConnectionMetrics::new(&hub.registry, hub.table.namespaces()),
             http: HttpMetrics::new(&hub.registry),
@@ -153,9 +158,9 @@ impl Broker {
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let mut this =
             Self { hub, public_addr, admin_addr, open_files_max, drain, end, tasks, workers: Vec::new() };
-        for (index, sockets) in sockets.into_iter().enumerate() {
+        for index in 0..this.worker_count() {
             let (hub, drain) = (Arc::clone(&this.hub), this.drain.clone());
-            this.workers.push(start_worker(index, hub, metrics.clone(), sockets, drain)?);
+            this.workers.push(start_worker(index, hub, metrics.clone(), drain)?);
         }
         this.start_tasks(public, admin, metrics.http);
         Ok(this)
@@ -249,6 +254,29 @@ impl Broker {
         self.hub.workers.iter().map(|worker| worker.inbox.waiting()).sum()
     }
 
+    /// Revokes all credentials of a user, for good: nobody is admitted with them any more, and whoever was is closed with
+    /// 4401 after what was acknowledged is delivered.
+    #[doc(hidden)]
+    pub fn revoke(&self, user: &str) {
+        if self.hub.access.revoke(user) {
+            self.hub.workers.iter().for_each(|worker| worker.inbox.revoke());
+        }
+    }
+
+    /// WebSockets of a user, as the workers count them one after the other.
+    ///
+    /// # Errors
+    /// [`Refusal`]: too many ask, or a worker did not answer in time.
+    #[doc(hidden)]
+    pub async fn connections_of(&self, user: &str) -> Result<usize, Refusal> {
+        let user: Arc<str> = user.into();
+        let mut count = 0;
+        for worker in &*self.hub.workers {
+            count += worker.inbox.count(Arc::clone(&user)).await?;
+        }
+        Ok(count)
+    }
+
     /// Stops in peace: no new connections, every connection closed with 1012 over the drain window after
     /// what was acknowledged is delivered. Returns when everything has ended.
     ///
@@ -278,17 +306,12 @@ impl Drop for Broker {
     }
 }
 
-/// What all workers share, and the sockets' way to each of them. Nothing runs yet.
-pub(crate) fn build_hub(
-    config: Config,
-    access: Access,
-    connections_max: usize,
-    engine: Engine,
-) -> (Arc<Hub>, Vec<Sockets>) {
+/// What all workers share. Nothing runs yet.
+pub(crate) fn build_hub(config: Config, access: Access, connections_max: usize, engine: Engine) -> Arc<Hub> {
     let worker_count = worker_count(&config);
     let budget = Budget::new(config.memory.retained.as_u64() as usize);
     let namespaces = Namespaces::new(&config.namespace);
-    let (workers, sockets) = Workers::new(worker_count, &namespaces);
+    let workers = Workers::new(worker_count, &namespaces);
     let table = TopicTable::new(
         namespaces,
         budget,
@@ -298,7 +321,7 @@ pub(crate) fn build_hub(
     );
     let hub = Arc::new(Hub::new(config, access, table, workers, connections_max, engine));
     hub.attach_engine();
-    (hub, sockets)
+    hub
 }
 
 fn worker_count(config: &Config) -> usize {
@@ -333,7 +356,6 @@ fn start_worker(
     index: usize,
     hub: Arc<Hub>,
     metrics: Metrics,
-    sockets: Sockets,
     drain: CancellationToken,
 ) -> std::io::Result<WorkerThread> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -344,7 +366,7 @@ fn start_worker(
             let local = LocalSet::new();
             let doors = http::Public::new(&hub, index, metrics.http);
             local.block_on(&runtime, async move {
-                Worker::new(index, hub, metrics.connections).run(sockets, drain, doors).await;
+                Worker::new(index, hub, metrics.connections).run(drain, doors).await;
             });
         });
         drop(ending);

@@ -41,10 +41,11 @@ use tokio::net::TcpStream;
 use crate::dialect::Dialect;
 use crate::encoding::Encoding;
 use crate::ids::ConnectionId;
+use crate::inbox::Count;
 use crate::topic::Topic;
 use crate::topic::ring::Cursor;
 use crate::worker::Worker;
-use crate::worker::stats::Wait;
+use crate::workers::stats::Wait;
 use account::Account;
 use backpressure::{Backpressure, Look};
 use inbound::Inbound;
@@ -130,7 +131,8 @@ impl Connection {
         let hub = Arc::clone(&worker.hub);
         let Request { dialect, grant, begins_with } = request;
         let encoding = dialect.encoding();
-        let is_known = grant.is_some();
+        // Whoever walks over all for those whose grants are revoked may have passed where it will stand.
+        let is_known = grant.as_ref().is_some_and(|grant| !grant.is_revoked());
         let connection = worker.insert(|key| {
             let now = worker.now_ms();
             Rc::new(Self {
@@ -431,6 +433,11 @@ impl Connection {
     /// A subscription is out of step: it goes on from there at its own pace.
     pub(crate) fn put_behind(&self, key: usize, from: Cursor) {
         self.state.borrow_mut().subscriptions.put_behind(key, from);
+    }
+
+    /// Counts where it is somebody's who is asked for.
+    pub(crate) fn be_counted(&self, count: &mut Count) {
+        count.look_at(self.state.borrow().session.user());
     }
 
     /// Bytes that wait to be written.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use fanfare_protocol::TopicRef;
 
-use crate::answer::inbox::Later;
 use crate::answer::{Answer, Refusal};
+use crate::inbox::Later;
 use crate::topic::Mailboxes;
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Absent, TopicTable};

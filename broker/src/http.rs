@@ -52,13 +52,13 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::connection::Connection;
 use crate::hub::Hub;
+use crate::inbox::Socket;
 use crate::permit::Permit;
 use crate::relief::Relief;
 use crate::route::Route;
 use crate::worker::gate::Place;
-use crate::worker::handle::Socket;
-use crate::worker::stats::Wait;
 use crate::worker::{Doors, Worker};
+use crate::workers::stats::Wait;
 use metrics::HttpMetrics;
 use problem::Problem;
 use served::Served;

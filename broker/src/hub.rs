@@ -9,13 +9,13 @@ use fanfare_protocol::TopicRef;
 use tokio::time::Instant;
 
 use crate::access::Access;
-use crate::answer::inbox::Later;
 use crate::answer::{Answer, Refusal};
 use crate::budget::Budget;
 use crate::clock::Uptime;
 use crate::config::Config;
 use crate::engine::{Engine, Here};
 use crate::ids::ConnectionId;
+use crate::inbox::Later;
 use crate::metrics::Registry;
 use crate::relief::Answers;
 use crate::source::Source;
@@ -23,7 +23,7 @@ use crate::supervise::panics::Panics;
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Absent, Maker, TopicTable};
 use crate::topic::{self, Accepted, Began, Mailboxes, Retired, Start, Topic};
-use crate::worker::handle::Workers;
+use crate::workers::Workers;
 pub(crate) use metrics::Asked;
 use metrics::HubMetrics;
 
@@ -59,7 +59,7 @@ pub struct Hub {
     pub access: Access,
     /// All topics.
     pub table: TopicTable,
-    /// The workers' mailboxes.
+    /// The workers, as others see them.
     pub workers: Workers,
     /// What is on its way in or out, over all connections: `memory.in_flight`.
     pub in_flight: Arc<Budget>,

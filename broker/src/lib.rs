@@ -26,6 +26,7 @@ mod heartbeat;
 mod http;
 pub mod hub;
 pub mod ids;
+pub mod inbox;
 pub mod machine;
 pub mod metrics;
 pub mod namespaces;
@@ -42,6 +43,7 @@ mod sync;
 pub mod topic;
 pub mod websocket;
 mod worker;
+mod workers;
 
 pub use broker::{Broker, StartError};
 pub use config::{Config, ConfigError};

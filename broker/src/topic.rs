@@ -30,6 +30,7 @@ use smallvec::SmallVec;
 use crate::budget::{Budget, Charge};
 use crate::clock::Uptime;
 use crate::namespaces::Namespace;
+pub use append::At;
 use duplicates::Duplicates;
 use interest::Interest;
 use ledger::Ledger;
@@ -98,17 +99,8 @@ pub struct Retired;
 pub struct Accepted {
     /// Where it stands.
     pub position: Position,
-    /// Whether it was published before, under the same message id.
+    /// Whether it was there before: published under the same message id, or at that position.
     pub is_duplicate: bool,
-}
-
-/// What became of a publication that had its position already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Appended {
-    /// It is new.
-    New,
-    /// It was there, or one after it is.
-    Known,
 }
 
 /// Where a topic stands: its newest publication.

@@ -5,20 +5,18 @@
 //!
 //! It must not know HTTP, which drives it by its `Doors`, nor the connections of another worker.
 
-pub(crate) mod credit;
 pub(crate) mod gate;
 pub(crate) mod group;
-pub(crate) mod handle;
+mod intake;
 mod round;
-pub(crate) mod stats;
 mod sweep;
 mod turns;
 pub(crate) mod unheard;
+mod walk;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,22 +31,18 @@ use crate::connection::Connection;
 use crate::connection::metrics::ConnectionMetrics;
 use crate::encoding::Encoding;
 use crate::hub::Hub;
-use crate::operation::publish;
+use crate::inbox::Socket;
 use crate::supervise::vital;
 use crate::topic::Topic;
 use crate::topic::ring::Cursor;
+use crate::workers::handle::WorkerHandle;
+use crate::workers::stats::WorkerStats;
 use group::{LocalTopic, Member};
-use handle::{Socket, Sockets, WorkerHandle};
-use stats::WorkerStats;
 use turns::Turns;
 use unheard::Unheard;
 
 /// How long a worker waits for its last tasks when every connection is closed.
 const ENDING_MAX: Duration = Duration::from_secs(3);
-/// Sockets that a worker takes in before its other tasks have had their turn.
-const SOCKETS_A_CYCLE: usize = 8;
-/// Answers that a worker takes in before its other tasks have had their turn.
-const ANSWERS_A_CYCLE: usize = 128;
 /// Bytes that one read takes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
@@ -129,37 +123,20 @@ impl Worker {
 
     /// Serves sockets until `stop` is cancelled, and then until every connection is closed. How they are served the
     /// `doors` know.
-    pub(crate) async fn run<D: Doors>(
-        self: Rc<Self>,
-        mut sockets: Sockets,
-        stop: CancellationToken,
-        doors: D,
-    ) {
+    pub(crate) async fn run<D: Doors + 'static>(self: Rc<Self>, stop: CancellationToken, doors: D) {
         let mut never_ending = JoinSet::new();
         let never = CancellationToken::new();
+        let doors = Rc::new(doors);
         let (rounds, turns, sweeps) =
             (Rc::clone(&self).rounds(), Rc::clone(&self).turns(), Rc::clone(&self).sweeps());
-        let (for_rounds, for_turns) = (never.clone(), never.clone());
+        let intake = Rc::clone(&self).intake(Rc::clone(&doors), stop.clone());
+        let (for_rounds, for_turns, for_intake) = (never.clone(), never.clone(), never.clone());
         never_ending.spawn_local(async move { vital("rounds", &for_rounds, rounds).await });
         never_ending.spawn_local(async move { vital("turns", &for_turns, turns).await });
+        never_ending.spawn_local(async move { vital("intake", &for_intake, intake).await });
         never_ending.spawn_local(async move { vital("sweeps", &never, sweeps).await });
-        let mut taken = 0;
-        loop {
-            let socket = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                socket = sockets.recv() => socket,
-            };
-            let Some(socket) = socket else { break };
-            taken += 1;
-            if taken % SOCKETS_A_CYCLE == 0 {
-                // A crowd that comes at once is taken in beside everything else.
-                tokio::task::yield_now().await;
-            }
-            self.tasks.spawn_local(doors.serve(Rc::clone(&self), socket, stop.clone()));
-        }
-        sockets.close();
-        while let Ok(socket) = sockets.try_recv() {
+        stop.cancelled().await;
+        for socket in self.handle().inbox.close_to_sockets() {
             doors.turn_away(&socket);
         }
         self.drain().await;
@@ -271,25 +248,6 @@ impl Worker {
     pub(crate) fn remove(&self, connection: &Connection) {
         self.connections.borrow_mut().remove(connection.key);
         self.stats.connections(connection.encoding, -1);
-    }
-
-    /// Takes in some of the answers that have come for its connections.
-    pub(crate) fn take_answers(&self) {
-        for ((key, id), ticket, outcome) in self.handle().inbox.take(ANSWERS_A_CYCLE) {
-            if let Some(asked) = self.unheard.take(ticket) {
-                drop(publish::settled(&self.hub, asked, outcome));
-                continue;
-            }
-            let connection = self.connections.borrow().get(key).map(Rc::clone);
-            if let Some(connection) = connection.filter(|connection| connection.id.get() == id) {
-                // A panic must not cost anybody but the connection's own peer.
-                let answered = catch_unwind(AssertUnwindSafe(|| connection.answered(ticket, outcome)));
-                if answered.is_err() {
-                    self.hub.panics.count("connection");
-                    connection.abandon();
-                }
-            }
-        }
     }
 
     /// Every connection.

@@ -13,6 +13,8 @@ mod raw;
 use std::fmt::Display;
 use std::net::SocketAddr;
 
+use fanfare::access::Authority;
+use fanfare::access::delayed::DelayedAuthority;
 use fanfare::engine::delayed::{DelayedEngine, Trouble};
 use fanfare::engine::{Engine, MemoryEngine};
 use fanfare::{Broker, Config};
@@ -33,11 +35,15 @@ pub async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
     let mut config = Config::for_tests();
     configure(&mut config);
     // Whatever holds for a broker that answers at once holds for one that answers later.
-    let engine = match std::env::var("TEST_ENGINE").as_deref() {
-        Ok("delayed") => Engine::Delayed(DelayedEngine::new(Trouble::default())),
-        _ => Engine::Memory(MemoryEngine),
+    let (engine, authority) = match std::env::var("TEST_ENGINE").as_deref() {
+        Ok("delayed") => {
+            let trouble = Trouble::default();
+            let authority = DelayedAuthority::new(trouble.delay_max, trouble.lost_answers);
+            (Engine::Delayed(DelayedEngine::new(trouble)), Authority::Delayed(authority))
+        }
+        _ => (Engine::Memory(MemoryEngine), Authority::Configured),
     };
-    Broker::start_with(config, engine).await.expect("the broker starts")
+    Broker::start_with(config, engine, authority).await.expect("the broker starts")
 }
 
 /// What a metric says now, all its series together; 0 where there is none yet.

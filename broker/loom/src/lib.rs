@@ -5,9 +5,11 @@
 //! see, was there once.
 #![expect(dead_code, unreachable_pub, reason = "a model needs a part of each file")]
 
+pub mod arrivals;
 #[path = "../../src/clock.rs"]
 pub mod clock;
 pub mod deadlines;
+mod inbox;
 mod model;
 pub mod publications;
 mod topic;

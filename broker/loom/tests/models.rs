@@ -1,6 +1,6 @@
 //! Each model holds in every order of its threads.
 
-use fanfare_loom::{deadlines, publications};
+use fanfare_loom::{arrivals, deadlines, publications};
 
 #[test]
 fn a_worker_is_told_of_whatever_it_has_not_read() {
@@ -47,4 +47,20 @@ fn a_worker_that_takes_note_too_late_is_not_told() {
 #[should_panic(expected = "deadlock")]
 fn a_worker_that_is_told_too_early_waits_for_ever() {
     publications::a_worker_that_is_told_too_early_waits_for_ever();
+}
+
+#[test]
+fn a_worker_that_waits_finds_whatever_comes() {
+    arrivals::a_worker_that_waits_finds_whatever_comes();
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_worker_that_is_told_too_early_does_not_find_what_comes() {
+    arrivals::a_worker_that_is_told_too_early_does_not_find_what_comes();
+}
+
+#[test]
+fn a_mark_is_found_though_another_waits_already() {
+    arrivals::a_mark_is_found_though_another_waits_already();
 }

@@ -4,19 +4,28 @@ use fanfare_protocol::TopicRef;
 
 use super::replies::{Awaited, Publishing};
 use super::{Connection, State};
-use crate::answer::inbox::Promise;
 use crate::answer::{Outcome, Refusal, Ticket};
 use crate::dialect::reply::Reply;
+use crate::inbox::{Claim, Promise};
 use crate::operation::publish;
 
 impl Connection {
     /// A promise of a later answer, if another may be waited for; the engine holds so many `bytes` until then.
     pub(super) fn promise(&self, bytes: usize) -> Option<Promise> {
+        self.promise_by(Claim::Admitted, bytes)
+    }
+
+    /// The same for the question who somebody is.
+    pub(super) fn promise_to_know(&self) -> Option<Promise> {
+        self.promise_by(Claim::Stranger, 0)
+    }
+
+    fn promise_by(&self, claim: Claim, bytes: usize) -> Option<Promise> {
         let budget = self.worker.hub.in_flight(self.is_stranger());
         if !self.state.borrow().replies.has_room() || budget.is_over() {
             return None;
         }
-        let promise = self.worker.handle().inbox.issue((self.key, self.id.get()))?;
+        let promise = self.worker.handle().inbox.issue((self.key, self.id.get()), claim)?;
         Some(promise.charged(budget.charge(bytes)))
     }
 
@@ -27,8 +36,21 @@ impl Connection {
 
     /// What is to be done next is asked again when that is answered. Until then nothing more is taken in.
     pub(super) fn await_answer(&self, ticket: Ticket) {
-        self.state.borrow_mut().replies.set_awaited(Some(Awaited::Answer(ticket)));
+        let replies = &mut self.state.borrow_mut().replies;
+        let due = match replies.awaited() {
+            Some(Awaited::Again { due }) => due,
+            Some(Awaited::Answer { .. } | Awaited::Refused(_)) | None => self.worker.handle().inbox.due(),
+        };
+        replies.set_awaited(Some(Awaited::Answer { ticket, due }));
         self.standing.await_answer();
+    }
+
+    /// What was to be done next is done, whether or not it was asked before: what follows has its own time.
+    pub(super) fn end_asking(&self) {
+        let replies = &mut self.state.borrow_mut().replies;
+        if let Some(Awaited::Again { .. }) = replies.awaited() {
+            replies.set_awaited(None);
+        }
     }
 
     /// Why what waited for an answer is refused, if that came.
@@ -41,18 +63,22 @@ impl Connection {
 
     /// Takes an answer in that has come, and goes on with what waited for it.
     pub(crate) fn answered(&self, ticket: Ticket, outcome: Outcome) {
-        let is_awaited = self.state.borrow().replies.awaited() == Some(Awaited::Answer(ticket));
-        if is_awaited {
-            self.state.borrow_mut().replies.set_awaited(match outcome {
-                Outcome::Refused(why) => Some(Awaited::Refused(why)),
-                Outcome::AskAgain | Outcome::Published(_) => None,
-            });
-        } else {
-            self.settle(ticket, outcome);
+        let awaited = self.state.borrow().replies.awaited();
+        match awaited {
+            Some(Awaited::Answer { ticket: awaited, due }) if awaited == ticket => {
+                let next = match outcome {
+                    Outcome::Refused(why) => Awaited::Refused(why),
+                    // However often it is to be asked again, it has no more time than one answer.
+                    _ if self.worker.handle().inbox.is_past(due) => Awaited::Refused(Refusal::Unanswered),
+                    Outcome::AskAgain | Outcome::Published(_) => Awaited::Again { due },
+                };
+                self.state.borrow_mut().replies.set_awaited(Some(next));
+            }
+            _ => self.settle(ticket, outcome),
         }
         let is_waiting = {
             let replies = &self.state.borrow().replies;
-            matches!(replies.awaited(), Some(Awaited::Answer(_))) || !replies.is_empty()
+            matches!(replies.awaited(), Some(Awaited::Answer { .. })) || !replies.is_empty()
         };
         if !is_waiting {
             self.standing.end_answer();

@@ -118,19 +118,30 @@ impl Connection {
             ClientOp::Refresh { token } => self.refresh(id, token.expose()),
             ClientOp::Subscribe(subscribe) => self.begin(id, subscribe),
             ClientOp::Unsubscribe { topic } => self.end(id, topic),
-            ClientOp::Presence { .. } | ClientOp::Ping | ClientOp::Publish(_) => {
-                Answer::Now(Err(presence::not_offered()))
-            }
+            ClientOp::Presence { topic, .. } => self.presence(topic),
+            ClientOp::Ping | ClientOp::Publish(_) => Answer::Now(Err(presence::not_offered())),
         };
         if takes_long {
             self.worker.turns.took_long();
         }
         match done {
-            Answer::Now(result) => result.map(|()| false),
+            Answer::Now(result) => {
+                self.end_asking();
+                result.map(|()| false)
+            }
             Answer::Later(ticket) => {
                 self.await_answer(ticket);
                 Ok(true)
             }
+        }
+    }
+
+    fn presence(&self, topic: &TopicRef<'_>) -> Answer<Result<(), Denied>> {
+        match presence::leave(self.state.borrow().session.grant(), topic) {
+            Ok(leave) => {
+                leave.members(&|| self.promise(0)).map(|members| members.map(|never| match never {}))
+            }
+            Err(denied) => Answer::Now(Err(denied)),
         }
     }
 
@@ -193,11 +204,12 @@ impl Connection {
         if let Err(denied) = self.state.borrow().session.may_connect() {
             return Answer::Now(Err(denied));
         }
-        let known = token.map(|token| admit::admit(&hub.access, Some(token), &|| self.promise(0)));
+        let known = token.map(|token| admit::admit(&hub.access, Some(token), &|| self.promise_to_know()));
         let grant = match known {
             None => None,
-            Some(Answer::Now(Ok(grant))) => Some(grant),
-            Some(Answer::Now(Err(unknown))) => {
+            Some(Answer::Now(Err(why))) => return Answer::Now(Err(why.into())),
+            Some(Answer::Now(Ok(Ok(grant)))) => Some(grant),
+            Some(Answer::Now(Ok(Err(unknown)))) => {
                 self.refuse(id, None, &Denied::new(ErrorCode::Unauthorized, unknown.to_string()));
                 self.close(CloseCode::UNAUTHORIZED, &unknown.to_string());
                 return Answer::Now(Ok(()));

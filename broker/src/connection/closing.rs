@@ -61,6 +61,14 @@ impl Connection {
         }
     }
 
+    /// Closes a connection whose grant was revoked, once it has what its topics have: what was acknowledged is delivered.
+    pub(crate) fn close_if_revoked(self: &Rc<Self>) {
+        let is_revoked = self.state.borrow().session.grant().is_revoked();
+        if is_revoked {
+            self.close_after_delivery(CloseCode::UNAUTHORIZED, "the credentials were revoked");
+        }
+    }
+
     /// Closes once everything that its topics have is written, its own publications among it.
     pub(super) fn close_after_delivery(self: &Rc<Self>, code: CloseCode, reason: &str) {
         if !self.is_listening() {

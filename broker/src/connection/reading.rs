@@ -13,8 +13,8 @@ use super::{Connection, UNREAD_REPLIES_MAX};
 use crate::dialect::asks::{Ask, Message};
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
-use crate::worker::credit::{Lane, Wants};
-use crate::worker::stats::Wait;
+use crate::workers::credit::{Lane, Wants};
+use crate::workers::stats::Wait;
 
 impl Connection {
     /// Reads once, into the worker's scratch buffer.

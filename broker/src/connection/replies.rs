@@ -8,6 +8,7 @@ use fanfare_protocol::{Position, RequestId, TopicName};
 
 use crate::answer::{Refusal, Ticket};
 use crate::hub::Asked;
+use crate::inbox::Due;
 
 /// Publications of one connection that may wait for their answers.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -53,8 +54,10 @@ enum Slot {
 /// What became of the answer for which waits what is to be done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// It is not there yet, and comes under this ticket.
-    Answer(Ticket),
+    /// It is not there yet, and comes under this ticket; when it is due nobody asks again.
+    Answer { ticket: Ticket, due: Due },
+    /// It was to ask again, in the same time.
+    Again { due: Due },
     /// It was that this is refused.
     Refused(Refusal),
 }
@@ -225,8 +228,8 @@ impl Replies {
             Slot::Known(..) => None,
         };
         let awaited = match line.awaited {
-            Some(Awaited::Answer(ticket)) => Some((ticket, None)),
-            Some(Awaited::Refused(_)) | None => None,
+            Some(Awaited::Answer { ticket, .. }) => Some((ticket, None)),
+            Some(Awaited::Again { .. } | Awaited::Refused(_)) | None => None,
         };
         line.slots.into_iter().filter_map(slot).chain(awaited).collect()
     }
@@ -244,6 +247,10 @@ mod tests {
     fn publishing() -> Publishing {
         let asked = Asked { namespace: 0, source: Source::WebSocket, received: Instant::now() };
         Publishing { id: RequestId::new(1), topic: "t".parse().expect("a topic name"), asked }
+    }
+
+    fn tickets(forgotten: Vec<(Ticket, Option<Asked>)>) -> Vec<Ticket> {
+        forgotten.into_iter().map(|(ticket, _)| ticket).collect()
     }
 
     fn at(offset: u64) -> Position {
@@ -324,10 +331,10 @@ mod tests {
         replies.expect(Ticket(1), publishing());
         replies.push(b"pong".to_vec(), None);
         replies.expect(Ticket(2), publishing());
-        replies.set_awaited(Some(Awaited::Answer(Ticket(3))));
+        replies.set_awaited(Some(Awaited::Answer { ticket: Ticket(3), due: Due::default() }));
         assert!(replies.settle(Ticket(2), |_| (b"second".to_vec(), Some(at(2)))));
         assert_eq!(replies.take_known(), [b"pong".to_vec(), b"second".to_vec()]);
-        assert_eq!(replies.forget(), [Ticket(1), Ticket(3)]);
+        assert_eq!(tickets(replies.forget()), [Ticket(1), Ticket(3)]);
         assert!(!replies.settle(Ticket(1), |_| unreachable!("nobody waits for it")));
         assert_eq!((replies.held_bytes(), replies.awaited()), (0, None));
     }
@@ -337,11 +344,11 @@ mod tests {
         let mut replies = Replies::default();
         replies.set_awaited(None);
         assert_eq!(replies.held_bytes(), 0);
-        replies.set_awaited(Some(Awaited::Answer(Ticket(1))));
-        assert_eq!(replies.awaited(), Some(Awaited::Answer(Ticket(1))));
+        replies.set_awaited(Some(Awaited::Answer { ticket: Ticket(1), due: Due::default() }));
+        assert_eq!(replies.awaited(), Some(Awaited::Answer { ticket: Ticket(1), due: Due::default() }));
         assert!(replies.is_empty(), "replies may be said all the same");
         replies.set_awaited(Some(Awaited::Refused(Refusal::Busy)));
-        assert_eq!(replies.forget(), [], "that answer has come");
+        assert_eq!(tickets(replies.forget()), [], "that answer has come");
         assert!(replies.0.is_none());
     }
 }

@@ -103,7 +103,8 @@ mod tests {
     }
 
     fn connect(session: &mut Session, access: &Access, token: &str) -> Result<(), UnknownToken> {
-        now(admit::admit(access, Some(token), &|| None)).map(|grant| session.connected(Some(grant)))
+        let known = now(admit::admit(access, Some(token), &|| None)).expect("it is found out here");
+        known.map(|grant| session.connected(Some(grant)))
     }
 
     fn refresh(session: &mut Session, access: &Access, token: &str) -> Result<(), Denied> {

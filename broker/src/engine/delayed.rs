@@ -12,13 +12,13 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use super::Here;
-use crate::answer::inbox::{Later, Promise};
 use crate::answer::{Answer, Outcome, Refusal};
 use crate::clock::{Uptime, unix_ms};
+use crate::inbox::{Later, Promise};
 use crate::topic::duplicates::{Duplicates, IdHash};
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Absent, Maker, TopicTable};
-use crate::topic::{Accepted, Retired, Topic};
+use crate::topic::{Accepted, At, Retired, Topic};
 
 /// How it misbehaves.
 #[derive(Debug, Clone, Copy)]
@@ -29,11 +29,13 @@ pub struct Trouble {
     pub holes_max: u64,
     /// One answer in so many is lost, though what was asked was done; 0 loses none.
     pub lost_answers: u32,
+    /// It says to ask again where a topic stands, and never knows.
+    pub never_knows: bool,
 }
 
 impl Default for Trouble {
     fn default() -> Self {
-        Self { delay_max: Duration::from_millis(3), holes_max: 0, lost_answers: 0 }
+        Self { delay_max: Duration::from_millis(3), holes_max: 0, lost_answers: 0, never_knows: false }
     }
 }
 
@@ -203,6 +205,9 @@ impl Elsewhere {
     fn work(&mut self, here: &dyn Here, job: Job) {
         match job {
             Job::Publish(name, content, promise) => self.publish(here, &name, content, promise),
+            Job::Follow(_, promise) | Job::Find(_, promise) if self.trouble.never_knows => {
+                self.answer(promise, Outcome::AskAgain);
+            }
             Job::Follow(name, promise) => {
                 let followed = self.follow(here, &name);
                 self.answer(promise, followed.map_or_else(Outcome::Refused, |_| Outcome::AskAgain));
@@ -276,7 +281,8 @@ impl Elsewhere {
             let holes = rand::rng().random_range(0..=self.trouble.holes_max);
             let offset = Offset::new(stream.head.offset.get() + 1 + holes);
             let position = Position { offset, ..stream.head };
-            match topic.append_at(position, unix_ms(), content, stream.is_lost) {
+            let at = At::Given { position, time: unix_ms(), lost: stream.is_lost };
+            match topic.append_at(at, content) {
                 Ok(_) => {
                     (stream.head, stream.is_lost) = (position, false);
                     here.table().appended(&topic, here.mailboxes());

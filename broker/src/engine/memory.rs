@@ -6,7 +6,7 @@ use crate::answer::Refusal;
 use crate::topic::Mailboxes;
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Maker, TopicTable};
-use crate::topic::{Accepted, Retired};
+use crate::topic::{Accepted, At, Retired};
 
 /// Positions are given in this process, and publications stay in it. What a restart loses: everything.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl MemoryEngine {
         }
         loop {
             let topic = table.get_or_create(name, Maker::Publisher)?;
-            match topic.assign_and_append(content) {
+            match topic.append_at(At::Next, content) {
                 Ok(accepted) => {
                     if !accepted.is_duplicate {
                         table.appended(&topic, mailboxes);

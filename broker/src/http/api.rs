@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::credentials;
 use super::problem::Problem;
-use super::question::{Question, ask_again, known};
+use super::question::{Asking, known};
 use super::served::Served;
 use super::topic_path::TopicPath;
 use crate::access::Grant;
-use crate::answer::inbox::Later;
 use crate::dialect::native;
 use crate::hub::Hub;
+use crate::inbox::{Claim, Later};
 use crate::operation::{Denied, list, read};
 use crate::topic::publication::Publication;
 
@@ -89,12 +89,13 @@ pub(super) async fn history(
         })
     };
     let handle = &hub.workers[worker];
+    let asking = Asking::new(Claim::Admitted, &handle.inbox);
     let body = loop {
-        let question = Question::new(&handle.inbox);
+        let question = asking.question();
         let answer = handle.long_work(|| encoded(&|| question.promise())).await;
         match question.answered(answer) {
             Ok(body) => break body?,
-            Err(pending) => ask_again(pending.answer().await)?,
+            Err(pending) => asking.again(pending.answer().await)?,
         }
     };
     Ok(json_bytes(body))
@@ -111,7 +112,8 @@ pub(super) async fn topic(
     let grant = grant(&hub, worker, &headers).await?;
     let leave = read::leave(&grant, &topic)?;
     let inbox = &hub.workers[worker].inbox;
-    let (position, subscribers) = known(inbox, |later| leave.position(&hub, later)).await??;
+    let (position, subscribers) =
+        known(Claim::Admitted, inbox, |later| leave.position(&hub, later)).await??;
     Ok(json(&TopicBody::new(topic.as_str(), position, subscribers)))
 }
 

@@ -17,7 +17,7 @@ use super::publishing::{Published, Publishing};
 use crate::hub::Hub;
 use crate::operation::publish::{self, Content};
 use crate::topic::Accepted;
-use crate::worker::credit::Wants;
+use crate::workers::credit::Wants;
 
 /// Messages of the largest size that fit in one batch.
 const BATCH_FACTOR: usize = 16;

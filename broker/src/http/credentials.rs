@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use super::question::known;
 use crate::access::{Grant, UnknownToken};
 use crate::hub::Hub;
+use crate::inbox::Claim;
 use crate::operation::Denied;
 use crate::operation::admit::admit;
 
@@ -27,7 +28,8 @@ pub(super) async fn grant(
         Ok(token) => token,
         Err(unknown) => return Ok(Err(unknown)),
     };
-    known(&hub.workers[worker].inbox, |later| admit(&hub.access, token, later)).await
+    let inbox = &hub.workers[worker].inbox;
+    Ok(known(Claim::Stranger, inbox, |later| admit(&hub.access, token, later)).await??)
 }
 
 fn token<'a>(

@@ -19,7 +19,7 @@ use super::query::verbatim;
 use super::served::Served;
 use super::topic_path::TopicPath;
 use crate::operation::publish::{self as operation, Content};
-use crate::worker::credit::Wants;
+use crate::workers::credit::Wants;
 
 /// What a body's content type makes of it.
 fn payload(headers: &HeaderMap, body: Bytes) -> Result<Payload, Problem> {

@@ -5,9 +5,9 @@ use std::future::poll_fn;
 use tokio::time::Instant;
 
 use crate::hub::Hub;
-use crate::worker::credit::{Lane, Wants};
-use crate::worker::handle::WorkerHandle;
-use crate::worker::stats::Wait;
+use crate::workers::credit::{Lane, Wants};
+use crate::workers::handle::WorkerHandle;
+use crate::workers::stats::Wait;
 
 /// A request that publishes. Dropped, it no longer stands in line.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use super::question::Question;
-use crate::answer::inbox::Pending;
 use crate::hub::{Asked, Hub};
+use crate::inbox::Pending;
 use crate::operation::Denied;
 use crate::operation::publish::{self, Content, Leave};
 use crate::source::Source;

@@ -2,21 +2,27 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::answer::inbox::{Inbox, Later, Pending, Promise};
-use crate::answer::{Answer, Outcome};
+use crate::answer::{Answer, Outcome, Refusal};
 use crate::budget::Charge;
+use crate::inbox::{Claim, Due, Inbox, Later, Pending, Promise};
 use crate::operation::Denied;
 
 /// A question of a request.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
     inbox: &'a Arc<Inbox>,
+    claim: Claim,
     pending: Mutex<Option<Pending>>,
 }
 
 impl<'a> Question<'a> {
+    /// One of somebody who is admitted.
     pub(super) fn new(inbox: &'a Arc<Inbox>) -> Self {
-        Self { inbox, pending: Mutex::default() }
+        Self::by(Claim::Admitted, inbox)
+    }
+
+    fn by(claim: Claim, inbox: &'a Arc<Inbox>) -> Self {
+        Self { inbox, claim, pending: Mutex::default() }
     }
 
     /// A promise of a later answer, if another may be waited for.
@@ -26,7 +32,7 @@ impl<'a> Question<'a> {
 
     /// Likewise, charged for what the engine holds until then.
     pub(super) fn promise_charged(&self, charge: Option<Charge>) -> Option<Promise> {
-        let (promise, pending) = self.inbox.issue_for_request()?;
+        let (promise, pending) = self.inbox.issue_for_request(self.claim)?;
         let promise = match charge {
             Some(charge) => promise.charged(charge),
             None => promise,
@@ -47,14 +53,34 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Whether to ask again after that answer.
-///
-/// # Errors
-/// [`Denied`]: not again.
-pub(super) fn ask_again(outcome: Outcome) -> Result<(), Denied> {
-    match outcome {
-        Outcome::AskAgain | Outcome::Published(_) => Ok(()),
-        Outcome::Refused(why) => Err(why.into()),
+/// What is asked until it is known, however often: it has no more time than one answer.
+#[derive(Debug)]
+pub(super) struct Asking<'a> {
+    inbox: &'a Arc<Inbox>,
+    claim: Claim,
+    due: Due,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(claim: Claim, inbox: &'a Arc<Inbox>) -> Self {
+        Self { inbox, claim, due: inbox.due() }
+    }
+
+    /// What is asked next.
+    pub(super) fn question(&self) -> Question<'a> {
+        Question::by(self.claim, self.inbox)
+    }
+
+    /// Whether to ask again after that answer.
+    ///
+    /// # Errors
+    /// [`Denied`]: not again.
+    pub(super) fn again(&self, outcome: Outcome) -> Result<(), Denied> {
+        match outcome {
+            Outcome::Refused(why) => Err(why.into()),
+            _ if self.inbox.is_past(self.due) => Err(Refusal::Unanswered.into()),
+            Outcome::AskAgain | Outcome::Published(_) => Ok(()),
+        }
     }
 }
 
@@ -66,15 +92,17 @@ pub(super) fn ask_again(outcome: Outcome) -> Result<(), Denied> {
 /// # Cancel safety
 /// Nobody waits for an answer any more when the future is dropped.
 pub(super) async fn known<T>(
+    claim: Claim,
     inbox: &Arc<Inbox>,
     ask: impl Fn(Later<'_>) -> Answer<T> + Send,
 ) -> Result<T, Denied> {
+    let asking = Asking::new(claim, inbox);
     loop {
-        let question = Question::new(inbox);
+        let question = asking.question();
         let answer = ask(&|| question.promise());
         match question.answered(answer) {
             Ok(known) => return Ok(known),
-            Err(pending) => ask_again(pending.answer().await)?,
+            Err(pending) => asking.again(pending.answer().await)?,
         }
     }
 }

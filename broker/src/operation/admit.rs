@@ -6,25 +6,25 @@ use fanfare_protocol::ErrorCode;
 
 use super::Denied;
 use crate::access::{Access, Grant, UnknownToken};
-use crate::answer::Answer;
-use crate::answer::inbox::Later;
+use crate::answer::{Answer, Refusal};
+use crate::inbox::Later;
 
-/// What the bearer of `token` may do; without one, what anybody may.
+/// What the bearer of `token` may do, or that nobody is known by it; without one, what anybody may.
 ///
 /// # Errors
-/// Nobody is known by that token.
+/// [`Refusal`]: it cannot be found out.
 pub(crate) fn admit(
     access: &Access,
     token: Option<&str>,
-    _later: Later<'_>,
-) -> Answer<Result<Arc<Grant>, UnknownToken>> {
-    Answer::Now(access.grant(token))
+    later: Later<'_>,
+) -> Answer<Result<Result<Arc<Grant>, UnknownToken>, Refusal>> {
+    access.find(token, later)
 }
 
 /// The grant of new credentials for somebody who has the `present` one: of the same user.
 ///
 /// # Errors
-/// Nobody, or somebody else, is known by that token.
+/// Nobody, or somebody else, is known by that token, or it cannot be found out.
 pub(crate) fn refresh(
     access: &Access,
     present: &Grant,
@@ -32,7 +32,7 @@ pub(crate) fn refresh(
     later: Later<'_>,
 ) -> Answer<Result<Arc<Grant>, Denied>> {
     admit(access, Some(token), later).map(|known| {
-        let grant = known.map_err(|unknown| Denied::new(ErrorCode::Unauthorized, unknown.to_string()))?;
+        let grant = known?.map_err(|unknown| Denied::new(ErrorCode::Unauthorized, unknown.to_string()))?;
         if grant.user != present.user {
             access.count_refused("refresh");
             return Err(Denied::new(ErrorCode::Forbidden, "a refresh may not change the user"));

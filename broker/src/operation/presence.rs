@@ -1,8 +1,35 @@
 //! Who subscribes to a topic.
 
-use fanfare_protocol::ErrorCode;
+use std::convert::Infallible;
+
+use fanfare_protocol::{ErrorCode, TopicRef};
 
 use super::Denied;
+use crate::access::Grant;
+use crate::answer::Answer;
+use crate::inbox::Later;
+
+/// A leave to be told who subscribes to a topic.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Leave<'a> {
+    _topic: &'a TopicRef<'a>,
+}
+
+/// Asks for a leave to be told who subscribes to that topic. Whoever asks has it, whatever the grant: nobody is told
+/// anything yet.
+pub(crate) fn leave<'a>(_grant: &Grant, topic: &'a TopicRef<'a>) -> Result<Leave<'a>, Denied> {
+    Ok(Leave { _topic: topic })
+}
+
+impl Leave<'_> {
+    /// Who subscribes to the topic of the leave: there is no such answer yet.
+    ///
+    /// # Errors
+    /// [`Denied`]: it is not offered.
+    pub(crate) fn members(self, _later: Later<'_>) -> Answer<Result<Infallible, Denied>> {
+        Answer::Now(Err(not_offered()))
+    }
+}
 
 /// Why nobody is told.
 pub(crate) fn not_offered() -> Denied {

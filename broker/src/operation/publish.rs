@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::{Denied, allowed};
 use crate::access::Grant;
-use crate::answer::inbox::Later;
 use crate::answer::{Answer, Outcome, Refusal};
 use crate::hub::{Asked, Hub};
 use crate::ids::ConnectionId;
+use crate::inbox::Later;
 use crate::source::Source;
 use crate::topic::Accepted;
 use crate::topic::publication::Unpositioned;

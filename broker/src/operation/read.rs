@@ -7,8 +7,8 @@ use fanfare_protocol::{Position, TopicRef};
 use super::{Denied, allowed};
 use crate::access::Grant;
 use crate::answer::Answer;
-use crate::answer::inbox::Later;
 use crate::hub::Hub;
+use crate::inbox::Later;
 use crate::topic::publication::Publication;
 
 /// Publications of one answer, if the request does not say less.

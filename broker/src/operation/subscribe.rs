@@ -7,8 +7,8 @@ use fanfare_protocol::{ErrorCode, TopicRef};
 use super::{Denied, allowed};
 use crate::access::Grant;
 use crate::answer::Answer;
-use crate::answer::inbox::Later;
 use crate::hub::Hub;
+use crate::inbox::Later;
 use crate::topic::{Began, Start, Topic};
 
 /// A leave to subscribe to one topic, once.

@@ -1,4 +1,4 @@
-//! The doors into a topic. [hot; life of a publication: step 2]
+//! The door into a topic. [hot; life of a publication: step 2]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,93 +8,71 @@ use fanfare_protocol::{Offset, Position};
 use super::duplicates::{Duplicates, IdHash};
 use super::publication::{Publication, Unpositioned};
 use super::ring::Seq;
-use super::{Accepted, Appended, Retired, State, Topic};
+use super::{Accepted, Retired, State, Topic};
 use crate::clock::{Uptime, unix_ms};
 
+/// Where a publication is to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// At the next position, chosen under the topic's lock; a message id that was seen is told by the position that it
+    /// has already.
+    Next,
+    /// Where an engine has put it that gives positions elsewhere, one after the other in their order. Message ids are that
+    /// engine's matter.
+    Given {
+        /// Where that is; offsets may have holes.
+        position: Position,
+        /// When, in milliseconds since 1970.
+        time: u64,
+        /// What came before it is lost, and nobody knows how much: that leaves out offsets.
+        lost: bool,
+    },
+}
+
 impl Topic {
-    /// Gives the publication the next position and appends it, in one step under the topic's lock:
-    /// what the memory engine does. Waits for nobody; the subscribers are yet to be [woken](Self::wake).
+    /// Appends a publication, in one step under the topic's lock: the door for all engines. What is there already is left
+    /// as it is. After a loss of unknown size, or where the epoch is a new one, subscribers are told that something is
+    /// missing. Waits for nobody; the subscribers are yet to be [woken](Self::wake).
     ///
     /// # Errors
     /// [`Retired`]: look the topic up again; the publication is given back.
-    pub(crate) fn assign_and_append(
-        &self,
-        content: Unpositioned,
-    ) -> Result<Accepted, (Retired, Box<Unpositioned>)> {
-        // For a request it is when it was whole, a moment ago: that spares the hot path a look at the clock.
-        let now = Uptime::of(content.received.into_std());
-        let keep = self.namespace.retention.message_ids();
-        let id = content.message_id.as_deref().map(IdHash::of);
+    pub fn append_at(&self, at: At, content: Unpositioned) -> Result<Accepted, (Retired, Box<Unpositioned>)> {
+        let (now, time, id) = match at {
+            // For a request it is when it was whole, a moment ago: that spares the hot path a look at the clock.
+            At::Next => {
+                let id = content.message_id.as_deref().map(IdHash::of);
+                (Uptime::of(content.received.into_std()), unix_ms(), id)
+            }
+            // It may have been received long ago.
+            At::Given { time, .. } => (Uptime::now(), time, None),
+        };
         // Made before the lock is taken, and what leaves the ring is freed after it is released.
         let mut publication =
-            Arc::new(Publication::new(self.name.clone(), Offset::ZERO, unix_ms(), content, &self.budget));
-        let evicted;
-        let accepted = {
+            Arc::new(Publication::new(self.name.clone(), Offset::ZERO, time, content, &self.budget));
+        let (position, evicted, broken_off);
+        {
             let mut state = self.lock();
             if state.is_retired {
                 drop(state);
                 return Err((Retired, given_back(publication)));
             }
-            if let Some(id) = id {
-                state.duplicates.expire(now, keep);
-                if let Some(offset) = state.duplicates.find(id, now, keep) {
-                    state.recharge();
-                    let position = Position { epoch: state.epoch, offset };
-                    return Ok(Accepted { position, is_duplicate: true });
-                }
-            }
-            let position = Position { epoch: state.epoch, offset: state.ring.head_offset().next() };
+            (position, broken_off) = match at {
+                At::Next => match state.next(id, now, self) {
+                    Ok(position) => (position, Vec::new()),
+                    Err(known) => return Ok(Accepted { position: known, is_duplicate: true }),
+                },
+                At::Given { position, lost, .. } => match state.make_room_at(position, lost, self) {
+                    Some(broken_off) => (position, broken_off),
+                    None => return Ok(Accepted { position, is_duplicate: true }),
+                },
+            };
             Arc::get_mut(&mut publication).expect("nobody else has seen it").offset = position.offset;
-            if let Some(id) = id {
-                self.namespace.note_ids_evicted(state.duplicates.insert(id, position.offset, now, keep));
-            }
             evicted = state.append(publication, now, self);
             self.note_kept(&mut state);
-            Accepted { position, is_duplicate: false }
-        };
-        drop(evicted);
+        }
+        drop((evicted, broken_off));
         self.used_at.store(now.as_ms(), Ordering::Relaxed);
-        Ok(accepted)
-    }
-
-    /// Appends a publication that has its position already: the door for what comes from an engine that gives positions
-    /// elsewhere, one after the other in their order. What is there already is left as it is. After a `lost` of unknown
-    /// size, which leaves out offsets, or where the epoch is a new one, subscribers are told that something is missing.
-    /// They are yet to be woken.
-    ///
-    /// # Errors
-    /// [`Retired`]: look the topic up again; the publication is given back.
-    pub fn append_at(
-        &self,
-        position: Position,
-        time: u64,
-        content: Unpositioned,
-        lost: bool,
-    ) -> Result<Appended, (Retired, Box<Unpositioned>)> {
-        // It may have been received long ago.
-        let now = Uptime::now();
-        let publication =
-            Arc::new(Publication::new(self.name.clone(), position.offset, time, content, &self.budget));
-        let mut evicted = Vec::new();
-        let mut state = self.lock();
-        if state.is_retired {
-            drop(state);
-            return Err((Retired, given_back(publication)));
-        }
-        let is_anew = position.epoch != state.epoch;
-        if !is_anew && position.offset <= state.ring.head_offset() {
-            return Ok(Appended::Known);
-        }
-        let lost = lost && position.offset > state.ring.head_offset().next();
-        if is_anew || lost {
-            evicted = state.begin_anew(Position { offset: before(position.offset), ..position }, self);
-        }
-        evicted.extend(state.append(publication, now, self));
-        self.note_kept(&mut state);
-        drop(state);
-        drop(evicted);
-        self.used_at.store(now.as_ms(), Ordering::Relaxed);
-        Ok(Appended::New)
+        Ok(Accepted { position, is_duplicate: false })
     }
 
     /// Follows what an engine gives positions to elsewhere, from this one on. Who subscribed before is told that something
@@ -125,6 +103,40 @@ impl Topic {
 }
 
 impl State {
+    /// The next position, which is noted under the message `id`.
+    ///
+    /// # Errors
+    /// Where the publication stands that has that id.
+    fn next(&mut self, id: Option<IdHash>, now: Uptime, topic: &Topic) -> Result<Position, Position> {
+        let next = Position { epoch: self.epoch, offset: self.ring.head_offset().next() };
+        let Some(id) = id else { return Ok(next) };
+        let keep = topic.namespace.retention.message_ids();
+        self.duplicates.expire(now, keep);
+        if let Some(offset) = self.duplicates.find(id, now, keep) {
+            self.recharge();
+            return Err(Position { offset, ..next });
+        }
+        topic.namespace.note_ids_evicted(self.duplicates.insert(id, next.offset, now, keep));
+        Ok(next)
+    }
+
+    /// Sees to it that what comes next may stand there: what is kept goes where what comes does not follow it. `None`
+    /// where it is here already, or one after it.
+    fn make_room_at(
+        &mut self,
+        position: Position,
+        lost: bool,
+        topic: &Topic,
+    ) -> Option<Vec<Arc<Publication>>> {
+        let is_anew = position.epoch != self.epoch;
+        if !is_anew && position.offset <= self.ring.head_offset() {
+            return None;
+        }
+        let is_lost = lost && position.offset > self.ring.head_offset().next();
+        let after = Position { offset: before(position.offset), ..position };
+        Some(if is_anew || is_lost { self.begin_anew(after, topic) } else { Vec::new() })
+    }
+
     /// Something is lost of which nobody knows how much: what comes next follows that position.
     fn begin_anew(&mut self, after: Position, topic: &Topic) -> Vec<Arc<Publication>> {
         let is_anew = after.epoch != self.epoch;

@@ -122,12 +122,11 @@ impl Worker {
                 None => woken.await,
             }
             loop {
-                self.take_answers();
                 self.gather(&mut round);
                 if !round.dirty.is_empty() {
                     self.deliver(&mut round).await;
                 }
-                if !self.refill(&mut round) && !self.handle().inbox.has_answers() {
+                if !self.refill(&mut round) {
                     break;
                 }
                 self.yield_turn(&mut round).await;

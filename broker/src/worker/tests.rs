@@ -5,9 +5,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
-use super::credit::{Lane, Wants};
 use super::*;
-use crate::access::Access;
+use crate::access::delayed::DelayedAuthority;
+use crate::access::{Access, Authority};
 use crate::answer::Answer;
 use crate::broker::build_hub;
 use crate::config::Config;
@@ -16,17 +16,22 @@ use crate::dialect::Dialect;
 use crate::engine::{Engine, MemoryEngine};
 use crate::source::Source;
 use crate::topic::Start;
+use crate::workers::credit::{Lane, Wants};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A worker of which nothing runs but what a test has run.
+/// A worker of which nothing runs but what a test has run, and where anybody may do everything.
 pub(crate) fn worker() -> Rc<Worker> {
+    worker_with(Access::new(None).expect("no configuration is a good one"))
+}
+
+/// Likewise with that access.
+fn worker_with(access: Access) -> Rc<Worker> {
     let mut config = Config::for_tests();
     config.server.workers = 1;
     config.memory = config.memory.resolved(None, config.limits.message_size);
     config.limits = config.limits.resolved(None);
-    let access = Access::new(None).expect("no configuration is a good one");
-    let (hub, _) = build_hub(config, access, 100, Engine::Memory(MemoryEngine));
+    let hub = build_hub(config, access, 100, Engine::Memory(MemoryEngine));
     let metrics = ConnectionMetrics::new(&hub.registry, hub.table.namespaces());
     Worker::new(0, hub, metrics)
 }
@@ -216,4 +221,33 @@ async fn between_two_pieces_of_long_work_everybody_has_a_turn() {
     let order = order.borrow();
     assert!(order.windows(2).all(|two| two.iter().any(|it| it == "other")), "{order:?}");
     assert_eq!(order.iter().filter(|it| *it != "other").count(), 3);
+}
+
+#[tokio::test]
+async fn who_waits_for_an_answer_has_given_back_what_is_left_of_its_share() {
+    let test = async {
+        let access =
+            toml::from_str("[anonymous]\npublish = [\"*\"]\nsubscribe = [\"*\"]").expect("well-formed");
+        let never = Authority::Delayed(DelayedAuthority::new(Duration::ZERO, 1));
+        let worker = worker_with(Access::new(Some(&access)).expect("good").asking(never));
+        leave_no_credit(worker.handle());
+        let (mut peer, life) = connect(&worker, Encoding::Json).await;
+        tokio::task::spawn_local(life);
+        tokio::task::spawn_local(Rc::clone(&worker).turns());
+        let frames = r#"[{"type":"publish","topic":"t","data":1},{"type":"connect","token":"whose","id":1}]"#;
+        peer.write_all(&masked(frames)).await.expect("room");
+        while !worker.handle().awaits_credit() {
+            tokio::task::yield_now().await;
+        }
+        // It is the only one in the line: all of the round is its share.
+        worker.handle().refill_credit();
+        while worker.handle().inbox.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        assert!(worker.hub.table.find("t").is_ok(), "it has published");
+        let other = worker.handle().poll_publish(Lane(u64::MAX), 1, Wants::Many, Waker::noop());
+        assert!(other.is_ready(), "what it does not use while it waits is for others");
+    };
+    LocalSet::new().run_until(tokio::time::timeout(DEADLINE, test)).await.expect("it does not take long");
 }

@@ -9,10 +9,12 @@ mod fairness;
 mod independence;
 mod lag;
 mod later;
+mod later_known;
 mod liveness;
 mod order;
 mod resume;
 mod retry;
+mod revocation;
 mod topics;
 
 use fanfare::Config;

@@ -9,7 +9,7 @@ use super::*;
 use crate::bench::content;
 use crate::namespaces::config::NamespaceConfig;
 use crate::topic::keeping::EVICTED_MAX;
-use crate::topic::{Appended, Start};
+use crate::topic::{At, Start};
 
 fn table(limit: usize, budget: usize) -> TopicTable {
     let retention = NamespaceConfig { history_count: Some(3), ..NamespaceConfig::default() };
@@ -26,7 +26,7 @@ fn make(table: &TopicTable, name: &str) -> Arc<Topic> {
 }
 
 fn append(topic: &Topic, bytes: usize) {
-    topic.assign_and_append(content(Payload::text("x".repeat(bytes)), None)).expect("it is not retired");
+    topic.append_at(At::Next, content(Payload::text("x".repeat(bytes)), None)).expect("it is not retired");
 }
 
 fn publish(table: &TopicTable, name: &str) {
@@ -219,7 +219,7 @@ fn what_readers_of_one_namespace_were_promised_is_not_paid_by_another() {
     let mut with_id = content(Payload::text("x"), None);
     with_id.message_id = Some("once".into());
     let quiet = make(&table, "quiet:1");
-    quiet.assign_and_append(with_id).expect("it is not retired");
+    quiet.append_at(At::Next, with_id).expect("it is not retired");
     table.published(&quiet);
     // Their readers are behind, and take what they get.
     let flooded: Vec<_> = (0..12).map(|n| make(&table, &format!("flood{n}"))).collect();
@@ -239,7 +239,7 @@ fn what_readers_of_one_namespace_were_promised_is_not_paid_by_another() {
     assert!(table.budget.used() < 3 * 100_000, "at twice the budget they give what they were promised");
     let mut again = content(Payload::text("x"), None);
     again.message_id = Some("once".into());
-    assert!(quiet.assign_and_append(again).expect("it is not retired").is_duplicate, "nor its message ids");
+    assert!(quiet.append_at(At::Next, again).expect("it is not retired").is_duplicate, "nor its message ids");
 }
 
 #[derive(Debug, Clone)]
@@ -273,7 +273,7 @@ proptest! {
                     let topic = make(&table, &names[topic]);
                     let mut content = content(Payload::text("x".repeat(bytes)), None);
                     content.message_id = id.map(|id| id.to_string().into());
-                    let accepted = topic.assign_and_append(content).expect("it is not retired");
+                    let accepted = topic.append_at(At::Next, content).expect("it is not retired");
                     if !accepted.is_duplicate {
                         table.published(&topic);
                     }
@@ -358,7 +358,7 @@ fn the_budget_gets_back_what_a_burst_took_tables_and_all() {
     for n in 0..BURST {
         let mut content = content(Payload::text("x"), None);
         content.message_id = Some(n.to_string().into());
-        topic.assign_and_append(content).expect("it is not retired");
+        topic.append_at(At::Next, content).expect("it is not retired");
     }
     let most = table.budget.used() - unused;
     let ids_alone = BURST * 24;
@@ -390,18 +390,20 @@ fn following(offset: u64) -> (Arc<Topic>, impl Fn(u64) -> Position) {
     (topic, at)
 }
 
-fn append_at(topic: &Topic, position: Position, lost: bool) -> Appended {
+/// Says whether it was new.
+fn append_at(topic: &Topic, position: Position, lost: bool) -> bool {
     let content = content(Payload::text("x"), None);
-    topic.append_at(position, 0, content, lost).expect("it is not retired")
+    let at = At::Given { position, time: 0, lost };
+    !topic.append_at(at, content).expect("it is not retired").is_duplicate
 }
 
 #[test]
 fn what_is_there_already_is_left_as_it_is() {
     let (topic, at) = following(9);
-    assert_eq!(append_at(&topic, at(10), false), Appended::New);
-    assert_eq!(append_at(&topic, at(10), false), Appended::Known);
-    assert_eq!(append_at(&topic, at(7), false), Appended::Known);
-    assert_eq!(append_at(&topic, at(12), false), Appended::New, "offsets may have holes");
+    assert!(append_at(&topic, at(10), false));
+    assert!(!append_at(&topic, at(10), false));
+    assert!(!append_at(&topic, at(7), false));
+    assert!(append_at(&topic, at(12), false), "offsets may have holes");
     assert_eq!((topic.kept().0, topic.position()), (2, at(12)));
     topic.follow(at(10)).expect("it is not retired");
     assert_eq!(topic.position(), at(12), "an answer that is late takes nothing back");

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::{CODECS, publish_numbers};
 
-const ALICE: &str = "alice-token-0123456789";
-const ALICE_READS: &str = "alice-reads-0123456789";
-const BOB: &str = "bob-token-0123456789";
+pub(super) const ALICE: &str = "alice-token-0123456789";
+pub(super) const ALICE_READS: &str = "alice-reads-0123456789";
+pub(super) const BOB: &str = "bob-token-0123456789";
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
@@ -27,7 +27,7 @@ fn token(user: &str, token: &str, subscribe: &[&str], publish: &[&str]) -> Token
 }
 
 /// Strangers may read what is public; Alice may do all in her rooms, Bob may write to one of them.
-fn guarded(config: &mut Config) {
+pub(super) fn guarded(config: &mut Config) {
     config.access = Some(AccessConfig {
         anonymous: GrantConfig { subscribe: names(&["public:*"]), publish: Vec::new() },
         token: vec![

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use fanfare::access::Authority;
 use fanfare::engine::Engine;
 use fanfare::engine::delayed::{DelayedEngine, Disturbance, Trouble};
 use fanfare::{Broker, Config};
@@ -21,7 +22,7 @@ async fn start(trouble: Trouble) -> Broker {
     config.server.workers = 1;
     keep_everything(&mut config);
     let engine = Engine::Delayed(DelayedEngine::new(trouble));
-    Broker::start_with(config, engine).await.expect("the broker starts")
+    Broker::start_with(config, engine, Authority::Configured).await.expect("the broker starts")
 }
 
 fn disturb(broker: &Broker, topic: &str, disturbance: Disturbance) {
@@ -376,4 +377,40 @@ async fn what_waits_in_the_engine_is_charged_until_it_is_done_there_whoever_goes
     drop(client);
     eventually("it to be gone", || broker.unanswered() == 0).await;
     assert!(charged().await >= (COUNT * SIZE) as f64, "the engine still has them: {}", charged().await);
+}
+
+#[tokio::test]
+async fn an_engine_that_always_says_to_ask_again_is_asked_for_as_long_as_one_answer_takes() {
+    let broker = start(Trouble { never_knows: true, ..Trouble::default() }).await;
+    let mut client = Client::connect(&broker).await;
+    let began = Instant::now();
+    client.send(json!({"type": "history", "id": 1, "topic": "t"})).await;
+    client.send(json!({"type": "ping", "id": 2})).await;
+    let mut subscriber = Client::connect(&broker).await;
+    subscriber.send(json!({"type": "subscribe", "id": 3, "topic": "t"})).await;
+    let raw = Client::connect_to(broker.public_addr(), "/ws/t", fanfare_protocol::Codec::Json).await;
+    let paths = ["/v1/topics/t", "/v1/topics/t/messages"];
+    let [stands, kept] = paths.map(|path| http(broker.public_addr(), "GET", path, &[], b""));
+    let patience = Duration::from_secs(30);
+    let (history, subscribe, raw, stands, kept) = tokio::join!(
+        client.expect_within(patience),
+        subscriber.expect_within(patience),
+        raw.closed(),
+        stands,
+        kept
+    );
+    for (frame, id) in [(history, 1), (subscribe, 3)] {
+        assert_eq!(
+            (&frame["id"], &frame["code"], &frame["retryable"]),
+            (&json!(id), &json!("unavailable"), &json!(true)),
+            "{frame}"
+        );
+    }
+    assert_eq!(raw, 4503);
+    for response in [stands, kept] {
+        assert_eq!((response.status, &response.json()["code"]), (503, &json!("unavailable")), "{response:?}");
+    }
+    assert!(began.elapsed() > Duration::from_secs(4), "it was asked for a while: {:?}", began.elapsed());
+    assert_eq!(client.expect("pong").await["id"], 2);
+    assert_eq!(broker.unanswered(), 0);
 }
