@@ -5,7 +5,7 @@
 use fanfare_protocol::ErrorCode;
 
 use crate::topic::Accepted;
-use crate::topic::no_room::NoRoom;
+use crate::topic::limit::TopicLimit;
 
 /// What was asked: known at once, or told later.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub enum Refusal {
     Exhausted,
     /// There are as many topics as there may be.
     #[error(transparent)]
-    NoRoom(#[from] NoRoom),
+    TopicLimit(#[from] TopicLimit),
     /// More answers are waited for than may be.
     #[error("too many wait for an answer already; try again a little later")]
     Busy,
@@ -67,7 +67,7 @@ impl Refusal {
     pub fn code(self) -> ErrorCode {
         match self {
             Self::Exhausted | Self::Busy | Self::Unanswered => ErrorCode::Unavailable,
-            Self::NoRoom(why) => why.code(),
+            Self::TopicLimit(why) => why.code(),
         }
     }
 }

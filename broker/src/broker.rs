@@ -293,7 +293,7 @@ impl Broker {
         }
         self.end.cancel();
         self.tasks.close();
-        // An operator's open connection to the admin listener must not hold the stop up.
+        // An operator's open connection to the admin listener must not delay the stop.
         drop(tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await);
     }
 }

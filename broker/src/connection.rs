@@ -47,7 +47,7 @@ use crate::topic::ring::Cursor;
 use crate::worker::Worker;
 use crate::workers::stats::Wait;
 use account::Account;
-use backpressure::{Backpressure, Look};
+use backpressure::{Backpressure, SocketState};
 use inbound::Inbound;
 use life::Life;
 use liveness::Liveness;
@@ -324,7 +324,7 @@ impl Connection {
     fn waited(&self, wait: Wait, since: Option<u32>) {
         if let Some(since) = since {
             let ms = self.worker.now_ms().wrapping_sub(since);
-            self.worker.stats.held_up(wait, Duration::from_millis(ms.into()));
+            self.worker.stats.waited(wait, Duration::from_millis(ms.into()));
         }
     }
 
@@ -385,12 +385,12 @@ impl Connection {
     }
 
     /// Whether it is watched any longer; one that has taken nothing for so long is stuck from now on.
-    pub(crate) fn is_to_watch(&self, now: u32, patience: Duration) -> bool {
-        let found = self.backpressure.look(now, patience);
-        if found == Look::Stuck {
+    pub(crate) fn is_to_watch(&self, now: u32, stuck_after: Duration) -> bool {
+        let found = self.backpressure.look(now, stuck_after);
+        if found == SocketState::Stuck {
             self.set_stuck(true);
         }
-        found == Look::Blocked
+        found == SocketState::Blocked
     }
 
     /// While it is stuck its subscriptions that are behind count for nothing.

@@ -104,7 +104,7 @@ impl Public {
             Err(refused) => refused.into_response(),
         };
         if method == Method::GET {
-            response = held::if_there_is_room(hub, response);
+            response = held::if_there_is_capacity(hub, response);
         }
         if method != Method::POST && !response.headers().contains_key(header::VARY) {
             // Another page would be answered otherwise. What a POST was answered nobody keeps.
@@ -250,7 +250,7 @@ impl<'w> Visit<'w> {
             let spawn = |refill| drop(self.worker.tasks.spawn_local(refill));
             ready!(self.worker.gate.poll_turn(&self.place, cx, spawn));
             if let Some(waited) = self.place.waited() {
-                self.worker.stats.held_up(Wait::Turn, waited);
+                self.worker.stats.waited(Wait::Turn, waited);
             }
         }
         self.may_begin.set(true);

@@ -176,7 +176,7 @@ impl Hub {
         loop {
             let topic = match self.table.get_or_create(name, Maker::Subscriber(user)) {
                 Ok(topic) => topic,
-                Err(no_room) => return Answer::Now(Err(no_room.into())),
+                Err(limit) => return Answer::Now(Err(limit.into())),
             };
             match self.engine.follow(&topic, later) {
                 Answer::Now(Ok(())) => {}

@@ -92,8 +92,8 @@ struct Begun {
     /// Turned so that its first byte is for the next byte of the payload.
     mask: [u8; 4],
     remaining: usize,
-    /// What its message may have when it ends.
-    room: usize,
+    /// The most bytes that its message can have when it ends.
+    message_bytes_max: usize,
     /// The payload of a control frame so far; what data frames bring goes to the message at once.
     control: Vec<u8>,
 }
@@ -195,11 +195,11 @@ impl Decoder {
             unmask(payload, mask);
             return Ok((start + length, whole(header.opcode, payload, take)?));
         }
-        let mut room = limits.bytes;
+        let mut message_bytes_max = limits.bytes;
         if let OpCode::Data(kind) = header.opcode {
             let message = self.message.get_or_insert_with(|| Box::new(Message::new(kind == Data::Text)));
             if header.is_final {
-                room = message.bytes.len() + length;
+                message_bytes_max = message.bytes.len() + length;
             }
         }
         let begun = Box::new(Begun {
@@ -207,7 +207,7 @@ impl Decoder {
             is_final: header.is_final,
             mask,
             remaining: length,
-            room,
+            message_bytes_max,
             control: Vec::new(),
         });
         let (taken, flow) = self.go_on(begun, payload, take)?;
@@ -230,7 +230,7 @@ impl Decoder {
             begun.control.extend_from_slice(part);
         } else {
             let message = self.message.as_mut().expect("the message of a frame that has begun");
-            message.push(part, begun.room)?;
+            message.push(part, begun.message_bytes_max)?;
         }
         if begun.remaining > 0 {
             self.begun = Some(begun);
@@ -368,12 +368,12 @@ impl Message {
     }
 
     /// Adds a part of a fragment; text that can no longer become UTF-8 is refused at once. The message may
-    /// come to have `room` bytes.
-    fn push(&mut self, part: &[u8], room: usize) -> Result<(), Violation> {
+    /// come to have `bytes_max` bytes.
+    fn push(&mut self, part: &[u8], bytes_max: usize) -> Result<(), Violation> {
         // Doubled, but not beyond what may come; and nothing is taken for what has not come yet.
         let length = self.bytes.len() + part.len();
         if length > self.bytes.capacity() {
-            let capacity = (2 * self.bytes.capacity()).min(room).max(length);
+            let capacity = (2 * self.bytes.capacity()).min(bytes_max).max(length);
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(part);
@@ -473,8 +473,8 @@ pub fn put_frame_with(out: &mut Vec<u8>, kind: Outgoing, write: impl FnOnce(&mut
 
 /// Appends a close frame. A reason longer than a control frame can hold is cut.
 pub fn put_close(out: &mut Vec<u8>, code: CloseCode, reason: &str) {
-    let room = CONTROL_BYTES_MAX as usize - 2;
-    let end = (0..=reason.len().min(room)).rev().find(|&end| reason.is_char_boundary(end)).unwrap_or(0);
+    let bytes_max = CONTROL_BYTES_MAX as usize - 2;
+    let end = (0..=reason.len().min(bytes_max)).rev().find(|&end| reason.is_char_boundary(end)).unwrap_or(0);
     put_header(out, Outgoing::Close, 2 + end);
     out.extend_from_slice(&code.get().to_be_bytes());
     out.extend_from_slice(&reason.as_bytes()[..end]);

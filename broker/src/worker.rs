@@ -166,8 +166,8 @@ impl Worker {
             debug_assert_eq!(local.awaited, 0, "nobody is behind where nobody is");
             topics.remove(&key(topic));
             if topics.len() < topics.capacity() / 8 {
-                let room = 2 * topics.len();
-                topics.shrink_to(room);
+                let capacity = 2 * topics.len();
+                topics.shrink_to(capacity);
             }
         }
     }

@@ -22,7 +22,7 @@ impl Connection {
 
     fn promise_by(&self, claim: Claim, bytes: usize) -> Option<Promise> {
         let budget = self.worker.hub.in_flight(self.is_stranger());
-        if !self.state.borrow().replies.has_room() || budget.is_over() {
+        if !self.state.borrow().replies.has_capacity() || budget.is_over() {
             return None;
         }
         let promise = self.worker.handle().inbox.issue((self.key, self.id.get()), claim)?;

@@ -18,7 +18,7 @@ pub(super) struct Backpressure {
 
 /// What a look at a socket has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum SocketState {
     /// It takes what is written.
     Free,
     /// It takes nothing, but not for long.
@@ -62,14 +62,14 @@ impl Backpressure {
         self.is_blocked.set(false);
     }
 
-    /// Looks after it. But for one that is [`Blocked`](Look::Blocked), it is looked after no longer.
-    pub(super) fn look(&self, now: u32, patience: Duration) -> Look {
+    /// Looks after it. But for one that is [`Blocked`](SocketState::Blocked), it is looked after no longer.
+    pub(super) fn look(&self, now: u32, stuck_after: Duration) -> SocketState {
         let found = match self.blocked_for(now) {
-            None => Look::Free,
-            Some(ms) if u128::from(ms) >= patience.as_millis() => Look::Stuck,
-            Some(_) => Look::Blocked,
+            None => SocketState::Free,
+            Some(ms) if u128::from(ms) >= stuck_after.as_millis() => SocketState::Stuck,
+            Some(_) => SocketState::Blocked,
         };
-        self.is_watched.set(found == Look::Blocked);
+        self.is_watched.set(found == SocketState::Blocked);
         found
     }
 
@@ -85,30 +85,30 @@ mod tests {
 
     #[test]
     fn a_socket_is_stuck_that_takes_nothing_for_too_long() {
-        let (socket, patience) = (Backpressure::new(0), Duration::from_millis(500));
-        assert_eq!(socket.look(10_000, patience), Look::Free);
+        let (socket, stuck_after) = (Backpressure::new(0), Duration::from_millis(500));
+        assert_eq!(socket.look(10_000, stuck_after), SocketState::Free);
         assert!(socket.block(10_000), "it is to be looked after");
         assert!(!socket.block(10_100), "that is so already");
-        assert_eq!(socket.look(10_599, patience), Look::Blocked);
-        assert_eq!(socket.look(10_600, patience), Look::Stuck);
+        assert_eq!(socket.look(10_599, stuck_after), SocketState::Blocked);
+        assert_eq!(socket.look(10_600, stuck_after), SocketState::Stuck);
         assert!(socket.set_stuck(true) && !socket.set_stuck(true));
         assert_eq!(socket.blocked_for(10_700), Some(600));
         socket.unblock();
         assert_eq!(socket.blocked_for(10_700), None);
         assert!(socket.block(u32::MAX), "nobody looks after it any more");
-        assert_eq!(socket.look(498, patience), Look::Blocked, "the clock wraps");
-        assert_eq!(socket.look(499, patience), Look::Stuck);
+        assert_eq!(socket.look(498, stuck_after), SocketState::Blocked, "the clock wraps");
+        assert_eq!(socket.look(499, stuck_after), SocketState::Stuck);
     }
 
     #[test]
     fn a_socket_is_looked_after_once_for_as_long_as_it_may_become_stuck() {
-        let (socket, patience) = (Backpressure::new(0), Duration::from_millis(500));
+        let (socket, stuck_after) = (Backpressure::new(0), Duration::from_millis(500));
         assert!(socket.block(0), "from now on");
         socket.unblock();
         assert!(!socket.block(100), "it still is");
-        assert_eq!(socket.look(500, patience), Look::Blocked, "it took something at 100");
+        assert_eq!(socket.look(500, stuck_after), SocketState::Blocked, "it took something at 100");
         socket.unblock();
-        assert_eq!(socket.look(600, patience), Look::Free);
+        assert_eq!(socket.look(600, stuck_after), SocketState::Free);
         assert!(socket.block(700), "nobody did any more");
         assert!(!socket.is_stuck(), "a look finds it out, and whoever looks says it");
     }

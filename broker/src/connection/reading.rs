@@ -119,7 +119,7 @@ impl Connection {
     /// may wait; whoever cannot has to wait.
     pub(super) fn waits_for_replies(&self) -> bool {
         let replies = &self.state.borrow().replies;
-        replies.is_full() || (!self.dialect.says_refusals() && !replies.has_room())
+        replies.is_full() || (!self.dialect.says_refusals() && !replies.has_capacity())
     }
 
     /// Whether it is to be closed when the replies that are outstanding are said: no more is to be.

@@ -124,7 +124,7 @@ impl Replies {
     }
 
     /// Whether another publication may wait for its answer.
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_capacity(&self) -> bool {
         self.0.as_ref().is_none_or(|line| line.waiting < WAITING_MAX)
     }
 
@@ -283,7 +283,7 @@ mod tests {
     fn what_waits_is_bounded_and_forgotten_as_a_whole() {
         let mut replies = Replies::default();
         let mut expected = Vec::new();
-        while replies.has_room() {
+        while replies.has_capacity() {
             expected.push(Ticket(expected.len() as u64));
             replies.expect(expected[expected.len() - 1], publishing());
         }
@@ -294,7 +294,7 @@ mod tests {
         assert!((BYTES_MAX..BYTES_MAX + 2000).contains(&replies.0.as_ref().expect("it is there").bytes));
         let forgotten = replies.forget();
         assert_eq!(forgotten.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), expected);
-        assert!(replies.is_empty() && !replies.is_full() && replies.has_room());
+        assert!(replies.is_empty() && !replies.is_full() && replies.has_capacity());
     }
 
     #[test]

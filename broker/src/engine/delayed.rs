@@ -111,7 +111,7 @@ impl DelayedEngine {
         content: Unpositioned,
         later: Later<'_>,
     ) -> Answer<Result<Accepted, Refusal>> {
-        if !table.has_room() {
+        if !table.has_capacity() {
             return Answer::Now(Err(Refusal::Exhausted));
         }
         Self::ask(later, |promise| self.send(Job::Publish(topic.to_name(), content, promise)))

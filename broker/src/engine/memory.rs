@@ -20,7 +20,7 @@ impl MemoryEngine {
         name: &TopicRef<'_>,
         mut content: Unpositioned,
     ) -> Result<Accepted, Refusal> {
-        if !table.has_room() {
+        if !table.has_capacity() {
             return Err(Refusal::Exhausted);
         }
         loop {

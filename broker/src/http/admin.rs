@@ -41,7 +41,7 @@ pub(crate) async fn run(
     tasks: &TaskTracker,
 ) {
     let router = routes(Arc::clone(hub));
-    let (room, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::new(tasks.clone()));
+    let (permits, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::new(tasks.clone()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -55,7 +55,7 @@ pub(crate) async fn run(
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             full.turn_away(stream);
             continue;
         };

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use crate::budget::Charge;
 use crate::hub::Hub;
 
-/// Bytes of a step in which a body takes room and is charged.
+/// Bytes of a step in which the memory of a body grows and is charged.
 const STEP: usize = 4 * 1024;
 
 /// A body that has come to its end. It is charged as long as this is there.
@@ -24,8 +24,8 @@ pub(super) struct Whole {
     _charge: Charge,
 }
 
-/// The whole body, if it is no larger than `limit`, comes in time, is not compressed, and the broker has
-/// room for it.
+/// The whole body, if it is no larger than `limit`, comes in time, is not compressed, and the budget has
+/// capacity for it.
 pub(super) async fn read(hub: &Hub, headers: &HeaderMap, body: Body, limit: usize) -> Result<Whole, Problem> {
     check_content_encoding(headers)?;
     let whole = tokio::time::timeout(hub.config.limits.message_timeout, collect(hub, body, limit)).await;
@@ -51,7 +51,7 @@ async fn collect(hub: &Hub, mut body: Body, limit: usize) -> Result<Whole, Probl
         if bytes.len() + chunk.len() > limit {
             return Err(too_large());
         }
-        make_room(&mut bytes, chunk.len(), length_max);
+        grow(&mut bytes, chunk.len(), length_max);
         bytes.extend_from_slice(&chunk);
         let held = bytes.capacity().next_multiple_of(STEP);
         if held > charge.bytes() {
@@ -66,8 +66,8 @@ async fn collect(hub: &Hub, mut body: Body, limit: usize) -> Result<Whole, Probl
     Ok(Whole { bytes, received: Instant::now(), _charge: charge })
 }
 
-/// Makes room for so much more, in proportion to what has come, not to what was announced.
-fn make_room(bytes: &mut Vec<u8>, more: usize, length_max: usize) {
+/// Makes the capacity larger for so much more, in proportion to what has come, not to what was announced.
+fn grow(bytes: &mut Vec<u8>, more: usize, length_max: usize) {
     let needed = bytes.len() + more;
     if needed > bytes.capacity() {
         let wanted = (2 * bytes.capacity()).max(STEP).min(length_max).max(needed);

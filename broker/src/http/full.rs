@@ -1,4 +1,4 @@
-//! What those are told for whom there is no room.
+//! What those are told who are above a limit of connections.
 
 use std::io::Read as _;
 use std::net::Shutdown;
@@ -18,31 +18,31 @@ pub(crate) const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 /// Sockets that may be waited for until they have read it: each takes a file descriptor meanwhile.
 const TOLD_AT_ONCE_MAX: usize = 8;
-/// The time that one may take to read it.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The time for which one may take nothing of it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Turns sockets away, so that they learn why.
 #[derive(Debug)]
 pub(crate) struct Full {
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 impl Full {
     /// Turns away by tasks that are among `tasks`, so that the broker's end waits for them.
     pub(crate) fn new(tasks: TaskTracker) -> Self {
-        Self { room: Arc::new(Semaphore::new(TOLD_AT_ONCE_MAX)), tasks }
+        Self { permits: Arc::new(Semaphore::new(TOLD_AT_ONCE_MAX)), tasks }
     }
 
     /// Tells the peer to come again later, and closes its socket.
     pub(crate) fn turn_away(&self, stream: TcpStream) {
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             // A fresh socket takes so little at once. What its peer sends may destroy it, which is why the
             // others are waited for.
             drop(stream.try_write(FULL));
             return;
         };
-        let mut stream = WriteTimeout::new(stream, PATIENCE, Arc::default());
+        let mut stream = WriteTimeout::new(stream, WRITE_TIMEOUT, Arc::default());
         self.tasks.spawn(async move {
             if stream.write_all(FULL).await.is_ok() {
                 drop(stream.shutdown().await);

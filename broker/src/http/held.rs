@@ -28,9 +28,9 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// The answer, or where there is no room for it on its way, that there is none: for requests that do no harm if they
+/// The answer, or where the budget has no capacity for it, that there is none: for requests that do no harm if they
 /// are sent again.
-pub(super) fn if_there_is_room(hub: &Hub, response: Response) -> Response {
+pub(super) fn if_there_is_capacity(hub: &Hub, response: Response) -> Response {
     match length(&response) {
         Some(length) if hub.in_flight.used() + length > hub.in_flight.limit() => {
             Problem::of(ErrorCode::Unavailable, "too much is on its way at the moment").into_response()

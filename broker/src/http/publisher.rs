@@ -53,7 +53,7 @@ impl<'h> Publisher<'h> {
 
     fn end_wait(&mut self) {
         if let Some(since) = self.since.take() {
-            self.worker().stats.held_up(Wait::Credit, since.elapsed());
+            self.worker().stats.waited(Wait::Credit, since.elapsed());
         }
     }
 }

@@ -27,7 +27,8 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct WriteTimeout {
     stream: TcpStream,
-    patience: Duration,
+    /// The time for which the peer may take nothing.
+    timeout: Duration,
     /// Whether what the peer has not read is needed for others.
     relief: Arc<Relief>,
     /// The moment by which the peer must take something, while it takes nothing.
@@ -45,8 +46,8 @@ struct Lingering {
 }
 
 impl WriteTimeout {
-    pub(super) fn new(stream: TcpStream, patience: Duration, relief: Arc<Relief>) -> Self {
-        Self { stream, patience, relief, waiting: None, answered_at: None, lingering: None }
+    pub(super) fn new(stream: TcpStream, timeout: Duration, relief: Arc<Relief>) -> Self {
+        Self { stream, timeout, relief, waiting: None, answered_at: None, lingering: None }
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
@@ -69,8 +70,8 @@ impl WriteTimeout {
             self.answered_at = Some(Instant::now());
             return Poll::Ready(result);
         }
-        let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let timeout = self.timeout;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(waiting.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answer")))
     }

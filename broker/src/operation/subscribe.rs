@@ -33,7 +33,7 @@ impl Leave<'_> {
     /// account of the grant's user. Whoever asks has so many subscriptions already.
     ///
     /// # Errors
-    /// [`Denied`]: the broker stops, these are enough, or there is no room for another topic.
+    /// [`Denied`]: the broker stops, these are enough, or a limit of topics is reached.
     pub(crate) fn subscribe(
         self,
         hub: &Hub,

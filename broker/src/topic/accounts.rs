@@ -1,11 +1,11 @@
 //! Topics to which nobody has published: whose subscriptions brought them into being, and how many of these a
-//! user may have, so that subscribers never take the room that publishers need.
+//! user may have, so that subscribers never take the capacity that publishers need.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::no_room::NoRoom;
+use super::limit::TopicLimit;
 
 /// Who subscribes; those without credentials are one user together.
 type User = Option<Arc<str>>;
@@ -40,16 +40,16 @@ impl Accounts {
     /// Counts one more topic of that user, until the entry is dropped.
     ///
     /// # Errors
-    /// [`NoRoom`].
-    pub(crate) fn enter(self: &Arc<Self>, user: Option<&Arc<str>>) -> Result<Entry, NoRoom> {
+    /// [`TopicLimit`].
+    pub(crate) fn enter(self: &Arc<Self>, user: Option<&Arc<str>>) -> Result<Entry, TopicLimit> {
         let user = user.cloned();
         let mut held = self.lock();
         if held.by_user.get(&user).is_some_and(|&count| count >= self.per_user) || self.per_user == 0 {
             // It may be others who hold them, and let go.
-            return Err(if user.is_none() { NoRoom::Strangers } else { NoRoom::User });
+            return Err(if user.is_none() { TopicLimit::Strangers } else { TopicLimit::User });
         }
         if held.in_all >= self.in_all {
-            return Err(NoRoom::Table);
+            return Err(TopicLimit::Table);
         }
         held.in_all += 1;
         *held.by_user.entry(user.clone()).or_default() += 1;
@@ -117,9 +117,9 @@ mod tests {
         let enter = |user: Option<&Arc<str>>| accounts.enter(user);
         let first = enter(Some(&alice)).expect("room");
         let second = enter(Some(&alice)).expect("room");
-        assert_eq!(enter(Some(&alice)).unwrap_err(), NoRoom::User);
+        assert_eq!(enter(Some(&alice)).unwrap_err(), TopicLimit::User);
         let stranger = enter(None).expect("room");
-        assert_eq!(enter(Some(&bob)).unwrap_err(), NoRoom::Table);
+        assert_eq!(enter(Some(&bob)).unwrap_err(), TopicLimit::Table);
         drop(first);
         let third = enter(Some(&bob)).expect("room again");
         drop((second, third, stranger));
@@ -132,7 +132,7 @@ mod tests {
         let accounts = Accounts::new(1, 1);
         let account = Account::default();
         account.open(accounts.enter(None).expect("room"));
-        assert_eq!(accounts.enter(None).unwrap_err(), NoRoom::Strangers);
+        assert_eq!(accounts.enter(None).unwrap_err(), TopicLimit::Strangers);
         account.close();
         account.close();
         assert!(accounts.enter(None).is_ok());

@@ -137,7 +137,7 @@ impl Duplicates {
         self.bytes
     }
 
-    /// For how many ids the next generation has room.
+    /// The capacity of the next generation, in ids.
     fn next_ids(&self, keep: Keep) -> usize {
         let Some(newest) = self.generations.back() else { return FIRST_IDS };
         let wanted = if newest.is_full() { 2 * newest.ids.len() } else { newest.ids.len() };
@@ -149,7 +149,7 @@ impl Duplicates {
         wanted.clamp(FIRST_IDS, 7 * eights)
     }
 
-    /// What the newest generation has room for and will not have gives its memory back.
+    /// Gives back the capacity that the newest generation will not use.
     fn close_newest(&mut self) {
         if let Some(newest) = self.generations.back_mut() {
             let before = newest.heap_bytes();
@@ -179,7 +179,7 @@ impl Generation {
         self.ids.len() == self.ids.capacity()
     }
 
-    /// Adds an id if there is room for it and the generation has lasted no longer than `span`.
+    /// Adds an id if there is capacity for it and the generation has lasted no longer than `span`.
     fn add(&mut self, id: IdHash, offset: Offset, now: Uptime, span: Duration) -> bool {
         let age = now.since(self.began);
         let distance = offset.get().saturating_sub(self.first.get());

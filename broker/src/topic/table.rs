@@ -16,7 +16,7 @@ use super::agenda::Agenda;
 use super::hashed::{Hashed, Named, Passed};
 use super::index::Index;
 use super::keeping::LIVE;
-use super::no_room::NoRoom;
+use super::limit::TopicLimit;
 use super::recency::Recency;
 use super::{Mailboxes, Topic};
 use crate::budget::Budget;
@@ -166,14 +166,14 @@ impl TopicTable {
     /// The topic of that name, made if there is none.
     ///
     /// # Errors
-    /// [`NoRoom`].
-    pub(crate) fn get_or_create(&self, name: &TopicRef<'_>, maker: Maker<'_>) -> Result<Arc<Topic>, NoRoom> {
+    /// [`TopicLimit`].
+    pub(crate) fn get_or_create(&self, name: &TopicRef<'_>, maker: Maker<'_>) -> Result<Arc<Topic>, TopicLimit> {
         let hash = self.hasher.hash_one(name.as_str());
         if let Ok(topic) = self.find_hashed(hash, name.as_str()) {
             return Ok(topic);
         }
         if self.count.load(Ordering::Relaxed) >= self.limit {
-            return Err(NoRoom::Table);
+            return Err(TopicLimit::Table);
         }
         let entry = match maker {
             Maker::Publisher => None,
@@ -247,7 +247,7 @@ impl TopicTable {
     }
 
     /// Whether another publication may be kept.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_capacity(&self) -> bool {
         if self.budget.is_exhausted() {
             self.enforce_budget();
         }

@@ -137,7 +137,7 @@ impl Worker {
     }
 
     /// Gives out new credit, and says whether some wait for yet more. While a topic rests its publishers rest too,
-    /// or they would outrun its walks; but two that rest in turns do not hold up the others for long.
+    /// or they would outrun its walks; but two that rest in turns do not make the others wait for long.
     fn refill(&self, round: &mut Round) -> bool {
         if !round.resting.is_empty() && round.refilled.elapsed() < REFILL_MAX {
             return false;
@@ -171,7 +171,7 @@ impl Worker {
         for topic in dirty.drain(..) {
             self.serve(&topic, round).await;
         }
-        // Its room is used again.
+        // Its capacity is used again.
         round.dirty = dirty;
         self.write_touched(round).await;
         self.stats.round(round.turn_began.elapsed());

@@ -22,7 +22,7 @@ const STUCK_AFTER: Duration = Duration::from_millis(500);
 const HELD_MIN: usize = 64 * 1024;
 
 /// Answers that are read slowly are given up while less than this share of what may be on its way is free.
-const ROOM_SHARE: usize = 8;
+const FREE_SHARE: usize = 8;
 
 /// Connections closed at a stop between two looks at the clock.
 const DRAIN_STEPS: u32 = 100;
@@ -92,8 +92,8 @@ impl Worker {
     /// closes those of this worker who hold most.
     fn relieve(&self) {
         let budget = self.hub.in_flight(false);
-        // With some room, or the next body that is not small would find none for as long as they are read.
-        let wanted = budget.limit() - budget.limit() / ROOM_SHARE;
+        // With some of it free, or the next body that is not small would find none for as long as they are read.
+        let wanted = budget.limit() - budget.limit() / FREE_SHARE;
         let crowded = budget.used().saturating_sub(wanted);
         let freed = if crowded > 0 { self.hub.answers.give_up(crowded, Instant::now()) } else { 0 };
         let mut over = budget.over().saturating_sub(freed);

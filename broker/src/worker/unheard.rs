@@ -22,7 +22,7 @@ impl Unheard {
         let mut unheard = self.0.borrow_mut();
         let asked = unheard.remove(&ticket)?;
         if unheard.is_empty() {
-            // A crowd that has gone leaves no room behind.
+            // A crowd that has gone leaves no capacity behind.
             *unheard = HashMap::new();
         }
         Some(asked)

@@ -24,7 +24,7 @@ pub(crate) struct WorkerStats {
     round_ns: AtomicU64,
     behind: AtomicI64,
     /// By [`Wait`].
-    held_up_us: [AtomicU64; Wait::ALL.len()],
+    waited_us: [AtomicU64; Wait::ALL.len()],
     /// As of the last time that all connections were looked at.
     blocked_max_ms: AtomicU64,
 }
@@ -61,7 +61,7 @@ impl WorkerStats {
             write_queue_bytes: AtomicI64::default(),
             round_ns: AtomicU64::default(),
             behind: AtomicI64::default(),
-            held_up_us: Default::default(),
+            waited_us: Default::default(),
             blocked_max_ms: AtomicU64::default(),
         })
     }
@@ -98,8 +98,8 @@ impl WorkerStats {
     }
 
     /// A connection waited for so long.
-    pub(crate) fn held_up(&self, wait: Wait, length: Duration) {
-        self.held_up_us[wait as usize].fetch_add(length.as_micros() as u64, Ordering::Relaxed);
+    pub(crate) fn waited(&self, wait: Wait, waited: Duration) {
+        self.waited_us[wait as usize].fetch_add(waited.as_micros() as u64, Ordering::Relaxed);
     }
 
     /// Of all sockets that take nothing, the one of longest standing has taken nothing for so long.
@@ -155,7 +155,7 @@ const COUNTERS: [Family; 5] = [
         &["wait"],
         |seen, add| {
             for wait in Wait::ALL {
-                add(&[wait.name()], count(&seen.stats.held_up_us[wait as usize]) / 1e6);
+                add(&[wait.name()], count(&seen.stats.waited_us[wait as usize]) / 1e6);
             }
         },
     ),

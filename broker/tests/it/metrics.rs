@@ -222,10 +222,10 @@ async fn an_operator_sees_for_how_long_a_socket_takes_nothing() {
 }
 
 #[tokio::test]
-async fn an_operator_sees_for_how_long_connections_are_held_up() {
+async fn an_operator_sees_for_how_long_connections_wait() {
     let broker = start(|config| config.server.workers = 1).await;
     // Of each of the two waits.
-    let held_up = async || {
+    let waited = async || {
         let text = http(broker.admin_addr(), "GET", "/metrics", &[], b"").await.body;
         ["turn", "credit"].map(|wait| {
             let series = format!("fanfare_held_up_seconds_total{{wait=\"{wait}\"}} ");
@@ -239,7 +239,7 @@ async fn an_operator_sees_for_how_long_connections_are_held_up() {
         floods.push(Flood::start(broker.public_addr(), "/ws", message.clone()).await);
     }
     soon("time that they waited for both", async {
-        while held_up().await.contains(&0.0) {
+        while waited().await.contains(&0.0) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fanfare_protocol::limits::FRAMES_PER_MESSAGE_MAX;
 use fanfare_protocol::{ClientFrame, Codec};
 
-/// PublishPermits in front of the frames for the head of the array.
+/// Bytes in front of the frames for the head of the array.
 const HEAD_BYTES: usize = 3;
 /// The MessagePack marker of an array whose length has 16 bits.
 const ARRAY_16: u8 = 0xdc;

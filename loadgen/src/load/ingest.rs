@@ -70,7 +70,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Whether another one may be sent now.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_capacity(&self) -> bool {
         self.under_way.len() < self.window && !self.worker.is_over()
     }
 

@@ -29,8 +29,8 @@ pub(crate) struct Link {
     talk: RefCell<Talk>,
     /// The kernel did not take all.
     blocked: Notify,
-    /// There may be room again.
-    room: Notify,
+    /// Fewer bytes may wait than before.
+    capacity: Notify,
     ended: Cell<bool>,
     sent: Cell<u64>,
     /// How many of those were taken or refused for certain.
@@ -48,7 +48,7 @@ impl Link {
             writer,
             talk: RefCell::new(talk),
             blocked: Notify::new(),
-            room: Notify::new(),
+            capacity: Notify::new(),
             ended: Cell::new(false),
             sent: Cell::new(0),
             answered: Cell::new(0),
@@ -64,14 +64,14 @@ impl Link {
     }
 
     /// Returns when not too much waits, or the connection has ended.
-    pub(crate) async fn room(&self) {
+    pub(crate) async fn wait_for_capacity(&self) {
         let full = || self.talk.borrow().out.len() > WAITING_BYTES_MAX && !self.ended.get();
         if full() {
             // Much was due at once, and nobody has tried to send it yet.
             self.flush();
         }
         while full() {
-            self.room.notified().await;
+            self.capacity.notified().await;
         }
     }
 
@@ -106,7 +106,7 @@ impl Link {
                 Ok(()) => self.flush(),
                 Err(ended) => self.end(&ended),
             }
-            self.room.notify_one();
+            self.capacity.notify_one();
         }
     }
 
@@ -166,6 +166,6 @@ impl Link {
         if !self.ended.replace(true) {
             self.troubles.borrow_mut().count(&format!("publisher {ended}"));
         }
-        self.room.notify_one();
+        self.capacity.notify_one();
     }
 }

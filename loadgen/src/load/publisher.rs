@@ -154,7 +154,7 @@ impl Pacer {
         let one_topic = self.plan.target.one_topic_per_connection();
         let at = if one_topic { slot.pair as usize } else { slot.publisher as usize };
         let link = &self.links[at];
-        link.room().await;
+        link.wait_for_capacity().await;
         if link.has_ended() {
             self.unsent += 1;
             return;

@@ -129,7 +129,7 @@ fn new_topics_are_made_while_there_are_many_and_others_list_and_look_after_them(
     assert_eq!(table.len(), OLD + 2 * NEW);
     let new = runtime().block_on(pages(&table, &[Names::Prefix("new:".into())], 1000));
     assert_eq!(new.len(), 2 * NEW);
-    assert_eq!(table.get_or_create(&topic_ref("one:more"), Maker::Publisher).unwrap_err(), NoRoom::Table);
+    assert_eq!(table.get_or_create(&topic_ref("one:more"), Maker::Publisher).unwrap_err(), TopicLimit::Table);
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub(crate) async fn publish(flow: &mut Flow<'_>, client: &Client) -> anyhow::Res
     let worker = flow.worker;
     let mut acks: VecDeque<PublishAck> = VecDeque::new();
     while !flow.is_done() {
-        while flow.has_room() {
+        while flow.has_capacity() {
             let (topic, payload) = flow.next();
             let text = std::str::from_utf8(payload).context("a stamped payload is ASCII")?;
             let payload = Payload::json(text).map_err(anyhow::Error::msg)?;

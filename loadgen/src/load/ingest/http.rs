@@ -20,7 +20,7 @@ pub(crate) async fn publish(flow: &mut Flow<'_>, mut stream: TcpStream) -> anyho
     let plan = &flow.worker.plan;
     let (mut out, mut answers) = (Vec::new(), Vec::with_capacity(ANSWER_BYTES_MAX));
     while !flow.is_done() {
-        while flow.has_room() {
+        while flow.has_capacity() {
             let (topic, payload) = flow.next();
             write!(
                 out,

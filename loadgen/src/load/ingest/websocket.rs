@@ -14,7 +14,7 @@ pub(crate) async fn publish(
     let Connection { mut reader, writer, mut talk } = connection;
     let worker = flow.worker;
     while !flow.is_done() {
-        while flow.has_room() {
+        while flow.has_capacity() {
             let confirm = Some(flow.sent + 1);
             let (topic, payload) = flow.next();
             talk.dialect.publish(&worker.plan.topics[topic as usize], payload, confirm, &mut talk.out);

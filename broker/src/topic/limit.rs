@@ -4,7 +4,7 @@ use fanfare_protocol::ErrorCode;
 
 /// Why a topic is not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoRoom {
+pub enum TopicLimit {
     /// There are as many topics as there may be.
     #[error("the broker has as many topics as it may; try again a little later")]
     Table,
@@ -16,7 +16,7 @@ pub enum NoRoom {
     Strangers,
 }
 
-impl NoRoom {
+impl TopicLimit {
     /// The error code that says so.
     pub fn code(self) -> ErrorCode {
         match self {
