@@ -20,7 +20,7 @@ use crate::pattern::Names;
 use crate::setting::InvalidSetting;
 pub use authority::Authority;
 use config::{AccessConfig, GrantConfig, TokenConfig};
-use metrics::Refused;
+use metrics::RefusalCounter;
 
 /// Shortest token that a configuration may hold, in bytes.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -37,7 +37,7 @@ pub struct Grant {
     /// Set once: then nobody has it by right.
     is_revoked: AtomicBool,
     /// All grants count in the same.
-    refused: Refused,
+    refused: RefusalCounter,
 }
 
 impl Grant {
@@ -143,7 +143,7 @@ pub struct Access {
     by_token: HashMap<TokenHash, Arc<Grant>>,
     authority: Authority,
     is_open: bool,
-    refused: Refused,
+    refused: RefusalCounter,
 }
 
 impl Access {
@@ -152,7 +152,7 @@ impl Access {
     /// # Errors
     /// Names the key that is wrong. Reads token files.
     pub fn new(config: Option<&AccessConfig>) -> Result<Self, InvalidSetting> {
-        let refused = Refused::default();
+        let refused = RefusalCounter::default();
         let Some(config) = config else {
             let everything = || Patterns(vec![Pattern::All]);
             let (subscribe, publish) = (everything(), everything());

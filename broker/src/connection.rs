@@ -17,6 +17,7 @@ mod life;
 mod liveness;
 pub(crate) mod metrics;
 mod outbox;
+pub(crate) mod progress;
 mod reading;
 mod replies;
 pub(crate) mod request;
@@ -25,7 +26,6 @@ mod standing;
 mod subscribe;
 mod subscriptions;
 mod sweep;
-pub(crate) mod taken;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -52,12 +52,12 @@ use inbound::Inbound;
 use life::Life;
 use liveness::Liveness;
 use outbox::Outbox;
+use progress::PumpEnd;
 use replies::Replies;
 use request::Request;
 use session::Session;
 use standing::Standing;
-use subscriptions::{Place, Subscriptions};
-use taken::PumpEnd;
+use subscriptions::{Pace, Subscriptions};
 
 /// Bytes that wait to be written above which nothing more is taken in: a peer that asks and does not read the
 /// answers waits for itself.
@@ -419,9 +419,9 @@ impl Connection {
 
     /// The slot of a subscription in its group, if it is in step.
     pub(crate) fn slot(&self, key: usize) -> Option<usize> {
-        match self.state.borrow().subscriptions[key].place {
-            Place::InStep { slot } => Some(slot),
-            Place::Behind(_) => None,
+        match self.state.borrow().subscriptions[key].pace {
+            Pace::InStep { slot } => Some(slot),
+            Pace::Behind(_) => None,
         }
     }
 

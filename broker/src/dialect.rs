@@ -1,9 +1,9 @@
-//! How a connection speaks: messages into asks, replies and events into bytes. Pure.
+//! How a connection speaks: messages into frames, replies and events into bytes. Pure.
 //!
 //! A new way to speak has its place here. It must not know a socket, a connection, or a topic but by its name; and
 //! whoever has a dialect must not ask which one it is: what depends on that is asked here, by what is meant.
 
-pub(crate) mod asks;
+pub(crate) mod message;
 pub(crate) mod native;
 mod raw;
 pub(crate) mod reply;
@@ -14,7 +14,7 @@ use crate::encoding::Encoding;
 use crate::operation::Denied;
 use crate::source::Source;
 use crate::topic::publication::Publication;
-use asks::{Asks, Message, Unreadable};
+use message::{ClientFrames, Unreadable, WebSocketMessage};
 use reply::Reply;
 
 /// A dialect, with what it has to remember of its peer.
@@ -28,7 +28,7 @@ pub(crate) enum Dialect {
 
 /// The way in which a peer is told that something is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum RefusalForm {
     /// As a reply, which is written.
     Said,
     /// By the code with which its connection is closed.
@@ -83,10 +83,12 @@ impl Dialect {
     ///
     /// # Errors
     /// [`Unreadable`].
-    pub(crate) fn read<'m>(&'m self, message: Message<'m>) -> Result<Asks<'m>, Unreadable> {
+    pub(crate) fn read<'m>(&'m self, message: WebSocketMessage<'m>) -> Result<ClientFrames<'m>, Unreadable> {
         match self {
-            Self::Native(codec) => native::read(*codec, message).map(|asks| Asks::Many(asks.into_iter())),
-            Self::Raw(topic) => Ok(Asks::One(Some(raw::read(topic, message)))),
+            Self::Native(codec) => {
+                native::read(*codec, message).map(|frames| ClientFrames::Many(frames.into_iter()))
+            }
+            Self::Raw(topic) => Ok(ClientFrames::One(Some(raw::read(topic, message)))),
         }
     }
 
@@ -105,13 +107,13 @@ impl Dialect {
         topic: Option<&str>,
         denied: &Denied,
         out: &mut Vec<u8>,
-    ) -> Refused {
+    ) -> RefusalForm {
         match self {
             Self::Native(codec) => {
                 native::put_error(*codec, id, topic, denied, out);
-                Refused::Said
+                RefusalForm::Said
             }
-            Self::Raw(_) => Refused::Close(raw::close_code(denied.code)),
+            Self::Raw(_) => RefusalForm::Close(raw::close_code(denied.code)),
         }
     }
 
@@ -183,7 +185,8 @@ mod tests {
             ] {
                 let mut out = Vec::new();
                 let how = dialect.refused(None, None, &Denied::new(code, "why"), &mut out);
-                let expected = if dialect.says_refusals() { Refused::Said } else { Refused::Close(close) };
+                let expected =
+                    if dialect.says_refusals() { RefusalForm::Said } else { RefusalForm::Close(close) };
                 assert_eq!(how, expected, "{dialect:?}");
                 assert_eq!(out.is_empty(), !dialect.says_refusals(), "{dialect:?}");
             }
@@ -193,12 +196,12 @@ mod tests {
     #[test]
     fn a_raw_message_is_a_publication_to_its_topic_and_nothing_is_said_of_it() {
         let raw = raw();
-        let mut asks = raw.read(Message::Text("{\"type\":\"ping\"}")).expect("any message is one");
-        let Some(Ok(frame)) = asks.next() else { panic!("it asks for something") };
+        let mut frames = raw.read(WebSocketMessage::Text("{\"type\":\"ping\"}")).expect("any message is one");
+        let Some(Ok(frame)) = frames.next() else { panic!("it asks for something") };
         let ClientOp::Publish(publish) = frame.op else { panic!("it is opaque: {:?}", frame.op) };
         assert_eq!((publish.topic.as_str(), frame.id), ("t", None));
         assert_eq!(publish.payload.as_bytes(), b"{\"type\":\"ping\"}");
-        assert!(asks.next().is_none() && !raw.asks_for_many());
+        assert!(frames.next().is_none() && !raw.asks_for_many());
         let mut out = Vec::new();
         raw.reply(None, Reply::Pong, &mut out);
         assert!(out.is_empty());

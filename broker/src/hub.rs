@@ -17,15 +17,15 @@ use crate::engine::{Engine, Here};
 use crate::ids::ConnectionId;
 use crate::inbox::Later;
 use crate::metrics::Registry;
-use crate::relief::Answers;
+use crate::relief::UnreadAnswers;
 use crate::source::Source;
 use crate::supervise::panics::Panics;
 use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Absent, Maker, TopicTable};
-use crate::topic::{self, Accepted, Began, Mailboxes, Retired, Start, Topic};
+use crate::topic::{self, Accepted, Mailboxes, Retired, Start, SubscriptionStart, Topic};
 use crate::workers::Workers;
-pub(crate) use metrics::Asked;
 use metrics::HubMetrics;
+pub(crate) use metrics::UnansweredPublish;
 
 /// What all who may do nothing have of what is on its way.
 const STRANGERS_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -66,7 +66,7 @@ pub struct Hub {
     /// The same of those who may do nothing: they have little, and take nothing from the others.
     of_strangers: Arc<Budget>,
     /// HTTP answers on their way.
-    pub(crate) answers: Arc<Answers>,
+    pub(crate) answers: Arc<UnreadAnswers>,
     /// What is counted, for a scrape.
     pub(crate) registry: Registry,
     /// Tasks that ended by a panic.
@@ -140,7 +140,7 @@ impl Hub {
         &self,
         topic: &TopicRef<'_>,
         content: Unpositioned,
-        asked: Asked,
+        asked: UnansweredPublish,
         later: Later<'_>,
     ) -> Answer<Result<Accepted, Refusal>> {
         let answer = self.engine.publish(&self.table, self.workers.mailboxes(), topic, content, later);
@@ -151,13 +151,13 @@ impl Hub {
     }
 
     /// What is to be counted of a publication when it is answered.
-    pub(crate) fn asked(&self, topic: &TopicRef<'_>, received: Instant, source: Source) -> Asked {
+    pub(crate) fn asked(&self, topic: &TopicRef<'_>, received: Instant, source: Source) -> UnansweredPublish {
         let namespace = self.table.namespaces().get(topic.namespace()).index;
-        Asked { namespace, source, received }
+        UnansweredPublish { namespace, source, received }
     }
 
     /// Counts what became of a publication.
-    pub(crate) fn published(&self, asked: Asked, result: &Result<Accepted, Refusal>) {
+    pub(crate) fn published(&self, asked: UnansweredPublish, result: &Result<Accepted, Refusal>) {
         self.metrics.published(asked, result);
     }
 
@@ -172,7 +172,7 @@ impl Hub {
         user: Option<&Arc<str>>,
         start: Start,
         later: Later<'_>,
-    ) -> Answer<Result<(Arc<Topic>, Began), Refusal>> {
+    ) -> Answer<Result<(Arc<Topic>, SubscriptionStart), Refusal>> {
         loop {
             let topic = match self.table.get_or_create(name, Maker::Subscriber(user)) {
                 Ok(topic) => topic,

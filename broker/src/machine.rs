@@ -40,7 +40,7 @@ fn machine_bytes(root: &Path) -> Option<u64> {
 
 /// A control group that the process is in.
 #[derive(Debug)]
-struct Group {
+struct ControlGroup {
     /// Where its hierarchy is mounted.
     mount: PathBuf,
     /// The group's names below that, from the top.
@@ -50,13 +50,13 @@ struct Group {
 }
 
 /// The groups that bound memory: of version 2, of version 1, or both where a system is between the two.
-fn groups(root: &Path) -> Vec<Group> {
+fn groups(root: &Path) -> Vec<ControlGroup> {
     let Ok(list) = read_to_string(root.join("proc/self/cgroup")) else { return Vec::new() };
     list.lines().flat_map(|line| group(root, line)).collect()
 }
 
 /// What a line of `/proc/self/cgroup` names: `0::/path` or `4:memory:/path`.
-fn group(root: &Path, line: &str) -> Vec<Group> {
+fn group(root: &Path, line: &str) -> Vec<ControlGroup> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
     // A group that is not below our own namespace's begins with "..".
@@ -65,7 +65,7 @@ fn group(root: &Path, line: &str) -> Vec<Group> {
         _ => None,
     });
     let path: Vec<_> = names.collect();
-    let at = |mount: &str, file| Group { mount: root.join(mount), path: path.clone(), file };
+    let at = |mount: &str, file| ControlGroup { mount: root.join(mount), path: path.clone(), file };
     match controllers {
         "" => vec![at("sys/fs/cgroup", "memory.max"), at("sys/fs/cgroup/unified", "memory.max")],
         _ if controllers.split(',').any(|controller| controller == "memory") => {
@@ -75,7 +75,7 @@ fn group(root: &Path, line: &str) -> Vec<Group> {
     }
 }
 
-impl Group {
+impl ControlGroup {
     /// The limits of the group and of all above it. In a container only the mount itself may be there: it
     /// is the container's own group, and its name is that of a path outside.
     fn limits(&self) -> Vec<u64> {

@@ -16,7 +16,7 @@ use prometheus::{
 };
 
 pub(crate) use scraped::Add;
-use scraped::{Kind, Scraped};
+use scraped::{MetricKind, Scraped};
 
 /// Buckets of durations, in seconds.
 const SECONDS: &[f64] =
@@ -82,7 +82,7 @@ impl Registry {
     where
         R: Fn(&mut Add<'_>) + Send + Sync + 'static,
     {
-        self.read(Kind::Counter, name, help, labels, read);
+        self.read(MetricKind::Counter, name, help, labels, read);
     }
 
     /// The same with gauges.
@@ -90,10 +90,10 @@ impl Registry {
     where
         R: Fn(&mut Add<'_>) + Send + Sync + 'static,
     {
-        self.read(Kind::Gauge, name, help, labels, read);
+        self.read(MetricKind::Gauge, name, help, labels, read);
     }
 
-    fn read<R>(&self, kind: Kind, name: &str, help: &str, labels: &[&str], read: R)
+    fn read<R>(&self, kind: MetricKind, name: &str, help: &str, labels: &[&str], read: R)
     where
         R: Fn(&mut Add<'_>) + Send + Sync + 'static,
     {

@@ -35,24 +35,24 @@ impl Relief {
 
 /// All answers that wait to be read and are charged.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(Mutex<Slab<Answer>>);
+pub(crate) struct UnreadAnswers(Mutex<Slab<UnreadAnswer>>);
 
 #[derive(Debug)]
-struct Answer {
+struct UnreadAnswer {
     bytes: usize,
     since: Instant,
     connection: Arc<Relief>,
 }
 
-impl Answers {
-    fn lock(&self) -> MutexGuard<'_, Slab<Answer>> {
+impl UnreadAnswers {
+    fn lock(&self) -> MutexGuard<'_, Slab<UnreadAnswer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One of so many bytes, until what this returns is dropped.
-    pub(crate) fn enter(self: &Arc<Self>, bytes: usize, connection: Arc<Relief>) -> Entered {
-        let key = self.lock().insert(Answer { bytes, since: Instant::now(), connection });
-        Entered { answers: Arc::clone(self), key }
+    pub(crate) fn enter(self: &Arc<Self>, bytes: usize, connection: Arc<Relief>) -> AnswerGuard {
+        let key = self.lock().insert(UnreadAnswer { bytes, since: Instant::now(), connection });
+        AnswerGuard { answers: Arc::clone(self), key }
     }
 
     /// Gives up the largest of those that have waited for a while, until so many bytes are or will be free. Returns
@@ -77,12 +77,12 @@ impl Answers {
 
 /// An answer that waits.
 #[derive(Debug)]
-pub(crate) struct Entered {
-    answers: Arc<Answers>,
+pub(crate) struct AnswerGuard {
+    answers: Arc<UnreadAnswers>,
     key: usize,
 }
 
-impl Drop for Entered {
+impl Drop for AnswerGuard {
     fn drop(&mut self) {
         let mut answers = self.answers.lock();
         answers.remove(self.key);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_largest_go_first_and_none_that_has_just_come() {
-        let answers = Arc::new(Answers::default());
+        let answers = Arc::new(UnreadAnswers::default());
         let connections: Vec<_> = (0..4).map(|_| Arc::new(Relief::default())).collect();
         let given_up = || connections.iter().map(|it| it.is_given_up(Waker::noop())).collect::<Vec<_>>();
         let enter = |bytes, nth: usize| answers.enter(bytes, Arc::clone(&connections[nth]));

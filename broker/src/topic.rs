@@ -4,7 +4,6 @@
 //! It must not know a connection, a grant or an engine: it appends what it is given, and wakes workers by their
 //! mailboxes.
 
-mod accounts;
 mod agenda;
 mod append;
 pub mod duplicates;
@@ -16,6 +15,7 @@ mod ledger;
 pub mod limit;
 pub mod mailbox;
 pub(crate) mod metrics;
+mod permits;
 pub mod publication;
 mod recency;
 pub mod ring;
@@ -123,7 +123,7 @@ pub enum Start {
 
 /// Where a subscription begins.
 #[derive(Debug, Clone, Copy)]
-pub struct Began {
+pub struct SubscriptionStart {
     /// The head at that moment.
     pub head: Head,
     /// The first publication to deliver.
@@ -214,7 +214,7 @@ impl Topic {
     ///
     /// # Errors
     /// [`Retired`]: look the topic up again.
-    pub(crate) fn subscribe(&self, worker: usize, start: Start) -> Result<Began, Retired> {
+    pub(crate) fn subscribe(&self, worker: usize, start: Start) -> Result<SubscriptionStart, Retired> {
         let now = Uptime::now();
         let mut state = self.lock();
         if state.is_retired {
@@ -228,7 +228,7 @@ impl Topic {
             Start::History(count) => (state.ring.newest(count), None),
             Start::Since(since) => state.resume(since),
         };
-        Ok(Began { head, from, resume })
+        Ok(SubscriptionStart { head, from, resume })
     }
 
     /// Ends a subscription of that worker.

@@ -6,16 +6,16 @@ use crate::metrics::Registry;
 
 /// Counts what was refused, by operation. All grants count in the same, which are there before there is a registry.
 #[derive(Debug, Clone)]
-pub(super) struct Refused(IntCounterVec);
+pub(super) struct RefusalCounter(IntCounterVec);
 
-impl Default for Refused {
+impl Default for RefusalCounter {
     fn default() -> Self {
         let opts = Opts::new("fanfare_access_refused_total", "Operations refused for want of a right.");
         Self(IntCounterVec::new(opts, &["operation"]).expect("the name and the labels are literals"))
     }
 }
 
-impl Refused {
+impl RefusalCounter {
     pub(super) fn register(&self, registry: &Registry) {
         registry.enter(self.0.clone());
     }

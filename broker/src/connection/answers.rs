@@ -2,7 +2,7 @@
 
 use fanfare_protocol::TopicRef;
 
-use super::replies::{Awaited, Publishing};
+use super::replies::{Awaited, WaitingPublish};
 use super::{Connection, State};
 use crate::answer::{Outcome, Refusal, Ticket};
 use crate::dialect::reply::Reply;
@@ -30,7 +30,7 @@ impl Connection {
     }
 
     /// The next reply comes under that ticket.
-    pub(super) fn expect(&self, ticket: Ticket, publishing: Publishing) {
+    pub(super) fn expect(&self, ticket: Ticket, publishing: WaitingPublish) {
         self.state.borrow_mut().replies.expect(ticket, publishing);
     }
 
@@ -91,7 +91,7 @@ impl Connection {
         let mut refused = None;
         let mut state = self.state.borrow_mut();
         let State { replies, outbox, .. } = &mut *state;
-        replies.settle(ticket, |Publishing { id, topic, asked, .. }| {
+        replies.settle(ticket, |WaitingPublish { id, topic, asked, .. }| {
             let topic = TopicRef::from(topic);
             let mut reply = Vec::new();
             match publish::settled(&self.worker.hub, *asked, outcome) {

@@ -10,10 +10,10 @@ use fanfare_protocol::{
 use tokio::time::Instant;
 
 use super::Connection;
-use super::replies::Publishing;
+use super::replies::WaitingPublish;
 use crate::answer::Answer;
-use crate::dialect::Refused;
-use crate::dialect::asks::{Ask, Message, Unreadable};
+use crate::dialect::RefusalForm;
+use crate::dialect::message::{FrameResult, Unreadable, WebSocketMessage};
 use crate::dialect::reply::Reply;
 use crate::operation::publish::Content;
 use crate::operation::{Denied, admit, presence, publish, read, subscribe};
@@ -25,9 +25,9 @@ const HISTORY_UNREAD_MAX: usize = 256 * 1024;
 
 impl Connection {
     /// Carries out what a WebSocket message asks for, or keeps it where it has to wait.
-    pub(super) fn message(self: &Rc<Self>, message: Message<'_>) {
-        let mut asks = match self.dialect.read(message) {
-            Ok(asks) => asks,
+    pub(super) fn message(self: &Rc<Self>, message: WebSocketMessage<'_>) {
+        let mut frames = match self.dialect.read(message) {
+            Ok(frames) => frames,
             Err(Unreadable { code, reason, is_said }) => {
                 if is_said {
                     self.refuse(None, None, &Denied::new(ErrorCode::BadRequest, reason.as_str()));
@@ -41,7 +41,7 @@ impl Connection {
                 return;
             }
         };
-        while let Some(ask) = asks.next() {
+        while let Some(ask) = frames.next() {
             if !self.is_listening() {
                 // One of the frames before had it closed: nothing may follow the close frame.
                 return;
@@ -51,7 +51,7 @@ impl Connection {
                 false => self.ask(ask),
             };
             if let Some(ask) = waiting {
-                for ask in iter::once(ask).chain(asks) {
+                for ask in iter::once(ask).chain(frames) {
                     self.keep(ask.map(ClientFrame::into_owned));
                 }
                 return;
@@ -63,7 +63,7 @@ impl Connection {
     }
 
     /// Carries out what is asked or answers what is wrong with it; gives it back where it has to wait.
-    pub(super) fn ask<'a>(self: &Rc<Self>, ask: Ask<'a>) -> Option<Ask<'a>> {
+    pub(super) fn ask<'a>(self: &Rc<Self>, ask: FrameResult<'a>) -> Option<FrameResult<'a>> {
         match ask {
             Ok(frame) => self.frame(frame).map(Ok),
             Err(FrameError { id, topic, code, message }) => {
@@ -187,14 +187,14 @@ impl Connection {
 
     /// Tells the peer that something is refused.
     pub(super) fn refuse(&self, id: Option<RequestId>, topic: Option<&str>, denied: &Denied) {
-        let mut how = Refused::Said;
+        let mut how = RefusalForm::Said;
         self.reply_with(|out| how = self.dialect.refused(id, topic, denied, out));
         self.close_if_unsaid(how, denied);
     }
 
     /// Where nothing can be said of a refusal the connection is closed.
-    pub(super) fn close_if_unsaid(&self, how: Refused, denied: &Denied) {
-        if let Refused::Close(code) = how {
+    pub(super) fn close_if_unsaid(&self, how: RefusalForm, denied: &Denied) {
+        if let RefusalForm::Close(code) = how {
             self.close(code, &denied.message);
         }
     }
@@ -275,7 +275,9 @@ impl Connection {
                 self.reply_of(stands, |out| self.dialect.reply(id, published, out));
             }
             Answer::Now(Ok(_)) => {}
-            Answer::Later(ticket) => self.expect(ticket, Publishing { id, topic: topic.to_name(), asked }),
+            Answer::Later(ticket) => {
+                self.expect(ticket, WaitingPublish { id, topic: topic.to_name(), asked })
+            }
         }
         self.has_published.set(true);
         Done::Yes

@@ -9,8 +9,8 @@ use fanfare_protocol::{CloseCode, Gap, Offset, OnLag, TopicRef};
 
 use super::Connection;
 use super::outbox::SLICES_MAX;
+use super::progress::{BatchOutcome, PumpEnd};
 use super::subscriptions::Subscription;
-use super::taken::{PumpEnd, Taken};
 use crate::ids::ConnectionId;
 use crate::topic::publication::Publication;
 use crate::topic::ring::{Cursor, Missed};
@@ -36,16 +36,16 @@ impl Connection {
         batch: &Batch,
         from: Cursor,
         not_by: Option<ConnectionId>,
-    ) -> (u64, Taken) {
+    ) -> (u64, BatchOutcome) {
         let mut state = self.state.borrow_mut();
         if state.outbox.len() >= OUTBOX_BYTES || (not_by.is_none() && state.replies.holds_back()) {
             // The reply to a publication of its own comes before that publication.
-            return (0, Taken::Blocked { from });
+            return (0, BatchOutcome::Blocked { from });
         }
         let is_alone = state.outbox.is_empty() && state.subscriptions.len() == 1;
         if !is_alone && state.outbox.len() + batch.bytes.len() > OUTBOX_BYTES {
             // More than may wait: it reads from the topic by itself, a piece at a time.
-            return (0, Taken::Blocked { from });
+            return (0, BatchOutcome::Blocked { from });
         }
         let mut last: Option<Range<usize>> = None;
         let count = batch.parts(from.next, not_by, |part| {
@@ -53,17 +53,17 @@ impl Connection {
                 state.outbox.push_shared(&batch.bytes, before.start, before.end);
             }
         });
-        let Some(part) = last else { return (0, Taken::Nothing) };
+        let Some(part) = last else { return (0, BatchOutcome::Nothing) };
         if !is_alone || !state.outbox.is_empty() {
             state.outbox.push_shared(&batch.bytes, part.start, part.end);
-            return (count, Taken::Queued);
+            return (count, BatchOutcome::Queued);
         }
         drop(state);
         let Some(written) = self.write_now(&batch.bytes[part.clone()]) else {
-            return (count, Taken::Written);
+            return (count, BatchOutcome::Written);
         };
         if written == 0 {
-            return (0, Taken::Blocked { from });
+            return (0, BatchOutcome::Blocked { from });
         }
         // Only the frame that was begun is kept: the ring has the others.
         let end = part.start + written;
@@ -73,7 +73,7 @@ impl Connection {
             self.state.borrow_mut().outbox.push_begun(&batch.bytes[frame], written);
             self.report_queue();
         }
-        (count - batch.parts(from.next, not_by, |_| {}), Taken::Blocked { from })
+        (count - batch.parts(from.next, not_by, |_| {}), BatchOutcome::Blocked { from })
     }
 
     /// Writes to the socket; returns how much that was if the socket does not take it all.

@@ -4,14 +4,14 @@
 
 use std::collections::VecDeque;
 
-use crate::dialect::asks::Ask;
+use crate::dialect::message::FrameResult;
 use crate::websocket::Decoder;
 
 /// Bytes of a step in which what waits is counted: in 32 bits that is more than may ever wait.
 const STEP: usize = 64;
 
 /// Steps of bytes that something takes while it waits.
-fn steps_of(ask: &Ask<'static>) -> u32 {
+fn steps_of(ask: &FrameResult<'static>) -> u32 {
     let bytes = match ask {
         Ok(frame) => frame.owned_bytes(),
         Err(error) => size_of_val(ask) + error.message.len(),
@@ -24,7 +24,7 @@ fn steps_of(ask: &Ask<'static>) -> u32 {
 pub(super) struct Inbound {
     decoder: Decoder,
     /// What was asked for and is yet to be carried out, in the order in which it came.
-    backlog: VecDeque<Ask<'static>>,
+    backlog: VecDeque<FrameResult<'static>>,
     /// Invariant: the steps that the backlog takes, and those of what was [taken](Self::take) and is neither
     /// [settled](Self::settled) nor [put back](Self::put_back).
     backlog_steps: u32,
@@ -55,21 +55,21 @@ impl Inbound {
     }
 
     /// Keeps what is yet to be carried out, behind what is kept already.
-    pub(super) fn keep(&mut self, ask: Ask<'static>) {
+    pub(super) fn keep(&mut self, ask: FrameResult<'static>) {
         self.backlog_steps += steps_of(&ask);
         self.backlog.push_back(ask);
     }
 
     /// What is to be carried out next, and the steps that it takes until it is [settled](Self::settled) or
     /// [put back](Self::put_back).
-    pub(super) fn take(&mut self) -> Option<(Ask<'static>, u32)> {
+    pub(super) fn take(&mut self) -> Option<(FrameResult<'static>, u32)> {
         let ask = self.backlog.pop_front()?;
         let held = steps_of(&ask);
         Some((ask, held))
     }
 
     /// What was taken has to wait: it is next again.
-    pub(super) fn put_back(&mut self, ask: Ask<'static>) {
+    pub(super) fn put_back(&mut self, ask: FrameResult<'static>) {
         self.backlog.push_front(ask);
     }
 
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     /// An ask that is told from all others by its size.
-    fn ask(bytes: usize) -> Ask<'static> {
+    fn ask(bytes: usize) -> FrameResult<'static> {
         let topic = TopicRef::new("t").expect("a topic name");
         let payload = PayloadRef::Text("x".repeat(bytes).into());
         let publish = Publish { topic, payload, message_id: None, headers: None };
@@ -135,7 +135,7 @@ mod tests {
         fn what_is_kept_is_carried_out_in_order_and_held_until_it_is(ops in prop::collection::vec(op(), 0..50)) {
             let (mut inbound, mut model) = (Inbound::default(), VecDeque::new());
             for op in ops {
-                let held = |model: &VecDeque<Ask<'static>>| {
+                let held = |model: &VecDeque<FrameResult<'static>>| {
                     model.iter().map(|ask| steps_of(ask) as usize * STEP).sum::<usize>()
                 };
                 match op {

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::io::Interest;
 
 use super::{Connection, UNREAD_REPLIES_MAX};
-use crate::dialect::asks::{Ask, Message};
+use crate::dialect::message::{FrameResult, WebSocketMessage};
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
 use crate::workers::credit::{Lane, Wants};
@@ -95,8 +95,8 @@ impl Connection {
             }
             Incoming::Pong => {}
             Incoming::Close(code) => self.closed_by_peer(code),
-            Incoming::Text(text) => self.message(Message::Text(text)),
-            Incoming::Binary(bytes) => self.message(Message::Binary(bytes)),
+            Incoming::Text(text) => self.message(WebSocketMessage::Text(text)),
+            Incoming::Binary(bytes) => self.message(WebSocketMessage::Binary(bytes)),
         }
         self.worker.turns.count_frame();
         if !self.is_listening() {
@@ -129,7 +129,7 @@ impl Connection {
     }
 
     /// Keeps what is yet to be carried out, behind what is kept already.
-    pub(super) fn keep(&self, ask: Ask<'static>) {
+    pub(super) fn keep(&self, ask: FrameResult<'static>) {
         self.state.borrow_mut().inbound.keep(ask);
     }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use fanfare_protocol::{Position, RequestId, TopicName};
 
 use crate::answer::{Refusal, Ticket};
-use crate::hub::Asked;
+use crate::hub::UnansweredPublish;
 use crate::inbox::Due;
 
 /// Publications of one connection that may wait for their answers.
@@ -46,7 +46,7 @@ struct Outstanding {
 #[derive(Debug)]
 enum Slot {
     /// It is not known yet, and comes under this ticket.
-    Waiting(Ticket, Publishing),
+    Waiting(Ticket, WaitingPublish),
     /// It is this frame, which may be empty; where it is a `published`, of a publication that stands there.
     Known(Vec<u8>, Option<(TopicName, Position)>),
 }
@@ -64,11 +64,11 @@ pub(super) enum Awaited {
 
 /// A publication that is answered later.
 #[derive(Debug)]
-pub(super) struct Publishing {
+pub(super) struct WaitingPublish {
     /// The request's id; without one there is a reply only if it fails.
     pub(super) id: Option<RequestId>,
     pub(super) topic: TopicName,
-    pub(super) asked: Asked,
+    pub(super) asked: UnansweredPublish,
 }
 
 impl Line {
@@ -147,7 +147,7 @@ impl Replies {
     }
 
     /// The next reply comes under that ticket.
-    pub(super) fn expect(&mut self, ticket: Ticket, publishing: Publishing) {
+    pub(super) fn expect(&mut self, ticket: Ticket, publishing: WaitingPublish) {
         let line = self.line();
         line.waiting += 1;
         if publishing.id.is_some() {
@@ -171,7 +171,7 @@ impl Replies {
     pub(super) fn settle(
         &mut self,
         ticket: Ticket,
-        reply: impl FnOnce(&Publishing) -> (Vec<u8>, Option<Position>),
+        reply: impl FnOnce(&WaitingPublish) -> (Vec<u8>, Option<Position>),
     ) -> bool {
         let Some(line) = &mut self.0 else { return false };
         let waits = |slot: &&mut Slot| matches!(slot, Slot::Waiting(waits, _) if *waits == ticket);
@@ -221,7 +221,7 @@ impl Replies {
     }
 
     /// Forgets everything; returns the tickets for which nobody waits any more, and which publications they are of.
-    pub(super) fn forget(&mut self) -> Vec<(Ticket, Option<Asked>)> {
+    pub(super) fn forget(&mut self) -> Vec<(Ticket, Option<UnansweredPublish>)> {
         let Some(line) = self.0.take() else { return Vec::new() };
         let slot = |slot: Slot| match slot {
             Slot::Waiting(ticket, publishing) => Some((ticket, Some(publishing.asked))),
@@ -244,12 +244,12 @@ mod tests {
     use crate::source::Source;
 
     /// A publication that waits, with an id.
-    fn publishing() -> Publishing {
-        let asked = Asked { namespace: 0, source: Source::WebSocket, received: Instant::now() };
-        Publishing { id: RequestId::new(1), topic: "t".parse().expect("a topic name"), asked }
+    fn publishing() -> WaitingPublish {
+        let asked = UnansweredPublish { namespace: 0, source: Source::WebSocket, received: Instant::now() };
+        WaitingPublish { id: RequestId::new(1), topic: "t".parse().expect("a topic name"), asked }
     }
 
-    fn tickets(forgotten: Vec<(Ticket, Option<Asked>)>) -> Vec<Ticket> {
+    fn tickets(forgotten: Vec<(Ticket, Option<UnansweredPublish>)>) -> Vec<Ticket> {
         forgotten.into_iter().map(|(ticket, _)| ticket).collect()
     }
 
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn a_publication_of_its_own_is_held_back_until_its_published_is_said_or_will_not_be() {
         let mut replies = Replies::default();
-        replies.expect(Ticket(1), Publishing { id: None, ..publishing() });
+        replies.expect(Ticket(1), WaitingPublish { id: None, ..publishing() });
         assert!(!replies.holds_back(), "nobody wants to hear of it");
         replies.expect(Ticket(2), publishing());
         replies.push(b"published".to_vec(), Some(("u".parse().expect("a topic name"), at(1))));

@@ -13,7 +13,7 @@ use crate::topic::{self, Head, Resume, Start, Topic};
 
 /// How a subscription began.
 #[derive(Debug)]
-pub(super) struct Began {
+pub(super) struct SubscribeOutcome {
     /// The topic's head at that moment.
     pub(super) head: Head,
     /// What became of the position to continue from, where one was asked for.
@@ -38,7 +38,7 @@ impl Connection {
         start: Start,
         echo: bool,
         on_lag: OnLag,
-    ) -> Answer<Result<Began, Denied>> {
+    ) -> Answer<Result<SubscribeOutcome, Denied>> {
         let worker = &self.worker;
         let leave = subscribe::leave(self.state.borrow().session.grant(), name);
         let leave = match leave {
@@ -47,7 +47,7 @@ impl Connection {
         };
         if let Some(key) = self.subscription_key(name.as_str()) {
             let head = self.change_subscription(key, echo, on_lag);
-            return Answer::Now(Ok(Began { head, recovery: None, replayed: 0 }));
+            return Answer::Now(Ok(SubscribeOutcome { head, recovery: None, replayed: 0 }));
         }
         let count = self.state.borrow().subscriptions.len();
         let began = leave.subscribe(&worker.hub, worker.index, start, count, &|| self.promise(0));
@@ -67,13 +67,13 @@ impl Connection {
     fn add_subscription(
         self: &Rc<Self>,
         topic: Arc<Topic>,
-        began: topic::Began,
+        began: topic::SubscriptionStart,
         echo: bool,
         on_lag: OnLag,
-    ) -> Began {
+    ) -> SubscribeOutcome {
         let worker = &self.worker;
         worker.add_subscription(&topic);
-        let topic::Began { head, from, resume } = began;
+        let topic::SubscriptionStart { head, from, resume } = began;
         let recovery = resume.map(|resume| self.note_recovery(&topic, resume));
         let replayed = self.count_replayed(&topic, from.next, head, echo);
         let is_behind = from.next <= head.seq;
@@ -85,7 +85,7 @@ impl Connection {
         if !is_behind {
             worker.join(self, key, from);
         }
-        Began { head, recovery, replayed }
+        SubscribeOutcome { head, recovery, replayed }
     }
 
     /// Counts what became of the position asked for.

@@ -1,6 +1,6 @@
 //! What one connection subscribes to, and how far each subscription is. Pure.
 //!
-//! Invariant: only this file changes a place, so that `behind` is how many subscriptions are behind.
+//! Invariant: only this file changes a pace, so that `behind` is how many subscriptions are behind.
 
 use std::collections::HashMap;
 use std::ops::Index;
@@ -24,14 +24,14 @@ pub(crate) struct Subscription {
     /// What becomes of it where it falls behind what the topic keeps.
     pub(crate) on_lag: OnLag,
     /// Invariant: changed by [`Subscriptions`] alone, which counts those that are behind.
-    pub(crate) place: Place,
+    pub(crate) pace: Pace,
     /// The first publication that is news: those before are a replay of the past, and tell nothing of latency.
     pub(crate) live_from: Seq,
 }
 
 /// How a subscription gets its publications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Pace {
     /// From the ring, at its own pace, from there on.
     Behind(Cursor),
     /// With its group in every round; the slot is its place among the group's members.
@@ -41,9 +41,9 @@ pub(crate) enum Place {
 impl Subscription {
     /// Where it goes on at its own pace, if it does.
     pub(crate) fn behind(&self) -> Option<Cursor> {
-        match self.place {
-            Place::Behind(from) => Some(from),
-            Place::InStep { .. } => None,
+        match self.pace {
+            Pace::Behind(from) => Some(from),
+            Pace::InStep { .. } => None,
         }
     }
 }
@@ -56,7 +56,7 @@ pub(crate) struct Subscriptions {
     /// need no map to find them.
     #[expect(clippy::box_collection, reason = "every connection would be 40 bytes larger")]
     by_name: Option<Box<HashMap<TopicName, usize>>>,
-    /// Invariant: the subscriptions that are behind, counted where a place changes.
+    /// Invariant: the subscriptions that are behind, counted where a pace changes.
     behind: u32,
     /// The key of the one that was [served](Self::serve) last.
     served: u32,
@@ -85,8 +85,8 @@ impl Subscriptions {
             self.by_key = Slab::with_capacity(1);
         }
         let name = topic.name.clone();
-        let place = Place::Behind(from);
-        let key = self.by_key.insert(Subscription { topic, echo, on_lag, place, live_from });
+        let pace = Pace::Behind(from);
+        let key = self.by_key.insert(Subscription { topic, echo, on_lag, pace, live_from });
         self.behind += 1;
         if let Some(by_name) = &mut self.by_name {
             by_name.insert(name, key);
@@ -112,18 +112,18 @@ impl Subscriptions {
 
     /// It is in step from now on, or in another slot.
     pub(crate) fn put_in_step(&mut self, key: usize, slot: usize) {
-        self.place(key, Place::InStep { slot });
+        self.pace(key, Pace::InStep { slot });
     }
 
     /// It goes on at its own pace, from there on.
     pub(crate) fn put_behind(&mut self, key: usize, from: Cursor) {
-        self.place(key, Place::Behind(from));
+        self.pace(key, Pace::Behind(from));
     }
 
-    fn place(&mut self, key: usize, place: Place) {
+    fn pace(&mut self, key: usize, pace: Pace) {
         let subscription = &mut self.by_key[key];
         self.behind -= u32::from(subscription.behind().is_some());
-        subscription.place = place;
+        subscription.pace = pace;
         self.behind += u32::from(subscription.behind().is_some());
     }
 
@@ -235,7 +235,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model has the key, the place and the echo of each, by its topic's number.
+        /// The model has the key, the pace and the echo of each, by its topic's number.
         #[test]
         fn each_is_found_by_its_name_where_it_was_put_and_those_behind_are_counted(
             ops in prop::collection::vec(op(), 0..80),
@@ -245,25 +245,25 @@ mod tests {
                 match op {
                     Op::Insert(nth) if !model.contains_key(&nth) => {
                         let key = insert(&mut subscriptions, nth);
-                        model.insert(nth, (key, Place::Behind(at(1)), true));
+                        model.insert(nth, (key, Pace::Behind(at(1)), true));
                     }
                     Op::Remove(nth) => {
-                        if let Some((key, place, _)) = model.remove(&nth) {
+                        if let Some((key, pace, _)) = model.remove(&nth) {
                             let removed = subscriptions.remove(key);
                             prop_assert_eq!(removed.topic.name.as_str(), name(nth));
-                            prop_assert_eq!(removed.place, place);
+                            prop_assert_eq!(removed.pace, pace);
                         }
                     }
                     Op::PutInStep(nth, slot) => {
-                        if let Some((key, place, _)) = model.get_mut(&nth) {
+                        if let Some((key, pace, _)) = model.get_mut(&nth) {
                             subscriptions.put_in_step(*key, slot);
-                            *place = Place::InStep { slot };
+                            *pace = Pace::InStep { slot };
                         }
                     }
                     Op::PutBehind(nth, seq) => {
-                        if let Some((key, place, _)) = model.get_mut(&nth) {
+                        if let Some((key, pace, _)) = model.get_mut(&nth) {
                             subscriptions.put_behind(*key, at(seq));
-                            *place = Place::Behind(at(seq));
+                            *pace = Pace::Behind(at(seq));
                         }
                     }
                     Op::Change(nth, new) => {
@@ -275,12 +275,12 @@ mod tests {
                     Op::Insert(_) => {}
                 }
                 prop_assert_eq!(subscriptions.len(), model.len());
-                let is_behind = |(_, place, _): &&(usize, Place, bool)| matches!(place, Place::Behind(_));
+                let is_behind = |(_, pace, _): &&(usize, Pace, bool)| matches!(pace, Pace::Behind(_));
                 prop_assert_eq!(subscriptions.behind(), model.values().filter(is_behind).count());
                 for nth in 0..2 * SEARCHED_MAX {
                     let found = subscriptions.find(&name(nth)).map(|key| {
                         let subscription = &subscriptions[key];
-                        (key, subscription.place, subscription.echo)
+                        (key, subscription.pace, subscription.echo)
                     });
                     prop_assert_eq!(found, model.get(&nth).copied());
                 }

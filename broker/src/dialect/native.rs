@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use fanfare_protocol::{CloseCode, Codec, ErrorFrame, Gap, RequestId, ServerFrame, Subscribed, TopicRef};
 
-use super::asks::{Ask, Message, Unreadable};
+use super::message::{FrameResult, Unreadable, WebSocketMessage};
 use super::reply::Reply;
 use crate::operation::Denied;
-use crate::operation::read::Kept;
+use crate::operation::read::TopicHistory;
 use crate::topic::Accepted;
 use crate::topic::publication::{Publication, message_kind};
 use crate::websocket::put_frame_with;
@@ -16,10 +16,10 @@ use crate::websocket::put_frame_with;
 ///
 /// # Errors
 /// [`Unreadable`]: the wrong kind of message, or no frames.
-pub(super) fn read(codec: Codec, message: Message<'_>) -> Result<Vec<Ask<'_>>, Unreadable> {
+pub(super) fn read(codec: Codec, message: WebSocketMessage<'_>) -> Result<Vec<FrameResult<'_>>, Unreadable> {
     let (came_as, bytes) = match message {
-        Message::Text(text) => (Codec::Json, text.as_bytes()),
-        Message::Binary(bytes) => (Codec::MessagePack, bytes),
+        WebSocketMessage::Text(text) => (Codec::Json, text.as_bytes()),
+        WebSocketMessage::Binary(bytes) => (Codec::MessagePack, bytes),
     };
     if came_as != codec {
         let reason = match codec {
@@ -94,7 +94,11 @@ fn put(codec: Codec, frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
 }
 
 /// What a topic keeps, as a frame: a reply, and over HTTP the whole answer.
-pub(crate) fn history<'k>(id: Option<RequestId>, topic: TopicRef<'k>, kept: &'k Kept) -> ServerFrame<'k> {
+pub(crate) fn history<'k>(
+    id: Option<RequestId>,
+    topic: TopicRef<'k>,
+    kept: &'k TopicHistory,
+) -> ServerFrame<'k> {
     let (head, publications) = kept;
     ServerFrame::History {
         id,
@@ -142,7 +146,7 @@ mod tests {
     #[test]
     fn every_reply_is_the_frame_that_the_protocol_has_for_it() {
         let id = RequestId::new(5);
-        let kept: Kept = (position(), publications(2, &Payload::text("x")));
+        let kept: TopicHistory = (position(), publications(2, &Payload::text("x")));
         let connection = ConnectionId::new(255);
         let accepted = Accepted { position: position(), is_duplicate: true };
         let recovery = Some(Recovery::Missed { count: Some(3) });
@@ -228,11 +232,12 @@ mod tests {
 
     #[test]
     fn a_message_that_is_no_frame_ends_the_connection_and_only_one_of_its_kind_is_told_why() {
-        let wrong_kind = read(Codec::Json, Message::Binary(b"{}")).expect_err("JSON is text");
+        let wrong_kind = read(Codec::Json, WebSocketMessage::Binary(b"{}")).expect_err("JSON is text");
         assert_eq!((wrong_kind.code, wrong_kind.is_said), (CloseCode::UNSUPPORTED, false));
-        let wrong_kind = read(Codec::MessagePack, Message::Text("{}")).expect_err("MessagePack is binary");
+        let wrong_kind =
+            read(Codec::MessagePack, WebSocketMessage::Text("{}")).expect_err("MessagePack is binary");
         assert_eq!((wrong_kind.code, wrong_kind.is_said), (CloseCode::UNSUPPORTED, false));
-        let no_frame = read(Codec::Json, Message::Text("no JSON")).expect_err("it is none");
+        let no_frame = read(Codec::Json, WebSocketMessage::Text("no JSON")).expect_err("it is none");
         assert_eq!((no_frame.code, no_frame.is_said), (CloseCode::BAD_FRAME, true));
     }
 
@@ -241,7 +246,7 @@ mod tests {
         let publications = publications(3, &Payload::text("\"quoted\""));
         let sizes = |codec| publications.iter().map(move |p| size_in_history(codec, p)).sum::<usize>();
         for codec in CODECS {
-            let kept: Kept = (position(), publications.iter().map(Arc::clone).collect());
+            let kept: TopicHistory = (position(), publications.iter().map(Arc::clone).collect());
             let (mut all, mut none) = (Vec::new(), Vec::new());
             codec.encode_server(&history(None, topic(), &kept), &mut all);
             codec.encode_server(&history(None, topic(), &(position(), Vec::new())), &mut none);

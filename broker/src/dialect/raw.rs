@@ -6,13 +6,13 @@ use fanfare_protocol::{
     ClientFrame, ClientOp, CloseCode, ErrorCode, PayloadRef, Publish, TopicName, TopicRef,
 };
 
-use super::asks::Message;
+use super::message::WebSocketMessage;
 
 /// What a message asks for: to be published to the connection's topic, whatever is in it.
-pub(super) fn read<'m>(topic: &'m TopicName, message: Message<'m>) -> ClientFrame<'m> {
+pub(super) fn read<'m>(topic: &'m TopicName, message: WebSocketMessage<'m>) -> ClientFrame<'m> {
     let payload = match message {
-        Message::Text(text) => PayloadRef::Text(Cow::Borrowed(text)),
-        Message::Binary(bytes) => PayloadRef::Binary(Cow::Borrowed(bytes)),
+        WebSocketMessage::Text(text) => PayloadRef::Text(Cow::Borrowed(text)),
+        WebSocketMessage::Binary(bytes) => PayloadRef::Binary(Cow::Borrowed(bytes)),
     };
     let publish = Publish { topic: TopicRef::from(topic), payload, message_id: None, headers: None };
     ClientFrame { id: None, op: ClientOp::Publish(publish) }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fanfare_protocol::{Position, Recovery, TopicRef};
 
 use crate::ids::ConnectionId;
-use crate::operation::read::Kept;
+use crate::operation::read::TopicHistory;
 use crate::topic::Accepted;
 
 /// What was found or done for a peer, to be said in its dialect or left unsaid.
@@ -21,7 +21,7 @@ pub(crate) enum Reply<'r> {
         message_size: u64,
     },
     /// What a topic keeps.
-    History { topic: TopicRef<'r>, kept: &'r Kept },
+    History { topic: TopicRef<'r>, kept: &'r TopicHistory },
     /// The broker is there.
     Pong,
     /// A publication has its position.

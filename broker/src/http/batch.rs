@@ -13,7 +13,7 @@ use super::body;
 use super::bounded::Bounded;
 use super::problem::Problem;
 use super::publisher::Publisher;
-use super::publishing::{Published, Publishing};
+use super::publishing::{PendingPublish, Published};
 use crate::hub::Hub;
 use crate::operation::publish::{self, Content};
 use crate::topic::Accepted;
@@ -56,9 +56,9 @@ impl BatchResult {
 }
 
 /// A result of a batch, or the topic of a publication whose result is to be waited for.
-enum Outstanding {
+enum PendingResult {
     Known(BatchResult),
-    Publishing(String, Publishing),
+    PendingPublish(String, PendingPublish),
 }
 
 #[derive(Debug, Serialize)]
@@ -68,7 +68,7 @@ struct BatchBody {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Batch<'a> {
+struct BatchRequest<'a> {
     #[serde(borrow)]
     messages: Bounded<&'a RawValue, BATCH_COUNT_MAX>,
 }
@@ -105,7 +105,7 @@ pub(super) async fn publish_batch(
     // Reading it is work in one piece, however many batches are whole at the same moment: they take turns.
     let mut publisher = Publisher::new(hub, worker, Wants::Many);
     publisher.permitted(body.bytes.len()).await;
-    let batch: Batch<'_> = serde_json::from_slice(&body.bytes)
+    let batch: BatchRequest<'_> = serde_json::from_slice(&body.bytes)
         .map_err(|e| problem(ErrorCode::BadRequest, format!("{{\"messages\":[...]}} is expected: {e}")))?;
     let charge = hub.in_flight.charge(0);
     let mut results = Vec::new();
@@ -118,13 +118,13 @@ pub(super) async fn publish_batch(
                 "a batch may hold at most {BATCH_COUNT_MAX} publications; those before are published"
             );
             let problem = problem(ErrorCode::LimitExceeded, message);
-            results.push(Outstanding::Known(BatchResult::refused(problem, None)));
+            results.push(PendingResult::Known(BatchResult::refused(problem, None)));
             break;
         }
         let (topics, payload, message_id, item_headers) = match item {
             Ok(item) => item,
             Err(problem) => {
-                results.push(Outstanding::Known(BatchResult::refused(problem, None)));
+                results.push(PendingResult::Known(BatchResult::refused(problem, None)));
                 continue;
             }
         };
@@ -140,11 +140,11 @@ pub(super) async fn publish_batch(
                     origin: None,
                     received: body.received,
                 };
-                Ok(Publishing::begin(hub, worker, leave, content))
+                Ok(PendingPublish::begin(hub, worker, leave, content))
             };
             results.push(match begun.await {
-                Ok(publishing) => Outstanding::Publishing(name, publishing),
-                Err(problem) => Outstanding::Known(BatchResult::refused(problem, Some(name))),
+                Ok(publishing) => PendingResult::PendingPublish(name, publishing),
+                Err(problem) => PendingResult::Known(BatchResult::refused(problem, Some(name))),
             });
             if results.len().is_multiple_of(BATCH_TURN) {
                 charge.set(results.len() * RESULT_BYTES);
@@ -158,12 +158,12 @@ pub(super) async fn publish_batch(
 }
 
 /// The results, which are waited for when all are under way.
-async fn ended(hub: &Hub, results: Vec<Outstanding>) -> Vec<BatchResult> {
+async fn ended(hub: &Hub, results: Vec<PendingResult>) -> Vec<BatchResult> {
     let mut known = Vec::with_capacity(results.len());
     for result in results {
         known.push(match result {
-            Outstanding::Known(result) => result,
-            Outstanding::Publishing(topic, publishing) => {
+            PendingResult::Known(result) => result,
+            PendingResult::PendingPublish(topic, publishing) => {
                 BatchResult::published(publishing.end(hub).await, topic)
             }
         });

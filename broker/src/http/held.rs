@@ -10,19 +10,19 @@ use hyper::body::Body as _;
 use super::problem::Problem;
 use crate::budget::Charge;
 use crate::hub::Hub;
-use crate::relief::{Entered, Relief};
+use crate::relief::{AnswerGuard, Relief};
 
 /// Bytes up to which answers are not worth counting: what the kernel holds is more.
 const SMALL: u64 = 4 * 1024;
 
 /// An answer's bytes, charged until the last of them is written.
-struct Held {
+struct ChargedBytes {
     bytes: Bytes,
     _charge: Charge,
-    _entered: Entered,
+    _guard: AnswerGuard,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for ChargedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -48,8 +48,8 @@ pub(super) async fn charge(hub: &Hub, response: Response, connection: &Arc<Relie
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return Problem::of(ErrorCode::Internal, "the answer could not be made").into_response();
     };
-    let _entered = hub.answers.enter(bytes.len(), Arc::clone(connection));
-    Response::from_parts(head, Body::from(Bytes::from_owner(Held { bytes, _charge: charge, _entered })))
+    let _guard = hub.answers.enter(bytes.len(), Arc::clone(connection));
+    Response::from_parts(head, Body::from(Bytes::from_owner(ChargedBytes { bytes, _charge: charge, _guard })))
 }
 
 /// Bytes of an answer that is worth counting.

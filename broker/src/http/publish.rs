@@ -14,7 +14,7 @@ use super::batch::publish_batch;
 use super::body;
 use super::problem::Problem;
 use super::publisher::Publisher;
-use super::publishing::{Published, Publishing};
+use super::publishing::{PendingPublish, Published};
 use super::query::verbatim;
 use super::served::Served;
 use super::topic_path::TopicPath;
@@ -68,7 +68,7 @@ pub(super) async fn publish(
         origin: None,
         received: body.received,
     };
-    let accepted = Publishing::begin(&hub, worker, leave, content).end(&hub).await?;
+    let accepted = PendingPublish::begin(&hub, worker, leave, content).end(&hub).await?;
     Ok(json(&Published::new(topic.as_str(), &accepted)))
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use super::question::Question;
-use crate::hub::{Asked, Hub};
+use crate::hub::{Hub, UnansweredPublish};
 use crate::inbox::Pending;
 use crate::operation::Denied;
 use crate::operation::publish::{self, Content, Leave};
@@ -31,12 +31,12 @@ impl<'a> Published<'a> {
 }
 
 /// A publication that has been handed over, and may be answered later.
-pub(super) struct Publishing {
-    asked: Asked,
+pub(super) struct PendingPublish {
+    asked: UnansweredPublish,
     answer: Result<Result<Accepted, Denied>, Pending>,
 }
 
-impl Publishing {
+impl PendingPublish {
     pub(super) fn begin(hub: &Hub, worker: usize, leave: Leave<'_>, content: Content) -> Self {
         let question = Question::new(&hub.workers[worker].inbox);
         let bytes = content.payload.as_bytes().len();

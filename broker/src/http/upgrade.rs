@@ -21,20 +21,20 @@ use super::problem::Problem;
 use super::query::verbatim;
 use super::served::Served;
 use super::topic_path::TopicPath;
-use crate::connection::request::Request as Asked;
+use crate::connection::request::Request as ConnectionRequest;
 use crate::dialect::Dialect;
 
 /// A WebSocket that is about to be: left in the response for the worker to find.
 #[derive(Debug, Clone)]
 pub(super) struct Upgrade {
     pub(super) on_upgrade: OnUpgrade,
-    pub(super) request: Asked,
+    pub(super) request: ConnectionRequest,
 }
 
 /// What the query of a WebSocket may say.
 #[derive(Debug, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Asks {
+pub(super) struct WebSocketQuery {
     /// Read verbatim, as is the token.
     topic: Option<IgnoredAny>,
     token: Option<IgnoredAny>,
@@ -48,21 +48,22 @@ pub(super) struct Asks {
 pub(super) async fn native(
     State(served): State<Served>,
     topic: Result<TopicPath, Problem>,
-    query: Result<Query<Asks>, QueryRejection>,
+    query: Result<Query<WebSocketQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     if verbatim(request.uri(), "topic")?.is_some() {
         return open_raw(&served, topic?.0, query, request).await;
     }
-    let asks = asks(query, request.uri())?;
-    if asks.history.is_some() || asks.echo.is_some() || asks.on_lag.is_some() {
+    let query = read_query(query, request.uri())?;
+    if query.history.is_some() || query.echo.is_some() || query.on_lag.is_some() {
         let why =
             "history, echo and on_lag go with a topic: /ws/{topic}; here they stand in a subscribe frame";
         return Err(Problem::of(ErrorCode::BadRequest, why));
     }
     let codec = offered_codec(request.headers());
     let dialect = Dialect::Native(codec.unwrap_or_default());
-    let mut response = upgrade(&served, request, |grant| Asked { dialect, grant, begins_with: None }).await?;
+    let mut response =
+        upgrade(&served, request, |grant| ConnectionRequest { dialect, grant, begins_with: None }).await?;
     if let Some(codec) = codec {
         let name = HeaderValue::from_static(codec.subprotocol());
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
@@ -74,7 +75,7 @@ pub(super) async fn native(
 pub(super) async fn raw(
     State(served): State<Served>,
     TopicPath(topic): TopicPath,
-    query: Result<Query<Asks>, QueryRejection>,
+    query: Result<Query<WebSocketQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     open_raw(&served, topic, query, request).await
@@ -83,35 +84,38 @@ pub(super) async fn raw(
 async fn open_raw(
     served: &Served,
     topic: TopicName,
-    query: Result<Query<Asks>, QueryRejection>,
+    query: Result<Query<WebSocketQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let asks = asks(query, request.uri())?;
+    let query = read_query(query, request.uri())?;
     let dialect = Dialect::Raw(topic.clone());
     let mut subscribe = Subscribe::new(topic.into());
-    subscribe.history = asks.history;
-    subscribe.echo = asks.echo.unwrap_or(true);
-    if let Some(on_lag) = asks.on_lag {
+    subscribe.history = query.history;
+    subscribe.echo = query.echo.unwrap_or(true);
+    if let Some(on_lag) = query.on_lag {
         let known = OnLag::parse(&on_lag).filter(|&asked| dialect.on_lag(asked) == asked);
         subscribe.on_lag = known.ok_or_else(|| {
             Problem::of(ErrorCode::BadRequest, "on_lag is \"disconnect\" or \"latest\" here")
         })?;
     }
-    upgrade(served, request, |grant| Asked { dialect, grant, begins_with: Some(subscribe) }).await
+    upgrade(served, request, |grant| ConnectionRequest { dialect, grant, begins_with: Some(subscribe) }).await
 }
 
 /// What the query says, if all of it is understood.
-fn asks(query: Result<Query<Asks>, QueryRejection>, uri: &Uri) -> Result<Asks, Problem> {
+fn read_query(
+    query: Result<Query<WebSocketQuery>, QueryRejection>,
+    uri: &Uri,
+) -> Result<WebSocketQuery, Problem> {
     let bad = |why: String| Problem::of(ErrorCode::BadRequest, why);
-    let Query(asks) = query.map_err(|e| bad(e.body_text()))?;
-    for (key, is_there) in [("topic", asks.topic.is_some()), ("token", asks.token.is_some())] {
+    let Query(query) = query.map_err(|e| bad(e.body_text()))?;
+    for (key, is_there) in [("topic", query.topic.is_some()), ("token", query.token.is_some())] {
         // A token without a value is none.
         let is_bare = uri.query().unwrap_or_default().split('&').any(|pair| pair == key) && key == "token";
         if is_there && !is_bare && verbatim(uri, key)?.is_none() {
             return Err(bad(format!("{key} is written as it stands here, with = and its value")));
         }
     }
-    Ok(asks)
+    Ok(query)
 }
 
 /// The first of the offered subprotocols that is known.
@@ -124,7 +128,7 @@ fn offered_codec(headers: &HeaderMap) -> Option<Codec> {
 async fn upgrade(
     Served { hub, worker }: &Served,
     mut request: Request,
-    asked: impl FnOnce(Option<Arc<crate::access::Grant>>) -> Asked,
+    asked: impl FnOnce(Option<Arc<crate::access::Grant>>) -> ConnectionRequest,
 ) -> Result<Response, Problem> {
     check_handshake(request.headers())?;
     if hub.is_draining() {

@@ -14,7 +14,7 @@ use crate::topic::Accepted;
 
 /// A publication that is to be counted when it is answered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct UnansweredPublish {
     pub(crate) namespace: usize,
     pub(crate) source: Source,
     pub(crate) received: Instant,
@@ -64,8 +64,8 @@ impl HubMetrics {
     }
 
     /// What became of a publication.
-    pub(super) fn published(&self, asked: Asked, result: &Result<Accepted, Refusal>) {
-        let Asked { namespace, source, received } = asked;
+    pub(super) fn published(&self, asked: UnansweredPublish, result: &Result<Accepted, Refusal>) {
+        let UnansweredPublish { namespace, source, received } = asked;
         match result {
             Ok(_) => {
                 self.published[namespace][source as usize].inc();

@@ -11,21 +11,21 @@ pub(crate) type Add<'a> = dyn FnMut(&[&str], f64) + 'a;
 
 /// What kind of a family it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     Counter,
     Gauge,
 }
 
 /// A family of series whose values somebody else keeps. They are read into vectors that are made anew for each scrape.
 pub(super) struct Scraped<R> {
-    kind: Kind,
+    kind: MetricKind,
     desc: Desc,
     read: R,
 }
 
 impl<R: Fn(&mut Add<'_>)> Scraped<R> {
     pub(super) fn new(
-        kind: Kind,
+        kind: MetricKind,
         name: &str,
         help: &str,
         labels: &[&str],
@@ -41,12 +41,12 @@ impl<R: Fn(&mut Add<'_>)> Scraped<R> {
         let opts = Opts::new(fq_name, help);
         let labels: Vec<&str> = variable_labels.iter().map(String::as_str).collect();
         Ok(match self.kind {
-            Kind::Counter => {
+            MetricKind::Counter => {
                 let counters = CounterVec::new(opts, &labels)?;
                 (self.read)(&mut |labels, value| counters.with_label_values(labels).inc_by(value));
                 counters.collect()
             }
-            Kind::Gauge => {
+            MetricKind::Gauge => {
                 let gauges = GaugeVec::new(opts, &labels)?;
                 (self.read)(&mut |labels, value| gauges.with_label_values(labels).add(value));
                 gauges.collect()

@@ -28,7 +28,7 @@ pub(crate) fn leave(grant: &Grant, prefix: &str) -> Leave {
 
 /// A topic of a listing, as it was when its page was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listed {
+pub(crate) struct TopicInfo {
     pub(crate) name: TopicName,
     pub(crate) position: Position,
     pub(crate) subscriptions: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Listed {
 /// Some topics, in the order of their names.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) topics: Vec<Listed>,
+    pub(crate) topics: Vec<TopicInfo>,
     /// The name after which the next page begins; `None` after the last one.
     pub(crate) cursor: Option<TopicName>,
 }
@@ -53,7 +53,7 @@ impl Leave {
         let found = hub.table.list(&self.names, after, limit).await;
         let mut topics = Vec::with_capacity(found.topics.len());
         for some in found.topics.chunks(TURN) {
-            topics.extend(some.iter().map(|topic| Listed {
+            topics.extend(some.iter().map(|topic| TopicInfo {
                 name: topic.name.clone(),
                 position: topic.position(),
                 subscriptions: topic.subscriptions(),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Denied, allowed};
 use crate::access::Grant;
 use crate::answer::{Answer, Outcome, Refusal};
-use crate::hub::{Asked, Hub};
+use crate::hub::{Hub, UnansweredPublish};
 use crate::ids::ConnectionId;
 use crate::inbox::Later;
 use crate::source::Source;
@@ -65,7 +65,7 @@ impl Leave<'_> {
         content: Content,
         source: Source,
         later: Later<'_>,
-    ) -> (Asked, Answer<Result<Accepted, Denied>>) {
+    ) -> (UnansweredPublish, Answer<Result<Accepted, Denied>>) {
         let Content { payload, message_id, headers, origin, received } = content;
         let content = Unpositioned { payload, message_id, headers, user: self.user, origin, received };
         let asked = hub.asked(self.topic, received, source);
@@ -78,7 +78,7 @@ impl Leave<'_> {
 ///
 /// # Errors
 /// [`Denied`].
-pub(crate) fn settled(hub: &Hub, asked: Asked, outcome: Outcome) -> Result<Accepted, Denied> {
+pub(crate) fn settled(hub: &Hub, asked: UnansweredPublish, outcome: Outcome) -> Result<Accepted, Denied> {
     let result = match outcome {
         Outcome::Published(accepted) => Ok(accepted),
         Outcome::Refused(why) => Err(why),

@@ -16,7 +16,7 @@ const HISTORY_COUNT_MAX: usize = 1000;
 /// Bytes of one answer's publications, as they are sent.
 const HISTORY_BYTES_MAX: usize = 1024 * 1024;
 /// Where a topic stands, and publications that it keeps.
-pub(crate) type Kept = (Position, Vec<Arc<Publication>>);
+pub(crate) type TopicHistory = (Position, Vec<Arc<Publication>>);
 
 /// A leave to read one topic.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Leave<'_> {
         limit: Option<u64>,
         measure: impl Fn(&Publication) -> usize,
         later: Later<'_>,
-    ) -> Answer<Result<Kept, Denied>> {
+    ) -> Answer<Result<TopicHistory, Denied>> {
         let count = limit.map_or(HISTORY_COUNT_MAX, |limit| limit.min(HISTORY_COUNT_MAX as u64) as usize);
         hub.find(self.topic, later).map(|found| {
             Ok(match found? {

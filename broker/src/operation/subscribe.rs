@@ -9,7 +9,7 @@ use crate::access::Grant;
 use crate::answer::Answer;
 use crate::hub::Hub;
 use crate::inbox::Later;
-use crate::topic::{Began, Start, Topic};
+use crate::topic::{Start, SubscriptionStart, Topic};
 
 /// A leave to subscribe to one topic, once.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Leave<'_> {
         start: Start,
         subscriptions: usize,
         later: Later<'_>,
-    ) -> Answer<Result<(Arc<Topic>, Began), Denied>> {
+    ) -> Answer<Result<(Arc<Topic>, SubscriptionStart), Denied>> {
         if hub.is_draining() {
             return Answer::Now(Err(Denied::new(ErrorCode::Unavailable, "the server is stopping")));
         }

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::accounts::Account;
 use super::agenda::Filed;
+use super::permits::TopicPermitSlot;
 use crate::clock::Uptime;
 
 /// What the table keeps of a topic in the topic itself.
@@ -15,8 +15,8 @@ pub(crate) struct Ledger {
     pub(crate) deadline: Filed,
     /// Its place among those that eviction may choose from.
     pub(crate) by_use: Filed,
-    /// On whose account it is while nobody has published to it.
-    pub(crate) account: Account,
+    /// The permit that it takes of those of its first subscriber, while nobody has published to it.
+    pub(crate) permit: TopicPermitSlot,
 }
 
 impl Ledger {

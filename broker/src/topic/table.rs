@@ -11,12 +11,12 @@ use dashmap::mapref::entry::Entry;
 use fanfare_protocol::{Epoch, Offset, Position, TopicName, TopicRef};
 use smallvec::SmallVec;
 
-use super::accounts::Accounts;
 use super::agenda::Agenda;
 use super::hashed::{Hashed, Named, Passed};
 use super::index::Index;
 use super::keeping::LIVE;
 use super::limit::TopicLimit;
+use super::permits::TopicPermits;
 use super::recency::Recency;
 use super::{Mailboxes, Topic};
 use crate::budget::Budget;
@@ -63,7 +63,7 @@ pub struct TopicTable {
     limit: usize,
     count: AtomicUsize,
     workers: usize,
-    accounts: Arc<Accounts>,
+    permits: Arc<TopicPermits>,
     /// Topics by when something of them can outlive its time.
     deadlines: [Agenda<Topic>; DEADLINES],
     /// Parts of the budget, by namespace.
@@ -94,7 +94,7 @@ pub(crate) enum Maker<'a> {
 
 /// A page of a listing.
 #[derive(Debug, Default)]
-pub(crate) struct Page {
+pub(crate) struct TopicPage {
     pub(crate) topics: Vec<Arc<Topic>>,
     /// The last name of the page, where there may be more behind it.
     pub(crate) cursor: Option<TopicName>,
@@ -133,7 +133,7 @@ impl TopicTable {
             count: AtomicUsize::new(0),
             workers,
             // A quarter is left to those who publish.
-            accounts: Accounts::new(limit_per_user, limit - limit / 4),
+            permits: TopicPermits::new(limit_per_user, limit - limit / 4),
             deadlines: std::array::from_fn(|_| Agenda::new(|topic: &Topic| &topic.ledger.deadline)),
         }
     }
@@ -167,7 +167,11 @@ impl TopicTable {
     ///
     /// # Errors
     /// [`TopicLimit`].
-    pub(crate) fn get_or_create(&self, name: &TopicRef<'_>, maker: Maker<'_>) -> Result<Arc<Topic>, TopicLimit> {
+    pub(crate) fn get_or_create(
+        &self,
+        name: &TopicRef<'_>,
+        maker: Maker<'_>,
+    ) -> Result<Arc<Topic>, TopicLimit> {
         let hash = self.hasher.hash_one(name.as_str());
         if let Ok(topic) = self.find_hashed(hash, name.as_str()) {
             return Ok(topic);
@@ -175,9 +179,9 @@ impl TopicTable {
         if self.count.load(Ordering::Relaxed) >= self.limit {
             return Err(TopicLimit::Table);
         }
-        let entry = match maker {
+        let permit = match maker {
             Maker::Publisher => None,
-            Maker::Subscriber(user) => Some(self.accounts.enter(user)?),
+            Maker::Subscriber(user) => Some(self.permits.acquire(user)?),
         };
         let namespace = Arc::clone(self.namespaces.get(name.namespace()));
         let name = name.to_name();
@@ -194,8 +198,8 @@ impl TopicTable {
             self.workers,
             &self.parts[namespace.index],
         );
-        if let Some(entry) = entry {
-            topic.ledger.account.open(entry);
+        if let Some(permit) = permit {
+            topic.ledger.permit.put(permit);
         }
         let guard = place.insert(Arc::clone(&topic));
         self.index.insert(index_hash(hash), name);
@@ -228,7 +232,7 @@ impl TopicTable {
         }
         self.count.fetch_sub(1, Ordering::Relaxed);
         topic.namespace.figures.topics_changed(-1);
-        topic.ledger.account.close();
+        topic.ledger.permit.clear();
         self.recency_of(topic).leave(topic);
         // Shard by shard, and no more often than there is much to give back.
         if self.forgotten.fetch_add(1, Ordering::Relaxed) > FORGOTTEN_MIN.max(4 * self.len()) {
@@ -279,8 +283,8 @@ impl TopicTable {
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
-    pub(crate) async fn list(&self, names: &[Names], after: Option<&str>, limit: usize) -> Page {
-        let mut page = Page::default();
+    pub(crate) async fn list(&self, names: &[Names], after: Option<&str>, limit: usize) -> TopicPage {
+        let mut page = TopicPage::default();
         let mut looked_at = 0;
         for names in names {
             let mut scan = match names {
@@ -315,7 +319,7 @@ impl TopicTable {
     /// Something was published to the topic, and its subscribers were told. Costs a few loads where nothing is to
     /// be noted and the budget is kept.
     pub(crate) fn published(&self, topic: &Arc<Topic>) {
-        topic.ledger.account.close();
+        topic.ledger.permit.clear();
         self.recency_of(topic).enter(topic);
         self.file_by(topic, topic.ledger.due());
         self.enforce_budget();

@@ -34,7 +34,7 @@ impl fmt::Debug for Gate {
 /// A connection's place in the line; dropped, it is left.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
-    stands: Cell<Stands>,
+    stands: Cell<LineState>,
     /// Since when it waits, or has waited for the turn at hand.
     since: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
@@ -48,7 +48,7 @@ impl Place {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Stands {
+enum LineState {
     #[default]
     Outside,
     InLine,
@@ -74,22 +74,22 @@ impl Gate {
         spawn: impl FnOnce(Refill),
     ) -> Poll<()> {
         match place.stands.get() {
-            Stands::InFront => {
-                place.stands.set(Stands::Outside);
+            LineState::InFront => {
+                place.stands.set(LineState::Outside);
                 return Poll::Ready(());
             }
-            Stands::InLine => {
+            LineState::InLine => {
                 place.waker.replace(Some(cx.waker().clone()));
                 return Poll::Pending;
             }
-            Stands::Outside => {}
+            LineState::Outside => {}
         }
         let left = self.left.get();
         if left > 0 && self.line.borrow().is_empty() {
             self.left.set(left - 1);
             return Poll::Ready(());
         }
-        place.stands.set(Stands::InLine);
+        place.stands.set(LineState::InLine);
         place.since.set(Some(Instant::now()));
         place.waker.replace(Some(cx.waker().clone()));
         self.line.borrow_mut().push_back(Rc::downgrade(place));
@@ -110,7 +110,7 @@ impl Gate {
                 // Whoever has gone meanwhile takes no turn with it.
                 if let Some(place) = place.upgrade() {
                     left -= 1;
-                    place.stands.set(Stands::InFront);
+                    place.stands.set(LineState::InFront);
                     if let Some(waker) = place.waker.take() {
                         waker.wake();
                     }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::group::{Batch, LocalTopic};
 use super::{Worker, key};
 use crate::connection::Connection;
-use crate::connection::taken::{PumpEnd, Taken};
+use crate::connection::progress::{BatchOutcome, PumpEnd};
 use crate::encoding::Encoding;
 use crate::topic::Topic;
 use crate::topic::publication::Publication;
@@ -323,7 +323,7 @@ impl Worker {
             let (count, taken) = connection.take_batch(batch, member.from, not_by);
             *delivered += count;
             match taken {
-                Taken::Blocked { from } => {
+                BatchOutcome::Blocked { from } => {
                     member.from = from;
                     let member = self.fall_behind(local, encoding, *slot);
                     // Its own task waits for the socket and catches up.
@@ -331,13 +331,13 @@ impl Worker {
                     round.writes += 1;
                     continue;
                 }
-                Taken::Nothing => {}
-                Taken::Queued => {
+                BatchOutcome::Nothing => {}
+                BatchOutcome::Queued => {
                     if !connection.touched.replace(true) {
                         round.touched.push_back(Rc::clone(connection));
                     }
                 }
-                Taken::Written => {
+                BatchOutcome::Written => {
                     round.writes += 1;
                     round.written_bytes += batch.bytes.len();
                 }

@@ -15,7 +15,7 @@ pub(crate) enum PumpEnd {
 
 /// What became of a batch that a connection was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum BatchOutcome {
     /// The socket takes no more for now, or enough waits for it; it has begun to get nothing `from` there on.
     Blocked { from: Cursor },
     /// There was nothing in it for this one.
