@@ -11,7 +11,7 @@ use crate::load::plan::Plan;
 use crate::target::{Dialect, Event, Role};
 use crate::wire::handshake::Upgrade;
 use crate::wire::outgoing::{Opcode, Outgoing};
-use crate::wire::socket::{Buffer, Ended, Reader, Writer, halves};
+use crate::wire::socket::{Buffer, ConnectionEnd, Reader, Writer, halves};
 use crate::wire::websocket::Incoming;
 
 /// How long one connection may take to stand.
@@ -76,7 +76,7 @@ impl Connection {
         while !ready {
             let greeted = self.read(buffer, |_, event| {
                 match event {
-                    Event::Error { why, .. } => return Err(Ended::Refused(why)),
+                    Event::Error { why, .. } => return Err(ConnectionEnd::Refused(why)),
                     event => ready |= event == Event::Ready,
                 }
                 Ok(())
@@ -91,7 +91,7 @@ impl Connection {
     pub(crate) async fn subscribe<'a>(
         &mut self,
         topics: impl IntoIterator<Item = (&'a TopicName, Option<Position>)>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), ConnectionEnd> {
         for (topic, since) in topics {
             self.talk.dialect.subscribe(topic, since, &mut self.talk.out);
         }
@@ -107,8 +107,8 @@ impl Connection {
     pub(crate) async fn read(
         &mut self,
         buffer: &Buffer,
-        mut on_event: impl FnMut(u64, Event) -> Result<(), Ended>,
-    ) -> Result<(), Ended> {
+        mut on_event: impl FnMut(u64, Event) -> Result<(), ConnectionEnd>,
+    ) -> Result<(), ConnectionEnd> {
         let Self { reader, writer, talk } = self;
         let read = reader.read(buffer, |now, incoming| {
             talk.take(incoming, |event| on_event(now, event))?;
@@ -125,7 +125,7 @@ impl Connection {
     ///
     /// # Errors
     /// How it ended otherwise.
-    pub(crate) async fn close(mut self, buffer: &Buffer) -> Result<(), Ended> {
+    pub(crate) async fn close(mut self, buffer: &Buffer) -> Result<(), ConnectionEnd> {
         self.talk.out.frame(Opcode::Close, &[&1000u16.to_be_bytes()]);
         self.flush().await?;
         self.writer.silent = true;
@@ -134,7 +134,7 @@ impl Connection {
             closed = self.read(buffer, |_, _| Ok(())).await;
         }
         match closed {
-            Err(Ended::Closed(_)) => {}
+            Err(ConnectionEnd::Closed(_)) => {}
             closed => return closed,
         }
         // It is the server that ends the TCP connection; one that never does is none the worse for it.
@@ -148,7 +148,7 @@ impl Connection {
     }
 
     /// Writes all that waits to be said.
-    pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
+    pub(crate) async fn flush(&mut self) -> Result<(), ConnectionEnd> {
         while !self.talk.out.is_empty() {
             let written = self.writer.try_write(self.talk.out.bytes())?;
             self.talk.out.written(written);
@@ -172,15 +172,15 @@ impl Talk {
     pub(crate) fn take(
         &mut self,
         incoming: Incoming<'_>,
-        on_event: impl FnMut(Event) -> Result<(), Ended>,
-    ) -> Result<(), Ended> {
+        on_event: impl FnMut(Event) -> Result<(), ConnectionEnd>,
+    ) -> Result<(), ConnectionEnd> {
         match incoming {
             Incoming::Message(message) => self.dialect.read(message, &mut self.out, on_event),
             Incoming::Ping(body) => {
                 self.out.frame(Opcode::Pong, &[body]);
                 Ok(())
             }
-            Incoming::Close(code) => Err(Ended::Closed(code)),
+            Incoming::Close(code) => Err(ConnectionEnd::Closed(code)),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::load::connection::Talk;
 use crate::load::plan::Plan;
 use crate::load::tally::Troubles;
 use crate::target::Event;
-use crate::wire::socket::{Buffer, Ended, Reader, Writer};
+use crate::wire::socket::{Buffer, ConnectionEnd, Reader, Writer};
 use crate::wire::websocket::Incoming;
 
 /// One publication in so many is confirmed, and each publisher's last: replies keep their order, so one
@@ -132,7 +132,7 @@ impl Link {
         all.add(&self.troubles.borrow());
     }
 
-    fn take(&self, incoming: Incoming<'_>) -> Result<(), Ended> {
+    fn take(&self, incoming: Incoming<'_>) -> Result<(), ConnectionEnd> {
         let answered = {
             let mut talk = self.talk.borrow_mut();
             let waited = talk.out.len();
@@ -162,7 +162,7 @@ impl Link {
         self.answered_refused.set(self.refused.get());
     }
 
-    fn end(&self, ended: &Ended) {
+    fn end(&self, ended: &ConnectionEnd) {
         if !self.ended.replace(true) {
             self.troubles.borrow_mut().count(&format!("publisher {ended}"));
         }

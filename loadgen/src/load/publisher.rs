@@ -23,7 +23,7 @@ const BATCH_MAX: u32 = 256;
 
 /// What came of the schedule.
 #[derive(Debug)]
-pub(crate) struct Published {
+pub(crate) struct ScheduleOutcome {
     /// How many measured publications were sent.
     pub(crate) sent: u64,
     /// How many publications, of warm-up too, were not sent, not confirmed or refused.
@@ -59,7 +59,7 @@ pub(crate) async fn run(
     plan: Arc<Plan>,
     progress: Progress,
     mut phase: watch::Receiver<Phase>,
-) -> anyhow::Result<Published> {
+) -> anyhow::Result<ScheduleOutcome> {
     let buffer = Rc::new(Buffer::new());
     let mut links = Vec::new();
     let mut tasks = JoinSet::new();
@@ -174,7 +174,7 @@ impl Pacer {
         }
     }
 
-    fn finish(self) -> Published {
+    fn finish(self) -> ScheduleOutcome {
         let mut troubles = Troubles::default();
         let never_sent = self.plan.schedule.count() - self.next;
         let mut errors = self.unsent + never_sent;
@@ -186,6 +186,6 @@ impl Pacer {
             troubles.count("publisher could not keep to the schedule: the broker took too little");
         }
         let Self { sent, late, last_sent_ns, .. } = self;
-        Published { sent, errors, late, last_sent_ns, troubles }
+        ScheduleOutcome { sent, errors, late, last_sent_ns, troubles }
     }
 }

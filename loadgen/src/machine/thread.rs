@@ -34,11 +34,11 @@ pub(crate) enum Phase {
 ///
 /// Alone on its cache line, so that threads which count do not disturb each other.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Counter(Arc<Line>);
+pub(crate) struct Counter(Arc<CacheLine>);
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Line(AtomicU64);
+struct CacheLine(AtomicU64);
 
 impl Counter {
     pub(crate) fn set(&self, count: u64) {
@@ -58,12 +58,12 @@ impl Counter {
 #[derive(Debug)]
 pub(crate) struct Thread<T> {
     name: String,
-    result: oneshot::Receiver<anyhow::Result<Finished<T>>>,
+    result: oneshot::Receiver<anyhow::Result<ThreadOutcome<T>>>,
 }
 
 /// What a thread came to.
 #[derive(Debug)]
-pub(crate) struct Finished<T> {
+pub(crate) struct ThreadOutcome<T> {
     pub(crate) result: T,
     /// Which share of the measured time it was on a processor, 0 to 1.
     pub(crate) busy: f64,
@@ -81,11 +81,11 @@ impl<T: Send + 'static> Thread<T> {
         W: Future<Output = anyhow::Result<T>>,
     {
         let (sender, result) = oneshot::channel();
-        let run = move || -> anyhow::Result<Finished<T>> {
+        let run = move || -> anyhow::Result<ThreadOutcome<T>> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let both = async { tokio::try_join!(work(), busy(phase)) };
             let (result, busy) = LocalSet::new().block_on(&runtime, both)?;
-            Ok(Finished { result, busy })
+            Ok(ThreadOutcome { result, busy })
         };
         // Nobody waits any more when the run has failed elsewhere.
         let report = move || drop(sender.send(run()));
@@ -104,7 +104,7 @@ impl<T: Send + 'static> Thread<T> {
     }
 
     /// Waits for the result.
-    pub(crate) async fn join(self) -> anyhow::Result<Finished<T>> {
+    pub(crate) async fn join(self) -> anyhow::Result<ThreadOutcome<T>> {
         self.result.await.with_context(|| format!("thread {} panicked", self.name))?
     }
 }

@@ -35,15 +35,15 @@ pub struct BrokerArgs {
 
 /// Its configuration, as far as it is not the default.
 #[derive(Debug, Serialize)]
-struct Config {
-    server: Server,
+struct BrokerConfig {
+    server: ServerConfig,
     limits: Limits,
     #[serde(skip_serializing_if = "Option::is_none")]
     access: Option<Access>,
 }
 
 #[derive(Debug, Serialize)]
-struct Server {
+struct ServerConfig {
     listen: &'static str,
     admin_listen: &'static str,
     workers: usize,
@@ -68,7 +68,7 @@ struct Token {
 }
 
 impl BrokerArgs {
-    fn config(&self) -> Config {
+    fn config(&self) -> BrokerConfig {
         let free = "127.0.0.1:0";
         let may = |token: &String| Token {
             user: "the one who may",
@@ -76,8 +76,8 @@ impl BrokerArgs {
             subscribe: ["*"],
             publish: ["*"],
         };
-        Config {
-            server: Server { listen: free, admin_listen: free, workers: self.workers },
+        BrokerConfig {
+            server: ServerConfig { listen: free, admin_listen: free, workers: self.workers },
             limits: Limits { message_size: format!("{}B", self.message_size) },
             access: self.token.as_ref().map(|token| Access { token: [may(token)] }),
         }
@@ -86,7 +86,7 @@ impl BrokerArgs {
 
 /// A line of its log, as far as it is of interest.
 #[derive(Debug, Deserialize)]
-struct Line {
+struct LogLine {
     fields: Fields,
 }
 
@@ -99,7 +99,7 @@ struct Fields {
 }
 
 /// What a keeper waits for.
-enum Ended {
+enum KeeperEnd {
     /// Its standard input.
     Input,
     /// The broker's log, whose last line this is.
@@ -136,12 +136,12 @@ pub fn run(args: &BrokerArgs) -> anyhow::Result<()> {
     let input = ended.clone();
     std::thread::spawn(move || {
         std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
-        input.send(Ended::Input).ok();
+        input.send(KeeperEnd::Input).ok();
     });
-    std::thread::spawn(move || ended.send(Ended::Log(read_to_end(&mut log))));
+    std::thread::spawn(move || ended.send(KeeperEnd::Log(read_to_end(&mut log))));
     match what.recv().context("both threads have ended")? {
-        Ended::Input => Ok(()),
-        Ended::Log(last) => bail!("the broker has ended: {}; its last words: {last}", broker.end()?),
+        KeeperEnd::Input => Ok(()),
+        KeeperEnd::Log(last) => bail!("the broker has ended: {}; its last words: {last}", broker.end()?),
     }
 }
 
@@ -169,7 +169,7 @@ fn start(args: &BrokerArgs) -> anyhow::Result<(Broker, BufReader<ChildStderr>, L
 /// Gives it its configuration and reads its log until it listens.
 fn greet(
     broker: &mut Broker,
-    config: &Config,
+    config: &BrokerConfig,
     program: &Path,
 ) -> anyhow::Result<(BufReader<ChildStderr>, Listening)> {
     let process = broker.0.id();
@@ -183,8 +183,8 @@ fn greet(
         if log.read_line(&mut text)? == 0 {
             bail!("{} does not start: {}", program.display(), reason(&last, broker.end()?));
         }
-        let line = serde_json::from_str::<Line>(&text);
-        if let Ok(Line { fields: Fields { message, public: Some(address), version, .. } }) = line
+        let line = serde_json::from_str::<LogLine>(&text);
+        if let Ok(LogLine { fields: Fields { message, public: Some(address), version, .. } }) = line
             && message == "started"
         {
             let version = version.map_or_else(|| "fanfare".to_owned(), |it| format!("fanfare {it}"));
@@ -196,7 +196,7 @@ fn greet(
 
 /// Why it has ended: as its last line says, or else how.
 fn reason(last: &str, status: ExitStatus) -> String {
-    let error = serde_json::from_str::<Line>(last).ok().and_then(|line| line.fields.error);
+    let error = serde_json::from_str::<LogLine>(last).ok().and_then(|line| line.fields.error);
     let words = error.unwrap_or_else(|| last.trim().to_owned());
     if words.is_empty() { status.to_string() } else { words }
 }

@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) struct Outcome<T> {
+pub(crate) struct ClosedLoopOutcome<T> {
     /// Of each thread.
     pub(crate) results: Vec<T>,
     /// How long was measured.
@@ -44,7 +44,7 @@ pub(crate) async fn run<T, W>(
     (warmup, duration): (Duration, Duration),
     quiet: bool,
     work: impl FnOnce(Worker) -> W + Clone + Send + 'static,
-) -> anyhow::Result<Outcome<T>>
+) -> anyhow::Result<ClosedLoopOutcome<T>>
 where
     T: Send + 'static,
     W: Future<Output = anyhow::Result<T>>,
@@ -90,5 +90,5 @@ where
         busiest_thread = busiest_thread.max(finished.busy);
         results.push(finished.result);
     }
-    Ok(Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread })
+    Ok(ClosedLoopOutcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread })
 }

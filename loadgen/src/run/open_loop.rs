@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::load::aftermath::{AFTERMATH, AFTERMATH_SUSPICIOUS};
 use crate::load::plan::Plan;
-use crate::load::publisher::{self, Published};
+use crate::load::publisher::{self, ScheduleOutcome};
 use crate::load::subscriber::{self, Group};
 use crate::load::tally::Tally;
 use crate::machine::clock::now_ns;
@@ -30,7 +30,7 @@ pub(crate) struct Run {
     quiet: bool,
     phase: watch::Sender<Phase>,
     readers: Vec<Thread<Tally>>,
-    publisher: Thread<Published>,
+    publisher: Thread<ScheduleOutcome>,
     subscribed: Vec<Counter>,
     delivered: Vec<Counter>,
     suspicious: Vec<Counter>,
@@ -68,9 +68,9 @@ pub(crate) struct Measured {
 }
 
 /// What all threads together have seen.
-pub(crate) struct Outcome {
+pub(crate) struct OpenLoopOutcome {
     pub(crate) tally: Tally,
-    pub(crate) published: Published,
+    pub(crate) published: ScheduleOutcome,
     /// Which share of the measured time the busiest thread was on a processor, 0 to 1.
     pub(crate) busiest_thread: f64,
 }
@@ -212,7 +212,7 @@ impl Run {
     }
 
     /// Ends all threads and adds up what they have seen.
-    pub(crate) async fn finish(self) -> anyhow::Result<Outcome> {
+    pub(crate) async fn finish(self) -> anyhow::Result<OpenLoopOutcome> {
         self.phase.send_replace(Phase::Done);
         let (mut tally, mut busiest) = (Tally::new(), 0.0_f64);
         for reader in self.readers {
@@ -221,7 +221,11 @@ impl Run {
             tally.add(&finished.result);
         }
         let published = self.publisher.join().await?;
-        Ok(Outcome { tally, published: published.result, busiest_thread: busiest.max(published.busy) })
+        Ok(OpenLoopOutcome {
+            tally,
+            published: published.result,
+            busiest_thread: busiest.max(published.busy),
+        })
     }
 
     async fn wait_until(&mut self, time_ns: u64, start_ns: u64, bar: &Bar) -> anyhow::Result<()> {

@@ -31,7 +31,7 @@ pub(crate) struct Server {
 
 /// What a broker is to be like that is started here.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wishes<'a> {
+pub(crate) struct BrokerOptions<'a> {
     /// How many workers it has; 0 is one per core.
     pub(crate) workers: usize,
     /// Nobody may do anything but for who brings this.
@@ -40,7 +40,7 @@ pub(crate) struct Wishes<'a> {
 
 /// Which broker is wanted.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct BrokerChoice {
     /// Where it is; else the one that runs here, or one that is started.
     pub(crate) url: Option<String>,
     pub(crate) target: Target,
@@ -52,10 +52,14 @@ pub(crate) struct Wanted {
 
 impl Server {
     /// Finds or starts the broker that is wanted; if it was started here it will take payloads of `size` bytes, and
-    /// be as wished. Where [`pin`](Wanted::pin) says so, it has its processors then, and this thread its own.
-    pub(crate) async fn find(wanted: &Wanted, size: usize, wishes: Wishes<'_>) -> anyhow::Result<Self> {
-        let pinning = wanted.pin.then(Pinning::new).transpose()?;
-        let mut server = Self::find_with(wanted, size, wishes, pinning.as_ref()).await?;
+    /// have these `options`. Where [`pin`](BrokerChoice::pin) says so, it has its processors then, and this thread its own.
+    pub(crate) async fn find(
+        choice: &BrokerChoice,
+        size: usize,
+        options: BrokerOptions<'_>,
+    ) -> anyhow::Result<Self> {
+        let pinning = choice.pin.then(Pinning::new).transpose()?;
+        let mut server = Self::find_with(choice, size, options, pinning.as_ref()).await?;
         if let Some(pinning) = &pinning {
             pinning.pin_servers(&server.pids)?;
             pinning.pin_own()?;
@@ -65,32 +69,32 @@ impl Server {
     }
 
     async fn find_with(
-        wanted: &Wanted,
+        choice: &BrokerChoice,
         size: usize,
-        wishes: Wishes<'_>,
+        options: BrokerOptions<'_>,
         pinning: Option<&Pinning>,
     ) -> anyhow::Result<Self> {
         let start = |args: &[&str]| match pinning {
-            Some(pinning) => pinning.start_server(|| OwnServer::start(args, wishes.token)),
-            None => OwnServer::start(args, wishes.token),
+            Some(pinning) => pinning.start_server(|| OwnServer::start(args, options.token)),
+            None => OwnServer::start(args, options.token),
         };
-        if let Some(url) = &wanted.url {
-            let pids = wanted.pids.clone();
+        if let Some(url) = &choice.url {
+            let pids = choice.pids.clone();
             return Ok(Self { url: url.clone(), pids, how: "given".into(), pinning: None, _own: None });
         }
-        if wanted.target == Target::Floor {
+        if choice.target == Target::Floor {
             let own = start(&["__floor"]).context("cannot start the floor")?;
             return Ok(Self::own(own, "", ""));
         }
         ensure!(
-            wanted.target.is_fanfare(),
+            choice.target.is_fanfare(),
             "--target {} needs the --url of a server that runs; loadgen/compare/peers/start can start some",
-            wanted.target.name()
+            choice.target.name()
         );
         let there = timeout(Duration::from_secs(1), TcpStream::connect(USUAL_ADDRESS)).await;
         if matches!(there, Ok(Ok(_))) {
             let how = "found running".to_owned();
-            let pids = wanted.pids.clone();
+            let pids = choice.pids.clone();
             return Ok(Self {
                 url: format!("ws://{USUAL_ADDRESS}/ws"),
                 pids,
@@ -99,10 +103,10 @@ impl Server {
                 _own: None,
             });
         }
-        if let Some(pid) = wanted.pids.first() {
+        if let Some(pid) = choice.pids.first() {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
-        let (message_size, workers) = (message_size(size).to_string(), wishes.workers.to_string());
+        let (message_size, workers) = (message_size(size).to_string(), options.workers.to_string());
         let own = start(&["__broker", "--message-size", &message_size, "--workers", &workers])
             .context("cannot start a broker; start one and give its --url")?;
         Ok(Self::own(own, "/ws", &format!(", because nothing listens on {USUAL_ADDRESS}")))

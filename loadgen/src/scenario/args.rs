@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::load::Load;
 use crate::report::assertion::Assertions;
-use crate::run::server::Wanted;
+use crate::run::server::BrokerChoice;
 use crate::target::Target;
 use crate::wire::payload::SIZE_MIN;
 
@@ -50,9 +50,9 @@ pub struct CommonArgs {
 
 impl CommonArgs {
     /// Which broker is to be measured.
-    pub(super) fn wanted(&self) -> Wanted {
+    pub(super) fn broker_choice(&self) -> BrokerChoice {
         let Self { url, target, server_pid, pin, .. } = self;
-        Wanted { url: url.clone(), target: *target, pids: server_pid.clone(), pin: *pin }
+        BrokerChoice { url: url.clone(), target: *target, pids: server_pid.clone(), pin: *pin }
     }
 
     /// A load of one topic and nobody on it: the scenario says the rest.

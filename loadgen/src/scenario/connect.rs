@@ -19,9 +19,9 @@ use crate::load::tally::{Troubles, histogram};
 use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
 use crate::report::{Connects, Findings, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::run::closed_loop::{self, Outcome};
+use crate::run::closed_loop::{self, ClosedLoopOutcome};
 use crate::target::{Event, Role};
-use crate::wire::socket::{Buffer, Ended};
+use crate::wire::socket::{Buffer, ConnectionEnd};
 
 /// How long one waits after a connection that failed, so that a broker that refuses all is not flooded.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(10);
@@ -95,7 +95,8 @@ pub async fn run(args: &ConnectArgs) -> anyhow::Result<Report> {
     let (server, plan) = steady::prepare(&load, &args.common).await?;
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
-    let Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } = outcome;
+    let ClosedLoopOutcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } =
+        outcome;
     let mut seen = Seen::new();
     results.iter().for_each(|result| seen.add(result));
     let count = seen.closed.len();
@@ -189,7 +190,7 @@ pub(super) async fn subscribed(
     while !subscribed {
         let read = connection.read(buffer, |_, event| {
             match event {
-                Event::Error { why, .. } => return Err(Ended::Refused(why)),
+                Event::Error { why, .. } => return Err(ConnectionEnd::Refused(why)),
                 event => subscribed |= matches!(event, Event::Subscribed { .. }),
             }
             Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::args::CommonArgs;
-use super::search::{Search, Tried};
+use super::search::{RateOutcome, Search};
 use super::steady;
 use crate::load::Load;
 use crate::report::unit::Unit;
@@ -41,22 +41,25 @@ async fn search(load: &Load, common: &CommonArgs, limit: Duration) -> anyhow::Re
         let (tried, step) = match &result {
             Ok(report) => match report.deliveries() {
                 Some(deliveries) => judge(report, deliveries, limit),
-                None => (Tried::Fails, failed(rate, &anyhow::anyhow!("nothing was delivered by a schedule"))),
+                None => (
+                    RateOutcome::Fails,
+                    failed(rate, &anyhow::anyhow!("nothing was delivered by a schedule")),
+                ),
             },
             // Where nothing works at all there is nothing to look for.
             Err(_) if steps.is_empty() => return result,
-            Err(e) => (Tried::Fails, failed(rate, e)),
+            Err(e) => (RateOutcome::Fails, failed(rate, e)),
         };
         if !common.quiet {
             eprintln!("{step}");
         }
         steps.push(step);
         search.tried(tried);
-        if tried == Tried::Works {
+        if tried == RateOutcome::Works {
             best = Some(rate);
         }
         server_ended_seconds = result.as_ref().ok().and_then(|report| report.server_ended_seconds);
-        if tried == Tried::Works || shown.is_none() {
+        if tried == RateOutcome::Works || shown.is_none() {
             shown = result.ok();
         }
         if server_ended_seconds.is_some() {
@@ -90,18 +93,18 @@ fn failed(rate: f64, e: &anyhow::Error) -> Step {
 }
 
 /// Whether a broker kept up, and why not.
-fn judge(report: &Report, deliveries: &Deliveries, limit: Duration) -> (Tried, Step) {
+fn judge(report: &Report, deliveries: &Deliveries, limit: Duration) -> (RateOutcome, Step) {
     let mut why = faults(deliveries);
     why.extend(report.server_ended());
     let p99_seconds = deliveries.latency_seconds.as_ref().map(|latency| latency.p99);
-    let mut tried = if why.is_empty() { Tried::Works } else { Tried::Fails };
+    let mut tried = if why.is_empty() { RateOutcome::Works } else { RateOutcome::Fails };
     if p99_seconds.is_some_and(|p99| p99 > limit.as_secs_f64()) {
-        if tried == Tried::Works {
-            tried = Tried::TooSlow;
+        if tried == RateOutcome::Works {
+            tried = RateOutcome::TooSlow;
         }
         why.push("p99 above the limit".to_owned());
     }
-    if tried != Tried::Works && report.loadgen.busiest_thread > steady::BUSY_MAX {
+    if tried != RateOutcome::Works && report.loadgen.busiest_thread > steady::BUSY_MAX {
         why.push("the load generator was busy too".to_owned());
     }
     let step = Step {
@@ -144,7 +147,7 @@ mod tests {
         let limit = Duration::from_millis(10);
         let (tried, step) = judge(&report, &deliveries(), limit);
         let why = step.failure.expect("3 lost, p99 12 ms");
-        assert_eq!(tried, Tried::Fails);
+        assert_eq!(tried, RateOutcome::Fails);
         assert!(why.starts_with("lost 3, ") && why.contains("p99 above the limit"), "{why}");
         assert!(why.ends_with("the load generator was busy too"), "{why}");
         let mut flawless = Deliveries {
@@ -159,11 +162,11 @@ mod tests {
         flawless.published.errors = 0;
         report.server_ended_seconds = None;
         let (tried, step) = judge(&report, &flawless, Duration::from_millis(12));
-        assert_eq!((tried, step.failure), (Tried::Works, None), "busy, but it kept up");
-        assert_eq!(judge(&report, &flawless, limit).0, Tried::TooSlow);
+        assert_eq!((tried, step.failure), (RateOutcome::Works, None), "busy, but it kept up");
+        assert_eq!(judge(&report, &flawless, limit).0, RateOutcome::TooSlow);
         flawless.latency_seconds = None;
         let (tried, step) = judge(&report, &flawless, limit);
-        assert_eq!(tried, Tried::Fails);
+        assert_eq!(tried, RateOutcome::Fails);
         assert!(step.failure.expect("nothing came").starts_with("nothing delivered"));
     }
 }

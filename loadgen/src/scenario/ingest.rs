@@ -19,10 +19,10 @@ use crate::load::ingest::{Acks, Flow, client, http, websocket};
 use crate::load::plan::Plan;
 use crate::load::worker::Worker;
 use crate::report::{Config, Findings, Ingest, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::run::closed_loop::{self, Outcome};
+use crate::run::closed_loop::{self, ClosedLoopOutcome};
 use crate::target::{Event, Role};
 use crate::wire::payload::PUBLISHERS_MAX;
-use crate::wire::socket::{Buffer, Ended};
+use crate::wire::socket::{Buffer, ConnectionEnd};
 
 /// How long the last acknowledgements may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -132,7 +132,8 @@ pub async fn run(args: &IngestArgs) -> anyhow::Result<Report> {
     let work = move |worker| work(worker, via, window, topics, url);
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
-    let Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } = outcome;
+    let ClosedLoopOutcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } =
+        outcome;
     let mut acks = Acks::new();
     results.iter().for_each(|result| acks.add(result));
     let acknowledged = acks.measured.len();
@@ -197,9 +198,9 @@ async fn work(worker: Worker, via: Via, window: u32, topics: u32, url: String) -
 }
 
 /// Reads what there should not be, so that pings are answered.
-async fn stand_by(mut connection: Connection, shared: Rc<(Worker, Buffer)>) -> Ended {
+async fn stand_by(mut connection: Connection, shared: Rc<(Worker, Buffer)>) -> ConnectionEnd {
     loop {
-        let nothing = |_, _: Event| Err(Ended::Refused("it got something".to_owned()));
+        let nothing = |_, _: Event| Err(ConnectionEnd::Refused("it got something".to_owned()));
         if let Err(ended) = connection.read(&shared.1, nothing).await {
             return ended;
         }

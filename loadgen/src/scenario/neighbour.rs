@@ -19,12 +19,12 @@ use crate::load::tally::{Troubles, histogram};
 use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
 use crate::report::{Config, Findings, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
-use crate::run::closed_loop::{self, Outcome};
-use crate::run::server::Wishes;
+use crate::run::closed_loop::{self, ClosedLoopOutcome};
+use crate::run::server::BrokerOptions;
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::payload::PUBLISHERS_MAX;
-use crate::wire::socket::{Buffer, Ended};
+use crate::wire::socket::{Buffer, ConnectionEnd};
 use crate::wire::websocket::Incoming;
 
 /// The topic that is published to without pause, and the one to which nothing is.
@@ -107,13 +107,14 @@ struct Shared {
 /// Why nothing could be measured.
 pub async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let wishes = Wishes { workers: 1, ..Wishes::default() };
-    let (server, plan) = steady::prepare_own(&load, &args.common, wishes).await?;
+    let options = BrokerOptions { workers: 1, ..BrokerOptions::default() };
+    let (server, plan) = steady::prepare_own(&load, &args.common, options).await?;
     let (array, listeners) = (args.array, args.listeners);
     let work = move |worker| work(worker, array, listeners);
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
-    let Outcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } = outcome;
+    let ClosedLoopOutcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } =
+        outcome;
     let (mut answers, mut shares, mut troubles) = (histogram(), Vec::new(), Troubles::default());
     for seen in &results {
         answers.add(&seen.answers).expect("all histograms have the same bounds");
@@ -224,7 +225,7 @@ fn message(topic: &str, array: u32, mask: u64) -> Rc<Outgoing> {
 }
 
 /// Reads whatever comes and answers pings, until the connection ends; rests after each read.
-async fn read(mut connection: Connection, shared: Rc<Shared>, rest: Option<Duration>) -> Ended {
+async fn read(mut connection: Connection, shared: Rc<Shared>, rest: Option<Duration>) -> ConnectionEnd {
     let Connection { reader, writer, talk } = &mut connection;
     loop {
         let read = reader.read(&shared.buffer, |_, incoming| match incoming {
@@ -250,7 +251,7 @@ async fn publish(
     shared: Rc<Shared>,
     message: Rc<Outgoing>,
     array: u64,
-) -> (u64, Result<(), Ended>) {
+) -> (u64, Result<(), ConnectionEnd>) {
     let Shared { worker, buffer } = &*shared;
     let Connection { reader, writer, talk } = &mut connection;
     let (mut acknowledged, mut at) = (0, 0);
@@ -258,7 +259,7 @@ async fn publish(
         loop {
             let read = reader.read(buffer, |_, incoming| {
                 talk.take(incoming, |event| match event {
-                    Event::Error { why, .. } => Err(Ended::Refused(why)),
+                    Event::Error { why, .. } => Err(ConnectionEnd::Refused(why)),
                     Event::Published(_) if worker.counts() => {
                         acknowledged += array;
                         worker.done.add(array);
@@ -293,7 +294,11 @@ async fn publish(
 }
 
 /// Asks again and again, and waits for each answer.
-async fn ask(mut connection: Connection, shared: &Shared, answers: &mut Histogram<u64>) -> Result<(), Ended> {
+async fn ask(
+    mut connection: Connection,
+    shared: &Shared,
+    answers: &mut Histogram<u64>,
+) -> Result<(), ConnectionEnd> {
     let Shared { worker, buffer } = shared;
     while !worker.is_over() {
         let asked = now_ns();

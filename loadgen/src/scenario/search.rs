@@ -9,7 +9,7 @@ const STEPS_MAX: u32 = 40;
 
 /// What came of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tried {
+pub(crate) enum RateOutcome {
     Works,
     /// For its latency alone: that may be chance, so it gets a second chance.
     TooSlow,
@@ -45,15 +45,15 @@ impl Search {
     }
 
     /// Notes what came of the rate that was to be tried.
-    pub(crate) fn tried(&mut self, tried: Tried) {
+    pub(crate) fn tried(&mut self, tried: RateOutcome) {
         self.steps += 1;
         match tried {
-            Tried::Works => self.best = Some(self.rate),
-            Tried::TooSlow if self.failures + 1 < ATTEMPTS_MAX => {
+            RateOutcome::Works => self.best = Some(self.rate),
+            RateOutcome::TooSlow if self.failures + 1 < ATTEMPTS_MAX => {
                 self.failures += 1;
                 return;
             }
-            Tried::TooSlow | Tried::Fails => self.worst = Some(self.rate),
+            RateOutcome::TooSlow | RateOutcome::Fails => self.worst = Some(self.rate),
         }
         self.failures = 0;
         self.rate = match (self.best, self.worst) {
@@ -72,7 +72,7 @@ mod tests {
     fn search(first: f64, limit: f64) -> (Option<f64>, u32) {
         let mut search = Search::new(first, 1.0);
         while let Some(rate) = search.next() {
-            search.tried(if rate <= limit { Tried::Works } else { Tried::TooSlow });
+            search.tried(if rate <= limit { RateOutcome::Works } else { RateOutcome::TooSlow });
         }
         (search.best, search.steps)
     }
@@ -98,11 +98,11 @@ mod tests {
     #[test]
     fn a_rate_that_is_too_slow_gets_a_second_chance_and_one_that_fails_does_not() {
         let mut search = Search::new(100.0, 1.0);
-        search.tried(Tried::TooSlow);
+        search.tried(RateOutcome::TooSlow);
         assert_eq!(search.next(), Some(100.0));
-        search.tried(Tried::Works);
+        search.tried(RateOutcome::Works);
         assert_eq!(search.next(), Some(200.0));
-        search.tried(Tried::Fails);
+        search.tried(RateOutcome::Fails);
         assert!(search.next().is_some_and(|rate| rate < 200.0));
     }
 }

@@ -14,8 +14,8 @@ use crate::machine::process::Usage;
 use crate::report::{
     Config, Deliveries, Findings, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble,
 };
-use crate::run::open_loop::{Measured, Outcome, Run};
-use crate::run::server::{Server, Wishes};
+use crate::run::open_loop::{Measured, OpenLoopOutcome, Run};
+use crate::run::server::{BrokerOptions, Server};
 use crate::wire::address::ServerAddress;
 
 /// A thread that is on a processor for more than this share of the time is a bottleneck.
@@ -39,28 +39,32 @@ pub(crate) async fn run_at(load: &Load, common: &CommonArgs, server: &Server) ->
 
 /// Finds or starts the broker and plans what to ask of it.
 pub(crate) async fn prepare(load: &Load, common: &CommonArgs) -> anyhow::Result<(Server, Arc<Plan>)> {
-    prepare_own(load, common, Wishes::default()).await
+    prepare_own(load, common, BrokerOptions::default()).await
 }
 
-/// The same; a broker that is started for it is as wished.
+/// Like [`prepare`], with these options for a broker that is started for it.
 pub(crate) async fn prepare_own(
     load: &Load,
     common: &CommonArgs,
-    wishes: Wishes<'_>,
+    options: BrokerOptions<'_>,
 ) -> anyhow::Result<(Server, Arc<Plan>)> {
-    let server = find_own_server(load, common, wishes).await?;
+    let server = find_own_server(load, common, options).await?;
     let plan = plan(load, common, &server).await?;
     Ok((server, plan))
 }
 
 /// Finds or starts the broker.
 pub(crate) async fn find_server(load: &Load, common: &CommonArgs) -> anyhow::Result<Server> {
-    find_own_server(load, common, Wishes::default()).await
+    find_own_server(load, common, BrokerOptions::default()).await
 }
 
-async fn find_own_server(load: &Load, common: &CommonArgs, wishes: Wishes<'_>) -> anyhow::Result<Server> {
+async fn find_own_server(
+    load: &Load,
+    common: &CommonArgs,
+    options: BrokerOptions<'_>,
+) -> anyhow::Result<Server> {
     limits::raise_file_limit();
-    let server = Server::find(&common.wanted(), load.size, wishes).await?;
+    let server = Server::find(&common.broker_choice(), load.size, options).await?;
     if !common.quiet {
         eprintln!("broker at {}: {}", server.url, server.how);
     }
@@ -85,7 +89,7 @@ pub(crate) fn compile(
     server: &Server,
     plan: &Plan,
     measured: &Measured,
-    Outcome { tally, published, busiest_thread }: &Outcome,
+    OpenLoopOutcome { tally, published, busiest_thread }: &OpenLoopOutcome,
     findings: impl FnOnce(Deliveries) -> Findings,
 ) -> Report {
     // Rates run over the time that was planned, or longer where the last one came later.

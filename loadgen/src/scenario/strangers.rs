@@ -21,10 +21,10 @@ use crate::machine::clock::now_ns;
 use crate::machine::process::Usage;
 use crate::report::{Attack, Config, Findings, OwnUsage, Quantiles, Report, Strangers};
 use crate::run::closed_loop;
-use crate::run::server::Wishes;
+use crate::run::server::BrokerOptions;
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
-use crate::wire::socket::{Buffer, Ended};
+use crate::wire::socket::{Buffer, ConnectionEnd};
 
 /// What the one who may publish says of itself at a broker that is started for this.
 const TOKEN: &str = "the-one-who-may-publish";
@@ -155,8 +155,8 @@ struct Seen {
 /// Why nothing could be measured.
 pub async fn run(args: &StrangersArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let wishes = Wishes { token: Some(&args.token), ..Wishes::default() };
-    let (server, plan) = steady::prepare_own(&load, &args.common, wishes).await?;
+    let options = BrokerOptions { token: Some(&args.token), ..BrokerOptions::default() };
+    let (server, plan) = steady::prepare_own(&load, &args.common, options).await?;
     ensure!(
         !server.pids.is_empty(),
         "this is about the server's memory, and its process is not known: give its --server-pid"
@@ -250,7 +250,7 @@ async fn publish(
     worker: &Worker,
     buffer: &Buffer,
     acks: &mut Histogram<u64>,
-) -> Result<(), Ended> {
+) -> Result<(), ConnectionEnd> {
     let publish = format!(r#"{{"type":"publish","id":1,"topic":"{}","data":1}}"#, worker.plan.topics[0]);
     while !worker.is_over() {
         let sent = now_ns();
@@ -260,7 +260,7 @@ async fn publish(
         let acknowledged = async {
             while !is_acknowledged {
                 let read = connection.read(buffer, |_, event| match event {
-                    Event::Error { why, .. } => Err(Ended::Refused(why)),
+                    Event::Error { why, .. } => Err(ConnectionEnd::Refused(why)),
                     event => {
                         is_acknowledged |= matches!(event, Event::Published(_));
                         Ok(())

@@ -123,11 +123,11 @@ fn event(line: &[u8]) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::tests::{STAMP, Talk, payload};
+    use crate::target::tests::{STAMP, TestTalk, payload};
     use crate::target::{Role, Target};
 
-    fn talk() -> Talk {
-        Talk::new(Target::Centrifugo, Role::Subscriber)
+    fn talk() -> TestTalk {
+        TestTalk::new(Target::Centrifugo, Role::Subscriber)
     }
 
     #[test]

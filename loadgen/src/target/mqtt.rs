@@ -128,14 +128,14 @@ fn length(topic: &[u8]) -> [u8; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::tests::{STAMP, Talk, payload};
+    use crate::target::tests::{STAMP, TestTalk, payload};
     use crate::target::{Role, Target};
 
     const CONNACK: &[u8] = b"\x20\x02\x00\x00";
     const SUBACK: &[u8] = b"\x90\x03\x00\x01\x00";
 
-    fn talk() -> Talk {
-        Talk::new(Target::Mqtt, Role::Subscriber)
+    fn talk() -> TestTalk {
+        TestTalk::new(Target::Mqtt, Role::Subscriber)
     }
 
     fn message(payload: &[u8]) -> Vec<u8> {
@@ -170,10 +170,10 @@ mod tests {
         let expected = [&ready[..], &[Event::Delivery(STAMP, None), Event::Delivery(STAMP, None)]].concat();
         for at in 0..=stream.len() {
             let (left, right) = stream.split_at(at);
-            let mut talk = Talk::with_size(Target::Mqtt, Role::Subscriber, 200);
+            let mut talk = TestTalk::with_size(Target::Mqtt, Role::Subscriber, 200);
             assert_eq!([talk.read(left), talk.read(right)].concat(), expected, "split at {at}");
         }
-        let mut talk = Talk::with_size(Target::Mqtt, Role::Subscriber, 200);
+        let mut talk = TestTalk::with_size(Target::Mqtt, Role::Subscriber, 200);
         let events: Vec<Event> = stream.iter().flat_map(|byte| talk.read(&[*byte])).collect();
         assert_eq!(events, expected, "byte by byte");
     }

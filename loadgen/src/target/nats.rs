@@ -142,12 +142,12 @@ fn number(digits: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::tests::{STAMP, Talk, payload};
+    use crate::target::tests::{STAMP, TestTalk, payload};
     use crate::target::{Role, Target};
 
     /// A connection on which everything has been asked for once.
-    fn talk() -> Talk {
-        let mut talk = Talk::new(Target::Nats, Role::Subscriber);
+    fn talk() -> TestTalk {
+        let mut talk = TestTalk::new(Target::Nats, Role::Subscriber);
         assert!(!talk.open());
         talk.subscribe();
         talk.publish(Some(1));
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_is_said_is_what_the_server_understands() {
-        let mut talk = Talk::new(Target::Nats, Role::Publisher);
+        let mut talk = TestTalk::new(Target::Nats, Role::Publisher);
         talk.open();
         let connect = String::from_utf8([CONNECT, PING].concat()).expect("ASCII");
         assert_eq!(talk.said(), [connect]);
@@ -207,7 +207,7 @@ mod tests {
         let endless = talk().read(&[b'x'; LINE_BYTES_MAX + 1]);
         assert_eq!(endless, error("this is not NATS: a line without end"));
         assert_eq!(
-            Talk::new(Target::Nats, Role::Subscriber).read(b"PONG\r\n"),
+            TestTalk::new(Target::Nats, Role::Subscriber).read(b"PONG\r\n"),
             [Event::Stray],
             "nobody asked"
         );

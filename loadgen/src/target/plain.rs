@@ -41,17 +41,17 @@ impl Plain {
 mod tests {
     use super::*;
     use crate::target::Target;
-    use crate::target::tests::{Talk, payload};
+    use crate::target::tests::{TestTalk, payload};
 
     #[test]
     fn nchan_confirms_each_publication_in_its_own_words() {
-        let mut talk = Talk::new(Target::Nchan, Role::Publisher);
+        let mut talk = TestTalk::new(Target::Nchan, Role::Publisher);
         assert!(talk.open());
         talk.publish(Some(1));
         talk.publish(None);
         assert_eq!(talk.said_bytes(), [payload(64), payload(64)]);
         let said = b"queued messages: 0\r\nlast requested: 0 sec. ago\r\nactive subscribers: 3\r\n";
         assert_eq!([talk.read(said), talk.read(said)].concat(), [Event::Published(1), Event::Published(2)]);
-        assert_eq!(Talk::new(Target::Nchan, Role::Subscriber).read(said), [Event::Stray]);
+        assert_eq!(TestTalk::new(Target::Nchan, Role::Subscriber).read(said), [Event::Stray]);
     }
 }

@@ -117,7 +117,7 @@ fn text(data: Option<&RawValue>) -> Option<String> {
 mod tests {
     use super::*;
     use crate::target::Target;
-    use crate::target::tests::{STAMP, Talk, payload};
+    use crate::target::tests::{STAMP, TestTalk, payload};
 
     const ESTABLISHED: &[u8] = br#"{"event":"pusher:connection_established","data":"{\"activity_timeout\":120,\"socket_id\":\"967.886\"}"}"#;
     const SUCCEEDED: &[u8] =
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_subscriber_signs_with_the_number_of_its_socket() {
-        let mut talk = Talk::new(Target::Pusher, Role::Subscriber);
+        let mut talk = TestTalk::new(Target::Pusher, Role::Subscriber);
         assert!(!talk.open());
         assert_eq!(talk.read(ESTABLISHED), [Event::Ready]);
         talk.subscribe();
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_publisher_is_ready_when_it_is_subscribed_and_gets_no_deliveries() {
-        let mut talk = Talk::new(Target::Pusher, Role::Publisher);
+        let mut talk = TestTalk::new(Target::Pusher, Role::Publisher);
         assert!(!talk.open());
         assert_eq!(talk.read(ESTABLISHED), []);
         assert_eq!(talk.said(), [subscribe()]);
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn pings_are_answered_and_errors_told() {
-        let mut talk = Talk::new(Target::Pusher, Role::Subscriber);
+        let mut talk = TestTalk::new(Target::Pusher, Role::Subscriber);
         assert_eq!(talk.read(br#"{"event":"pusher:ping","data":{}}"#), []);
         assert_eq!(talk.said(), [r#"{"event":"pusher:pong","data":{}}"#]);
         let error = |why: &str| [Event::Error { id: None, why: why.into() }];

@@ -66,12 +66,12 @@ impl SocketIo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::tests::{STAMP, Talk, payload};
+    use crate::target::tests::{STAMP, TestTalk, payload};
     use crate::target::{Role, Target};
 
     #[test]
     fn a_connection_is_ready_when_both_layers_are() {
-        let mut talk = Talk::new(Target::Socketio, Role::Subscriber);
+        let mut talk = TestTalk::new(Target::Socketio, Role::Subscriber);
         assert!(!talk.open());
         assert_eq!(talk.read(br#"0{"sid":"x","upgrades":[],"pingInterval":25000}"#), []);
         assert_eq!(talk.said(), ["40"]);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn subscriptions_are_acknowledged_and_publications_come_as_m() {
-        let mut talk = Talk::new(Target::Socketio, Role::Subscriber);
+        let mut talk = TestTalk::new(Target::Socketio, Role::Subscriber);
         talk.subscribe();
         talk.subscribe();
         assert_eq!(talk.said(), [r#"420["sub","t"]"#, r#"421["sub","t"]"#]);
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn pings_are_answered_and_refusals_told() {
-        let mut talk = Talk::new(Target::Socketio, Role::Subscriber);
+        let mut talk = TestTalk::new(Target::Socketio, Role::Subscriber);
         assert_eq!(talk.read(b"2"), []);
         assert_eq!(talk.said(), ["3"]);
         let refused = Event::Error { id: None, why: r#"refused: {"message":"no"}"#.into() };

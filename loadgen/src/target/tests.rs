@@ -23,12 +23,12 @@ fn topic() -> TopicName {
 }
 
 /// A connection without a socket, about the topic `t`; the path's last word is `key`, the secret `secret`.
-pub(super) struct Talk {
+pub(super) struct TestTalk {
     dialect: Dialect,
     out: Outgoing,
 }
 
-impl Talk {
+impl TestTalk {
     pub(super) fn new(target: Target, role: Role) -> Self {
         Self::with_size(target, role, 64)
     }
@@ -83,7 +83,7 @@ impl Talk {
 #[test]
 fn a_payload_alone_is_a_delivery_and_anything_else_a_stray() {
     for target in [Target::FanfareRaw, Target::Floor, Target::Bun, Target::Nchan, Target::Fastapi] {
-        let mut talk = Talk::new(target, Role::Subscriber);
+        let mut talk = TestTalk::new(target, Role::Subscriber);
         assert_eq!(talk.read(&payload(64)), [Event::Delivery(STAMP, None)], "{target:?}");
         for other in [&payload(65)[..], &[payload(64), payload(64)].concat(), b"hello", b""] {
             assert_eq!(talk.read(other), [Event::Stray], "{target:?}");
@@ -93,7 +93,7 @@ fn a_payload_alone_is_a_delivery_and_anything_else_a_stray() {
 
 #[test]
 fn the_smallest_protocol_is_spoken_as_it_is_read() {
-    let mut talk = Talk::new(Target::Bun, Role::Subscriber);
+    let mut talk = TestTalk::new(Target::Bun, Role::Subscriber);
     assert!(talk.open());
     talk.subscribe();
     talk.publish(Some(1));

@@ -31,7 +31,7 @@ impl Buffer {
 
 /// How a connection came to its end.
 #[derive(Debug)]
-pub(crate) enum Ended {
+pub(crate) enum ConnectionEnd {
     /// The broker closed it, with this code if it gave one.
     Closed(Option<u16>),
     /// The connection broke.
@@ -41,7 +41,7 @@ pub(crate) enum Ended {
     Violation(Violation),
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for ConnectionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(Some(code)) => write!(f, "closed by the broker with {code}"),
@@ -53,7 +53,7 @@ impl fmt::Display for Ended {
     }
 }
 
-impl std::error::Error for Ended {}
+impl std::error::Error for ConnectionEnd {}
 
 /// How a socket comes to its server.
 #[derive(Debug, Clone, Copy)]
@@ -115,8 +115,8 @@ impl Reader {
     pub(crate) async fn read(
         &mut self,
         buffer: &Buffer,
-        mut on_incoming: impl FnMut(u64, Incoming<'_>) -> Result<(), Ended>,
-    ) -> Result<(), Ended> {
+        mut on_incoming: impl FnMut(u64, Incoming<'_>) -> Result<(), ConnectionEnd>,
+    ) -> Result<(), ConnectionEnd> {
         let filled_up = poll_fn(|cx| {
             let mut buffer = buffer.0.borrow_mut();
             let unfinished = self.incomings.unfinished();
@@ -131,18 +131,18 @@ impl Reader {
             if !self.early {
                 // A read that does not fill the buffer has emptied the socket, and tokio knows: the next
                 // call waits without another system call. (`try_read` would not.)
-                ready!(Pin::new(&mut self.half).poll_read(cx, &mut into)).map_err(Ended::Io)?;
+                ready!(Pin::new(&mut self.half).poll_read(cx, &mut into)).map_err(ConnectionEnd::Io)?;
                 if into.filled().len() == unfinished_bytes {
-                    return Poll::Ready(Err(Ended::Closed(None)));
+                    return Poll::Ready(Err(ConnectionEnd::Closed(None)));
                 }
             }
             self.early = false;
             let now = now_ns();
             let filled_up = into.remaining() == 0;
             let mut rest = into.filled();
-            while let Some(incoming) = self.incomings.next(&mut rest).map_err(Ended::Violation)? {
+            while let Some(incoming) = self.incomings.next(&mut rest).map_err(ConnectionEnd::Violation)? {
                 match incoming {
-                    Incoming::Close(code) => return Poll::Ready(Err(Ended::Closed(code))),
+                    Incoming::Close(code) => return Poll::Ready(Err(ConnectionEnd::Closed(code))),
                     incoming => on_incoming(now, incoming)?,
                 }
             }
@@ -174,10 +174,10 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Writes as much of `bytes` as goes without waiting; returns how much that was.
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize, Ended> {
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize, ConnectionEnd> {
         match self.half.try_write(bytes) {
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
-            result => result.map_err(Ended::Io),
+            result => result.map_err(ConnectionEnd::Io),
         }
     }
 
@@ -188,8 +188,8 @@ impl Writer {
     }
 
     /// Returns when writing may go on. Cancel safe.
-    pub(crate) async fn writable(&self) -> Result<(), Ended> {
-        self.half.writable().await.map_err(Ended::Io)
+    pub(crate) async fn writable(&self) -> Result<(), ConnectionEnd> {
+        self.half.writable().await.map_err(ConnectionEnd::Io)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Flow;
 use crate::load::connection::Connection;
 use crate::target::Event;
-use crate::wire::socket::{Buffer, Ended};
+use crate::wire::socket::{Buffer, ConnectionEnd};
 
 /// Publishes on `connection` until it is time to end and all is answered.
 pub(crate) async fn publish(
@@ -32,14 +32,14 @@ pub(crate) async fn publish(
     Ok(())
 }
 
-fn take(flow: &mut Flow<'_>, now: u64, event: Event) -> Result<(), Ended> {
+fn take(flow: &mut Flow<'_>, now: u64, event: Event) -> Result<(), ConnectionEnd> {
     match event {
         Event::Published(n) => flow.acknowledged_to(n, now),
         Event::Error { id: Some(n), why } => {
             flow.acknowledged_to(n.saturating_sub(1), now);
             flow.refused(&why);
         }
-        Event::Error { id: None, why } => return Err(Ended::Refused(why)),
+        Event::Error { id: None, why } => return Err(ConnectionEnd::Refused(why)),
         _ => flow.acks.troubles.count("publisher got what it did not ask for"),
     }
     Ok(())

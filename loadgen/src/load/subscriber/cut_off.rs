@@ -14,7 +14,7 @@ use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::tally::expectation::Expectation;
 use crate::machine::thread::Phase;
 use crate::target::{Event, Recovery, Role};
-use crate::wire::socket::Ended;
+use crate::wire::socket::ConnectionEnd;
 
 /// How long one waits after an attempt to come back that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
@@ -129,7 +129,11 @@ impl Away<'_> {
         Ok(connection)
     }
 
-    async fn read(&mut self, connection: &mut Connection, attempt: &mut Attempt) -> Result<(), Ended> {
+    async fn read(
+        &mut self,
+        connection: &mut Connection,
+        attempt: &mut Attempt,
+    ) -> Result<(), ConnectionEnd> {
         let read = connection.read(&self.shared.buffer, |now, event| {
             let tally = &mut self.shared.tally.borrow_mut();
             match event {
@@ -139,7 +143,7 @@ impl Away<'_> {
                 }
                 Event::Subscribed { recovery } => attempt.subscribed(now, recovery),
                 Event::Gap(missed) => self.expectation.check_gap(missed, tally),
-                Event::Error { why, .. } => return Err(Ended::Refused(why)),
+                Event::Error { why, .. } => return Err(ConnectionEnd::Refused(why)),
                 Event::Published(_) | Event::Ready | Event::Stray => tally.strays += 1,
             }
             Ok(())

@@ -9,7 +9,7 @@ use super::shared::Shared;
 use crate::load::connection::{CONNECT_TIMEOUT, Connection};
 use crate::load::tally::expectation::Expectation;
 use crate::target::{Event, Role};
-use crate::wire::socket::Ended;
+use crate::wire::socket::ConnectionEnd;
 
 /// The life of a subscriber that reads all along. It fails only while it is not subscribed.
 pub(super) async fn live(n: u32, shared: Rc<Shared>) -> anyhow::Result<()> {
@@ -55,7 +55,7 @@ impl Subscriber {
     }
 
     /// Reads until the connection ends.
-    pub(super) async fn read_on(&mut self, shared: &Shared) -> Ended {
+    pub(super) async fn read_on(&mut self, shared: &Shared) -> ConnectionEnd {
         loop {
             if let Err(ended) = self.read(shared).await {
                 return ended;
@@ -64,7 +64,7 @@ impl Subscriber {
         }
     }
 
-    async fn read(&mut self, shared: &Shared) -> Result<(), Ended> {
+    async fn read(&mut self, shared: &Shared) -> Result<(), ConnectionEnd> {
         let Self { connection, expectation, unconfirmed } = self;
         let read = connection.read(&shared.buffer, |now, event| {
             let tally = &mut shared.tally.borrow_mut();
@@ -72,7 +72,7 @@ impl Subscriber {
                 Event::Delivery(stamp, place) => expectation.check(stamp, place, now, tally),
                 Event::Subscribed { .. } => *unconfirmed = unconfirmed.saturating_sub(1),
                 Event::Gap(missed) => expectation.check_gap(missed, tally),
-                Event::Error { why, .. } => return Err(Ended::Refused(why)),
+                Event::Error { why, .. } => return Err(ConnectionEnd::Refused(why)),
                 Event::Published(_) | Event::Ready | Event::Stray => tally.strays += 1,
             }
             Ok(())

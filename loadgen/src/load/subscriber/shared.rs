@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::load::plan::Plan;
 use crate::load::tally::Tally;
 use crate::machine::thread::Counter;
-use crate::wire::socket::{Buffer, Ended};
+use crate::wire::socket::{Buffer, ConnectionEnd};
 
 /// How many connections a thread opens at the same time: fewer than any sane listen backlog.
 const OPENING_MAX: usize = 32;
@@ -71,7 +71,7 @@ impl Shared {
     }
 
     /// Notes that a subscriber did not stay connected.
-    pub(super) fn disconnected(&self, ended: &Ended) {
+    pub(super) fn disconnected(&self, ended: &ConnectionEnd) {
         let mut tally = self.tally.borrow_mut();
         tally.disconnected += 1;
         tally.troubles.count(&format!("subscriber {ended}"));

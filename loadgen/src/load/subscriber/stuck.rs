@@ -14,7 +14,7 @@ use crate::load::tally::Woken;
 use crate::load::tally::sequence::Arrival;
 use crate::machine::thread::Phase;
 use crate::target::Event;
-use crate::wire::socket::Ended;
+use crate::wire::socket::ConnectionEnd;
 
 /// The subscriber's life. It fails only while it is not subscribed.
 pub(super) async fn live(
@@ -56,7 +56,7 @@ fn aftermath(woken: &Woken, expected: u64) -> Duration {
     if suspicious { AFTERMATH_SUSPICIOUS } else { AFTERMATH }
 }
 
-async fn read_on(subscriber: &mut Subscriber, shared: &Shared, woken: &mut Woken) -> Ended {
+async fn read_on(subscriber: &mut Subscriber, shared: &Shared, woken: &mut Woken) -> ConnectionEnd {
     loop {
         if let Err(ended) = read(subscriber, shared, woken).await {
             return ended;
@@ -64,7 +64,7 @@ async fn read_on(subscriber: &mut Subscriber, shared: &Shared, woken: &mut Woken
     }
 }
 
-async fn read(subscriber: &mut Subscriber, shared: &Shared, woken: &mut Woken) -> Result<(), Ended> {
+async fn read(subscriber: &mut Subscriber, shared: &Shared, woken: &mut Woken) -> Result<(), ConnectionEnd> {
     let Subscriber { connection, expectation, .. } = subscriber;
     let read = connection.read(&shared.buffer, |_, event| {
         match event {
@@ -78,7 +78,7 @@ async fn read(subscriber: &mut Subscriber, shared: &Shared, woken: &mut Woken) -
                 Err(why) => shared.tally.borrow_mut().stray(why),
             },
             Event::Gap(missed) => woken.told = woken.told.saturating_add(missed),
-            Event::Error { why, .. } => return Err(Ended::Refused(why)),
+            Event::Error { why, .. } => return Err(ConnectionEnd::Refused(why)),
             _ => shared.tally.borrow_mut().strays += 1,
         }
         Ok(())

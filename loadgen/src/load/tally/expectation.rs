@@ -20,7 +20,7 @@ pub(crate) struct Expectation {
     publishers_each: u32,
     publishers_apart: u32,
     /// For each topic, one for each publisher that publishes there.
-    streams: Box<[Stream]>,
+    streams: Box<[PublisherStream]>,
     /// For each topic, the offset of the last publication that said its own.
     offsets: Box<[u64]>,
     /// How many publications there will be for it, warm-up included.
@@ -33,7 +33,7 @@ pub(crate) struct Expectation {
 
 /// What comes from one publisher on one topic.
 #[derive(Debug)]
-struct Stream {
+struct PublisherStream {
     publisher: u32,
     /// See [`Schedule::pair`].
     pair: u64,
@@ -47,7 +47,7 @@ impl Expectation {
         let stream = |topic: u32, n: u32| {
             let publisher = topic % publishers_apart + n * publishers_apart;
             let pair = schedule.pair(publisher, topic).expect("they meet");
-            Stream { publisher, pair, sequence: Sequence::default() }
+            PublisherStream { publisher, pair, sequence: Sequence::default() }
         };
         let streams = |topic: u32| (0..publishers_each).map(move |n| stream(topic, n));
         Self {
