@@ -32,7 +32,7 @@ pub(crate) type Listener = AsyncFd<std::net::TcpListener>;
 /// it, and the kernel holds `send_buffer` bytes at most for a reader that does not read.
 ///
 /// # Errors
-/// Those of binding, with the address.
+/// What the system says of the socket, with the address where it cannot be bound or listened on.
 pub(crate) fn bind(address: std::net::SocketAddr, send_buffer: u64) -> io::Result<TcpListener> {
     let name = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
     let socket = match address {
@@ -53,7 +53,7 @@ pub(crate) fn bind(address: std::net::SocketAddr, send_buffer: u64) -> io::Resul
 /// taken out of it for its worker.
 ///
 /// # Errors
-/// Those of waiting for it.
+/// What the system says where the runtime cannot wait for the listener.
 pub(crate) fn take_over(listener: TcpListener) -> io::Result<Listener> {
     #[expect(deprecated, reason = "its successor is unsafe, and a listener keeps the promise it wants")]
     AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)

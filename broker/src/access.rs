@@ -190,7 +190,7 @@ impl Access {
         Ok(Self { anonymous, by_token, authority: Authority::Configured, is_open: false, refused })
     }
 
-    /// The same, asking the authority before anybody is admitted with a token.
+    /// This access, asking the authority before anybody is admitted with a token.
     pub(crate) fn asking(self, authority: Authority) -> Self {
         Self { authority, ..self }
     }

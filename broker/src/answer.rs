@@ -22,7 +22,7 @@ pub enum Answer<T> {
 pub struct Ticket(pub(crate) u64);
 
 impl<T> Answer<T> {
-    /// The same, with another value where it is known at once.
+    /// This answer, with another value where it is known at once.
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
         match self {
             Self::Now(known) => Answer::Now(change(known)),
@@ -39,7 +39,7 @@ pub enum Outcome {
     AskAgain,
     /// The publication has its position.
     Published(Accepted),
-    /// It was not done, as far as is known.
+    /// What was asked for was not done, as far as is known.
     Refused(Refusal),
 }
 

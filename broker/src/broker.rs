@@ -35,7 +35,7 @@ use crate::{acceptor, http, machine};
 
 /// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.
 const FILES_RESERVED: u64 = 56;
-/// And for the runtime of each worker.
+/// File descriptors for the runtime of each worker.
 const FILES_PER_WORKER: u64 = 4;
 /// A broker that has room for fewer connections than this does not start, where nobody asked for so few.
 const CONNECTIONS_MIN: u64 = 16;
@@ -124,7 +124,7 @@ impl Broker {
         Self::start_with(config, Engine::Memory(MemoryEngine), Authority::Configured).await
     }
 
-    /// The same with another engine, and another authority on who somebody is.
+    /// Starts with another engine, and another authority on who somebody is.
     ///
     /// # Errors
     /// [`StartError`]: nothing runs then.

@@ -21,7 +21,7 @@ impl Uptime {
         Self(START.elapsed().as_millis() as u64)
     }
 
-    /// That moment, which another clock reading has told already.
+    /// The moment that another clock reading has told already.
     pub fn of(moment: Instant) -> Self {
         Self(moment.saturating_duration_since(*START).as_millis() as u64)
     }

@@ -16,13 +16,13 @@ const AT_REST: u64 = u64::MAX;
 
 /// Written by a worker now and then while it runs.
 ///
-/// It is judged by looks, not by the clock: where the whole process did not run (it was stopped, the machine was
-/// asleep or overloaded) nobody looked either, and a worker that could not run is not called hung.
+/// Looks judge it, not the clock: where the whole process did not run (it was stopped, the machine was asleep
+/// or overloaded) nobody looked either, and a worker that could not run is not called hung.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat {
     /// When it last beat, in milliseconds of [`Uptime`].
     at: AtomicU64,
-    /// That moment as the last look saw it.
+    /// The beat that the last look saw, in milliseconds of [`Uptime`].
     seen: AtomicU64,
     /// Looks in a row that saw no new beat.
     missed: AtomicU32,

@@ -73,9 +73,10 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 /// What a worker answers the requests of the public listener with.
 #[derive(Debug)]
 pub(crate) struct Public {
-    /// For requests that are no page's.
+    /// The routes for requests that are no page's.
     plain: Router,
-    /// For those that have an `Origin`: what a page is told as well takes longer to write than many an answer.
+    /// The routes for requests with an `Origin`: what a page is told as well takes longer to write than many
+    /// an answer.
     for_pages: Router,
     /// What answers say of the time for which their connection is kept.
     keep_alive: KeepAlive,

@@ -63,7 +63,7 @@ pub struct Hub {
     pub workers: Workers,
     /// What is on its way in or out, over all connections: `memory.in_flight`.
     pub in_flight: Arc<Budget>,
-    /// The same of those who may do nothing: they have little, and take nothing from the others.
+    /// What is on its way of those who may do nothing: they have little, and take nothing from the others.
     of_strangers: Arc<Budget>,
     /// HTTP answers on their way.
     pub(crate) answers: Arc<UnreadAnswers>,

@@ -72,7 +72,7 @@ impl Registry {
         self.make(Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec())))
     }
 
-    /// The same by labels.
+    /// Durations in seconds, by labels.
     pub(crate) fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         self.make(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels))
     }
@@ -85,7 +85,7 @@ impl Registry {
         self.read(MetricKind::Counter, name, help, labels, read);
     }
 
-    /// The same with gauges.
+    /// Gauges that somebody else keeps: `read` adds to each when somebody scrapes.
     pub(crate) fn read_gauges<R>(&self, name: &str, help: &str, labels: &[&str], read: R)
     where
         R: Fn(&mut Add<'_>) + Send + Sync + 'static,

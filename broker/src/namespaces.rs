@@ -54,7 +54,7 @@ impl Namespace {
 #[derive(Debug)]
 pub struct Namespaces {
     by_name: BTreeMap<String, Arc<Namespace>>,
-    /// For topics of namespaces that the configuration does not name.
+    /// The namespace of all topics whose own the configuration does not name.
     other: Arc<Namespace>,
     count: usize,
 }

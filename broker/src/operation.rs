@@ -28,7 +28,7 @@ impl Denied {
         Self { code, message: message.into() }
     }
 
-    /// For want of a right to do `what`, such as "publish to this topic".
+    /// A refusal for want of a right to do `what`, such as "publish to this topic".
     fn of(grant: &Grant, what: &'static str) -> Self {
         let (code, message) = grant.refusal(what);
         Self { code, message }

@@ -3,9 +3,9 @@
 /// Which names somebody may be told of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Names {
-    /// Those that begin so.
+    /// The names that begin with this.
     Prefix(String),
-    /// This one.
+    /// The one name.
     Exact(String),
 }
 
@@ -24,7 +24,7 @@ impl Names {
         }
     }
 
-    /// Those of them that begin with `prefix`, if there can be any.
+    /// The names among these that begin with `prefix`, if there can be any.
     fn within(self, prefix: &str) -> Option<Self> {
         match self {
             names if names.text().starts_with(prefix) => Some(names),

@@ -34,7 +34,7 @@ pub(crate) async fn vital(name: &'static str, end: &CancellationToken, task: imp
     judge(name, end, ended.is_err());
 }
 
-/// The same for what a thread runs.
+/// Runs what a thread runs and must not end before `end` is cancelled, nor panic: then the process aborts.
 pub(crate) fn vital_thread(name: &'static str, end: &CancellationToken, run: impl FnOnce()) {
     let ended = catch_unwind(AssertUnwindSafe(run));
     judge(name, end, ended.is_err());

@@ -76,7 +76,7 @@ struct State {
     epoch: Epoch,
     ring: Ring<Arc<Publication>>,
     duplicates: Duplicates,
-    /// For the ring's own table and the message ids.
+    /// The charge for the ring's own table and the message ids.
     charge: Charge,
     /// When something was last published.
     published_at: Uptime,

@@ -53,9 +53,9 @@ pub struct MessageLimits {
 /// Why no more messages are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// For good.
+    /// Nothing is wanted any more: what comes is forgotten.
     Forget,
-    /// For now: the next call goes on with what has been read already.
+    /// Nothing is wanted for now: the next call goes on with what has been read already.
     Pause,
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) hub: Arc<Hub>,
     pub(crate) stats: Arc<WorkerStats>,
-    /// Of the connections of all workers.
+    /// What the connections of all workers count.
     pub(crate) metrics: Arc<ConnectionMetrics>,
     /// By the topic's address, which its `Arc` keeps from being given to another.
     topics: RefCell<HashMap<usize, LocalTopic>>,
@@ -75,8 +75,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: Cell<Vec<u8>>,
     pub(crate) turns: Turns,
     pub(crate) unheard: Unheard,
-    /// For how long, in milliseconds, the socket has taken nothing that has done so for the longest time, of those
-    /// that were looked at since this was last told.
+    /// The longest time, in milliseconds, for which a socket has taken nothing, of those that were looked at
+    /// since this was last told.
     blocked_max_ms: Cell<u32>,
     /// Connections whose sockets take no more, by when that began. Each is in here at most once.
     blocked: RefCell<VecDeque<Rc<Connection>>>,

@@ -19,7 +19,7 @@ use handle::WorkerHandle;
 #[derive(Debug, Clone)]
 pub struct Workers {
     handles: Arc<[WorkerHandle]>,
-    /// Those of the handles, for whoever knows topics alone.
+    /// The mailboxes of the handles, for whoever knows topics alone.
     mailboxes: Arc<Mailboxes>,
 }
 

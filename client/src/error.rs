@@ -85,12 +85,12 @@ impl Error {
         }
     }
 
-    /// Of something that was never sent.
+    /// The error of something that was never sent.
     pub(crate) fn closed(reason: CloseReason) -> Self {
         Self::Closed { reason, may_have_happened: false }
     }
 
-    /// The same, of something that `may_have_happened`.
+    /// This error, of something that `may_have_happened`.
     pub(crate) fn of_fate(mut self, may_have_happened: bool) -> Self {
         if let Self::Closed { may_have_happened: fate, .. }
         | Self::Refused { may_have_happened: fate, .. }

@@ -17,11 +17,11 @@ pub struct Statistics {
     pub sent: u64,
     /// Publishes acknowledged.
     pub acknowledged: u64,
-    /// Those of them that the broker had already.
+    /// Publishes acknowledged that the broker had already.
     pub duplicates: u64,
     /// Publishes that failed: refused, without an ack in time, or closed.
     pub failed: u64,
-    /// Those of them that [may be stored](crate::Error::may_have_happened) all the same.
+    /// Publishes that failed and [may be stored](crate::Error::may_have_happened) all the same.
     pub unknown: u64,
     /// Publishes that wait for their ack at the moment.
     pub unsettled: usize,

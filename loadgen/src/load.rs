@@ -44,7 +44,7 @@ pub(crate) struct Load {
     pub(crate) by_client: bool,
     /// Publications a second in all; none where there is no schedule.
     pub(crate) rate: Option<f64>,
-    /// Of a payload, in bytes.
+    /// The size of a payload, in bytes.
     pub(crate) size: usize,
     /// How long to measure.
     pub(crate) duration: Duration,

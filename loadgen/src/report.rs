@@ -62,7 +62,7 @@ pub struct Trouble {
 }
 
 impl Report {
-    /// That the server has ended, and when.
+    /// The line that says that the server has ended, and when.
     pub(crate) fn server_ended(&self) -> Option<String> {
         self.server_ended_seconds.map(|seconds| format!("the server ended at {seconds:.1} s"))
     }

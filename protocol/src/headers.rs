@@ -19,9 +19,9 @@ use crate::limits::{HEADERS_BYTES_MAX, HEADERS_COUNT_MAX};
 /// ```
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Headers {
-    /// For each header, by name: the lengths of its name and its value, each as the character of that
-    /// number (none is above [`HEADERS_BYTES_MAX`], so each is a character), then name and value. A map
-    /// of strings would take 40 times the memory of short ones.
+    /// The headers by name, each as the lengths of its name and its value, as the characters of these numbers
+    /// (none is above [`HEADERS_BYTES_MAX`], so each is a character), then name and value. A map of strings
+    /// would take 40 times the memory of short ones.
     block: Box<str>,
 }
 

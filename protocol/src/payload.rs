@@ -33,7 +33,7 @@ impl PayloadKind {
         }
     }
 
-    /// The same for what a frame says: the default is left out.
+    /// The kind as a frame says it: the default is left out.
     pub(crate) fn unless_default(self) -> Option<&'static str> {
         (self != Self::default()).then_some(self.as_str())
     }
@@ -184,8 +184,8 @@ impl<'a> PayloadRef<'a> {
         }
     }
 
-    /// The same reference with bytes of its own: for what must outlive the buffer and is not a
-    /// [`Payload`] yet. Bytes that it owns already are not copied, neither here nor when it becomes one.
+    /// This reference with bytes of its own: for what must outlive the buffer and is not a [`Payload`] yet.
+    /// Bytes that it owns already are not copied, neither here nor when it becomes one.
     pub fn detach(self) -> PayloadRef<'static> {
         match self {
             Self::Binary(bytes) => PayloadRef::Binary(Cow::Owned(bytes.into_owned())),

@@ -18,22 +18,22 @@ const DEFAULT_NAMESPACE: &str = "default";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidTopic {
-    /// It holds a control character.
+    /// The name holds a control character.
     #[error("a topic name may not hold control characters")]
     ControlCharacter,
-    /// It is empty.
+    /// The name is empty.
     #[error("a topic name may not be empty")]
     Empty,
-    /// It holds `*` or `>`, which are kept for patterns.
+    /// The name holds `*` or `>`, which are kept for patterns.
     #[error("a topic name may not hold '{0}', which is kept for patterns")]
     Pattern(char),
-    /// It starts with `@`, which is kept for the system's own topics.
+    /// The name starts with `@`, which is kept for the system's own topics.
     #[error("a topic name may not start with '@', which is kept for the system")]
     Reserved,
-    /// It is longer than [`TOPIC_NAME_BYTES_MAX`].
+    /// The name is longer than [`TOPIC_NAME_BYTES_MAX`]: it has so many bytes.
     #[error("a topic name may be at most {TOPIC_NAME_BYTES_MAX} bytes long, this one has {0}")]
     TooLong(usize),
-    /// It holds white space.
+    /// The name holds white space.
     #[error("a topic name may not hold white space")]
     WhiteSpace,
 }
@@ -155,7 +155,7 @@ impl<'a> TopicRef<'a> {
         namespace(&self.0)
     }
 
-    /// The same reference with a text of its own.
+    /// This reference with a text of its own, for what must outlive the buffer.
     pub fn detach(self) -> TopicRef<'static> {
         TopicRef(Cow::Owned(self.0.into_owned()))
     }

@@ -46,12 +46,12 @@ impl Client {
         Self::upgrade(stream, request, codec).await
     }
 
-    /// The same with a connection whose kernel keeps little of what is not read.
+    /// A connection to a path and query of the broker whose kernel keeps little of what is not read.
     pub async fn connect_with_little_buffer(broker: &Broker, path: &str, codec: Codec) -> Self {
         Self::connect_to_with_little_buffer(broker.public_addr(), path, codec).await
     }
 
-    /// The same to an address.
+    /// A connection to a path and query of an address whose kernel keeps little of what is not read.
     pub async fn connect_to_with_little_buffer(address: SocketAddr, path: &str, codec: Codec) -> Self {
         let stream = RawSocket::connect_with_little_buffer(address).await.stream;
         Self::upgrade(stream, request(address, path, codec), codec).await

@@ -37,7 +37,7 @@ impl RawSocket {
         Self::upgrade_with(address, path, &[]).await
     }
 
-    /// The same with changed headers: see [`handshake`].
+    /// A WebSocket connection to that path, asked for with changed headers: see [`handshake`].
     pub async fn upgrade_with(address: SocketAddr, path: &str, changes: &[(&str, Option<&str>)]) -> Self {
         let mut socket = Self::connect(address).await;
         socket.upgrade_as(&handshake(address, path, changes)).await;

@@ -16,7 +16,7 @@ const BATCH_MAX: usize = 4096;
 const JOBS_MAX: usize = 64 * 1024;
 /// Tokens of which it is known whose they are, or that they are nobody's: of each so many.
 const KNOWN_MAX: usize = 4096;
-/// For how long that is known.
+/// The time for which that is known.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// Answers later.

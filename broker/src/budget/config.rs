@@ -26,9 +26,9 @@ impl Default for MemoryConfig {
 }
 
 impl MemoryConfig {
-    /// The same with what is 0 derived from the memory that the process may take, in bytes: a quarter of it
-    /// to retain, since twice as much is retained before publications are refused, and an eighth for what is
-    /// on its way. Each is a `message_size` at least.
+    /// These bounds with what is 0 derived from the memory that the process may take, in bytes: a quarter of
+    /// it to retain, since twice as much is retained before publications are refused, and an eighth for what
+    /// is on its way. Each is a `message_size` at least.
     #[must_use]
     pub fn resolved(&self, memory: Option<u64>, message_size: ByteSize) -> Self {
         let share = |part: u64, most: ByteSize| memory.map_or(most, |bytes| most.min(ByteSize(bytes / part)));

@@ -66,8 +66,8 @@ const TOPICS_MIN: u64 = 1000;
 const TOPICS_MAX: u64 = 1_000_000;
 
 impl LimitsConfig {
-    /// The same with what is 0 derived from the memory that the process may take, in bytes: as many topics as an
-    /// eighth of it holds.
+    /// These limits with what is 0 derived from the memory that the process may take, in bytes: as many
+    /// topics as an eighth of it holds.
     #[must_use]
     pub fn resolved(&self, memory: Option<u64>) -> Self {
         let derived =

@@ -15,7 +15,7 @@ impl Connection {
         self.promise_by(Claim::Admitted, bytes)
     }
 
-    /// The same for the question who somebody is.
+    /// A promise of a later answer to the question who somebody is, if another may be waited for.
     pub(super) fn promise_to_know(&self) -> Option<Promise> {
         self.promise_by(Claim::Stranger, 0)
     }

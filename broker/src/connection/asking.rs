@@ -338,9 +338,9 @@ impl Connection {
 
 /// What became of something that was asked for.
 enum Done<'a> {
-    /// It was carried out, or is on its way.
+    /// The frame was carried out, or is on its way.
     Yes,
-    /// It has to wait, for credit, its turn, or an answer, and is given back.
+    /// The frame has to wait, for credit, its turn, or an answer, and is given back.
     Waits(ClientOp<'a>),
 }
 

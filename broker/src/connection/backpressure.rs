@@ -16,14 +16,14 @@ pub(super) struct Backpressure {
     is_watched: Cell<bool>,
 }
 
-/// What a look at a socket has found.
+/// The state of a socket, as a look at it has found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SocketState {
-    /// It takes what is written.
+    /// The socket takes what is written.
     Free,
-    /// It takes nothing, but not for long.
+    /// The socket takes nothing, but has not done so for long.
     Blocked,
-    /// It has taken nothing for too long.
+    /// The socket has taken nothing for too long.
     Stuck,
 }
 
@@ -45,7 +45,7 @@ impl Backpressure {
         self.is_stuck.get()
     }
 
-    /// For how long, in milliseconds, it has taken nothing; `None` while it takes something.
+    /// The time, in milliseconds, for which the socket has taken nothing; `None` while it takes something.
     pub(super) fn blocked_for(&self, now: u32) -> Option<u32> {
         self.is_blocked.get().then(|| now.wrapping_sub(self.blocked_at.get()))
     }
@@ -73,7 +73,7 @@ impl Backpressure {
         found
     }
 
-    /// It is stuck from now on, or no longer; says whether that is new.
+    /// Sets whether the socket is stuck from now on; says whether that is new.
     pub(super) fn set_stuck(&self, is_stuck: bool) -> bool {
         self.is_stuck.replace(is_stuck) != is_stuck
     }

@@ -30,7 +30,7 @@ impl Connection {
     /// Takes what there is in the batch for a subscription that wants what is `from` there on and not by the connection
     /// `not_by`. Returns how many publications that were too.
     ///
-    /// It is written at once where nothing else can come to be written with it.
+    /// The batch is written at once where nothing else can come to be written with it.
     pub(crate) fn take_batch(
         self: &Rc<Self>,
         batch: &Batch,

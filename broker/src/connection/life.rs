@@ -17,7 +17,7 @@ pub(super) struct Life {
 /// A phase of a life, in the order in which they follow each other. Some may be left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It talks and is delivered to.
+    /// The connection talks and is delivered to.
     Open,
     /// What its topics have is still delivered, then it is closed.
     Draining { until: u32, code: CloseCode, reason: Rc<str> },
@@ -94,7 +94,8 @@ impl Life {
         }
     }
 
-    /// It is closed with that code once it has what its topics have. Whoever drains already may get another code.
+    /// Has it closed with that code once it has what its topics have. Whoever drains already may get another
+    /// code.
     pub(super) fn drain(&mut self, until: u32, code: CloseCode, reason: Rc<str>) {
         self.enter(Phase::Draining { until, code, reason });
     }

@@ -45,20 +45,21 @@ struct Outstanding {
 /// The place of one reply.
 #[derive(Debug)]
 enum Slot {
-    /// It is not known yet, and comes under this ticket.
+    /// The reply is not known yet, and comes under this ticket.
     Waiting(Ticket, WaitingPublish),
-    /// It is this frame, which may be empty; where it is a `published`, of a publication that stands there.
+    /// The reply is this frame, which may be empty; where it is a `published`, of a publication that stands
+    /// there.
     Known(Vec<u8>, Option<(TopicName, Position)>),
 }
 
 /// What became of the answer for which waits what is to be done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// It is not there yet, and comes under this ticket; when it is due nobody asks again.
+    /// The answer is not there yet, and comes under this ticket; when it is due nobody asks again.
     Answer { ticket: Ticket, due: Due },
-    /// It was to ask again, in the same time.
+    /// The answer was to ask again, in the same time.
     Again { due: Due },
-    /// It was that this is refused.
+    /// The answer was that this is refused.
     Refused(Refusal),
 }
 
@@ -77,7 +78,7 @@ impl Line {
         self.topics.entry(topic.clone()).or_default().count += 1;
     }
 
-    /// Counts one less: it was `said` of a publication that stands there, or will not be.
+    /// Counts one `published` less: it was `said` of a publication that stands there, or will not be.
     fn leave(&mut self, topic: &TopicName, said: Option<Position>) {
         let Some(outstanding) = self.topics.get_mut(topic) else { return };
         outstanding.count -= 1;

@@ -44,7 +44,8 @@ impl Session {
         Ok(())
     }
 
-    /// `connect` was said, with the grant of its credentials; without any those of the HTTP request stay.
+    /// Notes that `connect` was said, with the grant of its credentials; without any those of the HTTP
+    /// request stay.
     pub(crate) fn connected(&mut self, grant: Option<Arc<Grant>>) {
         if let Some(grant) = grant {
             self.grant = grant;
@@ -52,7 +53,7 @@ impl Session {
         self.said_connect = true;
     }
 
-    /// It has new credentials of the same user.
+    /// Takes the grant of new credentials of the same user.
     pub(crate) fn refreshed(&mut self, grant: Arc<Grant>) {
         self.grant = grant;
     }

@@ -39,7 +39,7 @@ pub(crate) enum Pace {
 }
 
 impl Subscription {
-    /// Where it goes on at its own pace, if it does.
+    /// The cursor from which it goes on at its own pace, if it does.
     pub(crate) fn behind(&self) -> Option<Cursor> {
         match self.pace {
             Pace::Behind(from) => Some(from),
@@ -110,12 +110,12 @@ impl Subscriptions {
         subscription
     }
 
-    /// It is in step from now on, or in another slot.
+    /// Puts a subscription in step, or in another slot.
     pub(crate) fn put_in_step(&mut self, key: usize, slot: usize) {
         self.pace(key, Pace::InStep { slot });
     }
 
-    /// It goes on at its own pace, from there on.
+    /// Puts a subscription behind: it goes on at its own pace, from there on.
     pub(crate) fn put_behind(&mut self, key: usize, from: Cursor) {
         self.pace(key, Pace::Behind(from));
     }
@@ -127,12 +127,12 @@ impl Subscriptions {
         self.behind += u32::from(subscription.behind().is_some());
     }
 
-    /// Its connection's own publications come back from now on, or no longer.
+    /// Sets whether its connection's own publications come back from now on.
     pub(crate) fn set_echo(&mut self, key: usize, echo: bool) {
         self.by_key[key].echo = echo;
     }
 
-    /// That is what becomes of it from now on where it falls behind what the topic keeps.
+    /// Sets what becomes of a subscription from now on where it falls behind what the topic keeps.
     pub(crate) fn set_on_lag(&mut self, key: usize, on_lag: OnLag) {
         self.by_key[key].on_lag = on_lag;
     }
@@ -152,7 +152,7 @@ impl Subscriptions {
         keys
     }
 
-    /// It is the turn of the one with that key.
+    /// Gives its turn to the subscription with that key.
     pub(crate) fn serve(&mut self, key: usize) {
         self.served = key as u32;
     }

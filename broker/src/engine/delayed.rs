@@ -29,7 +29,7 @@ pub struct Trouble {
     pub holes_max: u64,
     /// One answer in so many is lost, though what was asked was done; 0 loses none.
     pub lost_answers: u32,
-    /// It says to ask again where a topic stands, and never knows.
+    /// Whether it says to ask again where a topic stands, and never knows.
     pub never_knows: bool,
 }
 
@@ -52,7 +52,7 @@ pub struct DelayedEngine {
 enum Job {
     Publish(TopicName, Unpositioned, Promise),
     Follow(TopicName, Promise),
-    /// Find out where it stands.
+    /// Finds out where the topic stands.
     Find(TopicName, Promise),
     /// What comes next follows something that was lost, or is of a new epoch.
     Disturb(TopicName, Disturbance),
@@ -63,12 +63,12 @@ enum Job {
 pub enum Disturbance {
     /// Something was lost that nobody can count.
     Loss,
-    /// It begins anew.
+    /// The topic begins anew, in another epoch.
     NewEpoch,
 }
 
 impl DelayedEngine {
-    /// One that misbehaves in that way.
+    /// An engine that misbehaves in that way.
     pub fn new(trouble: Trouble) -> Self {
         let (jobs, inbox) = mpsc::sync_channel(JOBS_MAX);
         Self { jobs, known: Arc::default(), start: Mutex::new(Some((inbox, trouble))) }
@@ -157,7 +157,7 @@ struct Stream {
     head: Position,
     ids: Duplicates,
     is_lost: bool,
-    /// It was followed here.
+    /// Whether the topic was followed here.
     was_here: bool,
 }
 

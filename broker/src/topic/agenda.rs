@@ -27,7 +27,7 @@ impl Filed {
 
 /// Things by moment, each at most once. What is done with it costs O(log n), so its lock is never held for long.
 ///
-/// It is an ordered map and no wheel of slots: it needs no granularity, a thing that is moved leaves nothing
+/// An ordered map and no wheel of slots: it needs no granularity, a thing that is moved leaves nothing
 /// behind, and what is not due is not looked at.
 #[derive(Debug)]
 #[repr(align(128))]

@@ -10,14 +10,14 @@ use super::ring::{Bounds, Seq};
 use super::{State, Topic};
 use crate::clock::Uptime;
 
-/// A ring keeps at least so many publications for subscribers that are a little behind, even where a
-/// namespace keeps less for history or nothing.
+/// Publications that a ring keeps at least for subscribers that are a little behind, even where a namespace
+/// keeps less for history or nothing.
 const LIVE_COUNT_MIN: usize = 2048;
 /// And so many bytes.
 const LIVE_BYTES_MIN: usize = 1024 * 1024;
-/// What is kept beyond the history goes when it is so old.
+/// The age at which goes what is kept beyond the history.
 pub(super) const LIVE: Duration = Duration::from_secs(5);
-/// What workers have yet to read stays beyond all that, up to so many publications.
+/// Publications of a ring up to which stays what workers have yet to read.
 const CAP_COUNT: usize = 16 * LIVE_COUNT_MIN;
 /// And so many bytes.
 const CAP_BYTES: usize = 16 * LIVE_BYTES_MIN;

@@ -70,13 +70,13 @@ pub struct Bounds {
     pub history_bytes: usize,
     /// Items kept, beyond the history, for readers that are a little behind.
     pub live_count: usize,
-    /// Their bytes.
+    /// Bytes of the items kept beyond all that.
     pub live_bytes: usize,
     /// How long an item beyond the history is kept.
     pub live_for: Duration,
     /// Items kept, beyond all that, while some reader has yet to look at them.
     pub cap_count: usize,
-    /// Their bytes.
+    /// Bytes of the items kept beyond all that.
     pub cap_bytes: usize,
 }
 
@@ -91,7 +91,7 @@ struct Entry<T> {
 
 /// The newest items of a topic.
 ///
-/// It is elastic: what somebody [has yet to read](Self::push) stays beyond the ordinary bounds, up to the cap.
+/// Elastic: what somebody [has yet to read](Self::push) stays beyond the ordinary bounds, up to the cap.
 /// Memory grows with what is kept and is given back when most of it has gone.
 #[derive(Debug)]
 pub struct Ring<T> {
@@ -137,11 +137,11 @@ pub struct Lagged {
 /// What is known of what a reader has missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missed {
-    /// It is as many as there are indices.
+    /// As many items are missed as there are indices.
     Counted,
     /// Something was lost that nobody can count.
     Uncounted,
-    /// And offsets count anew after it.
+    /// Something was lost that nobody can count, and offsets count anew after it.
     Anew,
 }
 

@@ -84,7 +84,7 @@ pub struct Absent {
     pub position: Position,
 }
 
-/// For whom a topic is made.
+/// Who a topic is made for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Maker<'a> {
     Publisher,

@@ -52,7 +52,7 @@ enum LineState {
     #[default]
     Outside,
     InLine,
-    /// It is its turn.
+    /// The turn has come: the connection goes on when it is polled.
     InFront,
 }
 

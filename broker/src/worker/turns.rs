@@ -29,7 +29,7 @@ const CYCLE: Duration = Duration::from_micros(500);
 /// What all strangers have of it.
 const STRANGERS_CYCLE: Duration = Duration::from_micros(250);
 
-/// Those who have more to do, first come first served. Each connection stands in one of these at most once.
+/// The connections that have more to do, first come first served. Each stands in one of these at most once.
 type Line = RefCell<VecDeque<Rc<Connection>>>;
 
 /// The turn that is under way: there is one at a time on a worker.

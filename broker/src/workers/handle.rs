@@ -22,7 +22,7 @@ pub struct WorkerHandle {
     pub(crate) inbox: Arc<Inbox>,
     /// What may be published by its connections before it delivers.
     credit: Credit,
-    /// For requests whose answer is work in one piece: one at a time.
+    /// The permit for requests whose answer is work in one piece: one at a time.
     long_work: Semaphore,
     /// Sockets that it owns, for choosing the least loaded worker.
     pub(crate) load: Arc<AtomicUsize>,

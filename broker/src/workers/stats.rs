@@ -25,7 +25,7 @@ pub(crate) struct WorkerStats {
     behind: AtomicI64,
     /// By [`Wait`].
     waited_us: [AtomicU64; Wait::ALL.len()],
-    /// As of the last time that all connections were looked at.
+    /// The longest time, in milliseconds, for which a socket had taken nothing when all were last looked at.
     blocked_max_ms: AtomicU64,
 }
 
@@ -97,12 +97,12 @@ impl WorkerStats {
         self.behind.fetch_add(change, Ordering::Relaxed);
     }
 
-    /// A connection waited for so long.
+    /// Counts the time for which a connection waited.
     pub(crate) fn waited(&self, wait: Wait, waited: Duration) {
         self.waited_us[wait as usize].fetch_add(waited.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// Of all sockets that take nothing, the one of longest standing has taken nothing for so long.
+    /// Sets the longest time, in milliseconds, for which a socket has taken nothing.
     pub(crate) fn blocked_max(&self, ms: u32) {
         self.blocked_max_ms.store(ms.into(), Ordering::Relaxed);
     }

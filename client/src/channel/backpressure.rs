@@ -79,7 +79,7 @@ impl Backpressure {
         self.full().generation != generation
     }
 
-    /// Those that are full are waited for no longer.
+    /// Gives up all queues that are full: nobody waits for them any longer.
     pub(crate) fn give_up(&self) {
         let mut full = self.full();
         full.count = 0;

@@ -23,8 +23,8 @@ pub(crate) struct Refresh {
 }
 
 impl Refresh {
-    /// Of a connection that was made when it was `date` where the broker is: when credentials expire is the broker's
-    /// word, by the broker's clock.
+    /// The refresh of a connection that was made when it was `date` where the broker is: when credentials
+    /// expire is the broker's word, by the broker's clock.
     pub(crate) fn new(source: TokenSource, expires_at: Option<u64>, date: SystemTime) -> Self {
         let mut refresh = Self { source, due: None, asking: None, date, dated: Instant::now() };
         refresh.schedule(expires_at);

@@ -138,10 +138,11 @@ impl IntoFuture for SubscribeRequest {
 
 /// A live subscription: a stream of [`Event`]s. Dropping it unsubscribes.
 ///
-/// It holds at most its capacity of events. Where a burst is larger, reading from the broker is held back until there
-/// is room again, up to 2 s while the reader goes on reading, and 250 ms while it does not: a reader that keeps up loses
-/// nothing to a burst. One that is slower than its topic costs the client's other subscriptions a quarter of their time
-/// at most; it finds an [`Event::Gap`] with the exact count where events had to be dropped.
+/// At most its capacity of events wait in it. Where a burst is larger, there is backpressure: the client
+/// reads nothing from the broker until there is capacity again, up to 2 s while the reader goes on reading,
+/// and 250 ms while it does not, so a reader that keeps up loses nothing to a burst. One that is slower than
+/// its topic costs the client's other subscriptions a quarter of their time at most; it finds an
+/// [`Event::Gap`] with the exact count where events had to be dropped.
 #[derive(Debug)]
 pub struct Subscription {
     topic: TopicName,

@@ -41,9 +41,9 @@ pub(crate) struct Key(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     At(Position),
-    /// It was sent on a connection that is gone, and may stand anywhere.
+    /// Anywhere: it was sent on a connection that is gone.
     Lost,
-    /// The present connection has not acknowledged it: its message does not come before that.
+    /// Not acknowledged by the present connection: its message does not come before that.
     Unacknowledged,
 }
 

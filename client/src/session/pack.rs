@@ -24,7 +24,7 @@ pub(crate) enum Added {
     Packed,
     /// The message is full: the frame is asked for again, then.
     Full,
-    /// It has so many bytes, which is too large by itself.
+    /// The frame is too large by itself: it has so many bytes.
     TooLarge(usize),
 }
 

@@ -142,7 +142,7 @@ impl Publishes {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Failed {
     pub(crate) all: u64,
-    /// Those that the broker may have.
+    /// Failed publishes that the broker may have.
     pub(crate) unknown: u64,
 }
 

@@ -63,7 +63,7 @@ impl Requests {
         self.0.remove(&id?)
     }
 
-    /// Those to be said, in order.
+    /// The ids of the requests to be said, in order.
     pub(crate) fn ids(&self) -> impl Iterator<Item = RequestId> {
         self.0.keys().copied()
     }

@@ -18,11 +18,11 @@ pub(crate) struct Topics(HashMap<TopicName, Topic>);
 /// What the wire must be told for a new subscriber.
 #[derive(Default)]
 pub(crate) struct Needs {
-    /// To subscribe to the topic.
+    /// Whether to subscribe to the topic.
     pub(crate) asking: bool,
-    /// That the subscription has changed.
+    /// Whether the subscription has changed.
     pub(crate) changing: bool,
-    /// To give the past that the subscriber asked for.
+    /// The request for the past that the subscriber asked for.
     pub(crate) filling: Option<Request>,
 }
 
@@ -46,7 +46,7 @@ impl Topics {
         topic.is_deserted() && self.0.remove(name).is_some_and(|topic| topic.phase != Phase::Unsent)
     }
 
-    /// Those that the present connection does not subscribe to.
+    /// The topics that the present connection does not subscribe to.
     pub(crate) fn unsent(&mut self) -> impl Iterator<Item = &mut Topic> {
         self.0.values_mut().filter(|topic| topic.phase == Phase::Unsent)
     }

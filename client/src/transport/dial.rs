@@ -63,7 +63,7 @@ impl From<Failure> for Setback {
 /// Why a try failed.
 #[derive(Debug)]
 pub(crate) enum DialError {
-    /// It would fail again.
+    /// Another try would fail as well.
     Final(CloseReason),
     /// Another try may succeed.
     Passing(Setback),

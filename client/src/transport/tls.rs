@@ -49,7 +49,7 @@ impl Trust {
     }
 
     fn config(self) -> Result<Arc<ClientConfig>, BoxError> {
-        /// Of those who trust the system alone: read once a process.
+        /// The configuration of those who trust the system alone: read once a process.
         static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
         let made = if self.roots.is_empty() { &SYSTEM } else { &*self.made };
         if let Some(config) = self.config.as_ref().or_else(|| made.get()) {

@@ -40,7 +40,7 @@ pub(crate) struct Wire {
 pub(crate) enum Lost {
     /// The broker closed it.
     Closed { code: CloseCode, reason: String },
-    /// It broke.
+    /// The connection broke.
     Failed(Failure),
 }
 

@@ -23,7 +23,7 @@ pub(crate) enum Origin {
     Own(&'static [&'static str]),
     /// `start` of the peers' folder.
     Peer,
-    /// It runs already.
+    /// A server that runs already.
     Running { url: String, pid: Option<u32> },
 }
 

@@ -16,14 +16,14 @@ pub(crate) struct Environment {
     /// Its version number alone.
     pub(crate) kernel: String,
     pub(crate) system: String,
-    /// In UTC.
+    /// The day of the run, in UTC.
     pub(crate) date: String,
     /// What was typed, without paths and secrets.
     pub(crate) command: String,
 }
 
 impl Environment {
-    /// Of this machine, as far as Linux tells.
+    /// The environment of this machine, as far as Linux tells.
     pub(crate) fn of_this_machine() -> Self {
         let cpu = after(&read("/proc/cpuinfo"), "model name", ':');
         let memory = after(&read("/proc/meminfo"), "MemTotal", ':');

@@ -54,12 +54,12 @@ impl Figure {
         self.metric.is_cost_of_deliveries()
     }
 
-    /// Of one run.
+    /// The value in one run.
     pub(crate) fn read(&self, report: &Report) -> Option<f64> {
         self.metric.read(report)
     }
 
-    /// Of several rounds; none where none has it.
+    /// The value over several rounds; none where none has it.
     pub(crate) fn value<'a>(&self, reports: impl Iterator<Item = &'a Report>) -> Option<Value> {
         Value::of(reports.filter_map(|report| self.read(report)).collect())
     }

@@ -3,7 +3,7 @@
 //! What it costs is what the kernel charges for a system call and a WebSocket frame per delivery; no server that
 //! sends each by itself can be cheaper.
 //!
-//! It speaks the smallest protocol there is: `S:TOPIC` subscribes and is answered `OK S:TOPIC`,
+//! Its protocol is the smallest there is: `S:TOPIC` subscribes and is answered `OK S:TOPIC`,
 //! `P:TOPIC:PAYLOAD` publishes. Each of its threads owns a share of the sockets; a publication goes to
 //! all threads, and each sends it to its own subscribers in a plain loop. Nothing is queued for a
 //! subscriber: one whose socket is full is cut off and counted, so that nothing is lost without a word.

@@ -47,7 +47,7 @@ struct OwnHost {
 enum Ending {
     /// Its standard input ends. So it must not be killed before: what it keeps would be left behind.
     Input,
-    /// It is asked to.
+    /// A signal asks it to.
     Signal,
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Comparison {
     pub(crate) tasks: Vec<TaskOutcome>,
 }
 
-/// That of older files, which say none.
+/// The bound of older files, which say none, in seconds.
 fn p99_bound_seconds() -> f64 {
     0.05
 }
@@ -56,7 +56,7 @@ pub(crate) struct TaskOutcome {
 pub(crate) struct StepOutcome {
     /// Empty where there is but one.
     pub(crate) label: String,
-    /// For each contender, its rounds.
+    /// The rounds of each contender.
     pub(crate) rounds: Vec<Vec<Outcome>>,
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn command(line: &str) -> String {
     secrets(&shown.join(" "))
 }
 
-/// The same line with `***` for each value of `--secret`.
+/// The line with `***` for each value of `--secret`.
 pub(crate) fn secrets(line: &str) -> String {
     let mut follows = false;
     let word = |word: &str| {

@@ -17,7 +17,8 @@ pub(crate) struct Sheet<'a> {
 /// The figures of one contender.
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
-    /// For each figure, if it was measured and says something: what deliveries cost who was behind does not.
+    /// The value of each figure, if it was measured and says something: what deliveries cost who was behind
+    /// does not.
     pub(crate) values: Vec<Option<Value>>,
     /// Why rounds have failed, each reason once.
     pub(crate) failures: Vec<&'a str>,
@@ -26,7 +27,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Sheet<'a> {
-    /// Of a step in which p99 must stay within a bound.
+    /// The sheet of a step in which p99 must stay within a bound.
     pub(crate) fn of(step: &'a StepOutcome, p99_bound_seconds: f64) -> Self {
         let figures = step.reports().next().map_or_else(Vec::new, figures);
         let row = |(who, rounds): (usize, &'a Vec<Outcome>)| {
@@ -78,7 +79,7 @@ impl StepOutcome {
         p99.is_some_and(|p99| p99.median > p99_bound_seconds)
     }
 
-    /// Those of one contender.
+    /// The reports of one contender.
     pub(crate) fn reports_of(&self, who: usize) -> impl Iterator<Item = &Report> {
         self.rounds[who].iter().filter_map(Outcome::report)
     }

@@ -24,7 +24,7 @@ pub(crate) enum Step {
     Once,
     /// With so many publications a second.
     Rate(f64),
-    /// The same, with so many threads that read.
+    /// With so many publications a second, and so many threads that read.
     RateAndReaders(f64, u32),
 }
 

@@ -42,7 +42,7 @@ impl Connection {
         Self::open_with(plan, &plan.upgrade(role, topic), role, topic, n, buffer).await
     }
 
-    /// The same by a request that says more.
+    /// Opens a connection by a request that says more than `plan`'s.
     pub(crate) async fn open_with(
         plan: &Plan,
         upgrade: &Upgrade,

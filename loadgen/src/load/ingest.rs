@@ -16,12 +16,12 @@ use crate::wire::payload::Stamp;
 /// What became of publications; those of several publishers add up.
 #[derive(Debug)]
 pub(crate) struct Acks {
-    /// From sending to the acknowledgement, in nanoseconds, of those that were acknowledged while it was
-    /// measured.
+    /// The time from sending to the acknowledgement, in nanoseconds, of those that were acknowledged while it
+    /// was measured.
     pub(crate) measured: Histogram<u64>,
-    /// Of warm-up too.
+    /// Publications that were refused, those of warm-up too.
     pub(crate) refused: u64,
-    /// Of warm-up too.
+    /// Publications that were neither acknowledged nor refused, those of warm-up too.
     pub(crate) unacknowledged: u64,
     pub(crate) troubles: Troubles,
 }
@@ -128,7 +128,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// It is over, whatever is under way still.
+    /// Ends the flow, whatever is under way still, and gives what came of it.
     pub(crate) fn end(mut self, result: anyhow::Result<()>) -> Acks {
         if let Err(e) = result {
             self.acks.troubles.count(&format!("publisher {e:#}"));

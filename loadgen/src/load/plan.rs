@@ -46,7 +46,7 @@ pub(crate) struct Plan {
     /// How long the last deliveries may take.
     pub(crate) grace: Duration,
     pub(crate) schedule: Schedule,
-    /// Of one payload, in bytes.
+    /// The size of one payload, in bytes.
     pub(crate) size: usize,
     /// How many threads read.
     pub(crate) threads: u32,

@@ -47,7 +47,7 @@ mod system {
     use crate::machine::process::Usage;
 
     impl Pinning {
-        /// Of the processors that this thread may run on.
+        /// A share of the processors that this thread may run on for each side.
         ///
         /// # Errors
         /// Says that there are too few.
@@ -88,7 +88,7 @@ mod system {
         /// Starts a server, which then has its processors from the first moment and can count them.
         ///
         /// # Errors
-        /// Those of `start`, or what the system says.
+        /// What `start` says, or the system where this thread cannot be pinned.
         pub fn start_server<T>(&self, start: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
             let before = sched_getaffinity(None).context("cannot ask for processors")?;
             sched_setaffinity(None, &set(&self.servers)).context("cannot pin this thread")?;

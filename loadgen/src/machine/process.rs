@@ -29,8 +29,8 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Of the processes `pids` and their descendants, from Linux's `/proc`. This process and its own
-    /// descendants are left out, unless they are named.
+    /// The usage of the processes `pids` and their descendants, from Linux's `/proc`. This process and its
+    /// own descendants are left out, unless they are named.
     ///
     /// # Errors
     /// Names the process of `pids` that is not there.
@@ -49,7 +49,7 @@ impl Usage {
         fields(&stat).is_none_or(|fields| matches!(fields.first(), None | Some(&("Z" | "X"))))
     }
 
-    /// Of a family, of which `pids` must be there.
+    /// The usage of a family, of which `pids` must be there.
     ///
     /// # Errors
     /// Names the process of `pids` that is not there.

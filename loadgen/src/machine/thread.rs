@@ -20,7 +20,7 @@ pub(crate) enum Phase {
     Running,
     /// The schedule runs, and the warm-up is over.
     Measuring,
-    /// Those are cut off that shall come back.
+    /// The subscribers are cut off that shall come back.
     Cut,
     /// The schedule is over; the last deliveries are under way.
     Draining,

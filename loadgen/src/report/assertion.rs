@@ -40,8 +40,8 @@ struct Assertion {
 }
 
 impl Assertions {
-    /// Those that `report` does not meet, each with what was measured instead. What was not measured does
-    /// not meet anything.
+    /// The assertions that `report` does not meet, each with what was measured instead. What was not measured
+    /// does not meet anything.
     pub fn failures(&self, report: &Report) -> Vec<String> {
         self.0.iter().filter_map(|assertion| assertion.failure(report)).collect()
     }

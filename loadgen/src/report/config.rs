@@ -33,7 +33,7 @@ pub struct Config {
     /// Which publications the target confirms, in words. Not known of older reports.
     #[serde(default)]
     pub confirmed: String,
-    /// Whose processors are which, where they were shared out.
+    /// Which processors are the broker's and which the load generator's, where they were shared out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
 }

@@ -14,7 +14,7 @@ pub struct Deliveries {
     pub published: Published,
     /// How many measured publications reached their subscribers, each counted once for each of them.
     pub delivered: u64,
-    /// The same, by the second.
+    /// How many a second reached their subscribers.
     pub delivered_per_second: f64,
     /// How many should have and did not, those of publications refused or not sent included.
     pub lost: u64,

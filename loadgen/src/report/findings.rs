@@ -9,7 +9,7 @@ use super::sections::{Connects, FindMax, Idle, Ingest, Neighbour, Resume, Strang
 pub enum Findings {
     /// Publications by a schedule, to everybody who subscribes: scenarios `fanout`, `rooms` and `mesh`.
     Steady(Deliveries),
-    /// The same at the highest rate: `--find-max`.
+    /// Publications by a schedule at the highest rate: `--find-max`.
     FindMax(Deliveries, FindMax),
     /// What connections cost that do nothing, and the burst that went to them: scenario `idle`.
     Idle(Deliveries, Idle),

@@ -21,7 +21,7 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// Those of a histogram of nanoseconds, unless it is empty.
+    /// The quantiles of a histogram of nanoseconds, unless it is empty.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e9;
         (!histogram.is_empty()).then(|| Self {

@@ -157,7 +157,7 @@ impl MemoryOverTime {
     }
 }
 
-/// Of the line with the least squares.
+/// The slope of the line with the least squares.
 fn slope(points: &[(f64, u64)]) -> f64 {
     let count = points.len() as f64;
     let mean_x = points.iter().map(|(x, _)| x).sum::<f64>() / count;

@@ -9,9 +9,9 @@ use crate::machine::process::Usage;
 /// What the load generator itself used while it measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OwnUsage {
-    /// Processor time.
+    /// Processor time, in seconds.
     pub cpu_seconds: f64,
-    /// The same for each delivery, publishing included, if there were any.
+    /// Processor time for each delivery, publishing included, if there were any.
     #[serde(default)]
     pub cpu_seconds_per_delivery: Option<f64>,
     /// Which share of the time its busiest thread was on a processor, 0 to 1.
@@ -43,7 +43,7 @@ pub struct ServerUsage {
     pub rss_before_bytes: u64,
     /// Resident memory at the end without files and shared memory: the broker's own.
     pub anonymous_bytes: u64,
-    /// The same before.
+    /// Memory before without files and shared memory.
     pub anonymous_before_bytes: u64,
 }
 
@@ -62,7 +62,7 @@ impl ServerUsage {
         (count > 0).then(|| self.cpu_seconds / count as f64)
     }
 
-    /// The same, in the broker's own code.
+    /// Processor time in the broker's own code for each of `count`, if there were any.
     pub(crate) fn user_each(&self, count: u64) -> Option<f64> {
         (count > 0).then(|| self.user_seconds / count as f64)
     }

@@ -18,15 +18,15 @@ use crate::run::progress::Bar;
 /// How often the run is looked at.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What came of it.
+/// What came of a run.
 #[derive(Debug)]
 pub(crate) struct ClosedLoopOutcome<T> {
-    /// Of each thread.
+    /// The result of each thread.
     pub(crate) results: Vec<T>,
     /// How long was measured.
     pub(crate) measured: Duration,
     pub(crate) own_cpu: Duration,
-    /// Of the broker, before and after.
+    /// What the broker had used, before and after.
     pub(crate) server: Option<(Usage, Usage)>,
     /// When it ended, where it did: since it is measured.
     pub(crate) server_ended: Option<Duration>,

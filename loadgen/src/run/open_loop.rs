@@ -57,7 +57,7 @@ pub(crate) struct Measured {
     pub(crate) own_cpu: Duration,
     /// How long that took.
     pub(crate) wall: Duration,
-    /// Of the broker, before and after.
+    /// What the broker had used, before and after.
     pub(crate) server: Option<(Usage, Usage)>,
     /// When it ended, where it did: since the first measured publication was due.
     pub(crate) server_ended: Option<Duration>,

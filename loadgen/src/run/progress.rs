@@ -9,12 +9,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    /// For `total` connections; invisible when `quiet`, or off a terminal.
+    /// A bar for `total` connections; invisible when `quiet`, or off a terminal.
     pub(crate) fn connecting(total: u64, quiet: bool) -> Self {
         Self::new("connecting {bar:40} {pos}/{len}", total, quiet)
     }
 
-    /// For a run of that length; invisible when `quiet`, or off a terminal.
+    /// A bar for a run of that length; invisible when `quiet`, or off a terminal.
     pub(crate) fn running(length: Duration, quiet: bool) -> Self {
         Self::new("{bar:40} {msg}", length.as_millis() as u64, quiet)
     }

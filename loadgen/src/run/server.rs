@@ -24,7 +24,7 @@ pub(crate) struct Server {
     pub(crate) pids: Vec<u32>,
     /// How it came to be this one, for people.
     pub(crate) how: String,
-    /// Whose processors are which, where that was asked for.
+    /// Which processors are the broker's and which the load generator's, where that was asked for.
     pub(crate) pinning: Option<Pinning>,
     _own: Option<OwnServer>,
 }

@@ -11,7 +11,7 @@ const STEPS_MAX: u32 = 40;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RateOutcome {
     Works,
-    /// For its latency alone: that may be chance, so it gets a second chance.
+    /// Failed for its latency alone: that may be chance, so it gets a second chance.
     TooSlow,
     /// Something went wrong that must not.
     Fails,

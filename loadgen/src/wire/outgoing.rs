@@ -17,7 +17,7 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Of connection `n`, which masks unlike the others.
+    /// The frames of connection `n`, which masks unlike the others.
     pub(crate) fn new(n: u64) -> Self {
         Self { bytes: Vec::new(), masks: n }
     }

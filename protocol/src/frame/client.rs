@@ -213,10 +213,10 @@ pub enum OnLag {
     /// The broker closes the connection with 4508, as a client may come back and resume. (The Rust client ends the one
     /// subscription instead, and asks the broker for [`Gap`](Self::Gap).)
     Disconnect,
-    /// It skips to the oldest publication kept and is told what it missed.
+    /// The subscription skips to the oldest publication kept, and the reader is told what it missed.
     #[default]
     Gap,
-    /// It skips to the newest publication and is told what it missed.
+    /// The subscription skips to the newest publication, and the reader is told what it missed.
     Latest,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Those of an empty map.
+    /// The fields of an empty map.
     pub(super) const fn new() -> Self {
         Self { values: [const { None }; Key::COUNT], data: None, messages: None }
     }

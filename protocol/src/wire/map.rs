@@ -148,7 +148,7 @@ pub(crate) trait ToMap {
     /// Puts every entry into `out`, in the order in which they stand on the wire; the same ones each time.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// What `out` says of an entry that it does not take.
     fn to_map<E: Entries>(&self, out: &mut E) -> Result<(), E::Error>;
 }
 

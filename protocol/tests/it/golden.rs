@@ -50,7 +50,8 @@ fn client(json: &str, id: Option<RequestId>, op: ClientOp<'_>) {
     assert_eq!(as_value(&written), as_value(&packed));
 }
 
-/// The same for what a server sends.
+/// `json` reads as `frame`, and `frame` is written as `json`, as a server sends it; in MessagePack as the
+/// same map.
 #[track_caller]
 fn server(json: &str, frame: ServerFrame<'_>) {
     assert_eq!(Codec::Json.decode_server(json.as_bytes()), Ok(vec![frame.clone()]));

@@ -41,7 +41,7 @@ impl Plan {
     /// Reads a plan as it is written.
     ///
     /// # Errors
-    /// It is not TOML, or a key is unknown or missing.
+    /// Says where it is not TOML, or a key is unknown or missing.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         toml::from_str(text).context(PLAN)
     }

@@ -29,16 +29,16 @@ pub(crate) struct Log(Arc<Queue>);
 #[derive(Debug, Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
-    /// There is a line.
+    /// Signalled when there is a line.
     filled: Condvar,
-    /// There is none, nor is one being written.
+    /// Signalled when there is no line, nor one being written.
     emptied: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     lines: VecDeque<Box<[u8]>>,
-    /// Of those lines, and of the one that is being written.
+    /// Bytes of those lines, and of the one that is being written.
     bytes: usize,
     /// Lines that were dropped, and how many of them the log has told of.
     dropped: u64,
@@ -69,8 +69,8 @@ impl Queue {
         waiting.unwrap_or_else(PoisonError::into_inner).lines.pop_front().expect("it was waited for")
     }
 
-    /// That line was written, or not. Returns how many were dropped since the log last told of it, once there
-    /// is room to do so.
+    /// Takes note that a line was written, or not. Returns how many were dropped since the log last told of
+    /// it, once there is capacity to do so.
     fn done(&self, line: &[u8], is_written: bool) -> Option<u64> {
         let mut waiting = self.lock();
         waiting.bytes -= line.len();

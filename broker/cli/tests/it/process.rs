@@ -72,14 +72,14 @@ impl Process {
         Self::start_on("127.0.0.1:0", args, &[]).await
     }
 
-    /// The same on that address and with that environment.
+    /// Starts `fanfare serve` on that address, with these arguments and that environment.
     pub(crate) async fn start_on(listen: &str, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = fanfare_serve(listen);
         command.args(args).envs(environment.iter().copied());
         Self::started(command).await
     }
 
-    /// The same with that command.
+    /// Starts a broker with that command, and waits until it listens.
     pub(crate) async fn started(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();

@@ -51,7 +51,7 @@ impl Shim {
         self.tell(2, 1);
     }
 
-    /// The same for the connection of the worker that reads something next.
+    /// Has the steady clock fail once for the worker's connection that reads something next.
     pub(crate) fn fail_clock_of_reader(&self) {
         self.tell(2, 2);
     }

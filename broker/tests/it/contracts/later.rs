@@ -30,7 +30,7 @@ fn disturb(broker: &Broker, topic: &str, disturbance: Disturbance) {
     engine.disturb(topic.parse::<TopicName>().expect("a topic name"), disturbance);
 }
 
-/// It takes up to a quarter of a second for each batch.
+/// An engine that takes up to a quarter of a second for each batch.
 fn slow() -> Trouble {
     Trouble { delay_max: Duration::from_millis(250), ..Trouble::default() }
 }

@@ -1,4 +1,4 @@
-//! That an answer arrives, and what becomes of its connection.
+//! Answers arrive; and what becomes of their connections.
 
 use std::time::Duration;
 

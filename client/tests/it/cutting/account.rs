@@ -12,7 +12,7 @@ pub(crate) struct Account {
     at: Position,
     /// Up to here nothing may be missed: it was recovered.
     promised: Position,
-    /// Whose words are not delivered, with `echo(false)`.
+    /// The number of the client whose words are not delivered, with `echo(false)`.
     own: Option<u32>,
     /// Whether the reader is slow, so that what was recovered may be too much for it.
     pub(crate) is_slow: bool,

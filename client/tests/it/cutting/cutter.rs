@@ -85,7 +85,7 @@ impl Cuts {
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     manner: Manner,
-    /// It is cut as soon as one [`Way`] has carried so many bytes.
+    /// The bytes of each [`Way`]: as soon as one has carried as many the connection is cut.
     bytes: [u64; 2],
     /// How long an end that does not know of the cut is left alone.
     linger: Duration,

@@ -57,7 +57,8 @@ impl Kept {
     }
 }
 
-/// It is of another package, so that building this one does not build it.
+/// Asserts that the broker's program is there: it is of another package, so that building this one does not
+/// build it.
 pub(crate) fn assert_fanfare_is_built() {
     let program = Path::new(env!("CARGO_BIN_EXE_fanfare-loadgen")).with_file_name("fanfare");
     assert!(program.is_file(), "{} is not there: `cargo build --workspace` builds it", program.display());

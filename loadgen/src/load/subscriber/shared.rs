@@ -12,7 +12,8 @@ use crate::wire::socket::{Buffer, ConnectionEnd};
 
 /// How many connections a thread opens at the same time: fewer than any sane listen backlog.
 const OPENING_MAX: usize = 32;
-/// And how many where all come back at once: a crowd, though not more than a backlog takes.
+/// How many connections a thread opens where all come back at once: a crowd, though not more than a backlog
+/// takes.
 const RETURNING_MAX: usize = 1024;
 
 /// What the subscribers of one thread are told, and tell.

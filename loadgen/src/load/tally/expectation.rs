@@ -19,9 +19,9 @@ pub(crate) struct Expectation {
     /// How many publishers publish to each topic, and by what they differ: each delivery asks for it.
     publishers_each: u32,
     publishers_apart: u32,
-    /// For each topic, one for each publisher that publishes there.
+    /// The streams of each topic, one for each publisher that publishes there.
     streams: Box<[PublisherStream]>,
-    /// For each topic, the offset of the last publication that said its own.
+    /// The offset of the last publication of each topic that said its own.
     offsets: Box<[u64]>,
     /// How many publications there will be for it, warm-up included.
     count: u64,
@@ -41,7 +41,7 @@ struct PublisherStream {
 }
 
 impl Expectation {
-    /// Of a subscriber of these topics, ascending.
+    /// The expectation of a subscriber of these topics, ascending.
     pub(crate) fn new(topics: Vec<u32>, schedule: &Schedule, start_ns: Counter) -> Self {
         let (publishers_each, publishers_apart) = (schedule.publishers_of_topic(), schedule.common());
         let stream = |topic: u32, n: u32| {
@@ -174,14 +174,14 @@ mod tests {
         Schedule::new(100.0, 4, 6, second, second).expect("a schedule")
     }
 
-    /// Of topics 1 and 2 of 6, to which publishers 1 and 3, and 0 and 2, publish.
+    /// The expectation of topics 1 and 2 of 6, to which publishers 1 and 3, and 0 and 2, publish.
     fn expectation() -> Expectation {
         let start_ns = Counter::default();
         start_ns.set(START_NS);
         Expectation::new(vec![1, 2], &schedule(), start_ns)
     }
 
-    /// Of the 100 publications of warm-up those of publisher 2 to topic 2 are number 0 to 8.
+    /// A stamp of publisher 2 on topic 2: number 0 to 8 are of the 100 publications of warm-up.
     fn stamp(sequence: u32) -> Stamp {
         stamp_of(2, 2, sequence)
     }

@@ -12,9 +12,9 @@ pub(crate) struct Returned {
     pub(crate) reloads: u64,
     pub(crate) replayed: u64,
     pub(crate) failed_attempts: u64,
-    /// From the cut, in nanoseconds.
+    /// The time from the cut until they were subscribed again, in nanoseconds.
     pub(crate) back: Histogram<u64>,
-    /// The same.
+    /// The time from the cut until they had what they missed, in nanoseconds.
     pub(crate) caught_up: Histogram<u64>,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Sequence {
 /// What an arrival is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// It was here before, or so long overdue that nobody waits for it any more.
+    /// Here before, or so long overdue that nobody waits for it any more.
     Duplicate,
     /// Newer than all before, though some may have been left out.
     InOrder,

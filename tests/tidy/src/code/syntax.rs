@@ -7,7 +7,7 @@ use syn::{Attribute, Expr, ExprLit, ImplItem, Item, Lit, Meta, MetaList, Token};
 /// A file as Rust.
 ///
 /// # Errors
-/// It is none.
+/// Where it is not Rust, with the line.
 pub(crate) fn parse(file: &str, text: &str) -> anyhow::Result<syn::File> {
     syn::parse_file(text).map_err(|error| anyhow!("{file}:{}: {error}", error.span().start().line))
 }

@@ -54,16 +54,16 @@ pub enum Exception {
 /// How an exception fits a breach.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// It names something else.
+    /// The exception names something else.
     Not,
-    /// It names it, and it is no worse than it may be.
+    /// The exception names the breach, which is no worse than it may be.
     Within,
-    /// It names it, but this is the most that it may be.
+    /// The exception names the breach, but this is the most that it may be.
     Beyond(usize),
 }
 
 impl Exception {
-    /// What it names.
+    /// What the exception names.
     pub(crate) fn what(&self) -> &str {
         match self {
             Self::File { what, .. }
