@@ -4,7 +4,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fanfare::bench::{Table, content};
 use fanfare_protocol::Payload;
 
-/// As in the broker.
+/// The allocator that the broker has.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -36,7 +36,7 @@ pub struct Grant {
     publish: Patterns,
     /// Set once: then nobody has it by right.
     is_revoked: AtomicBool,
-    /// All grants count in the same.
+    /// The counter of what is refused, which all grants have in common.
     refused: RefusalCounter,
 }
 
@@ -139,7 +139,7 @@ pub struct UnknownToken;
 #[derive(Debug)]
 pub struct Access {
     anonymous: Arc<Grant>,
-    /// By the SHA-256 of the token, so that looking one up tells nothing by its time.
+    /// The grants by the SHA-256 of the token, so that looking one up tells nothing by its time.
     by_token: HashMap<TokenHash, Arc<Grant>>,
     authority: Authority,
     is_open: bool,

@@ -30,7 +30,7 @@ pub fn content(payload: Payload, origin: Option<u64>) -> Unpositioned {
     Unpositioned { payload, message_id: None, headers: None, user: None, origin, received: Instant::now() }
 }
 
-/// So many publications in a row, all with this payload; half of them came by the connection 1.
+/// Publications in a row, all with this payload; half of them came by the connection 1.
 pub fn publications(count: usize, payload: &Payload) -> Vec<Arc<Publication>> {
     let budget = Budget::new(usize::MAX);
     let publication = |offset: u64| {
@@ -52,7 +52,7 @@ pub struct LoneTopic {
 }
 
 impl LoneTopic {
-    /// One to which so many were published, all with this payload.
+    /// A topic to which so many were published, all with this payload.
     pub fn with(count: usize, payload: &Payload) -> Self {
         let namespaces = Namespaces::new(&Default::default());
         let name = name();
@@ -87,7 +87,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// One of so many topics, which may retain so many bytes.
+    /// A table of so many topics, which may retain so many bytes.
     pub fn with(topics: usize, bytes: usize) -> Self {
         let namespaces = Namespaces::new(&Default::default());
         Self {

@@ -1,8 +1,8 @@
-//! In which form publications are sent.
+//! The forms in which publications are sent.
 
 use fanfare_protocol::Codec;
 
-/// In which form a connection gets publications.
+/// The form in which a connection gets publications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// `message` frames as JSON.

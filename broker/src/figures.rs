@@ -12,7 +12,7 @@ pub struct Figures {
     stripes: [Stripe; STRIPES],
 }
 
-/// One of it may be below nothing: only the sum says something.
+/// A part of the counts, which may be below nothing: only the sum of all says something.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Stripe {
@@ -21,12 +21,13 @@ struct Stripe {
 }
 
 impl Figures {
-    /// So many topics more, or fewer.
+    /// Counts so many topics more, or fewer.
     pub(crate) fn topics_changed(&self, by: i64) {
         self.topics.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// A topic keeps so many publications and bytes more, or fewer; always the same `who` for one topic.
+    /// Counts so many publications and bytes that a topic keeps more, or fewer; always the same `who` for one
+    /// topic.
     pub(crate) fn kept_changed(&self, who: usize, publications: i64, bytes: i64) {
         let stripe = &self.stripes[who % STRIPES];
         // In a topic that is full one goes for each that comes.
@@ -38,7 +39,7 @@ impl Figures {
         }
     }
 
-    /// Topics.
+    /// Topics now.
     pub fn topics(&self) -> i64 {
         self.topics.load(Ordering::Relaxed)
     }
@@ -48,7 +49,7 @@ impl Figures {
         self.stripes.iter().map(|stripe| stripe.publications.load(Ordering::Relaxed)).sum()
     }
 
-    /// Their bytes, before encoding.
+    /// Bytes of the publications kept, before encoding.
     pub fn bytes(&self) -> i64 {
         self.stripes.iter().map(|stripe| stripe.bytes.load(Ordering::Relaxed)).sum()
     }

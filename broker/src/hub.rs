@@ -53,7 +53,7 @@ impl Throttle {
 /// What all workers share.
 #[derive(Debug)]
 pub struct Hub {
-    /// As configured.
+    /// The configuration.
     pub config: Config,
     /// Who may do what.
     pub access: Access,

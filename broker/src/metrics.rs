@@ -31,7 +31,7 @@ pub static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Registry(prometheus::Registry);
 
 impl Registry {
-    /// One that knows the process: its version, its log, and what the system says of it.
+    /// A registry that knows the process: its version, its log, and what the system says of it.
     pub(crate) fn new() -> Self {
         let this = Self(prometheus::Registry::new());
         this.read_gauges("fanfare_build_info", "The version that runs; always 1.", &["version"], |add| {

@@ -85,7 +85,7 @@ impl Namespaces {
         self.count
     }
 
-    /// All of them, in the order of their indices.
+    /// All namespaces, in the order of their indices.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Namespace>> {
         self.by_name.values().chain([&self.other])
     }

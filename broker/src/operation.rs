@@ -41,7 +41,7 @@ impl From<Refusal> for Denied {
     }
 }
 
-/// Nothing where it is allowed.
+/// Refuses what is not allowed.
 ///
 /// # Errors
 /// [`Denied`], which is counted.

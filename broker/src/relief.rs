@@ -49,7 +49,7 @@ impl UnreadAnswers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One of so many bytes, until what this returns is dropped.
+    /// Enters an answer of so many bytes, until what this returns is dropped.
     pub(crate) fn enter(self: &Arc<Self>, bytes: usize, connection: Arc<Relief>) -> AnswerGuard {
         let key = self.lock().insert(UnreadAnswer { bytes, since: Instant::now(), connection });
         AnswerGuard { answers: Arc::clone(self), key }

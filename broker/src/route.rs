@@ -11,14 +11,14 @@ pub(crate) enum Route {
     Topics,
     TopicByPath,
     MessagesByPath,
-    /// Nothing is there. A path that a peer wrote is no label.
+    /// Any other address, where nothing is. A path that a peer wrote is no label.
     Other,
 }
 
 impl Route {
     pub(crate) const COUNT: usize = Self::Other as usize + 1;
 
-    /// As the router knows it.
+    /// The path as the router knows it.
     pub(crate) const fn template(self) -> &'static str {
         match self {
             Self::Welcome => "/",

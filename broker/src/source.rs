@@ -1,4 +1,4 @@
-//! By which door a publication came in, and how the metrics name it.
+//! The door by which a publication came in, and how the metrics name it.
 
 /// How a publication came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -106,13 +106,13 @@ pub struct Accepted {
 /// Where a topic stands: its newest publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// As clients know it.
+    /// The position, as clients know it.
     pub position: Position,
     /// Its index in the ring.
     pub seq: Seq,
 }
 
-/// Where a subscription is to begin.
+/// The place where a subscription is to begin.
 #[derive(Debug, Clone, Copy)]
 pub enum Start {
     /// With the newest so many publications.
@@ -121,7 +121,7 @@ pub enum Start {
     Since(Position),
 }
 
-/// Where a subscription begins.
+/// The place where a subscription has begun.
 #[derive(Debug, Clone, Copy)]
 pub struct SubscriptionStart {
     /// The head at that moment.
@@ -137,7 +137,7 @@ pub struct SubscriptionStart {
 pub enum Resume {
     /// Everything after the position.
     Whole,
-    /// So many are missed, none of which can be had in full; unknown when the epoch changed.
+    /// The count of what is missed, none of which can be had in full; unknown when the epoch changed.
     Missed(Option<u64>),
 }
 

@@ -68,7 +68,8 @@ pub(crate) struct Worker {
     pub(crate) stats: Arc<WorkerStats>,
     /// What the connections of all workers count.
     pub(crate) metrics: Arc<ConnectionMetrics>,
-    /// By the topic's address, which its `Arc` keeps from being given to another.
+    /// The topics that it subscribes to, by the topic's address, which its `Arc` keeps from being given to
+    /// another.
     topics: RefCell<HashMap<usize, LocalTopic>>,
     connections: RefCell<Slab<Rc<Connection>>>,
     /// Where every connection's bytes are read into.

@@ -58,9 +58,9 @@ pub struct Publication {
     pub time_ms: u64,
     /// What was published.
     pub payload: Payload,
-    /// As published.
+    /// The message id, as published.
     pub message_id: Option<String>,
-    /// As published; mostly empty.
+    /// The headers, as published; mostly empty.
     pub headers: BTreeMap<String, String>,
     /// The user who published it, as the broker knows.
     pub from: Option<String>,

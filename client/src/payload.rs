@@ -102,7 +102,7 @@ impl Payload {
         }
     }
 
-    /// One copy, without the message that it stands in.
+    /// A copy of a payload, without the message that it stands in.
     pub(crate) fn received(payload: PayloadRef<'_>) -> Self {
         Self(match payload {
             PayloadRef::Binary(bytes) => Inner::Binary(bytes.into_owned().into()),
@@ -111,7 +111,7 @@ impl Payload {
         })
     }
 
-    /// As a frame holds it.
+    /// The payload as a frame holds it.
     pub(crate) fn borrowed(&self) -> PayloadRef<'_> {
         match &self.0 {
             Inner::Binary(bytes) => PayloadRef::Binary(Cow::Borrowed(bytes)),

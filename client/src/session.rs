@@ -312,7 +312,7 @@ impl Session {
         self.publishes.is_empty()
     }
 
-    /// Until when draining may take, once it was asked for.
+    /// The moment until which draining may take, once it was asked for.
     pub(crate) fn drain_deadline(&self) -> Option<Instant> {
         self.drains.iter().map(|drain| drain.deadline).min()
     }
@@ -329,7 +329,7 @@ impl Session {
         self.publishes.flush();
     }
 
-    /// Nothing more will come: everybody who waits is told why.
+    /// Closes for good: everybody who waits is told why.
     pub(crate) fn close(mut self, reason: &CloseReason) {
         let settled = self.is_settled();
         let failed = self.publishes.close(reason);

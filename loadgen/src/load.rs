@@ -23,11 +23,11 @@ pub(crate) struct Load {
     /// What it is called in a report.
     pub(crate) scenario: &'static str,
     pub(crate) target: Target,
-    /// With what subscriptions are signed, where they are.
+    /// The secret with which subscriptions are signed, where they are.
     pub(crate) secret: Option<String>,
     /// How many threads read; one per core where nothing is said.
     pub(crate) threads: Option<u32>,
-    /// From how many loopback addresses to connect.
+    /// The count of loopback addresses from which to connect.
     pub(crate) source_addresses: u32,
     /// How many connections subscribe.
     pub(crate) subscribers: u32,

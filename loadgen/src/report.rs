@@ -55,7 +55,7 @@ pub struct Report {
 /// Something that went wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trouble {
-    /// In words.
+    /// The trouble, in words.
     pub what: String,
     /// How often.
     pub count: u64,

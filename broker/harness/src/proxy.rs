@@ -62,7 +62,7 @@ impl Proxy {
         self.cuts.send_replace(());
     }
 
-    /// From now on nothing that the broker says gets through, or everything does again.
+    /// Sets whether nothing that the broker says gets through from now on.
     pub fn mute(&self, is_mute: bool) {
         self.network.is_mute.store(is_mute, Ordering::SeqCst);
     }

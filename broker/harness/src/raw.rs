@@ -190,7 +190,7 @@ const QUIET: Duration = Duration::from_secs(4);
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// With a close frame of that code, and then the end of the TCP stream.
+    /// The end by a close frame of that code, and then that of the TCP stream.
     Closed(u16),
     /// Without one.
     Dropped,

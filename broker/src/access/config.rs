@@ -15,8 +15,8 @@ pub struct AccessConfig {
 }
 
 impl AccessConfig {
-    /// One in which everything is that can be configured, for the names and kinds of its keys; but a token is never
-    /// written out.
+    /// An example in which everything is that can be configured, for the names and kinds of its keys; but a
+    /// token is never written out.
     pub(crate) fn example() -> Self {
         let token = TokenConfig { token_file: Some(PathBuf::from("file")), ..TokenConfig::default() };
         Self { token: vec![token], ..Self::default() }

@@ -34,7 +34,7 @@ struct Job {
 }
 
 impl DelayedAuthority {
-    /// One that takes up to `delay_max` for an answer and loses one in so many; 0 loses none.
+    /// An authority that takes up to `delay_max` for an answer and loses one in so many; 0 loses none.
     pub fn new(delay_max: Duration, lost_answers: u32) -> Self {
         let (jobs, inbox) = mpsc::sync_channel::<Job>(JOBS_MAX);
         let known: Arc<Mutex<Known>> = Arc::default();

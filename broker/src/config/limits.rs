@@ -22,7 +22,7 @@ pub struct LimitsConfig {
     pub subscriptions_per_connection: usize,
     /// Connections in all; 0 derives it from the file limit.
     pub connections: usize,
-    /// From accepting a connection to the end of its request's headers.
+    /// The time from accepting a connection to the end of its request's headers.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
     /// How often every connection gets a WebSocket ping.

@@ -21,7 +21,7 @@ impl Account {
     /// Charges what it holds now; says whether that is more than before, and more than there may be: strangers have
     /// what they have, and of the others the worker's sweep closes who holds most, if that is enough.
     ///
-    /// There is a `budget` for strangers, and one for all others.
+    /// The `budget` of strangers is one, that of all others another.
     pub(super) fn charge<'b>(
         &self,
         budget: impl Fn(bool) -> &'b Arc<Budget>,

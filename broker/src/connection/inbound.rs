@@ -81,13 +81,13 @@ impl Inbound {
         }
     }
 
-    /// Nothing that was taken in is carried out any more.
+    /// Forgets what was taken in: none of it is carried out any more.
     pub(super) fn forget_backlog(&mut self) {
         self.backlog = VecDeque::new();
         self.backlog_steps = 0;
     }
 
-    /// Nothing that has come in counts any more.
+    /// Forgets all that has come in: none of it counts any more.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }

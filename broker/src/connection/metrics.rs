@@ -15,7 +15,7 @@ pub(crate) struct ConnectionMetrics {
     opened: [IntCounter; Encoding::ALL.len()],
     closed: IntCounterVec,
     slow_consumers: IntCounterVec,
-    /// By namespace.
+    /// Publications that were dropped, by namespace.
     dropped: Vec<IntCounter>,
     recoveries: IntCounterVec,
     fanout: Histogram,

@@ -27,7 +27,7 @@ pub struct Trouble {
     pub delay_max: Duration,
     /// Offsets left out before a publication, at most.
     pub holes_max: u64,
-    /// One answer in so many is lost, though what was asked was done; 0 loses none.
+    /// Answers of which one is lost, though what was asked was done; 0 loses none.
     pub lost_answers: u32,
     /// Whether it says to ask again where a topic stands, and never knows.
     pub never_knows: bool,

@@ -23,7 +23,7 @@ pub(super) struct Publisher<'h> {
 }
 
 impl<'h> Publisher<'h> {
-    /// One on that worker, whose thread must be the one that polls it.
+    /// A publisher on that worker, whose thread must be the one that polls it.
     pub(super) fn new(hub: &'h Hub, worker: usize, wants: Wants) -> Self {
         let lane = Lane(hub.next_connection_id().get());
         Self { hub, worker, lane, wants, has_waited: false, since: None }

@@ -16,7 +16,7 @@ pub(super) struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// One of somebody who is admitted.
+    /// A question of somebody who is admitted.
     pub(super) fn new(inbox: &'a Arc<Inbox>) -> Self {
         Self::by(Claim::Admitted, inbox)
     }
@@ -30,7 +30,7 @@ impl<'a> Question<'a> {
         self.promise_charged(None)
     }
 
-    /// Likewise, charged for what the engine holds until then.
+    /// A promise of a later answer, charged for what the engine holds until then.
     pub(super) fn promise_charged(&self, charge: Option<Charge>) -> Option<Promise> {
         let (promise, pending) = self.inbox.issue_for_request(self.claim)?;
         let promise = match charge {

@@ -23,7 +23,7 @@ pub(crate) struct UnansweredPublish {
 /// What the hub counts.
 #[derive(Debug)]
 pub(super) struct HubMetrics {
-    /// By namespace.
+    /// Publications that were published, by namespace and source.
     published: Vec<[IntCounter; Source::ALL.len()]>,
     publish_duration: [Histogram; Source::ALL.len()],
     publish_errors: IntCounterVec,

@@ -14,22 +14,22 @@ use crate::setting::InvalidSetting;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct NamespaceConfig {
-    /// The newest so many publications are kept; 0 keeps none.
+    /// Publications that a topic keeps, the newest ones; 0 keeps none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_count: Option<usize>,
-    /// They are at most so large together, but for the newest one.
+    /// Bytes of these publications together, at most; the newest one is kept whatever its size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_size: Option<ByteSize>,
-    /// They are kept so long after the last one.
+    /// The time for which they are kept after the last one.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub history_ttl: Option<Duration>,
-    /// An idle topic knows its epoch and offset so long.
+    /// The time for which an idle topic knows its epoch and offset.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub position_ttl: Option<Duration>,
-    /// A retry is recognised so long.
+    /// The time for which a retry is recognised.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub duplicate_window: Option<Duration>,
-    /// A topic's message ids take so much memory at most; 0 recognises none.
+    /// Memory that a topic's message ids take at most; 0 recognises no retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicate_size: Option<ByteSize>,
 }
@@ -39,7 +39,7 @@ pub struct NamespaceConfig {
 pub struct Retention {
     /// Publications kept for history.
     pub history_count: usize,
-    /// Their bytes together.
+    /// Bytes of these publications together, at most.
     pub history_bytes: usize,
     /// How long after the last publication they are kept.
     pub history_ttl: Duration,
@@ -72,7 +72,7 @@ impl Retention {
 }
 
 impl NamespaceConfig {
-    /// This, and where it is silent what `default` says.
+    /// What this says, and where it is silent `default`.
     pub fn resolve(&self, default: Retention) -> Retention {
         Retention {
             history_count: self.history_count.unwrap_or(default.history_count),
@@ -112,8 +112,8 @@ pub(crate) fn check(namespaces: &BTreeMap<String, NamespaceConfig>) -> Result<()
 /// What a topic remembers of message ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
-    /// How long; zero remembers none.
+    /// The time for which an id is remembered; zero remembers none.
     pub window: Duration,
-    /// In how many bytes of memory.
+    /// Bytes of memory that the ids take at most.
     pub bytes: usize,
 }

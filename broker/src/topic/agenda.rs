@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError};
 use crate::clock::Uptime;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence};
 
-/// Under which moment a thing stands in an [`Agenda`]. It is kept in the thing itself, so that whoever finds it
-/// filed early enough needs no lock.
+/// The moment under which a thing stands in an [`Agenda`]. It is kept in the thing itself, so that whoever
+/// finds it filed early enough needs no lock.
 #[derive(Debug, Default)]
 pub(crate) struct Filed(
     /// The moment's milliseconds and one; 0 while it is not filed. Written under the agenda's lock alone.

@@ -11,7 +11,7 @@ use super::ring::Seq;
 use super::{Accepted, Retired, State, Topic};
 use crate::clock::{Uptime, unix_ms};
 
-/// Where a publication is to stand.
+/// The place where a publication is to stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// At the next position, chosen under the topic's lock; a message id that was seen is told by the position that it
@@ -20,7 +20,7 @@ pub enum At {
     /// Where an engine has put it that gives positions elsewhere, one after the other in their order. Message ids are that
     /// engine's matter.
     Given {
-        /// Where that is; offsets may have holes.
+        /// The position; offsets may have holes.
         position: Position,
         /// When, in milliseconds since 1970.
         time: u64,

@@ -48,7 +48,7 @@ pub struct Duplicates {
 
 #[derive(Debug)]
 struct Generation {
-    /// In the order in which they were added.
+    /// The ids, in the order in which they were added.
     ids: Vec<Remembered>,
     /// Where in `ids` each stands, by its hash.
     places: HashTable<u32>,

@@ -75,7 +75,7 @@ impl Interest {
         }
     }
 
-    /// Some of the worker's subscribers are behind from now on, or none is.
+    /// Sets whether some of the worker's subscribers are behind from now on.
     pub(crate) fn await_more(&self, is_awaited: bool) {
         self.is_awaited.store(is_awaited, Ordering::Release);
     }

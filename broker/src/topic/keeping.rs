@@ -47,7 +47,7 @@ impl Topic {
         self.interests.iter().any(Interest::is_awaited)
     }
 
-    /// Some of the worker's subscribers are behind from now on, or none is.
+    /// Sets whether some of the worker's subscribers are behind from now on.
     pub(crate) fn await_more(&self, worker: usize, is_awaited: bool) {
         self.interests[worker].await_more(is_awaited);
     }

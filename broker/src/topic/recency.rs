@@ -12,11 +12,11 @@ use crate::clock::Uptime;
 /// Topics that one call looks at. What it does is paid for already: a topic that gives something has had something
 /// published, one that stands too far in front was used since. This bounds how much of it one publication pays.
 const STEPS_MAX: usize = 256;
-/// To look at a topic of which nothing may go now is paid for by nobody. So every call that evicts earns so many
-/// tries of that kind, and those that it does not need are kept for later, up to so many.
+/// Tries that every call that evicts earns: looks at topics of which nothing may go now, for which nobody pays.
 const TRIES_EARNED: usize = 2;
+/// Tries that were earned and not needed, which are kept for later at most.
 const TRIES_KEPT_MAX: usize = 256;
-/// A topic of which nothing may go is not looked at again sooner.
+/// The time after which a topic of which nothing may go is looked at again.
 const PASSED_OVER: Duration = Duration::from_millis(1);
 
 /// Topics that keep something, by when they were used. Where one stands may lag behind its use, which is mended

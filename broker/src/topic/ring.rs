@@ -55,9 +55,9 @@ impl Seq {
 /// Where a reader stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// What it wants next.
+    /// The index of the item that it wants next.
     pub next: Seq,
-    /// Up to which offset it has everything, or was told what it missed.
+    /// The offset up to which it has everything, or was told what it missed.
     pub after: Offset,
 }
 
@@ -66,11 +66,11 @@ pub struct Cursor {
 pub struct Bounds {
     /// Items of the history. 0 keeps none.
     pub history_count: usize,
-    /// Their bytes; the newest item is kept whatever its size.
+    /// Bytes of the history; the newest item is kept whatever its size.
     pub history_bytes: usize,
     /// Items kept, beyond the history, for readers that are a little behind.
     pub live_count: usize,
-    /// Bytes of the items kept beyond all that.
+    /// Bytes of the items kept beyond the history for such readers.
     pub live_bytes: usize,
     /// How long an item beyond the history is kept.
     pub live_for: Duration,
@@ -251,7 +251,7 @@ impl<T> Ring<T> {
         evicted
     }
 
-    /// Nothing was ever here: what comes next follows that offset.
+    /// Has what comes next follow that offset, where nothing was ever here.
     pub fn begin_after(&mut self, offset: Offset) {
         debug_assert_eq!(self.head, Seq::ZERO, "nothing was ever here");
         (self.head_offset, self.gone) = (offset, offset);

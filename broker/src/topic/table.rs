@@ -37,7 +37,7 @@ const DEADLINES: usize = 16;
 const DUE_SLICE: usize = 128;
 /// A topic that was due is not looked at again sooner: what could not go then is still on its way to somebody.
 const DUE_AGAIN_MIN: Duration = Duration::from_secs(1);
-/// So many calls at least evict from one namespace before it is looked which one takes most.
+/// Calls that evict from one namespace at least before it is looked which one takes most.
 const CHOICE_MIN: usize = 16;
 /// Names of a listing after which others have their turn.
 const LIST_SLICE: usize = 64;
@@ -46,7 +46,8 @@ const LIST_SLICE: usize = 64;
 #[derive(Debug)]
 pub struct TopicTable {
     topics: DashMap<Hashed, Arc<Topic>, Passed>,
-    /// By the topics' hashes; changed and used for epochs under the lock of a topic's shard.
+    /// Generations of names, by the topics' hashes; changed and used for epochs under the lock of a topic's
+    /// shard.
     generations: Box<[AtomicU32]>,
     /// Topics forgotten since the map last gave back what it did not need.
     forgotten: AtomicUsize,
@@ -68,7 +69,7 @@ pub struct TopicTable {
     deadlines: [Agenda<Topic>; DEADLINES],
     /// Parts of the budget, by namespace.
     parts: Box<[Arc<Budget>]>,
-    /// By namespace.
+    /// The topics that keep something, by namespace.
     recency: Box<[Recency]>,
     /// The namespace that history is taken from.
     giver: AtomicUsize,
@@ -77,7 +78,7 @@ pub struct TopicTable {
     taken: AtomicUsize,
 }
 
-/// No topic of that name is there.
+/// The answer that no topic of that name is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Absent {
     /// Where the topic will stand if it is the next one made: nothing was published to it.

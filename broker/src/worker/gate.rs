@@ -35,7 +35,7 @@ impl fmt::Debug for Gate {
 #[derive(Debug, Default)]
 pub(crate) struct Place {
     stands: Cell<LineState>,
-    /// Since when it waits, or has waited for the turn at hand.
+    /// The moment since which it waits, or has waited for the turn at hand.
     since: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
 }

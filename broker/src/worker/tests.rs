@@ -25,7 +25,7 @@ pub(crate) fn worker() -> Rc<Worker> {
     worker_with(Access::new(None).expect("no configuration is a good one"))
 }
 
-/// Likewise with that access.
+/// A worker with that access.
 fn worker_with(access: Access) -> Rc<Worker> {
     let mut config = Config::for_tests();
     config.server.workers = 1;

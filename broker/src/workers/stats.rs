@@ -12,18 +12,18 @@ use crate::namespaces::{Namespace, Namespaces};
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct WorkerStats {
-    /// By namespace and encoding.
+    /// Publications delivered, by namespace and encoding.
     delivered: Box<[[AtomicU64; Encoding::ALL.len()]]>,
-    /// By namespace.
+    /// Subscriptions now, by namespace.
     subscriptions: Box<[AtomicI64]>,
-    /// By encoding.
+    /// Connections now, by encoding.
     connections: [AtomicI64; Encoding::ALL.len()],
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
     write_queue_bytes: AtomicI64,
     round_ns: AtomicU64,
     behind: AtomicI64,
-    /// By [`Wait`].
+    /// Time that connections waited, in microseconds, by [`Wait`].
     waited_us: [AtomicU64; Wait::ALL.len()],
     /// The longest time, in milliseconds, for which a socket had taken nothing when all were last looked at.
     blocked_max_ms: AtomicU64,
@@ -115,9 +115,9 @@ impl WorkerStats {
 /// One worker as a scrape finds it.
 struct Seen<'s> {
     stats: &'s WorkerStats,
-    /// Its number.
+    /// The worker's number.
     worker: &'s str,
-    /// In the order of their indices.
+    /// All namespaces, in the order of their indices.
     namespaces: &'s [Arc<Namespace>],
 }
 

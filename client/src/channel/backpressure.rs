@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 /// What the queues of a client say to its driver.
 #[derive(Debug, Default)]
 pub(crate) struct Backpressure {
-    /// Some queue is half full: its reader should have a turn.
+    /// Whether some queue is half full: its reader should have a turn.
     is_felt: AtomicBool,
     /// Whether some queue is waited for.
     is_full: AtomicBool,
@@ -44,7 +44,7 @@ impl Backpressure {
         self.full.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more queue is full. Returns what it is [relieved](Self::relieve) with.
+    /// Counts one more queue that is full. Returns what it is [relieved](Self::relieve) with.
     pub(crate) fn fill(&self) -> u64 {
         let mut full = self.full();
         full.count += 1;
@@ -52,7 +52,7 @@ impl Backpressure {
         full.generation
     }
 
-    /// One of them has room again.
+    /// Counts one queue less that is full: it has capacity again.
     pub(crate) fn relieve(&self, generation: u64) {
         let mut full = self.full();
         if full.generation == generation {

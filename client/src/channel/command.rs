@@ -33,7 +33,7 @@ impl<T> Reply<T> {
     }
 }
 
-/// From a handle to the driver. Publishes have a queue of their own: see [`Submission`].
+/// What a handle asks of the driver. Publishes have a queue of their own: see [`Submission`].
 pub(crate) enum Command {
     Drain(Drain),
     History { topic: TopicName, since: Option<Position>, limit: Option<u64>, reply: Reply<History> },

@@ -39,7 +39,7 @@ struct Inner {
     finished: bool,
     /// Whether the reader is gone.
     departed: bool,
-    /// Since it was full and until it is half empty: what its driver is relieved with.
+    /// What the driver is relieved with, from when the queue was full until it is half empty.
     full: Option<u64>,
     waker: Option<Waker>,
 }

@@ -12,16 +12,16 @@ pub(crate) const LOST_AFTER: Duration = Duration::from_secs(10);
 /// Whether the connection is still there, while something waits for a reply and nothing is heard.
 #[derive(Debug, Default)]
 pub(crate) struct Doubt {
-    /// Since when something has waited without a pause.
+    /// The moment since which something has waited without a pause.
     waiting: Option<Instant>,
-    /// Since when it has waited and nothing was heard.
+    /// The moment since which it has waited and nothing was heard.
     since: Option<Instant>,
     /// The `since` for which a sign of life was asked for.
     asked: Option<Instant>,
 }
 
 impl Doubt {
-    /// Since when something waits and nothing was heard, if so.
+    /// The moment since which something waits and nothing was heard, if so.
     pub(crate) fn since(&mut self, is_waiting: bool, last_heard: Instant) -> Option<Instant> {
         self.waiting = is_waiting.then(|| self.waiting.unwrap_or_else(Instant::now));
         self.since = self.waiting.map(|since| since.max(last_heard));

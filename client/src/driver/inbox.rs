@@ -28,7 +28,7 @@ pub(crate) struct Inbox {
 pub(crate) enum Input {
     Command(Command),
     Departures(Vec<(TopicName, SubscriberId)>),
-    /// In the order in which they were handed over.
+    /// Publishes, in the order in which they were handed over.
     Publishes(Vec<Handed>),
 }
 

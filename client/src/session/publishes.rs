@@ -15,7 +15,8 @@ use crate::state::CloseReason;
 
 /// Bounded by the permit that every submission holds.
 pub(crate) struct Publishes {
-    /// By id, which is the order in which they were handed over. Invariant: deadlines are in the same order.
+    /// Publishes by id, which is the order in which they were handed over. Invariant: deadlines are in the
+    /// same order.
     unsettled: BTreeMap<RequestId, Unsettled>,
     /// Smaller ids were sent on the present connection.
     unsent_from: RequestId,
@@ -28,7 +29,7 @@ pub(crate) struct Unsettled {
     /// What it is known by as the client's own.
     pub(crate) key: Key,
     deadline: Instant,
-    /// On how many connections it was said.
+    /// The count of connections on which it was sent.
     sent: u32,
 }
 

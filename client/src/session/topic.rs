@@ -39,8 +39,8 @@ pub(crate) struct Topic {
     subscribers: Vec<Subscriber>,
 }
 
-/// So many own publications may be acknowledged before what lies between them has come. Of more the position is only
-/// told later.
+/// Own publications that may be acknowledged before what lies between them has come. Of more the position is
+/// only told later.
 const OWN_AHEAD_MAX: usize = 4096;
 
 /// What the present connection knows of the topic.
@@ -49,7 +49,7 @@ pub(crate) enum Phase {
     /// The broker was asked, and has not answered.
     Asked(RequestId),
     Live,
-    /// Nothing.
+    /// Nothing is known: the broker was not asked.
     Unsent,
 }
 
@@ -342,7 +342,7 @@ impl Topic {
         })
     }
 
-    /// One subscriber is refused what it asked for.
+    /// Refuses a subscriber what it asked for.
     pub(crate) fn fail(&mut self, id: SubscriberId, error: Error) {
         if let Some(index) = self.subscribers.iter().position(|subscriber| subscriber.id == id) {
             self.subscribers.remove(index).refuse(&error);

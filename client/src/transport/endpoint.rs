@@ -12,7 +12,7 @@ const DEFAULT_PATH: &str = "/ws";
 pub(crate) struct Endpoint {
     /// What the handshake asks for; its scheme is `ws` or `wss`.
     pub(crate) uri: Uri,
-    /// To look up; an IPv6 address without its brackets.
+    /// The host to look up; an IPv6 address without its brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) tls: bool,

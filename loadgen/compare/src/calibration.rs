@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Calibration {
     before: f64,
-    /// None as long as not all is measured.
+    /// What it was after all rounds, in seconds; none as long as not all is measured.
     after: Option<f64>,
     /// How the runs went that these are of. Not known of older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ impl Conduct {
 }
 
 impl Calibration {
-    /// As the run before all others has it.
+    /// A calibration by the run before all others.
     pub(crate) fn begin((before, run): (f64, Conduct)) -> Self {
         Self { before, after: None, before_run: Some(run), after_run: None }
     }

@@ -111,9 +111,9 @@ impl Value {
 /// How one figure stands to another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Ratio {
-    /// So many times as much: all rounds of one lie above all of the other.
+    /// How many times as much: all rounds of one lie above all of the other.
     Times(f64),
-    /// There is one round alone.
+    /// Not known: there is one round alone.
     Unknown,
     /// Some rounds of the one with less lie above some of the other.
     WithinSpread,

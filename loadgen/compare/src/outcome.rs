@@ -36,7 +36,7 @@ fn p99_bound_seconds() -> f64 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Participant {
     pub(crate) name: String,
-    /// As its server tells; empty where none could be started.
+    /// The version that its server tells; empty where none could be started.
     pub(crate) version: String,
 }
 
@@ -70,7 +70,7 @@ pub(crate) enum Outcome {
 }
 
 impl Comparison {
-    /// One of which nothing has been measured yet.
+    /// A comparison of which nothing has been measured yet.
     pub(crate) fn new(
         environment: Environment,
         args: &CompareArgs,

@@ -10,7 +10,7 @@ use super::outcome::{Outcome, StepOutcome};
 #[derive(Debug)]
 pub(crate) struct Sheet<'a> {
     pub(crate) figures: Vec<Figure>,
-    /// One for each contender, in their order.
+    /// The rows, one for each contender, in their order.
     pub(crate) rows: Vec<Row<'a>>,
 }
 

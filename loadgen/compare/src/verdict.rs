@@ -38,7 +38,7 @@ impl Verdict {
         verdict
     }
 
-    /// In one sentence.
+    /// The verdict in one sentence.
     pub(crate) fn sentence(&self) -> String {
         let faults = match self.faults.as_slice() {
             [] => "nothing lost, doubled or out of order".to_owned(),

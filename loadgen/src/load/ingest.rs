@@ -102,7 +102,7 @@ impl<'a> Flow<'a> {
         (topic, &self.payload)
     }
 
-    /// All up to number `n`, counted from 1, are acknowledged.
+    /// Counts all up to number `n`, counted from 1, as acknowledged.
     pub(crate) fn acknowledged_to(&mut self, n: u64, now: u64) {
         let counts = self.worker.counts();
         while self.answered() < n

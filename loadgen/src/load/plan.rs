@@ -26,7 +26,7 @@ const STUCK_RECEIVE_BUFFER_BYTES: u32 = 4096;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) target: Target,
-    /// With what subscriptions are signed, where they are.
+    /// The secret with which subscriptions are signed, where they are.
     secret: Option<String>,
     pub(crate) server: ServerAddress,
     pub(crate) subscribers: u32,

@@ -66,7 +66,7 @@ impl Schedule {
         Ok(Self { rate, publishers, topics, common, inverse, pairs, warmup_count, count })
     }
 
-    /// Nothing at all.
+    /// A schedule without publications.
     pub(crate) fn empty() -> Self {
         let (publishers, topics, common, inverse, pairs) = (1, 1, 1, 0, 1);
         Self { rate: 1.0, publishers, topics, common, inverse, pairs, warmup_count: 0, count: 0 }

@@ -18,14 +18,14 @@ pub(crate) use self::woken::Woken;
 /// strays.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// From the moment each publication was due, in nanoseconds.
+    /// The latency of deliveries, from the moment each publication was due, in nanoseconds.
     pub(crate) latency: Histogram<u64>,
     /// Each publication once for each subscriber.
     pub(crate) delivered: u64,
     pub(crate) duplicates: u64,
     /// Delivered after something newer of the same publisher and topic.
     pub(crate) out_of_order: u64,
-    /// Not delivered although something newer of the same publisher and topic was.
+    /// Publications not delivered although something newer of the same publisher and topic was.
     pub(crate) holes: u64,
     /// Publications that the broker said were missed.
     pub(crate) gaps: u64,

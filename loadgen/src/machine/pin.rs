@@ -26,7 +26,7 @@ impl Pinning {
         Ok(Self { servers: servers.to_vec(), own: own.to_vec() })
     }
 
-    /// As a report says it.
+    /// The sentence that a report has of it.
     pub(crate) fn sentence(&self) -> String {
         let list = |processors: &[usize]| {
             let numbers: Vec<String> = processors.iter().map(usize::to_string).collect();

@@ -13,7 +13,7 @@ const NOTE_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Watched {
     pids: Vec<u32>,
-    /// With what they had started when they were last measured in full.
+    /// The processes, with what they had started when they were last measured in full.
     family: BTreeSet<u32>,
     last: Usage,
     last_ns: u64,

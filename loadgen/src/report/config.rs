@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// What was spoken.
+    /// The target, by what was spoken.
     pub target: String,
-    /// With whom, and whose process that is.
+    /// The address of the server, and whose process that is.
     pub url: String,
     /// Which broker that is, in words.
     pub server: String,

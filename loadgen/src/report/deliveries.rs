@@ -35,7 +35,7 @@ pub struct Deliveries {
     pub strays: u64,
     /// Subscribers that did not stay connected.
     pub disconnected: u64,
-    /// From the moment a publication was due until a subscriber had read it; none if nothing came.
+    /// The time from the moment a publication was due until a subscriber had read it; none if nothing came.
     pub latency_seconds: Option<Quantiles>,
     /// From the moment a publication was due until it was sent: the load generator's own share of the
     /// latency, and the broker's where it takes publications slowly.

@@ -104,18 +104,18 @@ impl Metric {
         Self { name, key, unit, better, source, row: None, heading: None }
     }
 
-    /// With a row of its own.
+    /// The metric with a row of its own.
     pub(super) const fn row(self, label: &'static str) -> Self {
         self.row_with(label, remarks::nothing)
     }
 
-    /// With a row of its own in which there is more.
+    /// The metric with a row of its own in which there is more.
     pub(super) const fn row_with(mut self, label: &'static str, remark: fn(&Report) -> String) -> Self {
         self.row = Some(InText { label, show: None, remark });
         self
     }
 
-    /// With another way to write it in its row.
+    /// The metric with another way to write it in its row.
     pub(super) const fn shown(mut self, show: fn(f64) -> String) -> Self {
         if let Some(InText { label, remark, .. }) = self.row {
             self.row = Some(InText { label, show: Some(show), remark });
@@ -123,13 +123,13 @@ impl Metric {
         self
     }
 
-    /// With a column in comparisons.
+    /// The metric with a column in comparisons.
     pub(super) const fn heading(mut self, place: u8, text: &'static str) -> Self {
         self.heading = Some(Heading { text, place, is_relative: false });
         self
     }
 
-    /// With one that is held against the first contender's.
+    /// The metric with a column that is held against the first contender's.
     pub(super) const fn relative(mut self, place: u8, text: &'static str) -> Self {
         self.heading = Some(Heading { text, place, is_relative: true });
         self

@@ -16,7 +16,7 @@ pub struct Quantiles {
     pub p99_9: f64,
     /// 99.99% are at most this.
     pub p99_99: f64,
-    /// All are at most this.
+    /// The largest of all.
     pub max: f64,
 }
 

@@ -27,7 +27,7 @@ pub(super) fn bytes(bytes: f64) -> String {
     Unit::Bytes.show(bytes)
 }
 
-/// So many a second.
+/// A rate: so many a second.
 pub(super) fn rate(per_second: f64) -> String {
     format!("{}/s", Unit::Count.show(per_second))
 }

@@ -175,7 +175,7 @@ fn find_max() -> FindMax {
     FindMax { p99_limit_seconds: 0.05, rate: Some(1000.0), steps }
 }
 
-/// One of each kind.
+/// A report of each kind.
 pub(crate) fn of_each_kind() -> [Report; 9] {
     [
         Findings::Steady(deliveries()),

@@ -32,9 +32,9 @@ pub struct Connects {
     pub failed: u64,
     /// How many tried at the same time.
     pub concurrency: u32,
-    /// From the start of a connection until its subscription stood.
+    /// The time from the start of a connection until its subscription stood.
     pub ready_seconds: Option<Quantiles>,
-    /// From the start of a connection until the broker had closed it too.
+    /// The time from the start of a connection until the broker had closed it too.
     pub closed_seconds: Option<Quantiles>,
     /// The server's processor time for each, where its process is known.
     pub server_cpu_seconds_each: Option<f64>,
@@ -47,7 +47,7 @@ pub struct Connects {
 pub struct Neighbour {
     /// How many of its questions were answered while it was measured; one without an answer counts once, too.
     pub answers: u64,
-    /// From a question to its answer.
+    /// The time from a question to its answer.
     pub answer_seconds: Option<Quantiles>,
     /// How many publications of each publisher were acknowledged meanwhile.
     pub shares: Vec<u64>,
@@ -79,7 +79,7 @@ pub struct Attack {
     pub name: String,
     /// How many publications were acknowledged meanwhile to one who may publish; one without counts once, too.
     pub acknowledged: u64,
-    /// From sending to the acknowledgement.
+    /// The time from sending to the acknowledgement.
     pub acknowledged_seconds: Option<Quantiles>,
     /// How much more resident memory the server had than before all of them.
     pub grown_bytes: u64,
@@ -173,7 +173,7 @@ fn slope(points: &[(f64, u64)]) -> f64 {
 /// Publications as fast as the broker acknowledges them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ingest {
-    /// By which way: `websocket`, `http` or `client`.
+    /// The way: `websocket`, `http` or `client`.
     pub via: String,
     /// How many each publisher had under way at most.
     pub window: u32,
@@ -212,9 +212,9 @@ pub struct Resume {
     pub replayed: u64,
     /// How many attempts to come back failed and were repeated.
     pub failed_attempts: u64,
-    /// From the cut until a subscriber's subscriptions stood again.
+    /// The time from the cut until a subscriber's subscriptions stood again.
     pub back_seconds: Option<Quantiles>,
-    /// From the cut until it had all that was to be replayed; its maximum is when all had.
+    /// The time from the cut until it had all that was to be replayed; its maximum is when all had.
     pub caught_up_seconds: Option<Quantiles>,
 }
 

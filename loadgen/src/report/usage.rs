@@ -48,7 +48,7 @@ pub struct ServerUsage {
 }
 
 impl OwnUsage {
-    /// So much processor time for so many deliveries.
+    /// The usage of so much processor time for so many deliveries.
     pub(crate) fn of(cpu: Duration, busiest_thread: f64, delivered: u64) -> Self {
         let cpu_seconds = cpu.as_secs_f64();
         let each = (delivered > 0).then(|| cpu_seconds / delivered as f64);

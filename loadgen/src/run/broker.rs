@@ -28,7 +28,7 @@ pub struct BrokerArgs {
     /// How many workers it has [default: one per core].
     #[arg(long, default_value_t = 0)]
     workers: usize,
-    /// Nobody may do anything but for who brings this token.
+    /// The token without which nobody may do anything.
     #[arg(long, env = TOKEN_VARIABLE, hide_env_values = true)]
     token: Option<String>,
 }

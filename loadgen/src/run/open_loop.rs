@@ -20,7 +20,7 @@ use crate::run::progress::Bar;
 
 /// How often the run is looked at.
 const TICK: Duration = Duration::from_millis(20);
-/// From when everybody is subscribed to the first publication; longer where no reply confirms it.
+/// The time from when everybody is subscribed to the first publication; longer where no reply confirms it.
 const PAUSE_CONFIRMED: Duration = Duration::from_millis(20);
 const PAUSE_UNCONFIRMED: Duration = Duration::from_millis(200);
 /// A run under way.
@@ -48,7 +48,7 @@ struct Sampling {
     every: Duration,
     /// When to look next.
     next_ns: u64,
-    /// Since the first measured publication, in seconds, and bytes.
+    /// The samples: seconds since the first measured publication, and bytes.
     samples: Vec<(f64, u64)>,
 }
 

@@ -26,7 +26,7 @@ impl Bar {
         Self(bar)
     }
 
-    /// So many connections stand.
+    /// Shows how many connections stand.
     pub(crate) fn connected(&self, count: u64) {
         self.0.set_position(count);
     }

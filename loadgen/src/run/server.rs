@@ -34,7 +34,7 @@ pub(crate) struct Server {
 pub(crate) struct BrokerOptions<'a> {
     /// How many workers it has; 0 is one per core.
     pub(crate) workers: usize,
-    /// Nobody may do anything but for who brings this.
+    /// The token without which nobody may do anything.
     pub(crate) token: Option<&'a str>,
 }
 

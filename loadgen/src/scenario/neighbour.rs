@@ -32,7 +32,7 @@ const HASTE: u32 = 0;
 const QUIET: u32 = 1;
 /// Most frames in a message.
 const ARRAY_MAX: u32 = 1024;
-/// From an answer to the neighbour's next question.
+/// The time from an answer to the neighbour's next question.
 const ASK_EVERY: Duration = Duration::from_millis(5);
 /// How long a slow subscriber does something else after each read.
 const SLOW: Duration = Duration::from_millis(20);
@@ -86,7 +86,7 @@ impl NeighbourArgs {
 /// What one thread has seen.
 #[derive(Debug)]
 struct Seen {
-    /// From a question to its answer, or to the end where there was none.
+    /// The time from a question to its answer, or to the end where there was none, in nanoseconds.
     answers: Histogram<u64>,
     /// How many publications of each of its publishers were acknowledged.
     shares: Vec<u64>,

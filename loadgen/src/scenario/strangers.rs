@@ -28,7 +28,7 @@ use crate::wire::socket::{Buffer, ConnectionEnd};
 
 /// What the one who may publish says of itself at a broker that is started for this.
 const TOKEN: &str = "the-one-who-may-publish";
-/// From an acknowledgement to the next publication.
+/// The time from an acknowledgement to the next publication.
 const PUBLISH_EVERY: Duration = Duration::from_millis(2);
 /// How long the last acknowledgement is waited for.
 const GRACE: Duration = Duration::from_secs(2);
@@ -77,7 +77,7 @@ impl StrangersArgs {
 #[derive(Debug, Clone, Copy)]
 struct Way {
     name: &'static str,
-    /// On a WebSocket; else as the bytes of a connection.
+    /// Whether it is done on a WebSocket; else as the bytes of a connection.
     upgrades: bool,
     bytes: fn(&Plan) -> Vec<u8>,
     /// Over and over.
@@ -144,7 +144,8 @@ fn listing(plan: &Plan) -> Vec<u8> {
 
 /// What one thread has seen.
 struct Seen {
-    /// From a publication to its acknowledgement, or to the end where there was none.
+    /// The time from a publication to its acknowledgement, or to the end where there was none, in
+    /// nanoseconds.
     acks: Histogram<u64>,
     troubles: Troubles,
 }

@@ -9,7 +9,7 @@ use tungstenite::http::Uri;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerAddress {
     pub(crate) address: SocketAddr,
-    /// As in the URL, for the `Host` header.
+    /// The host as in the URL, for the `Host` header.
     pub(crate) host: String,
     /// The path of the URL, without a slash at its end.
     pub(crate) path: String,

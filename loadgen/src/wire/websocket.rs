@@ -12,7 +12,7 @@ pub(crate) enum Incoming<'a> {
     /// The server closes, with this code if it gave one.
     Close(Option<u16>),
     Message(&'a [u8]),
-    /// To be answered with a pong of the same content.
+    /// A ping, to be answered with a pong of the same content.
     Ping(&'a [u8]),
 }
 

@@ -17,7 +17,7 @@ use crate::topic::TopicRef;
 /// The values of one map by their keys. Each can be taken once; an optional one that is null counts as absent.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
-    /// By the key's number; those of [`Key::Data`] and [`Key::Messages`] have places of their own.
+    /// Values by the key's number; those of [`Key::Data`] and [`Key::Messages`] have places of their own.
     values: [Option<Value<'a>>; Key::COUNT],
     data: Option<RawData<'a>>,
     messages: Option<Vec<Result<Message<'a>, BadField>>>,

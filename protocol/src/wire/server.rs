@@ -223,7 +223,7 @@ impl Message {
         })
     }
 
-    /// With `data` for its payload.
+    /// Writes it with `data` for its payload.
     fn write<E: Entries>(
         out: &mut E,
         message: &frame::Message<'_>,

@@ -29,13 +29,13 @@ pub(crate) enum Value<'a> {
     Uint(u64),
 }
 
-/// How JSON is read.
+/// The care with which JSON is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Care {
-    /// As it comes: quick, and nearly always right. A string that holds half a surrogate pair, or a number out of all
+    /// Values as they come: quick, and nearly always right. A string that holds half a surrogate pair, or a number out of all
     /// bounds, is a fault of the whole message, though it is one of this value alone.
     Quick,
-    /// By way of the text of each value, so that such a fault is the value's.
+    /// Values by way of the text of each, so that such a fault is the value's.
     Full,
 }
 

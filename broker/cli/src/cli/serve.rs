@@ -61,7 +61,7 @@ struct Signals {
 }
 
 impl Signals {
-    /// From here on no signal that can be heard is a sudden end.
+    /// Listens for signals: from here on none that can be heard is a sudden end.
     fn listen() -> io::Result<Self> {
         // They mean nothing here. Once listened to, a signal does nothing for as long as the process lives.
         drop((signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?));

@@ -33,7 +33,7 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Publication {
     topic: String,
-    /// With its WebSocket header: what goes out.
+    /// The frame that goes out: the publication with its WebSocket header.
     frame: Vec<u8>,
 }
 

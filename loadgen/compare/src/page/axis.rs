@@ -25,7 +25,7 @@ enum Scale {
 }
 
 impl Axis {
-    /// From zero.
+    /// An axis from zero on.
     pub(crate) fn linear(title: &str, unit: Unit, values: &[f64]) -> Self {
         let max = values.iter().copied().fold(0.0, f64::max);
         let max = if max > 0.0 { max } else { 1.0 };

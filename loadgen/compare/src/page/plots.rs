@@ -55,7 +55,7 @@ pub(crate) fn bars(step: &StepOutcome, p99_bound_seconds: f64) -> Vec<Bars> {
 #[derive(Debug)]
 pub(crate) struct Bars {
     pub(crate) figure: Figure,
-    /// One for each contender.
+    /// The bars, one for each contender.
     pub(crate) bars: Vec<Bar>,
 }
 

@@ -13,7 +13,7 @@ pub(crate) type ModulePath = Vec<String>;
 
 /// A file of a crate.
 pub(crate) struct Source {
-    /// From the top of the repository.
+    /// The path of the file, from the top of the repository.
     pub(crate) file: String,
     /// The module that it is.
     pub(crate) module: ModulePath,

@@ -30,7 +30,7 @@ struct Function {
 /// The functions of a file.
 #[derive(Default)]
 struct Functions {
-    /// In which modules, types and functions they stand.
+    /// The modules, types and functions in which they stand.
     within: Vec<String>,
     found: Vec<Function>,
 }
