@@ -249,8 +249,12 @@ impl Access {
 
     /// Revokes all grants of that user; says whether there are any.
     pub(crate) fn revoke(&self, user: &str) -> bool {
-        let grants = self.by_token.values().filter(|grant| grant.user.as_deref() == Some(user));
-        grants.map(|grant| grant.is_revoked.store(true, Ordering::Relaxed)).count() > 0
+        let mut has_any = false;
+        for grant in self.by_token.values().filter(|grant| grant.user.as_deref() == Some(user)) {
+            grant.is_revoked.store(true, Ordering::Relaxed);
+            has_any = true;
+        }
+        has_any
     }
 }
 

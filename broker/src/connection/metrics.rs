@@ -1,4 +1,4 @@
-//! What connections count, over all workers; what they count for each delivery is the worker's (`worker/stats.rs`).
+//! What connections count, over all workers; what they count for each delivery is the worker's (`workers/stats.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;

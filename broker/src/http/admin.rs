@@ -117,8 +117,8 @@ async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
 async fn live(State(hub): State<Arc<Hub>>) -> Response {
     match hub.workers.iter().position(|worker| worker.heartbeat.is_hung()) {
         Some(worker) => {
-            let age = hub.workers[worker].heartbeat.age().as_secs();
-            let why = format!("worker {worker} has not run for {age} s\n");
+            let age = hub.workers[worker].heartbeat.age().as_secs_f64();
+            let why = format!("worker {worker} has not run for {age:.0} s\n");
             (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
         }
         None => "ok\n".into_response(),
