@@ -19,11 +19,11 @@ mod publisher;
 mod publishing;
 mod query;
 mod question;
-mod served;
+mod request_context;
 mod talk;
 mod topic_path;
 mod upgrade;
-mod whole;
+mod watched_body;
 mod write_timeout;
 
 use std::cell::Cell;
@@ -61,10 +61,10 @@ use crate::worker::{Doors, Worker};
 use crate::workers::stats::Wait;
 use metrics::HttpMetrics;
 use problem::Problem;
-use served::Served;
+use request_context::RequestContext;
 use talk::KeepAlive;
 use upgrade::Upgrade;
-use whole::Watched;
+use watched_body::WatchedBody;
 use write_timeout::WriteTimeout;
 
 /// The time for which a browser may remember what a preflight said.
@@ -85,7 +85,7 @@ pub(crate) struct Public {
 
 impl Public {
     pub(crate) fn new(hub: &Arc<Hub>, worker: usize, metrics: Arc<HttpMetrics>) -> Arc<Self> {
-        let routes = public_routes(Served { hub: Arc::clone(hub), worker });
+        let routes = public_routes(RequestContext { hub: Arc::clone(hub), worker });
         Arc::new(Self {
             plain: routes.clone(),
             for_pages: routes.layer(cors()),
@@ -121,7 +121,7 @@ impl Public {
 }
 
 /// The routes of the public listener.
-fn public_routes(served: Served) -> Router {
+fn public_routes(context: RequestContext) -> Router {
     Router::new()
         .route(Route::Welcome.template(), get(welcome))
         .route(Route::Native.template(), get(upgrade::native))
@@ -135,7 +135,7 @@ fn public_routes(served: Served) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method")
         })
-        .with_state(served)
+        .with_state(context)
 }
 
 fn nothing_here() -> Problem {
@@ -268,7 +268,7 @@ impl<'w> Visit<'w> {
         let (hub, public) = (&self.worker.hub, &self.public);
         let wants_to_stay = talk::wants_to_stay(&request);
         let (head, body) = request.into_parts();
-        let (body, is_whole) = Watched::new(body);
+        let (body, is_whole) = WatchedBody::new(body);
         let request = Request::from_parts(head, Body::new(body));
         let response = public.answer(hub, request).await;
         let mut response = held::charge(hub, response, &self.relief).await;

@@ -24,7 +24,7 @@ use super::full::Full;
 use super::head;
 use super::problem::Problem;
 use super::talk::{self, KeepAlive};
-use super::whole::Watched;
+use super::watched_body::WatchedBody;
 use crate::hub::Hub;
 
 /// Connections that there may be: file descriptors are set aside for so many, whatever the public listener
@@ -85,7 +85,7 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let wants_to_stay = talk::wants_to_stay(&request);
     let (head, body) = request.into_parts();
-    let (body, is_whole) = Watched::new(body);
+    let (body, is_whole) = WatchedBody::new(body);
     let request = hyper::Request::from_parts(head, Body::new(body));
     let mut response = match head::check(&request) {
         Ok(()) => router.oneshot(request).await?,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::credentials;
 use super::problem::Problem;
 use super::question::{Asking, known};
-use super::served::Served;
+use super::request_context::RequestContext;
 use super::topic_path::TopicPath;
 use crate::access::Grant;
 use crate::dialect::native;
@@ -61,7 +61,7 @@ pub(super) struct HistoryQuery {
 
 /// `GET /v1/topics/{topic}/messages`: the history, as the native protocol's `history` reply.
 pub(super) async fn history(
-    State(Served { hub, worker }): State<Served>,
+    State(RequestContext { hub, worker }): State<RequestContext>,
     TopicPath(topic): TopicPath,
     query: Result<Query<HistoryQuery>, QueryRejection>,
     headers: HeaderMap,
@@ -104,7 +104,7 @@ pub(super) async fn history(
 /// `GET /v1/topics/{topic}`: where the topic stands; a page can be made with this position and then
 /// subscribe from it.
 pub(super) async fn topic(
-    State(Served { hub, worker }): State<Served>,
+    State(RequestContext { hub, worker }): State<RequestContext>,
     TopicPath(topic): TopicPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -152,7 +152,7 @@ pub(super) struct ListQuery {
 
 /// `GET /v1/topics`: the topics by name, a page at a time.
 pub(super) async fn list_topics(
-    State(Served { hub, worker }): State<Served>,
+    State(RequestContext { hub, worker }): State<RequestContext>,
     query: Result<Query<ListQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

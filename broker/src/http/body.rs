@@ -16,7 +16,7 @@ const STEP: usize = 4 * 1024;
 
 /// A body that has come to its end. It is charged as long as this is there.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct ChargedBody {
     pub(super) bytes: Bytes,
     /// The moment when it was whole.
     pub(super) received: Instant,
@@ -26,7 +26,12 @@ pub(super) struct Whole {
 
 /// The whole body, if it is no larger than `limit`, comes in time, is not compressed, and the budget has
 /// capacity for it.
-pub(super) async fn read(hub: &Hub, headers: &HeaderMap, body: Body, limit: usize) -> Result<Whole, Problem> {
+pub(super) async fn read(
+    hub: &Hub,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<ChargedBody, Problem> {
     check_content_encoding(headers)?;
     let whole = tokio::time::timeout(hub.config.limits.message_timeout, collect(hub, body, limit)).await;
     whole.unwrap_or_else(|_| {
@@ -34,7 +39,7 @@ pub(super) async fn read(hub: &Hub, headers: &HeaderMap, body: Body, limit: usiz
     })
 }
 
-async fn collect(hub: &Hub, mut body: Body, limit: usize) -> Result<Whole, Problem> {
+async fn collect(hub: &Hub, mut body: Body, limit: usize) -> Result<ChargedBody, Problem> {
     let too_large = || Problem::of(ErrorCode::TooLarge, format!("the body may have at most {limit} bytes"));
     let announced = hyper::body::Body::size_hint(&body);
     // Before anything of it is read, so that nobody is invited to send it in vain.
@@ -63,7 +68,7 @@ async fn collect(hub: &Hub, mut body: Body, limit: usize) -> Result<Whole, Probl
     }
     // Copied, and exactly so much: a part of the connection's buffer would keep all of it alive.
     let bytes = Bytes::from(bytes.into_boxed_slice());
-    Ok(Whole { bytes, received: Instant::now(), _charge: charge })
+    Ok(ChargedBody { bytes, received: Instant::now(), _charge: charge })
 }
 
 /// Makes the capacity larger for so much more, in proportion to what has come, not to what was announced.

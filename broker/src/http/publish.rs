@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::publisher::Publisher;
 use super::publishing::{PendingPublish, Published};
 use super::query::verbatim;
-use super::served::Served;
+use super::request_context::RequestContext;
 use super::topic_path::TopicPath;
 use crate::operation::publish::{self as operation, Content};
 use crate::workers::credit::Wants;
@@ -41,7 +41,7 @@ fn payload(headers: &HeaderMap, body: Bytes) -> Result<Payload, Problem> {
 
 /// `POST /v1/topics/{topic}/messages`: the body is the payload.
 pub(super) async fn publish(
-    State(Served { hub, worker }): State<Served>,
+    State(RequestContext { hub, worker }): State<RequestContext>,
     TopicPath(topic): TopicPath,
     headers: HeaderMap,
     body: Body,
@@ -81,7 +81,7 @@ pub(super) struct PublishQuery {
 
 /// `POST /v1/messages`: a batch, or with `?topic=` the same as `POST /v1/topics/{topic}/messages`.
 pub(super) async fn publish_or_batch(
-    State(served): State<Served>,
+    State(context): State<RequestContext>,
     topic: Result<TopicPath, Problem>,
     query: Result<Query<PublishQuery>, QueryRejection>,
     uri: Uri,
@@ -90,7 +90,7 @@ pub(super) async fn publish_or_batch(
 ) -> Result<Response, Problem> {
     query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
     match verbatim(&uri, "topic")? {
-        Some(_) => publish(State(served), topic?, headers, body).await,
-        None => publish_batch(&served.hub, served.worker, headers, body).await,
+        Some(_) => publish(State(context), topic?, headers, body).await,
+        None => publish_batch(&context.hub, context.worker, headers, body).await,
     }
 }

@@ -19,7 +19,7 @@ use tungstenite::handshake::server::create_response_with_body;
 use super::credentials;
 use super::problem::Problem;
 use super::query::verbatim;
-use super::served::Served;
+use super::request_context::RequestContext;
 use super::topic_path::TopicPath;
 use crate::connection::request::Request as ConnectionRequest;
 use crate::dialect::Dialect;
@@ -46,13 +46,13 @@ pub(super) struct WebSocketQuery {
 /// `GET /ws`: the native protocol, in the codec that the subprotocol names; with a topic in the query the
 /// same as `/ws/{topic}`.
 pub(super) async fn native(
-    State(served): State<Served>,
+    State(context): State<RequestContext>,
     topic: Result<TopicPath, Problem>,
     query: Result<Query<WebSocketQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     if verbatim(request.uri(), "topic")?.is_some() {
-        return open_raw(&served, topic?.0, query, request).await;
+        return open_raw(&context, topic?.0, query, request).await;
     }
     let query = read_query(query, request.uri())?;
     if query.history.is_some() || query.echo.is_some() || query.on_lag.is_some() {
@@ -63,7 +63,7 @@ pub(super) async fn native(
     let codec = offered_codec(request.headers());
     let dialect = Dialect::Native(codec.unwrap_or_default());
     let mut response =
-        upgrade(&served, request, |grant| ConnectionRequest { dialect, grant, begins_with: None }).await?;
+        upgrade(&context, request, |grant| ConnectionRequest { dialect, grant, begins_with: None }).await?;
     if let Some(codec) = codec {
         let name = HeaderValue::from_static(codec.subprotocol());
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
@@ -73,16 +73,16 @@ pub(super) async fn native(
 
 /// `GET /ws/{topic}`: payloads without an envelope.
 pub(super) async fn raw(
-    State(served): State<Served>,
+    State(context): State<RequestContext>,
     TopicPath(topic): TopicPath,
     query: Result<Query<WebSocketQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    open_raw(&served, topic, query, request).await
+    open_raw(&context, topic, query, request).await
 }
 
 async fn open_raw(
-    served: &Served,
+    context: &RequestContext,
     topic: TopicName,
     query: Result<Query<WebSocketQuery>, QueryRejection>,
     request: Request,
@@ -98,7 +98,8 @@ async fn open_raw(
             Problem::of(ErrorCode::BadRequest, "on_lag is \"disconnect\" or \"latest\" here")
         })?;
     }
-    upgrade(served, request, |grant| ConnectionRequest { dialect, grant, begins_with: Some(subscribe) }).await
+    upgrade(context, request, |grant| ConnectionRequest { dialect, grant, begins_with: Some(subscribe) })
+        .await
 }
 
 /// What the query says, if all of it is understood.
@@ -126,7 +127,7 @@ fn offered_codec(headers: &HeaderMap) -> Option<Codec> {
 }
 
 async fn upgrade(
-    Served { hub, worker }: &Served,
+    RequestContext { hub, worker }: &RequestContext,
     mut request: Request,
     asked: impl FnOnce(Option<Arc<crate::access::Grant>>) -> ConnectionRequest,
 ) -> Result<Response, Problem> {

@@ -30,7 +30,7 @@ pub(crate) struct Recency {
 
 /// What one call has done.
 #[derive(Debug, Default)]
-pub(crate) struct Evicted {
+pub(crate) struct Eviction {
     /// Topics looked at of which nothing may go now.
     pub(crate) passed_over: usize,
     /// Topics looked at.
@@ -68,8 +68,8 @@ impl Recency {
     /// Evicts history of the least recently used topics until the budget is kept or nothing more may go. Where
     /// even twice the budget is used, message ids go too: better a retry that is taken for new than no publication
     /// at all.
-    pub(crate) fn evict(&self, budget: &Budget) -> Evicted {
-        let mut evicted = Evicted::default();
+    pub(crate) fn evict(&self, budget: &Budget) -> Eviction {
+        let mut evicted = Eviction::default();
         let tries = self.tries.load(Ordering::Relaxed) + TRIES_EARNED;
         for _ in 0..STEPS_MAX {
             if !budget.is_over() || evicted.passed_over == tries {

@@ -8,13 +8,13 @@ use crate::hub::Hub;
 
 /// The broker, and the worker that serves the request, by its index.
 #[derive(Debug, Clone)]
-pub(super) struct Served {
+pub(super) struct RequestContext {
     pub(super) hub: Arc<Hub>,
     pub(super) worker: usize,
 }
 
-impl FromRef<Served> for Arc<Hub> {
-    fn from_ref(served: &Served) -> Self {
-        Self::clone(&served.hub)
+impl FromRef<RequestContext> for Arc<Hub> {
+    fn from_ref(context: &RequestContext) -> Self {
+        Self::clone(&context.hub)
     }
 }

@@ -11,12 +11,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 /// A body that tells when it has come to its end. A connection whose last body has an unread rest cannot
 /// serve another request, which the answer must say before.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct WatchedBody {
     body: Incoming,
     is_whole: Arc<AtomicBool>,
 }
 
-impl Watched {
+impl WatchedBody {
     /// The body, and what is true once there is nothing left of it to read.
     pub(super) fn new(body: Incoming) -> (Self, Arc<AtomicBool>) {
         let is_whole = Arc::new(AtomicBool::new(body.is_end_stream()));
@@ -24,7 +24,7 @@ impl Watched {
     }
 }
 
-impl Body for Watched {
+impl Body for WatchedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
