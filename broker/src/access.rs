@@ -221,8 +221,8 @@ impl Access {
         }
     }
 
-    /// Likewise where it may have to be found out elsewhere whose the token is: then it says `later` when to ask again.
-    /// Waits for nobody.
+    /// What the bearer of `token` may do, where it may have to be found out elsewhere whose it is: `later` promises to
+    /// say then when to ask again. Waits for nobody.
     ///
     /// # Errors
     /// [`Refusal`]: it cannot be found out.

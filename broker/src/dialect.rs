@@ -82,7 +82,7 @@ impl Dialect {
     /// What a message asks for.
     ///
     /// # Errors
-    /// [`Unreadable`].
+    /// [`Unreadable`]: the message ends its connection.
     pub(crate) fn read<'m>(&'m self, message: WebSocketMessage<'m>) -> Result<ClientFrames<'m>, Unreadable> {
         match self {
             Self::Native(codec) => {

@@ -135,7 +135,7 @@ impl Hub {
     /// Publishes, and counts what is known at once. See [`Engine::publish`].
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`Refusal`]: the publication was not taken.
     pub(crate) fn publish(
         &self,
         topic: &TopicRef<'_>,
@@ -164,7 +164,7 @@ impl Hub {
     /// Registers a subscription of that worker, making the topic if there is none, on the user's account.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`Refusal`]: a limit of topics is reached, or the engine does not answer.
     pub(crate) fn subscribe(
         &self,
         name: &TopicRef<'_>,
@@ -193,7 +193,7 @@ impl Hub {
     /// The topic of that name, which is not made. See [`Engine::find`].
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`Refusal`]: the engine does not answer.
     pub(crate) fn find(
         &self,
         name: &TopicRef<'_>,

@@ -150,7 +150,7 @@ impl Driver {
             if let Some(reason) = self.finished() {
                 return Err(reason);
             }
-            // Readers without room are waited for, a little: what they cannot take would be dropped.
+            // Readers without capacity are waited for, a little: what they cannot take would be dropped.
             let held_until = read_pause.hold(&self.backlog.backpressure);
             let quiet = doubt.since(self.session.awaits_reply(), wire.last_heard());
             let silent_at = wire.last_heard() + silence;

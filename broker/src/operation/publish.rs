@@ -58,7 +58,7 @@ impl Leave<'_> {
     /// is answered later is to be [`settled`].
     ///
     /// # Errors
-    /// [`Denied`].
+    /// [`Denied`]: the publication was not taken.
     pub(crate) fn publish(
         self,
         hub: &Hub,
@@ -77,7 +77,7 @@ impl Leave<'_> {
 /// What became of a publication that was answered later.
 ///
 /// # Errors
-/// [`Denied`].
+/// [`Denied`]: the publication was not taken, or no answer came in time.
 pub(crate) fn settled(hub: &Hub, asked: UnansweredPublish, outcome: Outcome) -> Result<Accepted, Denied> {
     let result = match outcome {
         Outcome::Published(accepted) => Ok(accepted),

@@ -40,7 +40,7 @@ impl TopicPermits {
     /// Counts one more topic of that user, until the permit is dropped.
     ///
     /// # Errors
-    /// [`TopicLimit`].
+    /// [`TopicLimit`]: this user's subscriptions, or all together, hold as many topics as they may.
     pub(crate) fn acquire(self: &Arc<Self>, user: Option<&Arc<str>>) -> Result<TopicPermit, TopicLimit> {
         let user = user.cloned();
         let mut held = self.lock();

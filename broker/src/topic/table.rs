@@ -167,7 +167,7 @@ impl TopicTable {
     /// The topic of that name, made if there is none.
     ///
     /// # Errors
-    /// [`TopicLimit`].
+    /// [`TopicLimit`]: there are as many topics as there may be, in all or of this user.
     pub(crate) fn get_or_create(
         &self,
         name: &TopicRef<'_>,

@@ -68,7 +68,7 @@ impl Backlog {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// What one queue may hold before reading waits for its reader: a share at which the others have room all the same.
+    /// What one queue may hold before reading waits for its reader: a share at which the others have capacity all the same.
     pub(crate) fn share(&self) -> usize {
         self.bytes_max / 8
     }

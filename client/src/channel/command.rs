@@ -115,7 +115,7 @@ impl Drop for QueueWriter {
     }
 }
 
-/// Subscriptions that were dropped: `Drop` cannot wait for room in a queue, and this list is never longer
+/// Subscriptions that were dropped: `Drop` cannot wait for capacity in a queue, and this list is never longer
 /// than there are subscriptions.
 #[derive(Debug, Default)]
 pub(crate) struct Departures {

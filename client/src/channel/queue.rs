@@ -130,7 +130,7 @@ impl EventQueue {
         self.backlog.give_back(bytes);
     }
 
-    /// How many events may wait now. While the driver waits for the reader, or will before it reads on, there is room
+    /// How many events may wait now. While the driver waits for the reader, or will before it reads on, there is capacity
     /// for the rest of what it is reading.
     fn len_max(&self, inner: &Inner) -> usize {
         let is_waited_for = inner.full.is_none_or(|full| !self.backlog.backpressure.has_given_up(full));

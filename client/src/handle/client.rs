@@ -64,7 +64,7 @@ impl Client {
     /// let published = client.publish("room:42", "hello").await?;
     /// println!("at {}", published.position);
     ///
-    /// // Many: hand them over as fast as there is room, then wait for the acks.
+    /// // Many: hand them over as fast as there is capacity, then wait for the acks.
     /// let mut acks = Vec::new();
     /// for n in 0..1_000 {
     ///     acks.push(client.publish_json("room:42", &n).send().await?);

@@ -53,7 +53,7 @@ impl PublishRequest {
         self
     }
 
-    /// Waits for room in the publish buffer, hands the publish over and returns its ack, to be awaited or
+    /// Waits for capacity in the publish buffer, hands the publish over and returns its ack, to be awaited or
     /// dropped.
     ///
     /// Publishes of one task reach the broker in the order in which they were sent.
@@ -69,7 +69,7 @@ impl PublishRequest {
         publish.submit(&client, permit)
     }
 
-    /// Hands the publish over if there is room in the publish buffer.
+    /// Hands the publish over if there is capacity in the publish buffer.
     ///
     /// # Errors
     /// [`Error::Full`] at once where there is none, and as [`send`](Self::send).

@@ -16,7 +16,7 @@ use crate::channel::{Command, EventQueue, NewSubscriber, QueueWriter, Start, Sub
 use crate::error::Error;
 use crate::event::Event;
 
-/// Most events for which a queue has room because of the history that was asked for.
+/// Most events that a queue has capacity for because of the history that was asked for.
 const HISTORY_BUFFER_MAX: usize = 65_536;
 
 /// A subscription that was not sent yet: await it.

@@ -34,7 +34,7 @@ pub(crate) struct Packer {
     sizes: Sizes,
     bytes: Vec<u8>,
     count: usize,
-    /// Bytes to make room for when there is something to pack.
+    /// Bytes to reserve when there is something to pack.
     expected: usize,
 }
 

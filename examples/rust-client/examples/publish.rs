@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let published = client.publish(TOPIC, "hello").await?;
     println!("one is at {}", published.position);
 
-    // Many: hand them over as fast as there is room, then wait for the acks.
+    // Many: hand them over as fast as there is capacity, then wait for the acks.
     let mut acks = Vec::with_capacity(MANY);
     for n in 0..MANY {
         acks.push(client.publish_json(TOPIC, &n).send().await?);

@@ -50,7 +50,7 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a line, or drops it where there is no room.
+    /// Queues a line, or drops it where there is no capacity.
     fn push(&self, line: &[u8]) {
         let mut waiting = self.lock();
         if waiting.bytes + line.len() > WAITING_BYTES_MAX {
