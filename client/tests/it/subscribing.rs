@@ -171,7 +171,7 @@ async fn a_gap_of_the_broker_stands_in_its_place() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_loses_the_oldest_is_told_exactly_and_holds_up_nobody() {
+async fn a_slow_reader_loses_the_oldest_is_told_exactly_and_makes_nobody_wait() {
     let listener = Listener::bind().await;
     let (client, mut peer) = listener.connected(listener.client().subscription_buffer(10)).await;
     let mut slow = live(&client, &mut peer).await;

@@ -145,7 +145,7 @@ fn a_queue_says_when_it_is_half_full_and_while_it_is_full() {
     }
     let latest = EventQueue::new(1, OnLag::Latest, Arc::clone(&backlog));
     latest.push(publication(1, 1));
-    assert!(!backpressure.is_full(), "whoever wants the newest alone holds nobody up");
+    assert!(!backpressure.is_full(), "whoever wants the newest alone makes nobody wait");
 }
 
 #[test]
