@@ -109,7 +109,7 @@ impl Target {
         Ok(())
     }
 
-    /// Checks that a subscription can go on from a [`Position`].
+    /// Checks that a subscription can go on from a position.
     ///
     /// # Errors
     /// Names the target and the scenario that would need it.
