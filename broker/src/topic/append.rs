@@ -32,7 +32,7 @@ pub enum At {
 impl Topic {
     /// Appends a publication, in one step under the topic's lock: the door for all engines. What is there already is left
     /// as it is. After a loss of unknown size, or where the epoch is a new one, subscribers are told that something is
-    /// missing. Waits for nobody; the subscribers are yet to be [woken](Self::wake).
+    /// missing. Waits for nobody; the subscribers are yet to be woken.
     ///
     /// # Errors
     /// [`Retired`]: look the topic up again; the publication is given back.
