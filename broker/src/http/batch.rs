@@ -68,7 +68,7 @@ struct BatchBody {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BatchRequest<'a> {
+struct Batch<'a> {
     #[serde(borrow)]
     messages: Bounded<&'a RawValue, BATCH_COUNT_MAX>,
 }
@@ -105,7 +105,7 @@ pub(super) async fn publish_batch(
     // Reading it is work in one piece, however many batches are whole at the same moment: they take turns.
     let mut publisher = Publisher::new(hub, worker, Wants::Many);
     publisher.permitted(body.bytes.len()).await;
-    let batch: BatchRequest<'_> = serde_json::from_slice(&body.bytes)
+    let batch: Batch<'_> = serde_json::from_slice(&body.bytes)
         .map_err(|e| problem(ErrorCode::BadRequest, format!("{{\"messages\":[...]}} is expected: {e}")))?;
     let charge = hub.in_flight.charge(0);
     let mut results = Vec::new();
