@@ -111,7 +111,7 @@ late_answers() {
   if command -v cargo-nextest >/dev/null; then
     cargo nextest run -p fanfare --no-fail-fast contracts:: hostile::
   else
-    cargo test -p fanfare --no-fail-fast --test it contracts::
+    cargo test -p fanfare --no-fail-fast --test it -- contracts:: hostile::
   fi
 }
 

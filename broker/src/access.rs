@@ -76,6 +76,7 @@ impl Grant {
     pub(crate) fn refusal(&self, what: &'static str) -> (ErrorCode, String) {
         self.refused.count(what.split(' ').next().unwrap_or(what));
         match &self.user {
+            _ if self.is_revoked() => (ErrorCode::Unauthorized, "the credentials were revoked".to_owned()),
             None => (ErrorCode::Unauthorized, format!("without credentials you may not {what}")),
             Some(_) => (ErrorCode::Forbidden, format!("your credentials do not let you {what}")),
         }

@@ -120,6 +120,9 @@ impl Broker {
     ///
     /// # Errors
     /// [`StartError`]: nothing runs then.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, what runs already ends.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         Self::start_with(config, Engine::Memory(MemoryEngine), Authority::Configured).await
     }
@@ -255,7 +258,7 @@ impl Broker {
     }
 
     /// Revokes all credentials of a user, for good: nobody is admitted with them any more, and whoever was is closed with
-    /// 4401 after what was acknowledged is delivered.
+    /// 4401 at once: nothing more is written to them of any topic, and nothing that waits of theirs is carried out.
     #[doc(hidden)]
     pub fn revoke(&self, user: &str) {
         if self.hub.access.revoke(user) {

@@ -66,6 +66,14 @@ impl Engine {
         }
     }
 
+    /// Whether it is known where that topic stands: one that somebody waits for may be there before.
+    pub(crate) fn knows(&self, topic: &Topic) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Delayed(_) => topic.is_following(),
+        }
+    }
+
     /// Sees to it that it is known where a topic stands that is there, before it is subscribed to or read. Waits for nobody:
     /// an engine that has to ask elsewhere says `later` when to ask again.
     ///

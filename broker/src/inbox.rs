@@ -23,15 +23,12 @@ pub(crate) use count::Count;
 use lanes::Lanes;
 pub(crate) use pending::Pending;
 pub use promise::{Later, Promise};
-use questions::{ANSWER_TIMEOUT, Questions, Waiting, Who};
+use questions::{ANSWER_TIMEOUT, Asker, Questions, Waiting, Who};
 pub(crate) use questions::{Claim, Due};
 pub(crate) use socket::Socket;
 
 /// Questions that are given up at once.
 const EXPIRED_MAX: usize = 1024;
-
-/// The connection that asked, by its key in the worker and its id.
-pub(crate) type Asker = (usize, u64);
 
 /// What one worker is sent, and the questions that it waits for answers to.
 #[derive(Debug)]

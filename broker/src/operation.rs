@@ -46,5 +46,6 @@ impl From<Refusal> for Denied {
 /// # Errors
 /// [`Denied`], which is counted.
 fn allowed(is_allowed: bool, grant: &Grant, what: &'static str) -> Result<(), Denied> {
-    is_allowed.then_some(()).ok_or_else(|| Denied::of(grant, what))
+    // A grant may be held for long: over a body that comes slowly, or a wait for credit.
+    (is_allowed && !grant.is_revoked()).then_some(()).ok_or_else(|| Denied::of(grant, what))
 }

@@ -17,7 +17,7 @@ pub enum Authority {
 }
 
 impl Authority {
-    /// Sees to it that it is known whose a token is, before its grant is looked up. Waits for nobody: a authority that has to ask
+    /// Sees to it that it is known whose a token is, before its grant is looked up. Waits for nobody: an authority that has to ask
     /// elsewhere says `later` when to ask again.
     ///
     /// # Errors

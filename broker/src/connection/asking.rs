@@ -231,7 +231,9 @@ impl Connection {
     fn refresh(&self, id: Option<RequestId>, token: &str) -> Answer<Result<(), Denied>> {
         let known = {
             let state = self.state.borrow();
-            admit::refresh(&self.worker.hub.access, state.session.grant(), token, &|| self.promise(0))
+            let promise =
+                || if state.session.is_stranger() { self.promise_to_know() } else { self.promise(0) };
+            admit::refresh(&self.worker.hub.access, state.session.grant(), token, &promise)
         };
         known.map(|grant| {
             self.state.borrow_mut().session.refreshed(grant?);

@@ -61,11 +61,12 @@ impl Connection {
         }
     }
 
-    /// Closes a connection whose grant was revoked, once it has what its topics have: what was acknowledged is delivered.
-    pub(crate) fn close_if_revoked(self: &Rc<Self>) {
+    /// Closes a connection whose grant was revoked, at once: nothing that has yet to be written of its topics is for it
+    /// any more. What it missed it can ask for by its last position, should it ever be let in again.
+    pub(crate) fn close_if_revoked(&self) {
         let is_revoked = self.state.borrow().session.grant().is_revoked();
         if is_revoked {
-            self.close_after_delivery(CloseCode::UNAUTHORIZED, "the credentials were revoked");
+            self.close(CloseCode::UNAUTHORIZED, "the credentials were revoked");
         }
     }
 
@@ -79,7 +80,14 @@ impl Connection {
             self.worker.leave(self, key);
         }
         let until = self.worker.now_ms().wrapping_add(LINGER_MS);
-        self.state.borrow_mut().life.drain(until, code, reason.into());
+        let mut state = self.state.borrow_mut();
+        state.life.drain(until, code, reason.into());
+        if !state.life.is_listening() {
+            // Nothing of what it has sent is carried out any more, and nobody looks at the rest.
+            state.inbound.forget();
+            self.leave_lane();
+        }
+        drop(state);
         self.wake();
     }
 

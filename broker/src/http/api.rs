@@ -1,6 +1,6 @@
 //! The HTTP API: what topics keep, where they stand, and which there are.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -89,13 +89,20 @@ pub(super) async fn history(
         })
     };
     let handle = &hub.workers[worker];
-    let asking = Asking::new(Claim::Admitted, &handle.inbox);
+    // Its time begins when it is first asked, not while it stands in line.
+    let asking = OnceLock::new();
     let body = loop {
-        let question = asking.question();
-        let answer = handle.long_work(|| encoded(&|| question.promise())).await;
-        match question.answered(answer) {
+        let ask = || {
+            let question = asking.get_or_init(|| Asking::new(Claim::Admitted, &handle.inbox)).question();
+            let answer = encoded(&|| question.promise());
+            question.answered(answer)
+        };
+        match handle.long_work(ask).await {
             Ok(body) => break body?,
-            Err(pending) => asking.again(pending.answer().await)?,
+            Err(pending) => {
+                let outcome = pending.answer().await;
+                asking.get().map_or(Ok(()), |asking| asking.again(outcome))?;
+            }
         }
     };
     Ok(json_bytes(body))

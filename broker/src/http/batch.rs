@@ -131,8 +131,10 @@ pub(super) async fn publish_batch(
         for name in topics {
             let begun = async {
                 let topic = topic_ref(&name)?;
-                let leave = publish::leave(&grant, &topic)?;
+                publish::leave(&grant, &topic)?;
                 publisher.permitted(payload.as_bytes().len()).await;
+                // By now it may have been revoked.
+                let leave = publish::leave(&grant, &topic)?;
                 let content = Content {
                     payload: payload.clone(),
                     message_id: message_id.as_deref().map(Into::into),

@@ -48,7 +48,8 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let topic = TopicRef::from(&topic);
     let grant = grant(&hub, worker, &headers).await?;
-    let leave = operation::leave(&grant, &topic)?;
+    // Whoever may not is told so before anything is read of it.
+    operation::leave(&grant, &topic)?;
     let message_id = match headers.get("idempotency-key") {
         None => None,
         Some(key) => {
@@ -68,6 +69,7 @@ pub(super) async fn publish(
         origin: None,
         received: body.received,
     };
+    let leave = operation::leave(&grant, &topic)?;
     let accepted = PendingPublish::begin(&hub, worker, leave, content).end(&hub).await?;
     Ok(json(&Published::new(topic.as_str(), &accepted)))
 }

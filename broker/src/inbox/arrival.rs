@@ -1,8 +1,7 @@
 //! What may come to a worker, and how much of each kind.
 
-use super::Asker;
 use super::count::Count;
-use super::questions::{CLAIMS_MAX, Claim};
+use super::questions::{Asker, CLAIMS_MAX, Claim};
 use super::socket::Socket;
 use crate::answer::{Outcome, Ticket};
 

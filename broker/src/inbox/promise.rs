@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Claim, Inbox};
+use super::Inbox;
+use super::questions::Claim;
 use crate::answer::{Outcome, Refusal, Ticket};
 use crate::budget::Charge;
 

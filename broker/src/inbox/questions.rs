@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Asker;
 use crate::answer::{Outcome, Ticket};
 
 /// Questions that may wait of those who are admitted.
@@ -38,6 +37,9 @@ impl Claim {
         }
     }
 }
+
+/// The connection that asked, by its key in the worker and its id.
+pub(crate) type Asker = (usize, u64);
 
 /// When a question has had its time, by the clock of its worker's inbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -43,8 +43,9 @@ pub(crate) struct Page {
 }
 
 impl Leave {
-    /// The topics that come `after` that name: at most `limit`, and at most as many as a page holds. It costs what it
-    /// gives, and lets others have their turn.
+    /// The topics that come `after` that name: at most `limit`, and at most as many as a page holds. Of a topic
+    /// whose position is not known yet nothing is told, and nobody is asked for it: a listing is of what is here. It costs
+    /// what it gives, and lets others have their turn.
     ///
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
@@ -53,7 +54,8 @@ impl Leave {
         let found = hub.table.list(&self.names, after, limit).await;
         let mut topics = Vec::with_capacity(found.topics.len());
         for some in found.topics.chunks(TURN) {
-            topics.extend(some.iter().map(|topic| TopicInfo {
+            let known = some.iter().filter(|topic| hub.engine().knows(topic));
+            topics.extend(known.map(|topic| TopicInfo {
                 name: topic.name.clone(),
                 position: topic.position(),
                 subscriptions: topic.subscriptions(),

@@ -17,8 +17,8 @@ pub enum At {
     /// At the next position, chosen under the topic's lock; a message id that was seen is told by the position that it
     /// has already.
     Next,
-    /// Where an engine has put it that gives positions elsewhere, one after the other in their order. Message ids are that
-    /// engine's matter.
+    /// Where an engine has put it that gives positions elsewhere, one after the other in their order. An epoch that was left
+    /// must not come again: what is of it would begin it anew. Message ids are that engine's matter.
     Given {
         /// The position; offsets may have holes.
         position: Position,
@@ -75,8 +75,8 @@ impl Topic {
         Ok(Accepted { position, is_duplicate: false })
     }
 
-    /// Follows what an engine gives positions to elsewhere, from this one on. Who subscribed before is told that something
-    /// may be missing.
+    /// Follows what an engine gives positions to elsewhere, from this one on, which must not be of an epoch that was left. Who
+    /// subscribed before is told that something may be missing.
     ///
     /// # Errors
     /// [`Retired`]: look the topic up again.

@@ -251,3 +251,5 @@ async fn who_waits_for_an_answer_has_given_back_what_is_left_of_its_share() {
     };
     LocalSet::new().run_until(tokio::time::timeout(DEADLINE, test)).await.expect("it does not take long");
 }
+
+mod revocation;

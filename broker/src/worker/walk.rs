@@ -1,12 +1,15 @@
 //! Walks over all connections of a worker, a slice at a time.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::Worker;
 use crate::inbox::Count;
 
 /// Connections that a walk looks at before the worker's other tasks have their turn.
 const VISITS_A_CYCLE: usize = 256;
+/// The time after which they have it, though it was fewer.
+const CYCLE_MAX: Duration = Duration::from_micros(500);
 
 /// A walk that is under way. Whoever comes after it began may have been passed: what is walked for must hold for them without.
 #[derive(Debug)]
@@ -40,12 +43,19 @@ impl Worker {
         let end = next + VISITS_A_CYCLE;
         let slice: Vec<_> = {
             let connections = self.connections.borrow();
-            (next..end).filter_map(|key| connections.get(key).map(Rc::clone)).collect()
+            (next..end).filter_map(|key| Some((key, Rc::clone(connections.get(key)?)))).collect()
         };
-        for connection in &slice {
+        let began = Instant::now();
+        let mut end = end;
+        for (key, connection) in &slice {
             match &mut errand {
                 Errand::Count(count) => connection.be_counted(count),
                 Errand::Revoke => self.guarded(connection, |connection| connection.close_if_revoked()),
+            }
+            if began.elapsed() > CYCLE_MAX {
+                // One that subscribes to much takes long to close.
+                end = key + 1;
+                break;
             }
         }
         let is_over = end >= self.connections.borrow().capacity();

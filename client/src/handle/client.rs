@@ -45,6 +45,9 @@ impl Client {
     ///
     /// # Errors
     /// See [`ConnectOptions::connect`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the try and leaves nothing behind.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         Self::builder(url).connect().await
     }
@@ -146,6 +149,9 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Timeout`]; [`Error::Closed`]; [`Error::Full`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the answer to what was sent already is left out.
     pub async fn ping(&self) -> Result<Duration, Error> {
         let start = Instant::now();
         self.shared.request(|reply| Command::Ping { reply }).await?;

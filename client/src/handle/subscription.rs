@@ -177,6 +177,9 @@ impl Subscription {
     ///
     /// # Errors
     /// [`Error::Timeout`]. A client that is closed is no error: there is nothing left to end.
+    ///
+    /// # Cancel safety
+    /// The subscription ends all the same when the future is dropped.
     pub async fn unsubscribe(self) -> Result<(), Error> {
         let (topic, subscriber) = (self.topic.clone(), self.id);
         match self.link.request(|reply| Command::Unsubscribe { topic, subscriber, reply }).await {

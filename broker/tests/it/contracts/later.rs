@@ -414,3 +414,45 @@ async fn an_engine_that_always_says_to_ask_again_is_asked_for_as_long_as_one_ans
     assert_eq!(client.expect("pong").await["id"], 2);
     assert_eq!(broker.unanswered(), 0);
 }
+
+#[tokio::test]
+async fn what_waits_of_requests_is_bounded_by_the_budget_of_what_is_on_its_way() {
+    let mut config = Config::for_tests();
+    config.server.workers = 1;
+    config.memory.in_flight = "8MiB".parse().expect("a size");
+    let trouble = Trouble { delay_max: Duration::from_secs(4), ..Trouble::default() };
+    let engine = Engine::Delayed(DelayedEngine::new(trouble));
+    let broker = Broker::start_with(config, engine, Authority::Configured).await.expect("the broker starts");
+    let limit = broker.memory().in_flight.as_u64() as f64;
+    let topics: Vec<_> = (0..1000).map(|nth| format!("t{nth}")).collect();
+    let body =
+        json!({"messages": [{"topics": topics, "data": "x".repeat(60_000), "kind": "text"}]}).to_string();
+    let json = ["Content-Type: application/json"];
+    let request = http(broker.public_addr(), "POST", "/v1/messages", &json, body.as_bytes());
+    let most = async {
+        let mut most: f64 = 0.0;
+        while broker.unanswered() == 0 {
+            tokio::task::yield_now().await;
+        }
+        while broker.unanswered() > 0 {
+            most = most.max(metric(broker.admin_addr(), "fanfare_in_flight_bytes").await);
+        }
+        most
+    };
+    let (response, most) = tokio::join!(request, most);
+    assert!(most <= 1.1 * limit, "{most} of {limit} bytes");
+    let response = response.json();
+    let results = response["results"].as_array().expect("results");
+    let refused = results.iter().filter(|result| result["code"] == "unavailable").count();
+    assert!((1..1000).contains(&refused), "{refused} of {}", results.len());
+}
+
+#[tokio::test]
+async fn a_listing_tells_no_position_that_is_not_known_yet() {
+    let broker = start(Trouble { never_knows: true, ..Trouble::default() }).await;
+    let mut subscriber = Client::connect(&broker).await;
+    subscriber.send(json!({"type": "subscribe", "id": 1, "topic": "t"})).await;
+    eventually("it to wait", || broker.unanswered() == 1).await;
+    let listing = http(broker.public_addr(), "GET", "/v1/topics", &[], b"").await.json();
+    assert_eq!(listing["topics"], json!([]), "{listing}");
+}

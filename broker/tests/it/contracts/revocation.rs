@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use fanfare_protocol::Codec;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
 
 use super::access::{ALICE, ALICE_READS, BOB, guarded};
 use super::{CODECS, publish_numbers};
-use fanfare_harness::{Client, http, soon, start};
+use fanfare_harness::{Client, RawSocket, frame, http, metric, soon, start};
 
 #[tokio::test]
-async fn whoever_was_admitted_with_revoked_credentials_is_closed_when_it_has_what_was_acknowledged() {
+async fn whoever_was_admitted_with_revoked_credentials_is_closed() {
     const COUNT: u64 = 50;
     let broker = start(guarded).await;
     let address = broker.public_addr();
@@ -32,16 +34,18 @@ async fn whoever_was_admitted_with_revoked_credentials_is_closed_when_it_has_wha
     assert_eq!(broker.connections_of("alice").await, Ok(4));
     publish_numbers(&mut bob, "room:1", 1..=COUNT, 0).await;
 
-    broker.revoke("alice");
-    for mut alice in natives {
+    for alice in &mut natives {
         assert_eq!(alice.expect("message").await["data"], "first");
         for n in 1..=COUNT {
             assert_eq!(alice.expect("message").await["data"]["n"], n);
         }
-        assert_eq!(alice.closed().await, 4401);
     }
     for _ in 1..=COUNT {
         assert!(raw.receive_message().await.is_text());
+    }
+    broker.revoke("alice");
+    for alice in natives {
+        assert_eq!(alice.closed().await, 4401);
     }
     assert_eq!(raw.closed().await, 4401);
     assert_eq!(said.closed().await, 4401);
@@ -88,4 +92,65 @@ async fn nobody_is_missed_who_opens_while_the_workers_look() {
     assert!(codes.iter().all(|code| *code == 4401), "{codes:?}");
     assert_eq!(broker.connections_of("alice").await, Ok(0));
     broker.revoke("nobody");
+}
+
+#[tokio::test]
+async fn a_request_whose_body_comes_after_a_revocation_publishes_nothing() {
+    for (path, body) in [
+        ("/v1/topics/room:1/messages", json!("late")),
+        ("/v1/messages", json!({"messages": [{"topic": "room:1", "data": "late"}]})),
+    ] {
+        let broker = start(guarded).await;
+        let mut socket = RawSocket::connect(broker.public_addr()).await;
+        let body = body.to_string();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {ALICE}\r\n\
+             Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        socket.send(head.as_bytes()).await;
+        // The body is waited for, so the grant is known.
+        assert_eq!(socket.head().await.status, 100, "{path}");
+        broker.revoke("alice");
+        socket.send(body.as_bytes()).await;
+        let response = socket.response().await;
+        assert!(
+            !response.body.contains("\"offset\""),
+            "{path}: published with what was revoked: {response:?}"
+        );
+        assert!(response.body.contains("unauthorized"), "{path}: {response:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_client_that_sends_and_does_not_read_costs_nobody_else_the_worker() {
+    let broker = start(|config| {
+        guarded(config);
+        config.server.workers = 1;
+    })
+    .await;
+    let (address, admin) = (broker.public_addr(), broker.admin_addr());
+    let mut alice = RawSocket::upgrade_with_little_buffer(address, &format!("/ws?token={ALICE}")).await;
+    alice.send(&frame(0x81, br#"{"type":"subscribe","topic":"room:1"}"#)).await;
+    let mut bob = Client::connect_to(address, &format!("/ws?token={BOB}"), Codec::Json).await;
+    let mut other = Client::connect(&broker).await;
+    for n in 0..600 {
+        let data = format!("{n}{}", "x".repeat(4000));
+        bob.send(json!({"type": "publish", "topic": "room:1", "data": data})).await;
+    }
+    assert_eq!(bob.request(json!({"type": "ping", "id": 1})).await["type"], "pong");
+    let behind = async { while metric(admin, "fanfare_subscriptions_behind").await < 1.0 {} };
+    soon("her to be behind", behind).await;
+    let pongs = frame(0x8a, b"").repeat(20_000);
+    let (_reads_nothing, mut writes) = alice.stream.into_split();
+    let mut flood = JoinSet::new();
+    flood.spawn(async move { while writes.write_all(&pongs).await.is_ok() {} });
+    for id in 2..50 {
+        assert_eq!(other.request(json!({"type": "ping", "id": id})).await["type"], "pong", "others go on");
+    }
+    broker.revoke("alice");
+    for id in 100..150 {
+        assert_eq!(other.request(json!({"type": "ping", "id": id})).await["type"], "pong", "{id}");
+    }
+    flood.shutdown().await;
 }
