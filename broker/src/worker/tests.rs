@@ -1,3 +1,5 @@
+//! A worker of which nothing runs but what a test has run. It must not know how its sockets are served.
+
 use std::task::Waker;
 
 use fanfare_protocol::{Codec, Subscribe, TopicRef};
