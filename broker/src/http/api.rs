@@ -1,6 +1,6 @@
 //! The HTTP API: what topics keep, where they stand, and which there are.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -89,20 +89,17 @@ pub(super) async fn history(
         })
     };
     let handle = &hub.workers[worker];
-    // Its time begins when it is first asked, not while it stands in line.
-    let asking = OnceLock::new();
+    let mut asking = Asking::new(Claim::Admitted, &handle.inbox);
     let body = loop {
+        // Its time begins when it is asked, not while it stands in line.
         let ask = || {
-            let question = asking.get_or_init(|| Asking::new(Claim::Admitted, &handle.inbox)).question();
+            let question = asking.question();
             let answer = encoded(&|| question.promise());
             question.answered(answer)
         };
         match handle.long_work(ask).await {
             Ok(body) => break body?,
-            Err(pending) => {
-                let outcome = pending.answer().await;
-                asking.get().map_or(Ok(()), |asking| asking.again(outcome))?;
-            }
+            Err(pending) => asking.again(pending.answer().await)?,
         }
     };
     Ok(json_bytes(body))

@@ -40,11 +40,7 @@ impl PendingPublish {
     pub(super) fn begin(hub: &Hub, worker: usize, leave: Leave<'_>, content: Content) -> Self {
         let question = Question::new(&hub.workers[worker].inbox);
         let bytes = content.payload.as_bytes().len();
-        let promise = || {
-            // What waits elsewhere is held here as well.
-            let is_affordable = !hub.in_flight.is_over();
-            is_affordable.then(|| question.promise_charged(Some(hub.in_flight.charge(bytes)))).flatten()
-        };
+        let promise = || question.promise_charged(&hub.in_flight, bytes);
         let (asked, answer) = leave.publish(hub, content, Source::Http, &promise);
         Self { asked, answer: question.answered(answer) }
     }

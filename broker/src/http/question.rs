@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::answer::{Answer, Outcome, Refusal};
-use crate::budget::Charge;
+use crate::budget::Budget;
 use crate::inbox::{Claim, Due, Inbox, Later, Pending, Promise};
 use crate::operation::Denied;
 
@@ -27,18 +27,17 @@ impl<'a> Question<'a> {
 
     /// A promise of a later answer, if another may be waited for.
     pub(super) fn promise(&self) -> Option<Promise> {
-        self.promise_charged(None)
-    }
-
-    /// A promise of a later answer, charged for what the engine holds until then.
-    pub(super) fn promise_charged(&self, charge: Option<Charge>) -> Option<Promise> {
         let (promise, pending) = self.inbox.issue_for_request(self.claim)?;
-        let promise = match charge {
-            Some(charge) => promise.charged(charge),
-            None => promise,
-        };
         *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
         Some(promise)
+    }
+
+    /// A promise of a later answer, if the budget has something left for the `bytes` that the engine holds until then.
+    pub(super) fn promise_charged(&self, budget: &Arc<Budget>, bytes: usize) -> Option<Promise> {
+        if budget.is_over() {
+            return None;
+        }
+        Some(self.promise()?.charged(budget.charge(bytes)))
     }
 
     /// What was answered, or what is to be waited for.
@@ -53,21 +52,23 @@ impl<'a> Question<'a> {
     }
 }
 
-/// What is asked until it is known, however often: it has no more time than one answer.
+/// What is asked until it is known, however often: from the first question on it has no more time than one answer.
 #[derive(Debug)]
 pub(super) struct Asking<'a> {
     inbox: &'a Arc<Inbox>,
     claim: Claim,
-    due: Due,
+    /// Known since the first question.
+    due: Option<Due>,
 }
 
 impl<'a> Asking<'a> {
     pub(super) fn new(claim: Claim, inbox: &'a Arc<Inbox>) -> Self {
-        Self { inbox, claim, due: inbox.due() }
+        Self { inbox, claim, due: None }
     }
 
     /// What is asked next.
-    pub(super) fn question(&self) -> Question<'a> {
+    pub(super) fn question(&mut self) -> Question<'a> {
+        self.due.get_or_insert_with(|| self.inbox.due());
         Question::by(self.claim, self.inbox)
     }
 
@@ -78,7 +79,7 @@ impl<'a> Asking<'a> {
     pub(super) fn again(&self, outcome: Outcome) -> Result<(), Denied> {
         match outcome {
             Outcome::Refused(why) => Err(why.into()),
-            _ if self.inbox.is_past(self.due) => Err(Refusal::Unanswered.into()),
+            _ if self.due.is_some_and(|due| self.inbox.is_past(due)) => Err(Refusal::Unanswered.into()),
             Outcome::AskAgain | Outcome::Published(_) => Ok(()),
         }
     }
@@ -96,7 +97,7 @@ pub(super) async fn known<T>(
     inbox: &Arc<Inbox>,
     ask: impl Fn(Later<'_>) -> Answer<T> + Send,
 ) -> Result<T, Denied> {
-    let asking = Asking::new(claim, inbox);
+    let mut asking = Asking::new(claim, inbox);
     loop {
         let question = asking.question();
         let answer = ask(&|| question.promise());
@@ -104,5 +105,30 @@ pub(super) async fn known<T>(
             Ok(known) => return Ok(known),
             Err(pending) => asking.again(pending.answer().await)?,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_has_its_time_from_the_first_question_on() {
+        let inbox = Inbox::new();
+        let began = Instant::now();
+        let pass = |seconds: std::ops::Range<u64>| {
+            seconds.for_each(|second| inbox.expire(began + Duration::from_secs(second)));
+        };
+        let mut asking = Asking::new(Claim::Admitted, &inbox);
+        pass(1..20);
+        drop(asking.question());
+        assert_eq!(asking.again(Outcome::AskAgain), Ok(()), "it stood in line until now");
+        pass(20..40);
+        drop(asking.question());
+        assert!(asking.again(Outcome::AskAgain).is_err(), "asking again gives it no more time");
     }
 }
