@@ -58,7 +58,7 @@ pub enum Refusal {
     #[error("too many wait for an answer already; try again a little later")]
     Busy,
     /// No answer came in time.
-    #[error("no answer came in time: it may have happened all the same")]
+    #[error("no answer came in time: what was asked for may have been done all the same")]
     Unanswered,
 }
 

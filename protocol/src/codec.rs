@@ -57,6 +57,15 @@ impl Codec {
         self.read::<ClientFrame<'_>>(message)
     }
 
+    /// The frames of one text message from a client, which is JSON and known to be UTF-8, as
+    /// [`decode_client`](Self::decode_client) reads them.
+    ///
+    /// # Errors
+    /// [`NotAFrame`], as there.
+    pub fn decode_client_text(text: &str) -> Result<Vec<Result<ClientFrame<'_>, FrameError>>, NotAFrame> {
+        read_json::<ClientFrame<'_>>(text)
+    }
+
     /// The frames of one WebSocket message from a server, in order; types that this version does not
     /// know are left out.
     ///
@@ -102,16 +111,8 @@ impl Codec {
 
     fn read<'a, W: FromMap<'a>>(self, message: &'a [u8]) -> Result<Vec<W::Read>, NotAFrame> {
         match self {
-            Self::Json => {
-                // Checked once for all, or each value is checked by itself.
-                let text = std::str::from_utf8(message).map_err(not_a_frame)?;
-                let read = |care| {
-                    let mut reader = serde_json::Deserializer::from_str(text);
-                    let frames = Maps::<W>::new(care).deserialize(&mut reader)?;
-                    reader.end().map(|()| frames)
-                };
-                read(Care::Quick).or_else(|_| read(Care::Full)).map_err(not_a_frame)
-            }
+            // Checked once for all, or each value is checked by itself.
+            Self::Json => read_json::<W>(std::str::from_utf8(message).map_err(not_a_frame)?),
             Self::MessagePack => {
                 let mut reader = rmp_serde::Deserializer::from_read_ref(message);
                 reader.set_max_depth(JSON_DEPTH_MAX);
@@ -138,6 +139,15 @@ impl Codec {
             }
         }
     }
+}
+
+fn read_json<'a, W: FromMap<'a>>(text: &'a str) -> Result<Vec<W::Read>, NotAFrame> {
+    let read = |care| {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let frames = Maps::<W>::new(care).deserialize(&mut reader)?;
+        reader.end().map(|()| frames)
+    };
+    read(Care::Quick).or_else(|_| read(Care::Full)).map_err(not_a_frame)
 }
 
 /// Takes all that is written, and keeps only how much it was.

@@ -260,7 +260,7 @@ impl Connection {
             message_id: publish.message_id.map(|id| id.into()),
             headers: publish.headers,
             origin: Some(self.id),
-            received: Instant::now(),
+            received: Instant::from_std(self.worker.turns.now()),
         };
         let (hub, bytes) = (&self.worker.hub, content.payload.as_bytes().len());
         let (asked, answer) = leave.publish(hub, content, self.dialect.source(), &|| self.promise(bytes));

@@ -10,6 +10,8 @@ use crate::websocket::frame_length;
 pub(crate) const SLICES_MAX: usize = 16;
 /// Bytes of a connection's own frames after which they begin a new piece: what is written of one is freed with it.
 const OWN_BYTES_MAX: usize = 16 * 1024;
+/// Bytes that a piece of its own frames begins with: room for the replies to a few frames that came together.
+const OWN_BYTES_BEGIN: usize = 512;
 /// Bytes of control frames that may wait: a peer that pings on without reading gets no more pongs.
 const CONTROL_BYTES_MAX: usize = 4 * 1024;
 
@@ -132,7 +134,7 @@ impl Outbox {
             *end = bytes.len();
             return;
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(OWN_BYTES_BEGIN);
         write(&mut bytes);
         if bytes.is_empty() {
             return;

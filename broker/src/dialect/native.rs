@@ -17,22 +17,25 @@ use crate::websocket::put_frame_with;
 /// # Errors
 /// [`Unreadable`]: the wrong kind of message, or no frames.
 pub(super) fn read(codec: Codec, message: WebSocketMessage<'_>) -> Result<Vec<FrameResult<'_>>, Unreadable> {
-    let (came_as, bytes) = match message {
-        WebSocketMessage::Text(text) => (Codec::Json, text.as_bytes()),
-        WebSocketMessage::Binary(bytes) => (Codec::MessagePack, bytes),
+    let frames = match (codec, message) {
+        (Codec::Json, WebSocketMessage::Text(text)) => Codec::decode_client_text(text),
+        (Codec::MessagePack, WebSocketMessage::Binary(bytes)) => codec.decode_client(bytes),
+        (Codec::Json, WebSocketMessage::Binary(_)) => {
+            return Err(unsupported("this connection speaks JSON, in text messages"));
+        }
+        (Codec::MessagePack, WebSocketMessage::Text(_)) => {
+            return Err(unsupported("this connection speaks MessagePack, in binary messages"));
+        }
     };
-    if came_as != codec {
-        let reason = match codec {
-            Codec::Json => "this connection speaks JSON, in text messages",
-            Codec::MessagePack => "this connection speaks MessagePack, in binary messages",
-        };
-        return Err(Unreadable { code: CloseCode::UNSUPPORTED, reason: reason.into(), is_said: false });
-    }
-    codec.decode_client(bytes).map_err(|error| Unreadable {
+    frames.map_err(|error| Unreadable {
         code: CloseCode::BAD_FRAME,
         reason: error.to_string(),
         is_said: true,
     })
+}
+
+fn unsupported(why: &str) -> Unreadable {
+    Unreadable { code: CloseCode::UNSUPPORTED, reason: why.into(), is_said: false }
 }
 
 /// Writes a reply; nothing where a publication was taken of which nobody asked to hear.

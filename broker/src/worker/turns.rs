@@ -36,11 +36,26 @@ type Line = RefCell<VecDeque<Rc<Connection>>>;
 #[derive(Debug, Clone, Copy)]
 struct Turn {
     began: Instant,
+    /// When the clock was looked at last, a few frames ago at most.
+    looked: Instant,
     frames: u32,
     bytes: usize,
     is_over: bool,
     /// The connection stood in line for it.
     is_from_line: bool,
+}
+
+impl Turn {
+    fn begin(is_from_line: bool) -> Self {
+        let now = Instant::now();
+        Self { began: now, looked: now, frames: 0, bytes: 0, is_over: false, is_from_line }
+    }
+
+    /// Looks at the clock.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        self.is_over |= self.looked.duration_since(self.began) >= TURN;
+    }
 }
 
 /// The line of those who have more to do.
@@ -54,9 +69,8 @@ pub(crate) struct Turns {
 
 impl Default for Turns {
     fn default() -> Self {
-        let turn = Turn { began: Instant::now(), frames: 0, bytes: 0, is_over: false, is_from_line: false };
         Self {
-            turn: Cell::new(turn),
+            turn: Cell::new(Turn::begin(false)),
             line: Line::default(),
             strangers: Line::default(),
             notify: Notify::new(),
@@ -67,7 +81,7 @@ impl Default for Turns {
 impl Turns {
     /// A turn begins.
     pub(crate) fn begin(&self, is_from_line: bool) {
-        self.turn.set(Turn { began: Instant::now(), frames: 0, bytes: 0, is_over: false, is_from_line });
+        self.turn.set(Turn::begin(is_from_line));
     }
 
     /// Whether work may begin now that takes long and cannot be interrupted: it is for those who stand in line, or a
@@ -83,7 +97,7 @@ impl Turns {
     /// Something that takes long is done.
     pub(crate) fn took_long(&self) {
         let mut turn = self.turn.get();
-        turn.is_over |= turn.began.elapsed() >= TURN;
+        turn.look();
         self.turn.set(turn);
     }
 
@@ -91,8 +105,10 @@ impl Turns {
     pub(crate) fn count_frame(&self) -> bool {
         let mut turn = self.turn.get();
         turn.frames += 1;
-        turn.is_over |= turn.frames >= TURN_FRAMES
-            || (turn.frames.is_multiple_of(FRAMES_PER_LOOK) && turn.began.elapsed() >= TURN);
+        turn.is_over |= turn.frames >= TURN_FRAMES;
+        if turn.frames.is_multiple_of(FRAMES_PER_LOOK) {
+            turn.look();
+        }
         self.turn.set(turn);
         turn.is_over
     }
@@ -101,8 +117,14 @@ impl Turns {
     pub(crate) fn count_bytes(&self, bytes: usize) {
         let mut turn = self.turn.get();
         turn.bytes += bytes;
-        turn.is_over |= turn.bytes >= TURN_BYTES || turn.began.elapsed() >= TURN;
+        turn.is_over |= turn.bytes >= TURN_BYTES;
+        turn.look();
         self.turn.set(turn);
+    }
+
+    /// The time, as the turn at hand saw it last: a few frames ago at most.
+    pub(crate) fn now(&self) -> Instant {
+        self.turn.get().looked
     }
 
     /// Whether the turn at hand has been long enough.

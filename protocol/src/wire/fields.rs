@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::data::RawData;
 use super::key::Key;
 use super::value::Value;
@@ -14,24 +16,36 @@ use crate::payload::{PayloadKind, PayloadRef};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic::TopicRef;
 
+/// Values that there is a place for without an allocation: more than a publication has.
+const VALUES_INLINE: usize = 8;
+
 /// The values of one map by their keys. Each can be taken once; an optional one that is null counts as absent.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
-    /// Values by the key's number; those of [`Key::Data`] and [`Key::Messages`] have places of their own.
-    values: [Option<Value<'a>>; Key::COUNT],
+    /// In the order in which they came; those of [`Key::Data`] and [`Key::Messages`] have places of their own.
+    values: SmallVec<[Option<Value<'a>>; VALUES_INLINE]>,
+    /// Where among these the value of each key is, by the key's number and counted from 1; 0 where it is absent. A frame has
+    /// a few of many keys, and a place for each value would be four times the bytes.
+    places: [u8; Key::COUNT],
     data: Option<RawData<'a>>,
     messages: Option<Vec<Result<Message<'a>, BadField>>>,
 }
 
 impl<'a> Fields<'a> {
     /// The fields of an empty map.
-    pub(super) const fn new() -> Self {
-        Self { values: [const { None }; Key::COUNT], data: None, messages: None }
+    pub(super) fn new() -> Self {
+        Self { values: SmallVec::new(), places: [0; Key::COUNT], data: None, messages: None }
     }
 
     /// Puts the value of a key; false where there was one already, as with those below.
     pub(super) fn put(&mut self, key: Key, value: Value<'a>) -> bool {
-        self.values[key as usize].replace(value).is_none()
+        let place = &mut self.places[key as usize];
+        if *place != 0 {
+            return false;
+        }
+        self.values.push(Some(value));
+        *place = self.values.len() as u8;
+        true
     }
 
     pub(super) fn put_data(&mut self, data: RawData<'a>) -> bool {
@@ -42,14 +56,22 @@ impl<'a> Fields<'a> {
         self.messages.replace(messages).is_none()
     }
 
+    fn find(&self, key: Key) -> Option<usize> {
+        usize::from(self.places[key as usize]).checked_sub(1)
+    }
+
+    fn take(&mut self, key: Key) -> Option<Value<'a>> {
+        self.find(key).and_then(|at| self.values[at].take())
+    }
+
     /// The value of a key that may be absent.
     pub(super) fn optional<T: FromValue<'a>>(&mut self, key: Key) -> Result<Option<T>, BadField> {
-        optional(key.into(), self.values[key as usize].take())
+        optional(key.into(), self.take(key))
     }
 
     /// The value of a key that may not.
     pub(super) fn required<T: FromValue<'a>>(&mut self, key: Key) -> Result<T, BadField> {
-        required(key.into(), self.values[key as usize].take())
+        required(key.into(), self.take(key))
     }
 
     /// A text of at most `max` bytes, which may be absent.
@@ -85,7 +107,7 @@ impl<'a> Fields<'a> {
 
     /// The topic as it was written, good or not, unless it is too long to repeat. It is not taken.
     pub(super) fn topic_as_written(&self) -> Option<Cow<'a, str>> {
-        match &self.values[Key::Topic as usize] {
+        match self.find(Key::Topic).and_then(|at| self.values[at].as_ref()) {
             Some(Value::Str(topic)) if topic.len() <= TOPIC_NAME_BYTES_MAX => Some(topic.clone()),
             _ => None,
         }

@@ -1,6 +1,6 @@
 //! Whatever is written reads back as itself.
 
-use fanfare_protocol::{ClientFrame, ClientOp, PayloadKind, ServerFrame};
+use fanfare_protocol::{ClientFrame, ClientOp, Codec, PayloadKind, ServerFrame};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -14,6 +14,10 @@ proptest! {
             let mut message = Vec::new();
             codec.encode_client(&frame, &mut message);
             prop_assert_eq!(codec.decode_client(&message), Ok(vec![Ok(frame.clone())]));
+            if codec == Codec::Json {
+                let text = String::from_utf8(message).expect("JSON is text");
+                prop_assert_eq!(Codec::decode_client_text(&text), Ok(vec![Ok(frame.clone())]));
+            }
         }
     }
 
@@ -104,4 +108,13 @@ fn encoded<F>(frames: &[F], encode: impl Fn(&F, &mut Vec<u8>)) -> Vec<Vec<u8>> {
         out
     };
     frames.iter().map(one).collect()
+}
+
+#[test]
+fn a_frame_may_carry_every_key_of_every_other() {
+    let text = r#"{"type":"ping","topic":"t","data":1,"message_id":"m","kind":"json","headers":{"a":"b"},"echo":true,
+        "history":1,"limit":1,"name":"n","on_lag":"gap","presence":true,"since":null,"token":"x","version":"v","id":7}"#;
+    let frames = Codec::decode_client_text(text).expect("a frame");
+    let Ok(frame) = &frames[0] else { panic!("what a ping does not ask for is left: {frames:?}") };
+    assert_eq!((frame.id.map(|id| id.get()), &frame.op), (Some(7), &ClientOp::Ping));
 }
