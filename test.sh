@@ -115,6 +115,16 @@ late_answers() {
   fi
 }
 
+# The contracts once more, while every connection moves from worker to worker all the time.
+moving_connections() {
+  export TEST_MOVES=1
+  if command -v cargo-nextest >/dev/null; then
+    cargo nextest run -p fanfare --no-fail-fast contracts:: hostile::
+  else
+    cargo test -p fanfare --no-fail-fast --test it -- contracts:: hostile::
+  fi
+}
+
 # What would be published, built from its packages. Before 1.90 cargo looks for the one in a registry for the other.
 packages() {
   local cargo
@@ -149,6 +159,7 @@ step "public interface" tests/semver.sh
 step "peers" install_peers
 step "rust tests" rust_tests
 step "late answers" late_answers
+step "moving connections" moving_connections
 step "doctests" cargo test --workspace --doc
 # Each bench once and unoptimised: so that they go on working, not to measure.
 step "benches" cargo test --workspace --bench '*'

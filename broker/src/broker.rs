@@ -30,6 +30,7 @@ use crate::setting::InvalidSetting;
 use crate::supervise::{restarted, vital, vital_thread};
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;
+use crate::worker::moves::Moves;
 use crate::workers::Workers;
 use crate::{acceptor, http, machine};
 
@@ -100,10 +101,11 @@ pub struct Broker {
     workers: Vec<WorkerThread>,
 }
 
-/// What is counted above the hub, by all workers in the same.
+/// What lies above the hub, and all workers have in common: what they count, and the ways between them.
 #[derive(Debug, Clone)]
 struct Metrics {
     connections: Arc<ConnectionMetrics>,
+    moves: Arc<Moves>,
     http: Arc<HttpMetrics>,
 }
 
@@ -156,6 +158,7 @@ impl Broker {
         let hub = build_hub(config, access, connections_max, engine);
         let metrics = Metrics {
             connections: ConnectionMetrics::new(&hub.registry, hub.table.namespaces()),
+            moves: Moves::new(&hub.registry, hub.workers.len()),
             http: HttpMetrics::new(&hub.registry),
         };
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
@@ -369,7 +372,7 @@ fn start_worker(
             let local = LocalSet::new();
             let doors = http::Public::new(&hub, index, metrics.http);
             local.block_on(&runtime, async move {
-                Worker::new(index, hub, metrics.connections).run(drain, doors).await;
+                Worker::new(index, hub, metrics.connections, metrics.moves).run(drain, doors).await;
             });
         });
         drop(ending);

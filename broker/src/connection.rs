@@ -16,6 +16,7 @@ mod inbound;
 mod life;
 mod liveness;
 pub(crate) mod metrics;
+pub(crate) mod moving;
 mod outbox;
 pub(crate) mod progress;
 mod reading;
@@ -26,6 +27,7 @@ mod standing;
 mod subscribe;
 mod subscriptions;
 mod sweep;
+pub(crate) mod task;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -42,6 +44,7 @@ use crate::dialect::Dialect;
 use crate::encoding::Encoding;
 use crate::ids::ConnectionId;
 use crate::inbox::Count;
+use crate::permit::Permit;
 use crate::topic::Topic;
 use crate::topic::ring::Cursor;
 use crate::worker::Worker;
@@ -51,6 +54,7 @@ use backpressure::{Backpressure, SocketState};
 use inbound::Inbound;
 use life::Life;
 use liveness::Liveness;
+use moving::Destination;
 use outbox::Outbox;
 use progress::PumpEnd;
 use replies::Replies;
@@ -58,6 +62,7 @@ use request::Request;
 use session::Session;
 use standing::Standing;
 use subscriptions::{Pace, Subscriptions};
+use task::ConnectionTask;
 
 /// Bytes that wait to be written above which nothing more is taken in: a peer that asks and does not read the
 /// answers waits for itself.
@@ -79,10 +84,12 @@ pub(crate) struct Connection {
     stream: TcpStream,
     /// Whether the round at hand has queued something, which is written at its end.
     pub(crate) touched: Cell<bool>,
+    /// The worker to which it is to move, if it is to.
+    destination: Cell<Option<Destination>>,
     /// Whether there may be publications of its own, which are looked for where it does not want them.
     has_published: Cell<bool>,
     /// Bytes of its outbox that the metrics know of.
-    reported_queue: Cell<i64>,
+    reported_queue: Cell<u32>,
     /// What wakes its own task; `None` before its first turn, and while it is lent out.
     waker: Cell<Option<Waker>>,
     backpressure: Backpressure,
@@ -119,15 +126,14 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     /// Takes over a socket that has become a WebSocket. `early` is what was read of it beyond the HTTP
-    /// request. Returns its life, which ends when it is closed.
-    ///
-    /// The life is all that its task holds, so an idle connection costs no more than itself.
+    /// request. Returns its task, which ends when it is closed or has moved to another worker.
     pub(crate) fn open(
         worker: Rc<Worker>,
         stream: TcpStream,
         early: &mut [u8],
         request: Request,
-    ) -> impl Future<Output = ()> + Unpin + use<> {
+        permit: Permit,
+    ) -> ConnectionTask {
         let hub = Arc::clone(&worker.hub);
         let Request { dialect, grant, begins_with } = request;
         let encoding = dialect.encoding();
@@ -144,6 +150,7 @@ impl Connection {
                 stream,
                 touched: Cell::new(false),
                 has_published: Cell::new(false),
+                destination: Cell::new(None),
                 reported_queue: Cell::new(0),
                 waker: Cell::new(None),
                 backpressure: Backpressure::new(now),
@@ -161,7 +168,7 @@ impl Connection {
             })
         });
         worker.metrics.opened(encoding);
-        let ending = Ending(Rc::clone(&connection));
+        let task = ConnectionTask::new(Rc::clone(&connection), permit);
         if !is_known {
             connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
         } else if let Some(subscribe) = begins_with
@@ -178,7 +185,7 @@ impl Connection {
             worker.turns.begin(false);
             connection.receive(early);
         }
-        std::future::poll_fn(move |cx| ending.0.poll(cx, false))
+        task
     }
 
     /// Wakes the connection's own task.
@@ -227,8 +234,9 @@ impl Connection {
                 match self.stream.poll_write_ready(cx) {
                     Poll::Ready(Ok(())) => {
                         // The peer has taken something: it lives, whether or not it says anything.
-                        self.unblock();
-                        self.state.borrow_mut().liveness.heard();
+                        if self.unblock() {
+                            self.state.borrow_mut().liveness.heard();
+                        }
                     }
                     Poll::Ready(Err(_)) => self.lose(),
                     Poll::Pending => {}
@@ -374,14 +382,14 @@ impl Connection {
     /// The socket takes no more for now.
     fn block(self: &Rc<Self>) {
         if self.backpressure.block(self.worker.now_ms()) {
-            self.worker.watch(Rc::clone(self));
+            self.worker.watch(self);
         }
     }
 
-    /// The socket takes more.
-    fn unblock(&self) {
-        self.backpressure.unblock();
+    /// The socket takes more; says whether that is because its peer has taken something.
+    fn unblock(&self) -> bool {
         self.set_stuck(false);
+        self.backpressure.unblock()
     }
 
     /// Whether it is watched any longer; one that has taken nothing for so long is stuck from now on.
@@ -444,24 +452,5 @@ impl Connection {
     #[cfg(test)]
     pub(crate) fn queued_bytes(&self) -> usize {
         self.state.borrow().outbox.len()
-    }
-}
-
-/// The end of a connection, however its task ends, also by a panic: nothing of it may stay behind.
-struct Ending(Rc<Connection>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let Self(connection) = self;
-        let worker = &connection.worker;
-        connection.end_subscriptions();
-        worker.remove(connection);
-        worker.stats.queued(-connection.reported_queue.take());
-        connection.leave_lane();
-        connection.account.close(|of| worker.hub.in_flight(of));
-        let mut state = connection.state.borrow_mut();
-        connection.forget_answers(&mut state);
-        state.life.end();
-        worker.metrics.closed(state.life.reason());
     }
 }

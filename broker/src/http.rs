@@ -28,7 +28,6 @@ mod write_timeout;
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -203,7 +202,8 @@ async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socket, stop: Ca
 
 /// A connection that counts until it is over, and is counted where it ends by a panic.
 struct Admitted {
-    _permit: Permit,
+    /// `None` where the connection of the WebSocket has it that has come of this.
+    permit: Cell<Option<Permit>>,
     worker: Rc<Worker>,
 }
 
@@ -237,7 +237,7 @@ impl<'w> Visit<'w> {
         Self {
             worker,
             public,
-            admitted: Rc::new(Admitted { _permit: permit, worker: Rc::clone(worker) }),
+            admitted: Rc::new(Admitted { permit: Cell::new(Some(permit)), worker: Rc::clone(worker) }),
             relief: Arc::default(),
             place: Rc::default(),
             has_asked: Cell::new(false),
@@ -284,22 +284,6 @@ impl<'w> Visit<'w> {
     }
 }
 
-/// The life of a connection that counts until it is over, and its socket closed. An async block would take twice as
-/// much, and the task with it, for as long as the connection is open.
-struct Counted<F> {
-    life: F,
-    /// What counts it, dropped after it.
-    _admitted: Rc<Admitted>,
-}
-
-impl<F: Future<Output = ()> + Unpin> Future for Counted<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.life).poll(cx)
-    }
-}
-
 /// Makes a WebSocket of a request, and gives it a task of its own.
 async fn adopt(worker: Rc<Worker>, admitted: Rc<Admitted>, upgrade: Upgrade) {
     let Upgrade { on_upgrade, request } = upgrade;
@@ -307,8 +291,10 @@ async fn adopt(worker: Rc<Worker>, admitted: Rc<Admitted>, upgrade: Upgrade) {
     let parts =
         upgraded.downcast::<TokioIo<WriteTimeout>>().expect("this is what the connection was made of");
     let mut early = parts.read_buf.to_vec();
-    let life = Connection::open(Rc::clone(&worker), parts.io.into_inner().into_inner(), &mut early, request);
-    worker.tasks.spawn_local(Counted { life, _admitted: admitted });
+    let permit = admitted.permit.take().expect("one request becomes a WebSocket");
+    let stream = parts.io.into_inner().into_inner();
+    let task = Connection::open(Rc::clone(&worker), stream, &mut early, request, permit);
+    worker.tasks.spawn_local(task);
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::answer::{Outcome, Refusal, Ticket};
 use arrival::Kind;
 pub(crate) use arrival::{Answered, Arrival};
 pub(crate) use count::Count;
-use lanes::Lanes;
+pub(crate) use lanes::Lanes;
 pub(crate) use pending::Pending;
 pub use promise::{Later, Promise};
 use questions::{ANSWER_TIMEOUT, Asker, Questions, Waiting, Who};

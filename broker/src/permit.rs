@@ -22,6 +22,14 @@ impl Permit {
     }
 }
 
+impl Permit {
+    /// Counts the socket on the worker with that load from now on.
+    pub(crate) fn move_to(&mut self, load: &Arc<AtomicUsize>) {
+        load.fetch_add(1, Ordering::Relaxed);
+        std::mem::replace(&mut self.load, Arc::clone(load)).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Ordering::Relaxed);

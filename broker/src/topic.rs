@@ -21,7 +21,8 @@ mod recency;
 pub mod ring;
 pub mod table;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::cmp::Reverse;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fanfare_protocol::{Epoch, Position, TopicName};
@@ -55,6 +56,9 @@ pub struct Topic {
     pub namespace: Arc<Namespace>,
     /// Which workers want to hear of publications.
     interests: SmallVec<[Interest; 4]>,
+    /// Subscriptions on their way from one worker to another, which wait for what they have yet to get as those do that are
+    /// behind. Changed under the lock, so that an append sees each here or at a worker.
+    moving: AtomicU32,
     /// When it was last used, as an [`Uptime`] in milliseconds: what the budget evicts by.
     used_at: AtomicU64,
     /// What the table keeps of it.
@@ -154,6 +158,7 @@ impl Topic {
             name,
             namespace,
             interests: (0..workers).map(|_| Interest::default()).collect(),
+            moving: AtomicU32::new(0),
             used_at: AtomicU64::new(now.as_ms()),
             ledger: Ledger::default(),
             keeps: AtomicBool::new(false),
@@ -240,7 +245,39 @@ impl Topic {
 
     /// How many subscriptions it has, over all workers.
     pub fn subscriptions(&self) -> usize {
-        self.interests.iter().map(|interest| interest.subscriptions() as usize).sum()
+        let here = |interest: &Interest| interest.subscriptions() as usize;
+        self.interests.iter().map(here).sum::<usize>() + self.moving.load(Ordering::SeqCst) as usize
+    }
+
+    /// A subscription is about to leave its worker for another: until its move [ends](Self::end_move) it is one of the
+    /// topic's all the same.
+    pub(crate) fn begin_move(&self) {
+        let _lock = self.lock();
+        self.moving.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The subscription is with its worker, or gone.
+    pub(crate) fn end_move(&self) {
+        let _lock = self.lock();
+        self.moving.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Registers a subscription of that worker that has come from another. It is told of what it has yet to get by nobody:
+    /// the worker has to look.
+    pub(crate) fn subscribe_moved(&self, worker: usize) {
+        let state = self.lock();
+        debug_assert!(!state.is_retired, "a topic stays while a subscription of it moves");
+        self.interests[worker].subscribe(state.ring.head());
+    }
+
+    /// The worker that has most subscriptions where they are fewer than `small` in all; `None` where that is this `worker`.
+    pub(crate) fn home(&self, worker: usize, small: usize) -> Option<usize> {
+        if self.interests.len() < 2 || self.subscriptions() >= small {
+            return None;
+        }
+        let most = |&(index, interest): &(usize, &Interest)| (interest.subscriptions(), Reverse(index));
+        let (home, _) = self.interests.iter().enumerate().max_by_key(most)?;
+        (home != worker).then_some(home)
     }
 
     /// Where it stands.

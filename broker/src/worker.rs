@@ -8,6 +8,7 @@
 pub(crate) mod gate;
 pub(crate) mod group;
 mod intake;
+pub(crate) mod moves;
 mod round;
 mod sweep;
 mod turns;
@@ -17,16 +18,16 @@ mod walk;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Uptime;
 use crate::connection::Connection;
 use crate::connection::metrics::ConnectionMetrics;
 use crate::encoding::Encoding;
@@ -38,6 +39,7 @@ use crate::topic::ring::Cursor;
 use crate::workers::handle::WorkerHandle;
 use crate::workers::stats::WorkerStats;
 use group::{LocalTopic, Member};
+use moves::Moves;
 use turns::Turns;
 use unheard::Unheard;
 
@@ -76,16 +78,16 @@ pub(crate) struct Worker {
     pub(crate) scratch: Cell<Vec<u8>>,
     pub(crate) turns: Turns,
     pub(crate) unheard: Unheard,
+    moves: Arc<Moves>,
     /// The longest time, in milliseconds, for which a socket has taken nothing, of those that were looked at
     /// since this was last told.
     blocked_max_ms: Cell<u32>,
     /// Connections whose sockets take no more, by when that began. Each is in here at most once.
-    blocked: RefCell<VecDeque<Rc<Connection>>>,
+    blocked: RefCell<VecDeque<Weak<Connection>>>,
     /// Gives its HTTP connections their turns.
     pub(crate) gate: Rc<gate::Gate>,
     /// Ends when the worker has no more to do.
     pub(crate) tasks: TaskTracker,
-    started: Instant,
 }
 
 impl fmt::Debug for Worker {
@@ -99,7 +101,12 @@ fn key(topic: &Arc<Topic>) -> usize {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, hub: Arc<Hub>, metrics: Arc<ConnectionMetrics>) -> Rc<Self> {
+    pub(crate) fn new(
+        index: usize,
+        hub: Arc<Hub>,
+        metrics: Arc<ConnectionMetrics>,
+        moves: Arc<Moves>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             index,
             stats: Arc::clone(&hub.workers[index].stats),
@@ -110,11 +117,11 @@ impl Worker {
             scratch: Cell::default(),
             turns: Turns::default(),
             unheard: Unheard::default(),
+            moves,
             blocked_max_ms: Cell::new(0),
             blocked: RefCell::default(),
             gate: gate::Gate::new(),
             tasks: TaskTracker::new(),
-            started: Instant::now(),
         })
     }
 
@@ -131,16 +138,23 @@ impl Worker {
         let (rounds, turns, sweeps) =
             (Rc::clone(&self).rounds(), Rc::clone(&self).turns(), Rc::clone(&self).sweeps());
         let intake = Rc::clone(&self).intake(Rc::clone(&doors), stop.clone());
+        let arrivals = Rc::clone(&self).arrivals();
         let (for_rounds, for_turns, for_intake) = (never.clone(), never.clone(), never.clone());
+        let for_arrivals = never.clone();
+        never_ending.spawn_local(async move { vital("arrivals", &for_arrivals, arrivals).await });
         never_ending.spawn_local(async move { vital("rounds", &for_rounds, rounds).await });
         never_ending.spawn_local(async move { vital("turns", &for_turns, turns).await });
         never_ending.spawn_local(async move { vital("intake", &for_intake, intake).await });
         never_ending.spawn_local(async move { vital("sweeps", &never, sweeps).await });
+        if let Some(pause) = self.hub.config.server.shuffle.filter(|_| self.hub.workers.len() > 1) {
+            never_ending.spawn_local(Rc::clone(&self).shuffles(pause));
+        }
         stop.cancelled().await;
         for socket in self.handle().inbox.close_to_sockets() {
             doors.turn_away(&socket);
         }
         self.drain().await;
+        self.close_to_moves();
         drop(never_ending);
         self.tasks.close();
         // What still runs then belongs to peers that had their time.
@@ -194,8 +208,8 @@ impl Worker {
     }
 
     /// Looks after a connection whose socket takes no more.
-    pub(crate) fn watch(&self, connection: Rc<Connection>) {
-        self.blocked.borrow_mut().push_back(connection);
+    pub(crate) fn watch(&self, connection: &Rc<Connection>) {
+        self.blocked.borrow_mut().push_back(Rc::downgrade(connection));
     }
 
     /// Puts a subscription in step, which stands after the topic's head.
@@ -256,10 +270,10 @@ impl Worker {
         self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect()
     }
 
-    /// Milliseconds since the worker started: how connections keep times in 4 bytes. Lasts 49 days and
-    /// wraps, which differences survive.
+    /// Milliseconds since the process started: how connections keep times in 4 bytes, the same ones on every worker. Lasts
+    /// 49 days and wraps, which differences survive.
     pub(crate) fn now_ms(&self) -> u32 {
-        self.started.elapsed().as_millis() as u32
+        Uptime::now().as_ms() as u32
     }
 }
 

@@ -12,6 +12,7 @@ mod raw;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use fanfare::access::Authority;
 use fanfare::access::delayed::DelayedAuthority;
@@ -34,6 +35,8 @@ pub const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 pub async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
     let mut config = Config::for_tests();
     configure(&mut config);
+    // And what holds where connections stay holds while they move.
+    config.server.shuffle = std::env::var("TEST_MOVES").is_ok().then_some(Duration::from_millis(10));
     // Whatever holds for a broker that answers at once holds for one that answers later.
     let (engine, authority) = match std::env::var("TEST_ENGINE").as_deref() {
         Ok("delayed") => {

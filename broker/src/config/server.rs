@@ -25,6 +25,10 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Start on a public address although no access is configured.
     pub insecure_open: bool,
+    /// The pause after which every connection moves to another worker, again and again: for tests.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub shuffle: Option<Duration>,
 }
 
 impl Default for ServerConfig {
@@ -36,6 +40,7 @@ impl Default for ServerConfig {
             drain_window: Duration::from_secs(5),
             allowed_origins: Vec::new(),
             insecure_open: false,
+            shuffle: None,
         }
     }
 }

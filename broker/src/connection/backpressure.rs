@@ -12,6 +12,8 @@ pub(super) struct Backpressure {
     blocked_at: Cell<u32>,
     /// Whether it has taken nothing for so long that nothing more is kept for it than for anybody.
     is_stuck: Cell<bool>,
+    /// Whether the socket has come from elsewhere, and it is not known yet what it takes.
+    is_new_here: Cell<bool>,
     /// Whether its worker looks after it, for it may become stuck: it does so once at a time.
     is_watched: Cell<bool>,
 }
@@ -33,6 +35,7 @@ impl Backpressure {
             is_blocked: Cell::new(false),
             blocked_at: Cell::new(now),
             is_stuck: Cell::new(false),
+            is_new_here: Cell::new(false),
             is_watched: Cell::new(false),
         }
     }
@@ -57,9 +60,20 @@ impl Backpressure {
         !self.is_watched.replace(true)
     }
 
-    /// The socket takes more.
-    pub(super) fn unblock(&self) {
+    /// The socket takes more; says whether that is because its peer has taken something.
+    pub(super) fn unblock(&self) -> bool {
         self.is_blocked.set(false);
+        !self.is_new_here.replace(false)
+    }
+
+    /// The socket has come from elsewhere, and somebody [looks](Self::look) after it from now on: until it says that it takes
+    /// something it counts as if it did not, since when it did not there if it did not.
+    pub(super) fn begin_anew(&self, now: u32) {
+        if !self.is_blocked.replace(true) {
+            self.blocked_at.set(now);
+            self.is_new_here.set(true);
+        }
+        self.is_watched.set(true);
     }
 
     /// Looks after it. But for one that is [`Blocked`](SocketState::Blocked), it is looked after no longer.

@@ -110,9 +110,10 @@ impl Connection {
     }
 
     /// Tells the metrics by how much what waits has changed since they were told.
-    fn report_queue(&self) {
-        let queued = self.state.borrow().outbox.len() as i64;
-        self.worker.stats.queued(queued - self.reported_queue.replace(queued));
+    pub(super) fn report_queue(&self) {
+        // In 32 bits it is more than may ever wait.
+        let queued = self.state.borrow().outbox.len() as u32;
+        self.worker.stats.queued(i64::from(queued) - i64::from(self.reported_queue.replace(queued)));
     }
 
     fn write_all(self: &Rc<Self>) -> PumpEnd {

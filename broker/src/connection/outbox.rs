@@ -68,6 +68,20 @@ impl Chunk {
     }
 }
 
+/// What waits to be written of a connection that moves: nothing of it is shared.
+#[derive(Debug)]
+pub(crate) struct Unwritten(Vec<Piece>);
+
+/// A [`Chunk`] that is a connection's own.
+#[derive(Debug)]
+struct Piece {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    frame: usize,
+    is_control: bool,
+}
+
 /// What waits to be written, in order. Empty, it holds no memory.
 ///
 /// It is bounded by those who fill it: deliveries stop when the socket does not take them, and reading
@@ -156,6 +170,32 @@ impl Outbox {
         let mut chunk = Chunk::new(Bytes::Own(frame.to_vec()), 0, frame.len());
         chunk.start = written;
         self.push(chunk);
+    }
+
+    /// What waits, on its own: what others get too is copied as far as it waits.
+    pub(crate) fn into_unwritten(mut self) -> Unwritten {
+        self.disown();
+        let piece = |chunk: Chunk| match chunk.bytes {
+            Bytes::Own(bytes) => Piece {
+                bytes,
+                is_control: chunk.is_control,
+                start: chunk.start,
+                end: chunk.end,
+                frame: chunk.frame,
+            },
+            Bytes::Shared(_) => unreachable!("it was copied"),
+        };
+        Unwritten(self.front.into_iter().chain(self.rest).map(piece).collect())
+    }
+
+    /// An outbox in which that waits.
+    pub(crate) fn of(unwritten: Unwritten) -> Self {
+        let mut this = Self::default();
+        for Piece { bytes, start, end, frame, is_control } in unwritten.0 {
+            this.len += end - start;
+            this.push(Chunk { bytes: Bytes::Own(bytes), start, end, frame, is_control });
+        }
+        this
     }
 
     fn push(&mut self, chunk: Chunk) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fanfare_protocol::{OnLag, Recovery, TopicRef};
 
 use super::Connection;
+use super::subscriptions::Subscription;
 use crate::answer::Answer;
 use crate::operation::{Denied, subscribe};
 use crate::topic::ring::Seq;
@@ -85,6 +86,9 @@ impl Connection {
         if !is_behind {
             worker.join(self, key, from);
         }
+        if self.state.borrow().subscriptions.len() == 1 {
+            worker.bring_together(self, &self.interest(key).0);
+        }
         SubscribeOutcome { head, recovery, replayed }
     }
 
@@ -127,11 +131,13 @@ impl Connection {
         }
     }
 
-    fn end_subscription(&self, key: usize) {
+    /// Takes a subscription out of its group, which puts it behind, and then out of the connection and its worker.
+    pub(super) fn end_subscription(&self, key: usize) -> Subscription {
         self.worker.leave(self, key);
         // Out of its group it counts as behind.
         let subscription = self.state.borrow_mut().subscriptions.remove(key);
         self.worker.count_behind(self, &subscription.topic, false);
         self.worker.remove_subscription(&subscription.topic);
+        subscription
     }
 }

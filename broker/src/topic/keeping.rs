@@ -42,9 +42,9 @@ impl Topic {
         }
     }
 
-    /// Whether some subscriber is behind.
+    /// Whether some subscriber is behind, or moves.
     pub(super) fn is_awaited(&self) -> bool {
-        self.interests.iter().any(Interest::is_awaited)
+        self.moving.load(Ordering::SeqCst) > 0 || self.interests.iter().any(Interest::is_awaited)
     }
 
     /// Sets whether some of the worker's subscribers are behind from now on.

@@ -80,9 +80,9 @@ impl Worker {
     fn look_at_blocked(&self, now: u32) {
         let waiting = self.blocked.borrow().len();
         for _ in 0..waiting {
-            let Some(connection) = self.blocked.borrow_mut().pop_front() else { break };
-            if connection.is_to_watch(now, STUCK_AFTER) {
-                self.blocked.borrow_mut().push_back(connection);
+            let Some(watched) = self.blocked.borrow_mut().pop_front() else { break };
+            if watched.upgrade().is_some_and(|connection| connection.is_to_watch(now, STUCK_AFTER)) {
+                self.blocked.borrow_mut().push_back(watched);
             }
         }
         self.blocked.borrow_mut().shrink_to(2 * waiting + 16);

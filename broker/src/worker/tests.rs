@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::connection::request::Request;
 use crate::dialect::Dialect;
 use crate::engine::{Engine, MemoryEngine};
+use crate::permit::Permit;
 use crate::source::Source;
 use crate::topic::Start;
 use crate::workers::credit::{Lane, Wants};
@@ -35,7 +36,8 @@ fn worker_with(access: Access) -> Rc<Worker> {
     config.limits = config.limits.resolved(None);
     let hub = build_hub(config, access, 100, Engine::Memory(MemoryEngine));
     let metrics = ConnectionMetrics::new(&hub.registry, hub.table.namespaces());
-    Worker::new(0, hub, metrics)
+    let moves = Moves::new(&hub.registry, hub.workers.len());
+    Worker::new(0, hub, metrics, moves)
 }
 
 /// Nobody may publish on this worker before there is credit again.
@@ -90,7 +92,8 @@ async fn open(worker: &Rc<Worker>, request: Request) -> (TcpStream, impl Future<
     let address = listener.local_addr().expect("an address");
     let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let (stream, _) = accepted.expect("a socket");
-    (peer.expect("a socket"), Connection::open(Rc::clone(worker), stream, &mut [], request))
+    let permit = Permit::take(&worker.hub.connections, 100, &worker.handle().load).expect("there is room");
+    (peer.expect("a socket"), Connection::open(Rc::clone(worker), stream, &mut [], request, permit))
 }
 
 /// A text message of a peer, in one frame.

@@ -8,7 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -30,7 +30,7 @@ const CYCLE: Duration = Duration::from_micros(500);
 const STRANGERS_CYCLE: Duration = Duration::from_micros(250);
 
 /// The connections that have more to do, first come first served. Each stands in one of these at most once.
-type Line = RefCell<VecDeque<Rc<Connection>>>;
+type Line = RefCell<VecDeque<Weak<Connection>>>;
 
 /// The turn that is under way: there is one at a time on a worker.
 #[derive(Debug, Clone, Copy)]
@@ -136,7 +136,7 @@ impl Turns {
     pub(crate) fn line_up(&self, connection: &Rc<Connection>) {
         if connection.enter_line() {
             let line = if connection.is_stranger() { &self.strangers } else { &self.line };
-            line.borrow_mut().push_back(Rc::clone(connection));
+            line.borrow_mut().push_back(Rc::downgrade(connection));
             self.notify.notify_one();
         }
     }
@@ -165,7 +165,9 @@ fn serve(line: &Line, time: Duration) -> bool {
     let waiting = line.borrow().len();
     for _ in 0..waiting {
         let next = line.borrow_mut().pop_front();
-        let Some(connection) = next else { break };
+        let Some(next) = next else { break };
+        // Whoever has gone, or to another worker, has left its place empty.
+        let Some(connection) = next.upgrade() else { continue };
         connection.leave_line();
         connection.take_turn();
         if began.elapsed() >= time {

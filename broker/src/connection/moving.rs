@@ -1,0 +1,234 @@
+//! Moving a connection to another worker: it is taken apart on its own thread, crosses as plain data, and goes on there at
+//! the cursors at which it stood.
+//!
+//! A connection moves only between two turns of its own, while it waits for no answer: then its parts, what it has read and
+//! not decoded and what it has yet to write are all there is of it. Topics and their rings are shared by all workers, so
+//! nothing of them goes along; they keep what it has yet to get as they do for whoever is behind.
+
+use std::cell::Cell;
+use std::io;
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fanfare_protocol::OnLag;
+
+use super::account::Account;
+use super::backpressure::Backpressure;
+use super::inbound::Inbound;
+use super::liveness::Liveness;
+use super::outbox::{Outbox, Unwritten};
+use super::session::Session;
+use super::subscriptions::Subscription;
+use super::task::ConnectionTask;
+use super::{Connection, Life, Replies, Standing, State, Subscriptions};
+use crate::dialect::Dialect;
+use crate::ids::ConnectionId;
+use crate::permit::Permit;
+use crate::topic::Topic;
+use crate::topic::ring::{Cursor, Seq};
+use crate::worker::Worker;
+use crate::worker::moves::Reason;
+
+/// A connection between two workers: nothing of it belongs to either's thread.
+#[derive(Debug)]
+pub(crate) struct Moving {
+    reason: Reason,
+    id: ConnectionId,
+    dialect: Dialect,
+    stream: TcpStream,
+    permit: Permit,
+    has_published: bool,
+    backpressure: Backpressure,
+    account: Account,
+    inbound: Inbound,
+    unwritten: Unwritten,
+    session: Session,
+    liveness: Liveness,
+    subscriptions: Vec<MovingSubscription>,
+}
+
+/// Where a connection is to move, and why.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Destination {
+    /// The worker's index.
+    worker: u16,
+    reason: Reason,
+}
+
+/// Whatever is sent to another thread has to be fit for it.
+const fn is_send<T: Send>() {}
+const _: () = is_send::<Moving>();
+
+/// A subscription of a connection that moves. While it is there its topic counts it and keeps what it has yet to get.
+#[derive(Debug)]
+struct MovingSubscription {
+    topic: Arc<Topic>,
+    from: Cursor,
+    echo: bool,
+    on_lag: OnLag,
+    live_from: Seq,
+}
+
+impl Drop for MovingSubscription {
+    fn drop(&mut self) {
+        self.topic.end_move();
+    }
+}
+
+impl Moving {
+    /// Why it moves.
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The permit, which counts where the connection is.
+    pub(crate) fn permit(&mut self) -> &mut Permit {
+        &mut self.permit
+    }
+}
+
+impl Connection {
+    /// Has it move to that worker as soon as it can.
+    pub(crate) fn move_to(&self, worker: usize, reason: Reason) {
+        self.destination.set(Some(Destination { worker: worker as u16, reason }));
+        self.wake();
+    }
+
+    /// Where it is to move, if it is to and can do so now: while answers are outstanding, a round has something queued for it
+    /// or somebody else has it in hand, it stays.
+    pub(super) fn departs_to(self: &Rc<Self>) -> Option<usize> {
+        let Destination { worker, .. } = self.destination.get()?;
+        let state = self.state.borrow();
+        let in_step = state.subscriptions.len() - state.subscriptions.behind();
+        // Its task, its worker's list, and a group for each subscription in step.
+        let is_alone = Rc::strong_count(self) == 2 + in_step;
+        let waits = !state.replies.is_empty()
+            || state.replies.awaited().is_some()
+            || self.standing.awaits_answer()
+            || self.touched.get();
+        let can_move = is_alone && !waits && state.life.is_open() && !self.worker.hub.is_draining();
+        can_move.then_some(usize::from(worker))
+    }
+
+    /// Takes it apart, with its permit. Only for one that [departs](Self::departs_to).
+    ///
+    /// # Errors
+    /// What the system says where its socket cannot leave the thread: the connection is lost then.
+    pub(super) fn take_apart(self: Rc<Self>, permit: Permit) -> io::Result<Moving> {
+        let worker = Rc::clone(&self.worker);
+        let keys = self.state.borrow().subscriptions.keys();
+        let subscriptions = keys.into_iter().map(|key| self.take_subscription(key)).collect();
+        self.leave_lane();
+        worker.remove(&self);
+        worker.stats.queued(-i64::from(self.reported_queue.take()));
+        let Some(this) = Rc::into_inner(self) else { unreachable!("nobody else has it") };
+        let State { inbound, outbox, session, liveness, .. } = this.state.into_inner();
+        let stream = match this.stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                this.account.close(|of| worker.hub.in_flight(of));
+                worker.metrics.closed("lost");
+                return Err(error);
+            }
+        };
+        let Some(Destination { reason, .. }) = this.destination.get() else {
+            unreachable!("it has somewhere to go")
+        };
+        Ok(Moving {
+            reason,
+            id: this.id,
+            dialect: this.dialect,
+            stream,
+            permit,
+            has_published: this.has_published.get(),
+            backpressure: this.backpressure,
+            account: this.account,
+            inbound,
+            unwritten: outbox.into_unwritten(),
+            session,
+            liveness,
+            subscriptions,
+        })
+    }
+
+    /// Takes a subscription out of the worker, to go on elsewhere.
+    fn take_subscription(&self, key: usize) -> MovingSubscription {
+        let topic = Arc::clone(&self.state.borrow().subscriptions[key].topic);
+        // Before it is counted here no more.
+        topic.begin_move();
+        let subscription = self.end_subscription(key);
+        let from = subscription.behind().expect("out of its group it is behind");
+        let Subscription { echo, on_lag, live_from, .. } = subscription;
+        MovingSubscription { topic, from, echo, on_lag, live_from }
+    }
+
+    /// Puts one together that has moved here; returns its task.
+    ///
+    /// # Errors
+    /// What the system says where its socket cannot belong to this thread: the connection is lost then.
+    pub(crate) fn arrive(worker: &Rc<Worker>, moving: Moving) -> io::Result<ConnectionTask> {
+        let Moving { id, dialect, stream, permit, has_published, backpressure, account, .. } = moving;
+        let Moving { inbound, unwritten, session, liveness, subscriptions, .. } = moving;
+        let stream = match tokio::net::TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                account.close(|of| worker.hub.in_flight(of));
+                worker.metrics.closed("lost");
+                return Err(error);
+            }
+        };
+        // Whether the new thread's socket takes anything is yet to be seen.
+        backpressure.begin_anew(worker.now_ms());
+        let state = State {
+            inbound,
+            replies: Replies::default(),
+            outbox: Outbox::of(unwritten),
+            session,
+            subscriptions: Subscriptions::default(),
+            liveness,
+            life: Life::new(),
+        };
+        let connection = worker.insert(|key| {
+            Rc::new(Self {
+                id,
+                key,
+                encoding: dialect.encoding(),
+                dialect,
+                worker: Rc::clone(worker),
+                stream,
+                touched: Cell::new(false),
+                has_published: Cell::new(has_published),
+                destination: Cell::new(None),
+                reported_queue: Cell::new(0),
+                waker: Cell::new(None),
+                backpressure,
+                standing: Standing::default(),
+                account,
+                state: state.into(),
+            })
+        });
+        let task = ConnectionTask::new(Rc::clone(&connection), permit);
+        worker.watch(&connection);
+        for subscription in subscriptions {
+            connection.take_up(&subscription);
+        }
+        connection.report_queue();
+        // Whoever walked over all for those whose grants are revoked may have passed where it stands now.
+        connection.close_if_revoked();
+        if worker.hub.is_draining() {
+            connection.restart();
+        }
+        Ok(task)
+    }
+
+    /// Goes on with a subscription where it stood: at its own pace at first, and in step when it has everything.
+    fn take_up(&self, moved: &MovingSubscription) {
+        let MovingSubscription { topic, from, echo, on_lag, live_from } = moved;
+        topic.subscribe_moved(self.worker.index);
+        self.worker.add_subscription(topic);
+        self.worker.count_behind(self, topic, true);
+        let subscriptions = &mut self.state.borrow_mut().subscriptions;
+        subscriptions.insert(Arc::clone(topic), *echo, *on_lag, *from, *live_from);
+    }
+}
