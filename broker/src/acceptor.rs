@@ -1,4 +1,4 @@
-//! Accepts sockets and hands each to the least loaded worker.
+//! Accepts sockets and hands each to a worker.
 
 use std::io;
 use std::time::Duration;
@@ -97,7 +97,7 @@ fn is_short(error: &io::Error) -> bool {
 }
 
 fn admit(hub: &Hub, full: &Full, metrics: &HttpMetrics, stream: std::net::TcpStream) {
-    let worker = &hub.workers[hub.workers.least_loaded()];
+    let worker = &hub.workers[hub.workers.next_for_socket(hub.config.server.testing.spread)];
     let Some(permit) = Permit::take(&hub.connections, hub.connections_max, &worker.load) else {
         metrics.rejected("limit");
         return tell(full, stream);

@@ -5,6 +5,7 @@
 //!
 //! It must not know HTTP, which drives it by its `Doors`, nor the connections of another worker.
 
+mod balance;
 pub(crate) mod gate;
 pub(crate) mod group;
 mod intake;
@@ -39,7 +40,7 @@ use crate::topic::ring::Cursor;
 use crate::workers::handle::WorkerHandle;
 use crate::workers::stats::WorkerStats;
 use group::{LocalTopic, Member};
-use moves::Moves;
+use moves::{Moves, Recent};
 use turns::Turns;
 use unheard::Unheard;
 
@@ -79,6 +80,8 @@ pub(crate) struct Worker {
     pub(crate) turns: Turns,
     pub(crate) unheard: Unheard,
     moves: Arc<Moves>,
+    /// What it has delivered of late, by topic.
+    recent: RefCell<Recent>,
     /// The longest time, in milliseconds, for which a socket has taken nothing, of those that were looked at
     /// since this was last told.
     blocked_max_ms: Cell<u32>,
@@ -118,6 +121,7 @@ impl Worker {
             turns: Turns::default(),
             unheard: Unheard::default(),
             moves,
+            recent: RefCell::default(),
             blocked_max_ms: Cell::new(0),
             blocked: RefCell::default(),
             gate: gate::Gate::new(),
@@ -146,7 +150,7 @@ impl Worker {
         never_ending.spawn_local(async move { vital("turns", &for_turns, turns).await });
         never_ending.spawn_local(async move { vital("intake", &for_intake, intake).await });
         never_ending.spawn_local(async move { vital("sweeps", &never, sweeps).await });
-        if let Some(pause) = self.hub.config.server.shuffle.filter(|_| self.hub.workers.len() > 1) {
+        if let Some(pause) = self.hub.config.server.testing.shuffle.filter(|_| self.hub.workers.len() > 1) {
             never_ending.spawn_local(Rc::clone(&self).shuffles(pause));
         }
         stop.cancelled().await;

@@ -34,9 +34,13 @@ pub const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 /// A broker of two workers on free ports, its configuration changed by `configure`.
 pub async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
     let mut config = Config::for_tests();
+    // Else light load stays on one worker, and nothing would be seen of two.
+    config.server.testing.spread = true;
     configure(&mut config);
-    // And what holds where connections stay holds while they move.
-    config.server.shuffle = std::env::var("TEST_MOVES").is_ok().then_some(Duration::from_millis(10));
+    // What holds where connections stay holds while they move.
+    let pause = || std::env::var("TEST_MOVES").is_ok().then_some(Duration::from_millis(10));
+    let testing = &mut config.server.testing;
+    testing.shuffle = testing.shuffle.or_else(pause);
     // Whatever holds for a broker that answers at once holds for one that answers later.
     let (engine, authority) = match std::env::var("TEST_ENGINE").as_deref() {
         Ok("delayed") => {

@@ -25,10 +25,20 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Start on a public address although no access is configured.
     pub insecure_open: bool,
-    /// The pause after which every connection moves to another worker, again and again: for tests.
+    /// What tests want otherwise.
     #[doc(hidden)]
     #[serde(skip)]
+    pub testing: Testing,
+}
+
+/// How connections lie and move where a test wants it.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Testing {
+    /// The pause after which every connection moves to another worker, again and again.
     pub shuffle: Option<Duration>,
+    /// Sockets go to the worker with the fewest, as if all were busy, and nobody gathers.
+    pub spread: bool,
 }
 
 impl Default for ServerConfig {
@@ -40,7 +50,7 @@ impl Default for ServerConfig {
             drain_window: Duration::from_secs(5),
             allowed_origins: Vec::new(),
             insecure_open: false,
-            shuffle: None,
+            testing: Testing::default(),
         }
     }
 }

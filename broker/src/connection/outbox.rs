@@ -329,6 +329,7 @@ mod tests {
         Control,
         Own(usize),
         Disown,
+        Move,
         Shared(usize, usize),
         Write(usize),
     }
@@ -338,6 +339,7 @@ mod tests {
             1 => (0..200usize, 1..200usize).prop_map(|(size, written)| Op::Begun(size, written)),
             1 => Just(Op::Control),
             1 => Just(Op::Disown),
+            1 => Just(Op::Move),
             2 => (0..300usize).prop_map(Op::Own),
             2 => (1..4usize, 0..200usize).prop_map(|(count, size)| Op::Shared(count, size)),
             4 => (0..400usize).prop_map(Op::Write),
@@ -369,6 +371,11 @@ mod tests {
                     }
                     Op::Control => { outbox.push_control(&numbered(Outgoing::Ping, &mut control, 0)); }
                     Op::Disown => outbox.disown(),
+                    Op::Move => {
+                        let len = outbox.len();
+                        outbox = Outbox::of(outbox.into_unwritten());
+                        prop_assert_eq!(outbox.len(), len);
+                    }
                     Op::Own(size) => {
                         let frame = numbered(Outgoing::Text, &mut data, size);
                         outbox.push_with(|out| out.extend_from_slice(&frame));

@@ -1,13 +1,16 @@
 //! Connections that move between workers: where each is sent, and how those that come are taken in.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::IntCounterVec;
+use smallvec::SmallVec;
 
-use super::Worker;
+use super::balance::{Balance, Decision};
+use super::{Worker, key};
 use crate::connection::Connection;
 use crate::connection::moving::Moving;
 use crate::inbox::Lanes;
@@ -21,25 +24,66 @@ const ARRIVALS_A_CYCLE: usize = 16;
 /// Subscriptions of a topic from which on it is large: its subscribers are no longer brought together.
 const SMALL_MAX: usize = 128;
 
+/// Walks that are remembered.
+const WALKS: usize = 64;
+/// Connections that a busy worker hands on at once, at most.
+const GIVEN_MAX: usize = 256;
+/// Connections that a worker with little to do hands on at once, at most.
+const GATHERED_MAX: usize = 64;
+
 /// Why a connection moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// The others of its topic are there.
     Topic,
+    /// Its worker has all it can do.
+    Busy,
+    /// Its worker and another have little to do.
+    Light,
     /// A test has all move.
     Test,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    const ALL: [Self; 2] = [Self::Topic, Self::Test];
+    const ALL: [Self; 4] = [Self::Topic, Self::Busy, Self::Light, Self::Test];
 
     /// Its name in metrics.
     const fn name(self) -> &'static str {
         match self {
             Self::Topic => "topic",
+            Self::Busy => "busy",
+            Self::Light => "light",
             Self::Test => "test",
         }
+    }
+}
+
+/// The deliveries of the last walks: what a worker has most to do with. Bounded whatever topics there are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recent {
+    /// A topic's key, and deliveries.
+    walks: [(usize, u32); WALKS],
+    next: usize,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { walks: [(0, 0); WALKS], next: 0 }
+    }
+}
+
+impl Recent {
+    /// The topics with most deliveries first, and how large their parts are of all.
+    fn hottest(&self) -> Vec<(usize, f64)> {
+        let mut topics = HashMap::new();
+        for &(topic, delivered) in self.walks.iter().filter(|(_, delivered)| *delivered > 0) {
+            *topics.entry(topic).or_default() += f64::from(delivered);
+        }
+        let total: f64 = topics.values().sum();
+        let mut topics: Vec<_> = topics.into_iter().map(|(topic, n): (_, f64)| (topic, n / total)).collect();
+        topics.sort_by(|a, b| b.1.total_cmp(&a.1));
+        topics
     }
 }
 
@@ -119,6 +163,62 @@ impl Worker {
     /// No more connections come; those that were on their way are cut.
     pub(super) fn close_to_moves(&self) {
         drop(self.moves.lanes[self.index].close(0));
+    }
+
+    /// Notes what a walk has delivered of a topic.
+    pub(super) fn note_delivered(&self, topic: &Arc<Topic>, delivered: u64) {
+        let mut recent = self.recent.borrow_mut();
+        let next = recent.next;
+        recent.walks[next] = (key(topic), delivered as u32);
+        recent.next = (next + 1) % WALKS;
+    }
+
+    /// Looks whether connections of this worker should be another's, and has them move.
+    pub(super) fn balance(&self, balance: &mut Balance) {
+        if self.hub.workers.len() < 2 || self.hub.config.server.testing.spread {
+            return;
+        }
+        let shares: SmallVec<[_; 16]> = self.hub.workers.shares().collect();
+        match balance.look(self.index, &shares) {
+            Decision::Stay => {}
+            Decision::Give { to, part } => self.give(to, part),
+            Decision::Gather { to } => self.move_some(to, GATHERED_MAX, Reason::Light),
+        }
+    }
+
+    /// Has a part of what it delivers go to that worker: members of the hottest topics first, and small topics as a whole.
+    fn give(&self, to: usize, mut part: f64) {
+        let hottest = self.recent.borrow().hottest();
+        let mut left = GIVEN_MAX;
+        if hottest.is_empty() {
+            // It is busy with what it is sent.
+            let some = (self.connections.borrow().len() as f64 * part) as usize;
+            return self.move_some(to, some.min(left), Reason::Busy);
+        }
+        for (topic, share) in hottest {
+            let topics = self.topics.borrow();
+            let Some(local) = topics.get(&topic) else { continue };
+            let members = || local.groups.iter().flat_map(|group| &group.members);
+            let is_small = local.subscriptions < SMALL_MAX;
+            if is_small && share > part {
+                continue;
+            }
+            let wanted = (members().count() as f64 * (part / share).min(1.0)) as usize;
+            let moving: Vec<_> = members().take(wanted.min(left)).map(|m| Rc::clone(&m.connection)).collect();
+            drop(topics);
+            left -= moving.len();
+            part -= share.min(part);
+            moving.iter().for_each(|connection| connection.move_to(to, Reason::Busy));
+            if left == 0 || part <= 0.0 {
+                return;
+            }
+        }
+    }
+
+    /// Has some connections go to that worker, whichever come first.
+    fn move_some(&self, to: usize, most: usize, reason: Reason) {
+        let some: Vec<_> = self.connections.borrow().iter().take(most).map(|(_, c)| Rc::clone(c)).collect();
+        some.iter().for_each(|connection| connection.move_to(to, reason));
     }
 
     /// Moves every connection again and again, after so long to a worker at random: what a test wants of it.

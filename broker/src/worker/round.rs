@@ -206,6 +206,7 @@ impl Worker {
                 }
             }
         }
+        self.note_delivered(topic, delivered);
         // Only now: who fell behind on the way is counted as such, and what it wants is kept for that.
         if !std::mem::take(&mut round.has_missed) {
             topic.has_read(self.index, read_to);

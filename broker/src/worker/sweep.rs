@@ -6,13 +6,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Worker;
+use super::balance::Balance;
 use crate::connection::Connection;
+use crate::workers::busy::Meter;
 
 /// How often a slice of the connections is looked at.
 const TICK: Duration = Duration::from_millis(50);
 /// Longest time in which every connection is looked at once.
 const PASS_MAX: Duration = Duration::from_secs(1);
 
+/// How often a worker looks whether the others have more or less to do.
+const BALANCE: Duration = Duration::from_millis(250);
 /// A worker that did not run for so long does not judge anybody by that time.
 const HOLE_MIN: Duration = Duration::from_secs(1);
 /// A connection whose socket has taken nothing for so long is stuck: what it wants is not kept for it any more
@@ -45,9 +49,13 @@ impl Worker {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut slice: Vec<Rc<Connection>> = Vec::new();
         let mut before = self.now_ms();
+        let (mut meter, mut balance) = (Meter::new(), Balance::default());
         for nth in (0..slices).cycle() {
             ticks.tick().await;
             self.handle().heartbeat.beat();
+            let (share, had) = meter.measure();
+            self.handle().busy.set(share);
+            self.stats.busy(had);
             let now = self.now_ms();
             let late = now.wrapping_sub(before).saturating_sub(tick.as_millis() as u32);
             before = now;
@@ -73,6 +81,10 @@ impl Worker {
             }
             self.relieve();
             self.look_at_blocked(now);
+            let ticks_per_look = (BALANCE.as_micros() / tick.as_micros().max(1)).max(1) as usize;
+            if nth % ticks_per_look == 0 {
+                self.balance(&mut balance);
+            }
         }
     }
 

@@ -3,15 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::busy::Busy;
 use super::credit::{Credit, Lane, Wants};
 use super::stats::WorkerStats;
 use crate::heartbeat::Heartbeat;
 use crate::inbox::Inbox;
 use crate::namespaces::Namespaces;
 use crate::topic::Mailbox;
+
+/// A worker that has not said for so long that it runs is given nothing more.
+const STANDS_STILL: Duration = Duration::from_secs(1);
 
 /// One worker as others see it.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub struct WorkerHandle {
     credit: Credit,
     /// The permit for requests whose answer is work in one piece: one at a time.
     long_work: Semaphore,
+    /// Its share of a core.
+    pub(crate) busy: Busy,
     /// Sockets that it owns, for choosing the least loaded worker.
     pub(crate) load: Arc<AtomicUsize>,
     /// Whether it runs.
@@ -40,10 +47,16 @@ impl WorkerHandle {
             inbox: Inbox::new(),
             credit: Credit::default(),
             long_work: Semaphore::new(1),
+            busy: Busy::default(),
             load: Arc::default(),
             heartbeat: Arc::default(),
             stats: WorkerStats::new(namespaces.count()),
         }
+    }
+
+    /// Whether it takes sockets, and connections of other workers: not once it has ended, nor while it stands still.
+    pub(crate) fn takes_sockets(&self) -> bool {
+        !self.inbox.is_closed_to_sockets() && self.heartbeat.age() < STANDS_STILL
     }
 
     /// Takes a publication of so many bytes from the worker's credit; where there is none, `waker` is woken when

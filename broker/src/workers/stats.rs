@@ -22,6 +22,8 @@ pub(crate) struct WorkerStats {
     sent_bytes: AtomicU64,
     write_queue_bytes: AtomicI64,
     round_ns: AtomicU64,
+    /// Processor time of its thread.
+    busy_ns: AtomicU64,
     behind: AtomicI64,
     /// Time that connections waited, in microseconds, by [`Wait`].
     waited_us: [AtomicU64; Wait::ALL.len()],
@@ -60,6 +62,7 @@ impl WorkerStats {
             sent_bytes: AtomicU64::default(),
             write_queue_bytes: AtomicI64::default(),
             round_ns: AtomicU64::default(),
+            busy_ns: AtomicU64::default(),
             behind: AtomicI64::default(),
             waited_us: Default::default(),
             blocked_max_ms: AtomicU64::default(),
@@ -107,6 +110,11 @@ impl WorkerStats {
         self.blocked_max_ms.store(ms.into(), Ordering::Relaxed);
     }
 
+    /// Sets the processor time that the worker's thread has had.
+    pub(crate) fn busy(&self, had: Duration) {
+        self.busy_ns.store(had.as_nanos() as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn round(&self, took: Duration) {
         self.round_ns.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
     }
@@ -124,7 +132,7 @@ struct Seen<'s> {
 /// A family: its name, what it is, its labels, and what a worker adds to it.
 type Family = (&'static str, &'static str, &'static [&'static str], fn(&Seen<'_>, &mut Add<'_>));
 
-const COUNTERS: [Family; 5] = [
+const COUNTERS: [Family; 6] = [
     (
         "fanfare_messages_delivered_total",
         "Publications handed to connections.",
@@ -150,6 +158,12 @@ const COUNTERS: [Family; 5] = [
         |seen, add| add(&[seen.worker], count(&seen.stats.round_ns) / 1e9),
     ),
     (
+        "fanfare_worker_cpu_seconds_total",
+        "Processor time that a worker has had.",
+        &["worker"],
+        |seen, add| add(&[seen.worker], count(&seen.stats.busy_ns) / 1e9),
+    ),
+    (
         "fanfare_held_up_seconds_total",
         "Time that connections waited for their turn, or for credit to publish.",
         &["wait"],
@@ -161,7 +175,7 @@ const COUNTERS: [Family; 5] = [
     ),
 ];
 
-const GAUGES: [Family; 5] = [
+const GAUGES: [Family; 6] = [
     ("fanfare_subscriptions", "Subscriptions now.", &["namespace"], |seen, add| {
         for (namespace, subscriptions) in seen.namespaces.iter().zip(&seen.stats.subscriptions) {
             add(&[&namespace.name], level(subscriptions));
@@ -171,6 +185,9 @@ const GAUGES: [Family; 5] = [
         for encoding in Encoding::ALL {
             add(&["websocket", encoding.name()], level(&seen.stats.connections[encoding as usize]));
         }
+    }),
+    ("fanfare_worker_connections", "WebSockets that a worker has now.", &["worker"], |seen, add| {
+        add(&[seen.worker], seen.stats.connections.iter().map(level).sum());
     }),
     (
         "fanfare_subscriptions_behind",

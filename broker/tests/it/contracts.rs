@@ -11,6 +11,7 @@ mod lag;
 mod later;
 mod later_known;
 mod liveness;
+mod moving;
 mod order;
 mod resume;
 mod retry;

@@ -1,0 +1,75 @@
+//! How busy a worker is: the share of a core that its thread has had of late.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The weight of the newest measurement: of one every 50 ms, the last quarter of a second counts.
+const NEWEST: f64 = 0.2;
+
+/// A worker's share of a core, as others see it.
+#[derive(Debug, Default)]
+pub(crate) struct Busy(AtomicU32);
+
+impl Busy {
+    /// The share, from 0 to 1.
+    pub(crate) fn share(&self) -> f64 {
+        f64::from(self.0.load(Ordering::Relaxed)) / 1e6
+    }
+
+    /// Sets the share.
+    pub(crate) fn set(&self, share: f64) {
+        self.0.store((share * 1e6) as u32, Ordering::Relaxed);
+    }
+}
+
+/// Measures the share of the thread on which it is asked. A thread that others keep from its core is not busy by this: to
+/// have fewer connections would not help it.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// Processor time that the thread has had.
+    had: Duration,
+    at: Instant,
+    share: f64,
+}
+
+impl Meter {
+    /// A meter for the thread at hand.
+    pub(crate) fn new() -> Self {
+        Self { had: thread_time(), at: Instant::now(), share: 0.0 }
+    }
+
+    /// The share of late, from 0 to 1, and the processor time that the thread has had in all.
+    pub(crate) fn measure(&mut self) -> (f64, Duration) {
+        let (had, now) = (thread_time(), Instant::now());
+        let passed = now.duration_since(self.at).as_secs_f64();
+        if passed > 0.0 {
+            let share = (had.saturating_sub(self.had).as_secs_f64() / passed).min(1.0);
+            self.share += NEWEST * (share - self.share);
+        }
+        (self.had, self.at) = (had, now);
+        (self.share, had)
+    }
+}
+
+/// Processor time that the thread at hand has had.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_works_is_busy_and_one_that_sleeps_is_not() {
+        let mut meter = Meter::new();
+        let began = thread_time();
+        // By the thread's own time, however few of it a busy machine gives.
+        while thread_time() - began < Duration::from_millis(20) {}
+        let (busy, had) = meter.measure();
+        assert!(busy > 0.0 && had >= Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(meter.measure().0 < busy, "it forgets");
+    }
+}
