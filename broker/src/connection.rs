@@ -86,6 +86,8 @@ pub(crate) struct Connection {
     pub(crate) touched: Cell<bool>,
     /// The worker to which it is to move, if it is to.
     destination: Cell<Option<Destination>>,
+    /// Whether it has subscribed to a topic, the first of which may have brought it here.
+    is_settled: Cell<bool>,
     /// Whether there may be publications of its own, which are looked for where it does not want them.
     has_published: Cell<bool>,
     /// Bytes of its outbox that the metrics know of.
@@ -151,6 +153,7 @@ impl Connection {
                 touched: Cell::new(false),
                 has_published: Cell::new(false),
                 destination: Cell::new(None),
+                is_settled: Cell::new(false),
                 reported_queue: Cell::new(0),
                 waker: Cell::new(None),
                 backpressure: Backpressure::new(now),

@@ -158,7 +158,6 @@ impl Worker {
             doors.turn_away(&socket);
         }
         self.drain().await;
-        self.close_to_moves();
         drop(never_ending);
         self.tasks.close();
         // What still runs then belongs to peers that had their time.

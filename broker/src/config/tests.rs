@@ -36,6 +36,7 @@ fn the_default_file_says_what_the_code_does() {
         position_ttl: Duration::ZERO,
         duplicate_window: Duration::ZERO,
         duplicate_bytes: 1,
+        gather_max: Duration::ZERO,
     };
     assert_eq!(default.resolve(all_absent), Retention::default());
 }

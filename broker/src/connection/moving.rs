@@ -30,6 +30,9 @@ use crate::topic::ring::{Cursor, Seq};
 use crate::worker::Worker;
 use crate::worker::moves::Reason;
 
+/// Subscriptions of a connection that still moves: with more it would be milliseconds of work in one piece.
+const SUBSCRIPTIONS_MAX: usize = 128;
+
 /// A connection between two workers: nothing of it belongs to either's thread.
 #[derive(Debug)]
 pub(crate) struct Moving {
@@ -38,6 +41,7 @@ pub(crate) struct Moving {
     dialect: Dialect,
     stream: TcpStream,
     permit: Permit,
+    is_settled: bool,
     has_published: bool,
     backpressure: Backpressure,
     account: Account,
@@ -102,6 +106,9 @@ impl Connection {
         let state = self.state.borrow();
         let in_step = state.subscriptions.len() - state.subscriptions.behind();
         // Its task, its worker's list, and a group for each subscription in step.
+        if state.subscriptions.len() > SUBSCRIPTIONS_MAX {
+            return None;
+        }
         let is_alone = Rc::strong_count(self) == 2 + in_step;
         let waits = !state.replies.is_empty()
             || state.replies.awaited().is_some()
@@ -141,6 +148,7 @@ impl Connection {
             dialect: this.dialect,
             stream,
             permit,
+            is_settled: this.is_settled.get(),
             has_published: this.has_published.get(),
             backpressure: this.backpressure,
             account: this.account,
@@ -169,7 +177,7 @@ impl Connection {
     /// What the system says where its socket cannot belong to this thread: the connection is lost then.
     pub(crate) fn arrive(worker: &Rc<Worker>, moving: Moving) -> io::Result<ConnectionTask> {
         let Moving { id, dialect, stream, permit, has_published, backpressure, account, .. } = moving;
-        let Moving { inbound, unwritten, session, liveness, subscriptions, .. } = moving;
+        let Moving { is_settled, inbound, unwritten, session, liveness, subscriptions, .. } = moving;
         let stream = match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
@@ -200,6 +208,7 @@ impl Connection {
                 touched: Cell::new(false),
                 has_published: Cell::new(has_published),
                 destination: Cell::new(None),
+                is_settled: Cell::new(is_settled),
                 reported_queue: Cell::new(0),
                 waker: Cell::new(None),
                 backpressure,

@@ -86,7 +86,8 @@ impl Connection {
         if !is_behind {
             worker.join(self, key, from);
         }
-        if self.state.borrow().subscriptions.len() == 1 {
+        // Once: whoever goes from topic to topic does not go from worker to worker.
+        if !self.is_settled.replace(true) {
             worker.bring_together(self, &self.interest(key).0);
         }
         SubscribeOutcome { head, recovery, replayed }

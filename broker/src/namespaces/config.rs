@@ -1,4 +1,4 @@
-//! What the topics of a namespace keep: the section `namespace`.
+//! What the topics of a namespace keep, and how they are delivered: the section `namespace`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +32,10 @@ pub struct NamespaceConfig {
     /// Memory that a topic's message ids take at most; 0 recognises no retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicate_size: Option<ByteSize>,
+    /// The time for which publications gather at most that follow each other faster than they are delivered; zero has them
+    /// gather never.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub gather_max: Option<Duration>,
 }
 
 /// What the topics of one namespace keep, every value known.
@@ -49,6 +53,8 @@ pub struct Retention {
     pub duplicate_window: Duration,
     /// How much memory a topic's message ids may take.
     pub duplicate_bytes: usize,
+    /// How long publications gather at most before they are delivered.
+    pub gather_max: Duration,
 }
 
 impl Default for Retention {
@@ -60,6 +66,7 @@ impl Default for Retention {
             position_ttl: Duration::from_secs(60 * 60),
             duplicate_window: Duration::from_secs(2 * 60),
             duplicate_bytes: 64 * 1024 * 1024,
+            gather_max: Duration::from_millis(5),
         }
     }
 }
@@ -83,6 +90,7 @@ impl NamespaceConfig {
             duplicate_bytes: self
                 .duplicate_size
                 .map_or(default.duplicate_bytes, |size| size.as_u64() as usize),
+            gather_max: self.gather_max.unwrap_or(default.gather_max),
         }
     }
 }

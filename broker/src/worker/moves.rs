@@ -9,7 +9,7 @@ use std::time::Duration;
 use prometheus::IntCounterVec;
 use smallvec::SmallVec;
 
-use super::balance::{Balance, Decision};
+use super::balance::{BUSY, Balance, Decision};
 use super::{Worker, key};
 use crate::connection::Connection;
 use crate::connection::moving::Moving;
@@ -45,8 +45,8 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    /// All of them, in the order of their numbers.
-    const ALL: [Self; 4] = [Self::Topic, Self::Busy, Self::Light, Self::Test];
+    /// Those that users see.
+    const ALL: [Self; 3] = [Self::Topic, Self::Busy, Self::Light];
 
     /// Its name in metrics.
     const fn name(self) -> &'static str {
@@ -108,6 +108,7 @@ impl Moves {
             &["reason"],
         );
         for reason in Reason::ALL {
+            // Series that are there from the start can be asked for their rate.
             moved.with_label_values(&[reason.name()]);
         }
         Arc::new(Self { lanes: (0..workers).map(|_| Lanes::new()).collect(), moved })
@@ -160,9 +161,11 @@ impl Worker {
         }
     }
 
-    /// No more connections come; those that were on their way are cut.
-    pub(super) fn close_to_moves(&self) {
-        drop(self.moves.lanes[self.index].close(0));
+    /// No more connections come; those that were on their way are taken in.
+    pub(super) fn close_to_moves(self: &Rc<Self>) {
+        for moving in self.moves.lanes[self.index].close(0) {
+            self.take_in(*moving);
+        }
     }
 
     /// Notes what a walk has delivered of a topic.
@@ -233,10 +236,14 @@ impl Worker {
         }
     }
 
-    /// Brings a connection that has just subscribed to its first topic to where most of that topic's subscribers are, while
-    /// they are few: a publication wakes one worker then, and none if it comes from there.
+    /// Brings a connection that has subscribed to its first topic to where most of that topic's subscribers are, while they
+    /// are few and that worker has not more to do than it can: a publication wakes one worker then, and none if it comes from
+    /// there.
     pub(crate) fn bring_together(&self, connection: &Connection, topic: &Topic) {
-        if let Some(home) = topic.home(self.index, SMALL_MAX) {
+        let Some(home) = topic.home(self.index, SMALL_MAX) else { return };
+        let there = &self.hub.workers[home];
+        let is_busy = there.busy.share() >= BUSY && there.busy.share() > self.handle().busy.share();
+        if there.takes_sockets() && !is_busy {
             connection.move_to(home, Reason::Topic);
         }
     }

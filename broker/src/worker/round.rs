@@ -40,14 +40,12 @@ const TOUCHED_MAX: usize = 4096;
 const QUEUED_BYTES_MAX: usize = 1024 * 1024;
 /// A walk shorter than this is followed by no rest.
 const LONG_WALK: Duration = Duration::from_micros(500);
-/// A topic rests for half the length of its last walk, but no longer than this.
-const REST_MAX: Duration = Duration::from_millis(5);
 /// Who waits for credit does so no longer than this for topics that rest.
 const REFILL_MAX: Duration = Duration::from_millis(10);
 
-/// How long a topic rests after a walk of that length.
-fn rest_after(walk: Duration) -> Option<Duration> {
-    (walk >= LONG_WALK).then(|| (walk / 2).min(REST_MAX))
+/// How long a topic rests after a walk of that length: half of it, but no longer than its namespace says.
+fn rest_after(walk: Duration, gather_max: Duration) -> Option<Duration> {
+    (walk >= LONG_WALK && !gather_max.is_zero()).then(|| (walk / 2).min(gather_max))
 }
 
 /// What a round has under way.
@@ -226,7 +224,8 @@ impl Worker {
     /// Has the topic rest after a walk of that length, if the next would follow without a pause.
     fn rest(&self, topic: &Arc<Topic>, walk: Duration) {
         if let Some(local) = self.topics.borrow_mut().get_mut(&key(topic)) {
-            let rest = rest_after(walk).filter(|_| topic.is_dirty(self.index));
+            let gather_max = topic.namespace.retention.gather_max;
+            let rest = rest_after(walk, gather_max).filter(|_| topic.is_dirty(self.index));
             local.not_before = rest.map(|rest| Instant::now() + rest);
         }
     }
@@ -378,7 +377,7 @@ impl Worker {
         }
         let took = began.elapsed();
         for topic in std::mem::take(&mut round.queued) {
-            if rest_after(took).is_some() {
+            if took >= LONG_WALK {
                 self.rest(&topic, took);
             }
         }
@@ -410,12 +409,14 @@ mod tests {
 
     #[test]
     fn only_long_walks_are_followed_by_a_rest_shorter_than_themselves() {
-        let after = |us| rest_after(Duration::from_micros(us)).map(|rest| rest.as_micros());
+        let gather_max = Duration::from_millis(5);
+        let after = |us| rest_after(Duration::from_micros(us), gather_max).map(|rest| rest.as_micros());
         assert_eq!(after(0), None);
         assert_eq!(after(499), None);
         assert_eq!(after(500), Some(250));
         assert_eq!(after(4_000), Some(2_000));
         assert_eq!(after(1_000_000), Some(5_000));
+        assert_eq!(rest_after(Duration::from_secs(1), Duration::ZERO), None, "a namespace may want none");
     }
 
     #[test]

@@ -149,6 +149,7 @@ impl Worker {
         drop(connections);
         // Those whose handshake was under way have their connection by now; they go at once.
         let until = Instant::now() + DRAIN_GRACE;
+        self.close_to_moves();
         while Instant::now() < until {
             let left = self.all_connections();
             if left.is_empty() {
