@@ -38,6 +38,8 @@ use ledger::Ledger;
 use publication::Publication;
 use ring::{Cursor, Lagged, Ring, Seq};
 
+/// Subscriptions of a topic from which on it is large: who subscribes then is not brought to the others.
+const SMALL_MAX: usize = 128;
 /// Publications looked at before the lock is given up for a moment.
 const LOOKED_AT_MAX: usize = 256;
 
@@ -134,6 +136,8 @@ pub struct SubscriptionStart {
     pub from: Cursor,
     /// What became of the position asked for.
     pub resume: Option<Resume>,
+    /// The worker that had most of the others, if that is another and they are few.
+    pub home: Option<usize>,
 }
 
 /// What a topic can replay to somebody who asks to continue from a position.
@@ -225,6 +229,8 @@ impl Topic {
         if state.is_retired {
             return Err(Retired);
         }
+        // Of two that come first at once the second sees the first, which stays where it is.
+        let home = self.home(worker);
         self.interests[worker].subscribe(state.ring.head());
         self.used_at.store(now.as_ms(), Ordering::Relaxed);
         self.end_history_in_time(&mut state, now);
@@ -233,7 +239,7 @@ impl Topic {
             Start::History(count) => (state.ring.newest(count), None),
             Start::Since(since) => state.resume(since),
         };
-        Ok(SubscriptionStart { head, from, resume })
+        Ok(SubscriptionStart { head, from, resume, home })
     }
 
     /// Ends a subscription of that worker.
@@ -270,14 +276,19 @@ impl Topic {
         self.interests[worker].subscribe(state.ring.head());
     }
 
-    /// The worker that has most subscriptions where they are fewer than `small` in all; `None` where that is this `worker`.
-    pub(crate) fn home(&self, worker: usize, small: usize) -> Option<usize> {
-        if self.interests.len() < 2 || self.subscriptions() >= small {
+    /// Whether its subscriptions are few, which are brought together on one worker.
+    pub(crate) fn is_small(&self) -> bool {
+        self.subscriptions() < SMALL_MAX
+    }
+
+    /// The worker that has more subscriptions than this one, and most of all, where they are few in all.
+    fn home(&self, worker: usize) -> Option<usize> {
+        if self.interests.len() < 2 || !self.is_small() {
             return None;
         }
         let most = |&(index, interest): &(usize, &Interest)| (interest.subscriptions(), Reverse(index));
-        let (home, _) = self.interests.iter().enumerate().max_by_key(most)?;
-        (home != worker).then_some(home)
+        let (home, interest) = self.interests.iter().enumerate().max_by_key(most)?;
+        (interest.subscriptions() > self.interests[worker].subscriptions()).then_some(home)
     }
 
     /// Where it stands.

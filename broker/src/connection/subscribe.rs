@@ -74,7 +74,7 @@ impl Connection {
     ) -> SubscribeOutcome {
         let worker = &self.worker;
         worker.add_subscription(&topic);
-        let topic::SubscriptionStart { head, from, resume } = began;
+        let topic::SubscriptionStart { head, from, resume, home } = began;
         let recovery = resume.map(|resume| self.note_recovery(&topic, resume));
         let replayed = self.count_replayed(&topic, from.next, head, echo);
         let is_behind = from.next <= head.seq;
@@ -87,8 +87,10 @@ impl Connection {
             worker.join(self, key, from);
         }
         // Once: whoever goes from topic to topic does not go from worker to worker.
-        if !self.is_settled.replace(true) {
-            worker.bring_together(self, &self.interest(key).0);
+        if !self.is_settled.replace(true)
+            && let Some(home) = home
+        {
+            worker.bring_together(self, home);
         }
         SubscribeOutcome { head, recovery, replayed }
     }

@@ -114,6 +114,10 @@ impl Topic {
     /// nothing of that kind and it is `urgent`, the oldest message ids. Returns whether anything went.
     pub(crate) fn evict(&self, urgent: bool) -> bool {
         let mut state = self.lock();
+        if self.moving.load(Ordering::SeqCst) > 0 {
+            // Nobody knows from where on it is yet to be delivered, and it is soon over.
+            return false;
+        }
         if state.ring.is_empty() && urgent {
             let had_some = !state.duplicates.is_empty();
             let evicted = state.duplicates.evict_half(Uptime::now(), self.namespace.retention.message_ids());

@@ -6,7 +6,7 @@
 //! longer each time: what cannot be divided goes to and fro less and less.
 
 /// The share of a core from which on a worker is busy.
-pub(super) const BUSY: f64 = 0.9;
+pub(super) const BUSY: f64 = 0.95;
 /// By how much less busy another must be to be handed anything.
 const GAP: f64 = 0.3;
 /// Two workers that need no more than this of a core together need no second one.

@@ -33,6 +33,11 @@ impl LocalTopic {
         Self { topic, subscriptions: 0, awaited: 0, groups: Default::default(), not_before: None }
     }
 
+    /// Whether its subscribers are few, and lie together.
+    pub(crate) fn is_small(&self) -> bool {
+        self.topic.is_small()
+    }
+
     /// Counts a subscription that is behind and takes what it gets, from now on or no longer; the topic keeps more
     /// while there is one.
     pub(crate) fn count_awaited(&mut self, worker: usize, is_awaited: bool) {

@@ -21,9 +21,6 @@ use crate::topic::Topic;
 const WAITING_MAX: usize = 1024;
 /// Connections that a worker takes in before its other tasks have their turn.
 const ARRIVALS_A_CYCLE: usize = 16;
-/// Subscriptions of a topic from which on it is large: its subscribers are no longer brought together.
-const SMALL_MAX: usize = 128;
-
 /// Walks that are remembered.
 const WALKS: usize = 64;
 /// Connections that a busy worker hands on at once, at most.
@@ -202,8 +199,7 @@ impl Worker {
             let topics = self.topics.borrow();
             let Some(local) = topics.get(&topic) else { continue };
             let members = || local.groups.iter().flat_map(|group| &group.members);
-            let is_small = local.subscriptions < SMALL_MAX;
-            if is_small && share > part {
+            if local.is_small() && share > part {
                 continue;
             }
             let wanted = (members().count() as f64 * (part / share).min(1.0)) as usize;
@@ -236,11 +232,10 @@ impl Worker {
         }
     }
 
-    /// Brings a connection that has subscribed to its first topic to where most of that topic's subscribers are, while they
-    /// are few and that worker has not more to do than it can: a publication wakes one worker then, and none if it comes from
+    /// Brings a connection that has subscribed to its first topic `home`, where most of that topic's few subscribers are, if
+    /// that worker has not more to do than it can: a publication wakes one worker then, and none if it comes from
     /// there.
-    pub(crate) fn bring_together(&self, connection: &Connection, topic: &Topic) {
-        let Some(home) = topic.home(self.index, SMALL_MAX) else { return };
+    pub(crate) fn bring_together(&self, connection: &Connection, home: usize) {
         let there = &self.hub.workers[home];
         let is_busy = there.busy.share() >= BUSY && there.busy.share() > self.handle().busy.share();
         if there.takes_sockets() && !is_busy {
