@@ -58,8 +58,9 @@ pub struct Topic {
     pub namespace: Arc<Namespace>,
     /// Which workers want to hear of publications.
     interests: SmallVec<[Interest; 4]>,
-    /// Subscriptions on their way from one worker to another, which wait for what they have yet to get as those do that are
-    /// behind. Changed under the lock, so that an append sees each here or at a worker.
+    /// Subscriptions on their way from one worker to another, and those that have come and are yet to catch up: what they want
+    /// is kept as for whoever is behind, and what no worker has read is not even evicted. Changed under the lock, so that an append sees each here or
+    /// among those that are behind.
     moving: AtomicU32,
     /// When it was last used, as an [`Uptime`] in milliseconds: what the budget evicts by.
     used_at: AtomicU64,
@@ -203,8 +204,12 @@ impl Topic {
 
     /// The worker has read everything up to that index for its subscribers in step. From then on the ordinary
     /// bounds decide what is kept of it.
+    ///
+    /// While a subscription moves that is no news: nobody serves it in step.
     pub(crate) fn has_read(&self, worker: usize, to: Seq) {
-        self.interests[worker].has_read(to);
+        if !self.is_moved() {
+            self.interests[worker].has_read(to);
+        }
     }
 
     /// Whether the worker has been told of something and has not begun to read it.
@@ -252,28 +257,33 @@ impl Topic {
     /// How many subscriptions it has, over all workers.
     pub fn subscriptions(&self) -> usize {
         let here = |interest: &Interest| interest.subscriptions() as usize;
-        self.interests.iter().map(here).sum::<usize>() + self.moving.load(Ordering::SeqCst) as usize
+        self.interests.iter().map(here).sum()
     }
 
-    /// A subscription is about to leave its worker for another: until its move [ends](Self::end_move) it is one of the
-    /// topic's all the same.
+    /// A subscription is about to leave its worker, as whose it counts until it [is](Self::arrive) another's.
     pub(crate) fn begin_move(&self) {
         let _lock = self.lock();
         self.moving.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The subscription is with its worker, or gone.
+    /// The subscription, which wants what is `from` that index on, is no longer the `old` worker's but the `new` one's. That is
+    /// told of what there is by nobody: it has to look.
+    pub(crate) fn arrive(&self, old: usize, new: usize, from: Seq) {
+        let state = self.lock();
+        debug_assert!(!state.is_retired, "a topic stays while it has a subscription");
+        self.interests[new].arrive(from);
+        self.interests[old].unsubscribe();
+    }
+
+    /// The subscription has caught up, has had its time for that, or is gone.
     pub(crate) fn end_move(&self) {
         let _lock = self.lock();
         self.moving.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Registers a subscription of that worker that has come from another. It is told of what it has yet to get by nobody:
-    /// the worker has to look.
-    pub(crate) fn subscribe_moved(&self, worker: usize) {
-        let state = self.lock();
-        debug_assert!(!state.is_retired, "a topic stays while a subscription of it moves");
-        self.interests[worker].subscribe(state.ring.head());
+    /// Whether subscriptions of it move just now.
+    fn is_moved(&self) -> bool {
+        self.moving.load(Ordering::SeqCst) > 0
     }
 
     /// Whether its subscriptions are few, which are brought together on one worker.

@@ -176,6 +176,12 @@ impl Worker {
     pub(crate) fn remove_subscription(&self, topic: &Arc<Topic>) {
         topic.unsubscribe(self.index);
         self.hub.table.unsubscribed(topic);
+        self.forget_subscription(topic);
+    }
+
+    /// Counts a subscription no more that is in no group any more, and that the topic counts as this worker's until it is
+    /// another's.
+    pub(crate) fn forget_subscription(&self, topic: &Arc<Topic>) {
         self.stats.subscriptions(topic.namespace.index, -1);
         let mut topics = self.topics.borrow_mut();
         let local = topics.get_mut(&key(topic)).expect("a subscription keeps its topic here");

@@ -68,15 +68,22 @@ const _: () = is_send::<Moving>();
 #[derive(Debug)]
 struct MovingSubscription {
     topic: Arc<Topic>,
+    /// The worker as whose its topic counts it until it is taken up.
+    worker: usize,
     from: Cursor,
     echo: bool,
     on_lag: OnLag,
     live_from: Seq,
+    /// Whether it is with its worker, which has the topic count it until it has caught up.
+    is_taken_up: bool,
 }
 
 impl Drop for MovingSubscription {
     fn drop(&mut self) {
-        self.topic.end_move();
+        if !self.is_taken_up {
+            self.topic.unsubscribe(self.worker);
+            self.topic.end_move();
+        }
     }
 }
 
@@ -162,13 +169,16 @@ impl Connection {
 
     /// Takes a subscription out of the worker, to go on elsewhere.
     fn take_subscription(&self, key: usize) -> MovingSubscription {
-        let topic = Arc::clone(&self.state.borrow().subscriptions[key].topic);
-        // Before it is counted here no more.
-        topic.begin_move();
-        let subscription = self.end_subscription(key);
-        let from = subscription.behind().expect("out of its group it is behind");
-        let Subscription { echo, on_lag, live_from, .. } = subscription;
-        MovingSubscription { topic, from, echo, on_lag, live_from }
+        let worker = &self.worker;
+        self.state.borrow().subscriptions[key].topic.begin_move();
+        worker.leave(self, key);
+        // Out of its group it is behind.
+        let subscription = self.state.borrow_mut().subscriptions.remove(key);
+        let from = subscription.behind().expect("it is behind");
+        let Subscription { topic, echo, on_lag, live_from, .. } = subscription;
+        worker.count_behind(self, &topic, false);
+        worker.forget_subscription(&topic);
+        MovingSubscription { topic, worker: worker.index, from, echo, on_lag, live_from, is_taken_up: false }
     }
 
     /// Puts one together that has moved here; returns its task.
@@ -220,7 +230,7 @@ impl Connection {
         let task = ConnectionTask::new(Rc::clone(&connection), permit);
         worker.watch(&connection);
         for subscription in subscriptions {
-            connection.take_up(&subscription);
+            connection.take_up(subscription);
         }
         connection.report_queue();
         // Whoever walked over all for those whose grants are revoked may have passed where it stands now.
@@ -232,12 +242,13 @@ impl Connection {
     }
 
     /// Goes on with a subscription where it stood: at its own pace at first, and in step when it has everything.
-    fn take_up(&self, moved: &MovingSubscription) {
-        let MovingSubscription { topic, from, echo, on_lag, live_from } = moved;
-        topic.subscribe_moved(self.worker.index);
-        self.worker.add_subscription(topic);
-        self.worker.count_behind(self, topic, true);
-        let subscriptions = &mut self.state.borrow_mut().subscriptions;
-        subscriptions.insert(Arc::clone(topic), *echo, *on_lag, *from, *live_from);
+    fn take_up(&self, mut moved: MovingSubscription) {
+        let topic = Arc::clone(&moved.topic);
+        topic.arrive(moved.worker, self.worker.index, moved.from.next);
+        moved.is_taken_up = true;
+        self.worker.add_subscription(&topic);
+        self.worker.count_behind(self, &topic, true);
+        let MovingSubscription { from, echo, on_lag, live_from, .. } = moved;
+        self.state.borrow_mut().subscriptions.insert_moved(topic, echo, on_lag, from, live_from);
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use fanfare_protocol::{OnLag, Recovery, TopicRef};
 
 use super::Connection;
-use super::subscriptions::Subscription;
 use crate::answer::Answer;
 use crate::operation::{Denied, subscribe};
 use crate::topic::ring::Seq;
@@ -134,13 +133,11 @@ impl Connection {
         }
     }
 
-    /// Takes a subscription out of its group, which puts it behind, and then out of the connection and its worker.
-    pub(super) fn end_subscription(&self, key: usize) -> Subscription {
+    fn end_subscription(&self, key: usize) {
         self.worker.leave(self, key);
         // Out of its group it counts as behind.
         let subscription = self.state.borrow_mut().subscriptions.remove(key);
         self.worker.count_behind(self, &subscription.topic, false);
         self.worker.remove_subscription(&subscription.topic);
-        subscription
     }
 }

@@ -25,6 +25,9 @@ pub(crate) struct Subscription {
     pub(crate) on_lag: OnLag,
     /// Invariant: changed by [`Subscriptions`] alone, which counts those that are behind.
     pub(crate) pace: Pace,
+    /// Whether it has come from another worker and has not caught up since.
+    /// Invariant: changed by [`Subscriptions`] alone; as long its topic counts it among those that move.
+    is_arriving: bool,
     /// The first publication that is news: those before are a replay of the past, and tell nothing of latency.
     pub(crate) live_from: Seq,
 }
@@ -39,6 +42,12 @@ pub(crate) enum Pace {
 }
 
 impl Subscription {
+    fn end_arrival(&mut self) {
+        if std::mem::take(&mut self.is_arriving) {
+            self.topic.end_move();
+        }
+    }
+
     /// The cursor from which it goes on at its own pace, if it does.
     pub(crate) fn behind(&self) -> Option<Cursor> {
         match self.pace {
@@ -86,7 +95,8 @@ impl Subscriptions {
         }
         let name = topic.name.clone();
         let pace = Pace::Behind(from);
-        let key = self.by_key.insert(Subscription { topic, echo, on_lag, pace, live_from });
+        let key =
+            self.by_key.insert(Subscription { topic, echo, on_lag, pace, is_arriving: false, live_from });
         self.behind += 1;
         if let Some(by_name) = &mut self.by_name {
             by_name.insert(name, key);
@@ -97,9 +107,30 @@ impl Subscriptions {
         key
     }
 
+    /// Adds one that has come from another worker: its topic counts it among those that move until it has caught up.
+    pub(crate) fn insert_moved(
+        &mut self,
+        topic: Arc<Topic>,
+        echo: bool,
+        on_lag: OnLag,
+        from: Cursor,
+        live_from: Seq,
+    ) {
+        let key = self.insert(topic, echo, on_lag, from, live_from);
+        self.by_key[key].is_arriving = true;
+    }
+
+    /// Those that have come from another worker have had their time to catch up.
+    pub(crate) fn end_arrivals(&mut self) {
+        if self.behind > 0 {
+            self.by_key.iter_mut().for_each(|(_, subscription)| subscription.end_arrival());
+        }
+    }
+
     /// Takes out the one with that key, which there must be.
     pub(crate) fn remove(&mut self, key: usize) -> Subscription {
-        let subscription = self.by_key.remove(key);
+        let mut subscription = self.by_key.remove(key);
+        subscription.end_arrival();
         self.behind -= u32::from(subscription.behind().is_some());
         if let Some(by_name) = &mut self.by_name {
             by_name.remove(&subscription.topic.name);
@@ -122,6 +153,9 @@ impl Subscriptions {
 
     fn pace(&mut self, key: usize, pace: Pace) {
         let subscription = &mut self.by_key[key];
+        if matches!(pace, Pace::InStep { .. }) {
+            subscription.end_arrival();
+        }
         self.behind -= u32::from(subscription.behind().is_some());
         subscription.pace = pace;
         self.behind += u32::from(subscription.behind().is_some());

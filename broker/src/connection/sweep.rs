@@ -16,6 +16,7 @@ impl Connection {
             self.worker.note_blocked(ms);
         }
         let mut state = self.state.borrow_mut();
+        state.subscriptions.end_arrivals();
         if !state.life.is_open() {
             let has_had_its_time = state.life.has_had_its_time(now);
             drop(state);

@@ -44,7 +44,7 @@ impl Topic {
 
     /// Whether some subscriber is behind, or moves.
     pub(super) fn is_awaited(&self) -> bool {
-        self.moving.load(Ordering::SeqCst) > 0 || self.interests.iter().any(Interest::is_awaited)
+        self.is_moved() || self.interests.iter().any(Interest::is_awaited)
     }
 
     /// Sets whether some of the worker's subscribers are behind from now on.
@@ -114,10 +114,6 @@ impl Topic {
     /// nothing of that kind and it is `urgent`, the oldest message ids. Returns whether anything went.
     pub(crate) fn evict(&self, urgent: bool) -> bool {
         let mut state = self.lock();
-        if self.moving.load(Ordering::SeqCst) > 0 {
-            // Nobody knows from where on it is yet to be delivered, and it is soon over.
-            return false;
-        }
         if state.ring.is_empty() && urgent {
             let had_some = !state.duplicates.is_empty();
             let evicted = state.duplicates.evict_half(Uptime::now(), self.namespace.retention.message_ids());

@@ -227,6 +227,7 @@ async fn light_load_stays_on_one_worker() {
     let broker = start(|config| {
         config.server.workers = WORKERS;
         config.server.testing.spread = false;
+        config.server.testing.shuffle = Some(Duration::MAX);
     })
     .await;
     let mut clients = Vec::new();
