@@ -96,6 +96,11 @@ impl Inbox {
         })
     }
 
+    /// Sockets that wait to be taken.
+    pub(crate) fn sockets_waiting(&self) -> usize {
+        self.lanes.waiting(Kind::Adopt as usize)
+    }
+
     /// Whether it takes no sockets any more.
     pub(crate) fn is_closed_to_sockets(&self) -> bool {
         self.lanes.is_closed(Kind::Adopt as usize)

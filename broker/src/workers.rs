@@ -19,6 +19,9 @@ use handle::WorkerHandle;
 /// The share of a core below which a worker gets the sockets that come, before those after it do.
 const TAKES_SOCKETS: f64 = 0.6;
 
+/// Sockets that wait for a worker above which others come first.
+const SOCKETS_WAITING_MAX: usize = 64;
+
 /// All workers.
 #[derive(Debug, Clone)]
 pub struct Workers {
@@ -54,7 +57,13 @@ impl Workers {
     /// The index of the worker that is to have the next socket: the first that is not busy, so that light load stays on few
     /// workers; where all are, or where sockets are to `spread`, the one with the fewest.
     pub(crate) fn next_for_socket(&self, spread: bool) -> usize {
-        let first = self.shares().position(|share| share.is_some_and(|share| share < TAKES_SOCKETS));
+        // Those that come in a burst are not in its share yet.
+        let is_free = |worker: &WorkerHandle| {
+            worker.takes_sockets()
+                && worker.busy.share() < TAKES_SOCKETS
+                && worker.inbox.sockets_waiting() < SOCKETS_WAITING_MAX
+        };
+        let first = self.iter().position(is_free);
         let load = |&worker: &usize| {
             let handle = &self[worker];
             (!handle.takes_sockets(), handle.load.load(Ordering::Relaxed))

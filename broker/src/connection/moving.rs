@@ -66,7 +66,7 @@ const _: () = is_send::<Moving>();
 
 /// A subscription of a connection that moves. While it is there its topic counts it and keeps what it has yet to get.
 #[derive(Debug)]
-struct MovingSubscription {
+pub(super) struct MovingSubscription {
     topic: Arc<Topic>,
     /// The worker as whose its topic counts it until it is taken up.
     worker: usize,
@@ -84,6 +84,17 @@ impl Drop for MovingSubscription {
             self.topic.unsubscribe(self.worker);
             self.topic.end_move();
         }
+    }
+}
+
+/// The socket of a connection failed between two workers: nothing of it is left.
+fn lose(worker: &Worker, account: &Account, subscriptions: Vec<MovingSubscription>) {
+    account.close(|of| worker.hub.in_flight(of));
+    worker.metrics.closed("lost");
+    for subscription in subscriptions {
+        let topic = Arc::clone(&subscription.topic);
+        drop(subscription);
+        worker.hub.table.unsubscribed(&topic);
     }
 }
 
@@ -106,6 +117,19 @@ impl Connection {
         self.wake();
     }
 
+    /// Wakes it where it is to move and could not while a round had something queued for it.
+    pub(crate) fn move_on(&self) {
+        if self.destination.get().is_some() {
+            self.wake();
+        }
+    }
+
+    /// Whether it could move, but for what it waits for just now.
+    pub(crate) fn may_move(&self) -> bool {
+        let state = self.state.borrow();
+        state.subscriptions.len() <= SUBSCRIPTIONS_MAX && state.life.is_open()
+    }
+
     /// Where it is to move, if it is to and can do so now: while answers are outstanding, a round has something queued for it
     /// or somebody else has it in hand, it stays.
     pub(super) fn departs_to(self: &Rc<Self>) -> Option<usize> {
@@ -113,26 +137,32 @@ impl Connection {
         let state = self.state.borrow();
         let in_step = state.subscriptions.len() - state.subscriptions.behind();
         // Its task, its worker's list, and a group for each subscription in step.
-        if state.subscriptions.len() > SUBSCRIPTIONS_MAX {
-            return None;
-        }
         let is_alone = Rc::strong_count(self) == 2 + in_step;
         let waits = !state.replies.is_empty()
             || state.replies.awaited().is_some()
             || self.standing.awaits_answer()
             || self.touched.get();
-        let can_move = is_alone && !waits && state.life.is_open() && !self.worker.hub.is_draining();
+        let can_move = is_alone && !waits && self.may_move() && !self.worker.hub.is_draining();
         can_move.then_some(usize::from(worker))
     }
 
-    /// Takes it apart, with its permit. Only for one that [departs](Self::departs_to).
+    /// Takes its subscriptions out of its worker, to go on elsewhere.
+    pub(super) fn take_subscriptions(&self) -> Vec<MovingSubscription> {
+        let keys = self.state.borrow().subscriptions.keys();
+        keys.into_iter().map(|key| self.take_subscription(key)).collect()
+    }
+
+    /// Takes apart what is left of it, with its permit. Only for one that [departs](Self::departs_to) and whose subscriptions
+    /// are taken.
     ///
     /// # Errors
     /// What the system says where its socket cannot leave the thread: the connection is lost then.
-    pub(super) fn take_apart(self: Rc<Self>, permit: Permit) -> io::Result<Moving> {
+    pub(super) fn take_apart(
+        self: Rc<Self>,
+        subscriptions: Vec<MovingSubscription>,
+        permit: Permit,
+    ) -> io::Result<Moving> {
         let worker = Rc::clone(&self.worker);
-        let keys = self.state.borrow().subscriptions.keys();
-        let subscriptions = keys.into_iter().map(|key| self.take_subscription(key)).collect();
         self.leave_lane();
         worker.remove(&self);
         worker.stats.queued(-i64::from(self.reported_queue.take()));
@@ -141,8 +171,7 @@ impl Connection {
         let stream = match this.stream.into_std() {
             Ok(stream) => stream,
             Err(error) => {
-                this.account.close(|of| worker.hub.in_flight(of));
-                worker.metrics.closed("lost");
+                lose(&worker, &this.account, subscriptions);
                 return Err(error);
             }
         };
@@ -191,8 +220,7 @@ impl Connection {
         let stream = match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
-                account.close(|of| worker.hub.in_flight(of));
-                worker.metrics.closed("lost");
+                lose(worker, &account, subscriptions);
                 return Err(error);
             }
         };

@@ -16,25 +16,31 @@ pub(crate) struct ConnectionTask {
     /// `None` where it has moved.
     connection: Option<Rc<Connection>>,
     /// Dropped after the connection, whose socket is closed by then. `None` where it has moved with it.
-    permit: Option<Permit>,
+    /// Apart, or the task would take twice as much memory.
+    permit: Option<Box<Permit>>,
 }
 
 impl ConnectionTask {
     pub(super) fn new(connection: Rc<Connection>, permit: Permit) -> Self {
-        Self { connection: Some(connection), permit: Some(permit) }
+        Self { connection: Some(connection), permit: Some(Box::new(permit)) }
     }
 
     /// Moves the connection to where it is to go, if it can go now; says whether it did. Where the other worker takes no more
     /// it goes on here, as a new one.
     fn depart(&mut self) -> bool {
         let Some(to) = self.connection.as_ref().and_then(Connection::departs_to) else { return false };
+        let Some(subscriptions) = self.connection.as_ref().map(|here| here.take_subscriptions()) else {
+            return false;
+        };
         let (Some(connection), Some(permit)) = (self.connection.take(), self.permit.take()) else {
             return false;
         };
         let worker = Rc::clone(&connection.worker);
-        let moved = connection.take_apart(permit).and_then(|moving| match worker.hand_on(to, moving) {
-            Ok(()) => Ok(()),
-            Err(back) => Connection::arrive(&worker, *back).map(|task| *self = task),
+        let moved = connection.take_apart(subscriptions, *permit).and_then(|moving| {
+            match worker.hand_on(to, moving) {
+                Ok(()) => Ok(()),
+                Err(back) => Connection::arrive(&worker, *back).map(|task| *self = task),
+            }
         });
         if let Err(error) = moved {
             tracing::debug!(%error, "a socket failed while its connection moved");

@@ -76,6 +76,11 @@ impl<T, const N: usize> Lanes<T, N> {
         has_more
     }
 
+    /// How many wait in a lane.
+    pub(crate) fn waiting(&self, lane: usize) -> usize {
+        self.lock()[lane].waiting.len()
+    }
+
     /// Closes a lane: returns what waits in it.
     pub(crate) fn close(&self, lane: usize) -> VecDeque<T> {
         let lane = &mut self.lock()[lane];

@@ -15,6 +15,8 @@ const LIGHT: f64 = 0.5;
 const BUSY_LOOKS: u32 = 3;
 /// Looks in a row that must find two workers light before they are one.
 const LIGHT_LOOKS: u32 = 20;
+/// Times in a row that somebody hands on before it waits longer.
+const PATIENT_GIVES: u32 = 4;
 /// Looks that somebody waits at most who has handed on again and again.
 const WAIT_MAX: u32 = 240;
 
@@ -57,7 +59,7 @@ impl Balance {
         if let Some((to, share)) = idlest.filter(|_| self.busy >= BUSY_LOOKS && self.wait == 0) {
             self.busy = 0;
             self.gave += 1;
-            self.wait = (BUSY_LOOKS << self.gave.min(8)).min(WAIT_MAX);
+            self.wait = wait_after(self.gave);
             return Decision::Give { to, part: (mine - share) / 2.0 / mine };
         }
         match earlier.filter(|_| self.light >= LIGHT_LOOKS) {
@@ -72,9 +74,14 @@ impl Balance {
             self.wait -= 1;
         } else if self.gave > 0 && self.busy == 0 {
             self.gave -= 1;
-            self.wait = BUSY_LOOKS << self.gave.min(8);
+            self.wait = wait_after(self.gave);
         }
     }
+}
+
+/// Looks to wait after having handed on so many times: what is much takes several, and is no reason to wait.
+fn wait_after(gave: u32) -> u32 {
+    (BUSY_LOOKS << gave.saturating_sub(PATIENT_GIVES).min(8)).min(WAIT_MAX)
 }
 
 #[cfg(test)]

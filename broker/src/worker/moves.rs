@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ const ARRIVALS_A_CYCLE: usize = 16;
 /// Walks that are remembered.
 const WALKS: usize = 64;
 /// Connections that a busy worker hands on at once, at most.
-const GIVEN_MAX: usize = 256;
+const GIVEN_MAX: usize = WAITING_MAX;
 /// Connections that a worker with little to do hands on at once, at most.
 const GATHERED_MAX: usize = 64;
 
@@ -118,6 +119,9 @@ impl Worker {
     /// # Errors
     /// Gives it back where that worker takes no more for now: it is full, stops, or stands still.
     pub(crate) fn hand_on(&self, to: usize, mut moving: Moving) -> Result<(), Box<Moving>> {
+        if !self.hub.workers[to].takes_sockets() {
+            return Err(Box::new(moving));
+        }
         moving.permit().move_to(&self.hub.workers[to].load);
         let reason = moving.reason();
         let sent = self.moves.lanes[to].put(0, WAITING_MAX, Box::new(moving));
@@ -152,9 +156,11 @@ impl Worker {
     }
 
     fn take_in(self: &Rc<Self>, moving: Moving) {
-        match Connection::arrive(self, moving) {
-            Ok(task) => drop(self.tasks.spawn_local(task)),
-            Err(error) => tracing::debug!(%error, "a socket failed while its connection moved"),
+        // A panic must not cost anybody but its own peer: what there is of the connection then ends with its task.
+        match catch_unwind(AssertUnwindSafe(|| Connection::arrive(self, moving))) {
+            Ok(Ok(task)) => drop(self.tasks.spawn_local(task)),
+            Ok(Err(error)) => tracing::debug!(%error, "a socket failed while its connection moved"),
+            Err(_) => {}
         }
     }
 
@@ -167,6 +173,9 @@ impl Worker {
 
     /// Notes what a walk has delivered of a topic.
     pub(super) fn note_delivered(&self, topic: &Arc<Topic>, delivered: u64) {
+        if delivered == 0 {
+            return;
+        }
         let mut recent = self.recent.borrow_mut();
         let next = recent.next;
         recent.walks[next] = (key(topic), delivered as u32);
@@ -188,14 +197,9 @@ impl Worker {
 
     /// Has a part of what it delivers go to that worker: members of the hottest topics first, and small topics as a whole.
     fn give(&self, to: usize, mut part: f64) {
-        let hottest = self.recent.borrow().hottest();
+        let some = (self.connections.borrow().len() as f64 * part) as usize;
         let mut left = GIVEN_MAX;
-        if hottest.is_empty() {
-            // It is busy with what it is sent.
-            let some = (self.connections.borrow().len() as f64 * part) as usize;
-            return self.move_some(to, some.min(left), Reason::Busy);
-        }
-        for (topic, share) in hottest {
+        for (topic, share) in self.recent.borrow().hottest() {
             let topics = self.topics.borrow();
             let Some(local) = topics.get(&topic) else { continue };
             let members = || local.groups.iter().flat_map(|group| &group.members);
@@ -203,7 +207,8 @@ impl Worker {
                 continue;
             }
             let wanted = (members().count() as f64 * (part / share).min(1.0)) as usize;
-            let moving: Vec<_> = members().take(wanted.min(left)).map(|m| Rc::clone(&m.connection)).collect();
+            let movable = members().filter(|member| member.connection.may_move());
+            let moving: Vec<_> = movable.take(wanted.min(left)).map(|m| Rc::clone(&m.connection)).collect();
             drop(topics);
             left -= moving.len();
             part -= share.min(part);
@@ -212,11 +217,18 @@ impl Worker {
                 return;
             }
         }
+        if left == GIVEN_MAX {
+            // It is busy with what it is sent, or with one topic that does not bear to be divided.
+            self.move_some(to, some.min(GIVEN_MAX), Reason::Busy);
+        }
     }
 
     /// Has some connections go to that worker, whichever come first.
     fn move_some(&self, to: usize, most: usize, reason: Reason) {
-        let some: Vec<_> = self.connections.borrow().iter().take(most).map(|(_, c)| Rc::clone(c)).collect();
+        let connections = self.connections.borrow();
+        let movable = connections.iter().map(|(_, connection)| connection).filter(|c| c.may_move());
+        let some: Vec<_> = movable.take(most).map(Rc::clone).collect();
+        drop(connections);
         some.iter().for_each(|connection| connection.move_to(to, reason));
     }
 

@@ -364,6 +364,7 @@ impl Worker {
         round.queued_bytes = 0;
         while let Some(connection) = round.touched.pop_front() {
             connection.touched.set(false);
+            connection.move_on();
             if connection.write() == PumpEnd::Blocked {
                 connection.wake();
             }

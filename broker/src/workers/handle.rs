@@ -31,7 +31,7 @@ pub struct WorkerHandle {
     long_work: Semaphore,
     /// Its share of a core.
     pub(crate) busy: Busy,
-    /// Sockets that it owns, for choosing the least loaded worker.
+    /// Sockets that it owns, for choosing the worker with the fewest.
     pub(crate) load: Arc<AtomicUsize>,
     /// Whether it runs.
     pub(crate) heartbeat: Arc<Heartbeat>,
