@@ -23,49 +23,32 @@ mod request_context;
 mod talk;
 mod topic_path;
 mod upgrade;
+mod visit;
 mod watched_body;
 mod write_timeout;
 
-use std::cell::Cell;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::connection::Connection;
 use crate::hub::Hub;
 use crate::inbox::Socket;
-use crate::permit::Permit;
-use crate::relief::Relief;
 use crate::route::Route;
-use crate::worker::gate::Place;
 use crate::worker::{Doors, Worker};
-use crate::workers::stats::Wait;
 use metrics::HttpMetrics;
 use problem::Problem;
 use request_context::RequestContext;
 use talk::KeepAlive;
-use upgrade::Upgrade;
-use watched_body::WatchedBody;
-use write_timeout::WriteTimeout;
 
 /// The time for which a browser may remember what a preflight said.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
@@ -170,207 +153,10 @@ impl Doors for Arc<Public> {
         socket: Socket,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + 'static {
-        serve(worker, Self::clone(self), socket, stop)
+        visit::serve(worker, Self::clone(self), socket, stop)
     }
 
     fn turn_away(&self, socket: &Socket) {
         full::turn_away(&socket.stream);
-    }
-}
-
-/// Serves HTTP on a socket until it is closed or becomes a WebSocket. Stops after the request at hand
-/// when `stop` is cancelled.
-async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socket, stop: CancellationToken) {
-    let Socket { stream, permit } = socket;
-    let stream = match TcpStream::from_std(stream) {
-        Ok(stream) => stream,
-        Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
-    };
-    let limits = &worker.hub.config.limits;
-    let visit = Visit::new(&worker, public, permit);
-    let relief = Arc::clone(&visit.relief);
-    let service = service_fn(|request| visit.answer(request));
-    match talk::talk(stream, limits, &stop, relief, |cx| visit.poll_turn(cx), service).await {
-        // One that was kept alive and has nothing more to ask.
-        Err(error) if error.is_timeout() && visit.has_asked.get() => {}
-        Err(error) => {
-            visit.public.metrics.rejected(if error.is_timeout() { "timeout" } else { "bad_http" });
-            tracing::debug!(%error, "an HTTP connection ended badly");
-        }
-        Ok(()) => {}
-    }
-}
-
-/// A connection that counts until it is over, and is counted where it ends by a panic.
-struct Admitted {
-    _permit: Permit,
-    worker: Rc<Worker>,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        // Dropped by the end of the connection's task, however it ends.
-        if std::thread::panicking() {
-            self.worker.hub.panics.count("connection");
-        }
-    }
-}
-
-/// One connection's requests, each answered before the next is read.
-struct Visit<'w> {
-    worker: &'w Rc<Worker>,
-    public: Arc<Public>,
-    admitted: Rc<Admitted>,
-    relief: Arc<Relief>,
-    /// Its place in the line for a turn.
-    place: Rc<Place>,
-    /// Whether it has asked for anything: one that has, and then says no more, was only kept alive.
-    has_asked: Cell<bool>,
-    /// Whether a request may begin: one does in each turn of the connection, however many it has sent.
-    may_begin: Cell<bool>,
-    /// Whether a request has begun, which goes on without the gate: it may hold credit, for which others wait.
-    is_answering: Cell<bool>,
-}
-
-impl<'w> Visit<'w> {
-    fn new(worker: &'w Rc<Worker>, public: Arc<Public>, permit: Permit) -> Self {
-        Self {
-            worker,
-            public,
-            admitted: Rc::new(Admitted { _permit: permit, worker: Rc::clone(worker) }),
-            relief: Arc::default(),
-            place: Rc::default(),
-            has_asked: Cell::new(false),
-            may_begin: Cell::new(false),
-            is_answering: Cell::new(false),
-        }
-    }
-
-    fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.is_answering.get() {
-            let spawn = |refill| drop(self.worker.tasks.spawn_local(refill));
-            ready!(self.worker.gate.poll_turn(&self.place, cx, spawn));
-            if let Some(waited) = self.place.waited() {
-                self.worker.stats.waited(Wait::Turn, waited);
-            }
-        }
-        self.may_begin.set(true);
-        Poll::Ready(())
-    }
-
-    /// Answers one request; one that asks for a WebSocket is taken over by its worker.
-    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
-        self.has_asked.set(true);
-        while !self.may_begin.replace(false) {
-            tokio::task::yield_now().await;
-        }
-        self.is_answering.set(true);
-        let (hub, public) = (&self.worker.hub, &self.public);
-        let wants_to_stay = talk::wants_to_stay(&request);
-        let (head, body) = request.into_parts();
-        let (body, is_whole) = WatchedBody::new(body);
-        let request = Request::from_parts(head, Body::new(body));
-        let response = public.answer(hub, request).await;
-        let mut response = held::charge(hub, response, &self.relief).await;
-        if let Some(upgrade) = response.extensions_mut().remove::<Upgrade>() {
-            let task = adopt(Rc::clone(self.worker), Rc::clone(&self.admitted), upgrade);
-            self.worker.tasks.spawn_local(task);
-        } else {
-            let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !hub.is_draining();
-            public.keep_alive.tell(&mut response, is_kept);
-        }
-        self.is_answering.set(false);
-        Ok(response)
-    }
-}
-
-/// The life of a connection that counts until it is over, and its socket closed. An async block would take twice as
-/// much, and the task with it, for as long as the connection is open.
-struct Counted<F> {
-    life: F,
-    /// What counts it, dropped after it.
-    _admitted: Rc<Admitted>,
-}
-
-impl<F: Future<Output = ()> + Unpin> Future for Counted<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.life).poll(cx)
-    }
-}
-
-/// Makes a WebSocket of a request, and gives it a task of its own.
-async fn adopt(worker: Rc<Worker>, admitted: Rc<Admitted>, upgrade: Upgrade) {
-    let Upgrade { on_upgrade, request } = upgrade;
-    let Ok(upgraded) = on_upgrade.await else { return };
-    let parts =
-        upgraded.downcast::<TokioIo<WriteTimeout>>().expect("this is what the connection was made of");
-    let mut early = parts.read_buf.to_vec();
-    let life = Connection::open(Rc::clone(&worker), parts.io.into_inner().into_inner(), &mut early, request);
-    worker.tasks.spawn_local(Counted { life, _admitted: admitted });
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
-    use tokio::task::{LocalSet, spawn_local, yield_now};
-
-    use super::*;
-    use crate::worker::tests::{leave_no_credit, worker};
-
-    /// A socket that the worker is to serve, and its peer.
-    async fn knock(worker: &Worker) -> (TcpStream, Socket) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let stream = accepted.expect("a socket").0.into_std().expect("a socket");
-        let permit =
-            Permit::take(&worker.hub.connections, 1, &worker.handle().load).expect("it is the first");
-        (peer.expect("a socket"), Socket { stream, permit })
-    }
-
-    #[tokio::test]
-    async fn a_request_that_has_begun_and_gets_its_credit_goes_on_before_all_who_wait_for_a_turn() {
-        const CROWD: usize = 200;
-        let test = async {
-            let worker = worker();
-            leave_no_credit(worker.handle());
-            let (mut peer, socket) = knock(&worker).await;
-            let public = Public::new(&worker.hub, worker.index, HttpMetrics::new(&worker.hub.registry));
-            spawn_local(serve(Rc::clone(&worker), public, socket, CancellationToken::new()));
-            let post = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
-            peer.write_all(post.as_bytes()).await.expect("room");
-            while !worker.handle().awaits_credit() {
-                yield_now().await;
-            }
-            let turns = Rc::new(Cell::new(0));
-            for _ in 0..CROWD {
-                let (worker, turns) = (Rc::clone(&worker), Rc::clone(&turns));
-                spawn_local(async move {
-                    let place = Rc::default();
-                    loop {
-                        let spawn = |refill| drop(spawn_local(refill));
-                        poll_fn(|cx| worker.gate.poll_turn(&place, cx, spawn)).await;
-                        turns.set(turns.get() + 1);
-                    }
-                });
-            }
-            while turns.get() < CROWD {
-                yield_now().await;
-            }
-            worker.handle().refill_credit();
-            let before = turns.get();
-            while worker.hub.table.find("t").is_err() {
-                yield_now().await;
-            }
-            let meanwhile = turns.get() - before;
-            assert!(meanwhile < CROWD / 2, "{meanwhile} others had a turn first");
-        };
-        let test = LocalSet::new().run_until(tokio::time::timeout(Duration::from_secs(10), test)).await;
-        test.expect("what waits for credit is published when there is some");
     }
 }
