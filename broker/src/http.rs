@@ -27,6 +27,7 @@ mod visit;
 mod watched_body;
 mod write_timeout;
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::hub::Hub;
@@ -56,11 +57,14 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 /// What a worker answers the requests of the public listener with.
 #[derive(Debug)]
 pub(crate) struct Public {
+    context: RequestContext,
     /// The routes for requests that are no page's.
     plain: Router,
     /// The routes for requests with an `Origin`: what a page is told as well takes longer to write than many
     /// an answer.
     for_pages: Router,
+    /// What pages are told.
+    cors: CorsLayer,
     /// What answers say of the time for which their connection is kept.
     keep_alive: KeepAlive,
     metrics: Arc<HttpMetrics>,
@@ -68,10 +72,13 @@ pub(crate) struct Public {
 
 impl Public {
     pub(crate) fn new(hub: &Arc<Hub>, worker: usize, metrics: Arc<HttpMetrics>) -> Arc<Self> {
-        let routes = public_routes(RequestContext { hub: Arc::clone(hub), worker });
+        let context = RequestContext { hub: Arc::clone(hub), worker };
+        let (routes, cors) = (public_routes(context.clone()), cors());
         Arc::new(Self {
+            context,
             plain: routes.clone(),
-            for_pages: routes.layer(cors()),
+            for_pages: routes.layer(cors.clone()),
+            cors,
             keep_alive: KeepAlive::new(&hub.config.limits),
             metrics,
         })
@@ -84,6 +91,9 @@ impl Public {
         let checked =
             head::check(&request).and_then(|()| origin::check(hub, &self.metrics, request.headers()));
         let mut response = match checked {
+            Ok(()) if method == Method::GET && matches!(route, Route::Native | Route::Raw) => {
+                self.answer_upgrade(request.map(drop)).await
+            }
             Ok(()) => self.routes_for(request.headers()).oneshot(request).await.into_response(),
             Err(refused) => refused.into_response(),
         };
@@ -98,6 +108,17 @@ impl Public {
         response
     }
 
+    /// Answers a request for a WebSocket as the routes would, of which it is the one that is asked for most and needs
+    /// nothing of what they bring along.
+    async fn answer_upgrade(&self, request: Request<()>) -> Response {
+        let answer = async |request| upgrade::answer(&self.context, &request).await.into_response();
+        if !request.headers().contains_key(header::ORIGIN) {
+            return answer(request).await;
+        }
+        let answer = service_fn(async |request| Ok(answer(request).await));
+        self.cors.layer(answer).oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})
+    }
+
     fn routes_for(&self, headers: &HeaderMap) -> Router {
         if headers.contains_key(header::ORIGIN) { self.for_pages.clone() } else { self.plain.clone() }
     }
@@ -107,8 +128,8 @@ impl Public {
 fn public_routes(context: RequestContext) -> Router {
     Router::new()
         .route(Route::Welcome.template(), get(welcome))
-        .route(Route::Native.template(), get(upgrade::native))
-        .route(Route::Raw.template(), get(upgrade::raw))
+        .route(Route::Native.template(), get(upgrade::route))
+        .route(Route::Raw.template(), get(upgrade::route))
         .route(Route::Messages.template(), post(publish::publish_or_batch).get(api::history))
         .route(Route::Topic.template(), get(api::topic))
         .route(Route::Topics.template(), get(api::list_topics))

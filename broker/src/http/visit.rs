@@ -13,6 +13,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use super::watched_body::WatchedBody;
 use super::write_timeout::WriteTimeout;
 use super::{Public, held, talk};
 use crate::connection::Connection;
+use crate::connection::request::Request as ConnectionRequest;
 use crate::inbox::Socket;
 use crate::permit::Permit;
 use crate::relief::Relief;
@@ -120,12 +122,17 @@ impl<'w> Visit<'w> {
         let wants_to_stay = talk::wants_to_stay(&request);
         let (head, body) = request.into_parts();
         let (body, is_whole) = WatchedBody::new(body);
-        let request = Request::from_parts(head, Body::new(body));
+        let mut request = Request::from_parts(head, Body::new(body));
+        let on_upgrade = hyper::upgrade::on(&mut request);
         let response = public.answer(hub, request).await;
         let mut response = held::charge(hub, response, &self.relief).await;
-        if let Some(upgrade) = response.extensions_mut().remove::<Upgrade>() {
-            let task = adopt(Rc::clone(self.worker), Rc::clone(&self.admitted), upgrade);
-            self.worker.tasks.spawn_local(task);
+        if let Some(Upgrade(request)) = response.extensions_mut().remove() {
+            let (worker, admitted) = (Rc::clone(self.worker), Rc::clone(&self.admitted));
+            self.worker.tasks.spawn_local(async move {
+                if let Some((stream, mut early)) = upgraded(on_upgrade).await {
+                    adopt(worker, admitted, stream, &mut early, request);
+                }
+            });
         } else {
             let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !hub.is_draining();
             public.keep_alive.tell(&mut response, is_kept);
@@ -151,14 +158,22 @@ impl<F: Future<Output = ()> + Unpin> Future for Counted<F> {
     }
 }
 
-/// Makes a WebSocket of a request, and gives it a task of its own.
-async fn adopt(worker: Rc<Worker>, admitted: Rc<Admitted>, upgrade: Upgrade) {
-    let Upgrade { on_upgrade, request } = upgrade;
-    let Ok(upgraded) = on_upgrade.await else { return };
-    let parts =
-        upgraded.downcast::<TokioIo<WriteTimeout>>().expect("this is what the connection was made of");
-    let mut early = parts.read_buf.to_vec();
-    let life = Connection::open(Rc::clone(&worker), parts.io.into_inner().into_inner(), &mut early, request);
+/// The socket that hyper has answered with a switch of protocols, and what it has read of it beyond the request.
+async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
+    let parts = on_upgrade.await.ok()?.downcast::<TokioIo<WriteTimeout>>();
+    let parts = parts.expect("this is what the connection was made of");
+    Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
+}
+
+/// Makes a WebSocket of a socket, and gives it a task of its own.
+fn adopt(
+    worker: Rc<Worker>,
+    admitted: Rc<Admitted>,
+    stream: TcpStream,
+    early: &mut [u8],
+    request: ConnectionRequest,
+) {
+    let life = Connection::open(Rc::clone(&worker), stream, early, request);
     worker.tasks.spawn_local(Counted { life, _admitted: admitted });
 }
 
