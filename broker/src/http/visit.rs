@@ -15,20 +15,22 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::opening::{FIRST_BYTES, Opening};
 use super::upgrade::Upgrade;
 use super::watched_body::WatchedBody;
 use super::write_timeout::WriteTimeout;
-use super::{Public, held, talk};
+use super::{Public, handshake, held, talk};
 use crate::connection::Connection;
 use crate::connection::request::Request as ConnectionRequest;
 use crate::inbox::Socket;
 use crate::permit::Permit;
 use crate::relief::Relief;
-use crate::worker::Worker;
 use crate::worker::gate::Place;
+use crate::worker::{READ_BYTES, Worker};
 use crate::workers::stats::Wait;
 
 /// Serves HTTP on a socket until it is closed or becomes a WebSocket. Stops after the request at hand
@@ -39,18 +41,19 @@ pub(super) async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socke
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
     };
-    let limits = &worker.hub.config.limits;
+    let mut opening = Opening::new(stream);
     let visit = Visit::new(&worker, public, permit);
-    let relief = Arc::clone(&visit.relief);
-    let service = service_fn(|request| visit.answer(request));
-    match talk::talk(stream, limits, &stop, relief, |cx| visit.poll_turn(cx), service).await {
-        // One that was kept alive and has nothing more to ask.
-        Err(error) if error.is_timeout() && visit.has_asked.get() => {}
-        Err(error) => {
-            visit.public.metrics.rejected(if error.is_timeout() { "timeout" } else { "bad_http" });
-            tracing::debug!(%error, "an HTTP connection ended badly");
-        }
-        Ok(()) => {}
+    opening
+        .read(
+            worker.hub.config.limits.handshake_timeout,
+            &stop,
+            |cx| visit.poll_turn(cx),
+            |read| visit.with_buffer(read),
+        )
+        .await;
+    if let Some(opening) = visit.open(opening, &stop).await {
+        // Boxed, for it is many times as large as the rest, and most do not come here.
+        Box::pin(visit.talk(opening, &stop)).await;
     }
 }
 
@@ -77,6 +80,8 @@ struct Visit<'w> {
     relief: Arc<Relief>,
     /// Its place in the line for a turn.
     place: Rc<Place>,
+    /// What its first request is answered, where that is known before hyper has read it.
+    answered: Cell<Option<Response>>,
     /// Whether it has asked for anything: one that has, and then says no more, was only kept alive.
     has_asked: Cell<bool>,
     /// Whether a request may begin: one does in each turn of the connection, however many it has sent.
@@ -93,6 +98,7 @@ impl<'w> Visit<'w> {
             admitted: Rc::new(Admitted { _permit: permit, worker: Rc::clone(worker) }),
             relief: Arc::default(),
             place: Rc::default(),
+            answered: Cell::default(),
             has_asked: Cell::new(false),
             may_begin: Cell::new(false),
             is_answering: Cell::new(false),
@@ -111,6 +117,54 @@ impl<'w> Visit<'w> {
         Poll::Ready(())
     }
 
+    /// Reads into the worker's own buffer, so that nobody who has said nothing yet has one.
+    fn with_buffer(&self, read: &mut dyn FnMut(&mut [u8])) {
+        let mut scratch = self.worker.scratch.take();
+        scratch.resize(READ_BYTES, 0);
+        read(&mut scratch[..FIRST_BYTES]);
+        self.worker.scratch.set(scratch);
+    }
+
+    /// Makes a WebSocket of a connection that asks for one in the usual way. Gives back any other.
+    async fn open(&self, opening: Opening, stop: &CancellationToken) -> Option<Opening> {
+        let hub = &self.worker.hub;
+        let Some(request) = handshake::recognise(&opening.read, hub.config.limits.header_count) else {
+            return Some(opening);
+        };
+        self.is_answering.set(true);
+        let mut response = talk::last(stop, self.public.answer(hub, request.map(|()| Body::empty()))).await?;
+        let Some(Upgrade(request)) = response.extensions_mut().remove() else {
+            self.answered.set(Some(response));
+            return Some(opening);
+        };
+        let mut stream =
+            WriteTimeout::new(opening.stream, hub.config.limits.message_timeout, Arc::clone(&self.relief));
+        if let Err(error) = stream.write_all(&handshake::written(&response)).await {
+            self.public.metrics.rejected("bad_http");
+            tracing::debug!(%error, "an HTTP connection ended badly");
+            return None;
+        }
+        let (stream, _) = stream.into_inner();
+        adopt(Rc::clone(self.worker), Rc::clone(&self.admitted), stream, &mut [], request);
+        None
+    }
+
+    /// Answers what hyper reads.
+    async fn talk(&self, opening: Opening, stop: &CancellationToken) {
+        let limits = &self.worker.hub.config.limits;
+        let relief = Arc::clone(&self.relief);
+        let service = service_fn(|request| self.answer(request));
+        match talk::talk(opening, limits, stop, relief, |cx| self.poll_turn(cx), service).await {
+            // One that was kept alive and has nothing more to ask.
+            Err(error) if error.is_timeout() && self.has_asked.get() => {}
+            Err(error) => {
+                self.public.metrics.rejected(if error.is_timeout() { "timeout" } else { "bad_http" });
+                tracing::debug!(%error, "an HTTP connection ended badly");
+            }
+            Ok(()) => {}
+        }
+    }
+
     /// Answers one request; one that asks for a WebSocket is taken over by its worker.
     async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
         self.has_asked.set(true);
@@ -124,7 +178,10 @@ impl<'w> Visit<'w> {
         let (body, is_whole) = WatchedBody::new(body);
         let mut request = Request::from_parts(head, Body::new(body));
         let on_upgrade = hyper::upgrade::on(&mut request);
-        let response = public.answer(hub, request).await;
+        let response = match self.answered.take() {
+            Some(response) => response,
+            None => public.answer(hub, request).await,
+        };
         let mut response = held::charge(hub, response, &self.relief).await;
         if let Some(Upgrade(request)) = response.extensions_mut().remove() {
             let (worker, admitted) = (Rc::clone(self.worker), Rc::clone(&self.admitted));
@@ -162,7 +219,8 @@ impl<F: Future<Output = ()> + Unpin> Future for Counted<F> {
 async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
     let parts = on_upgrade.await.ok()?.downcast::<TokioIo<WriteTimeout>>();
     let parts = parts.expect("this is what the connection was made of");
-    Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
+    let (stream, unread) = parts.io.into_inner().into_inner();
+    Some((stream, [parts.read_buf, unread].concat()))
 }
 
 /// Makes a WebSocket of a socket, and gives it a task of its own.
@@ -182,7 +240,6 @@ mod tests {
     use std::future::poll_fn;
     use std::time::Duration;
 
-    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     use tokio::task::{LocalSet, spawn_local, yield_now};
 
