@@ -42,7 +42,7 @@ pub(crate) async fn run(
     tasks: &TaskTracker,
 ) {
     let router = routes(Arc::clone(hub));
-    let (permits, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::new(tasks.clone()));
+    let (permits, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -57,7 +57,7 @@ pub(crate) async fn run(
             }
         };
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            full.turn_away(stream);
+            full.turn_away(stream, tasks);
             continue;
         };
         let serving = serve(Arc::clone(hub), router.clone(), stream, stop.clone());
