@@ -90,15 +90,45 @@ impl Public {
 
     /// Answers a request, if its head and its origin are good, and counts it.
     async fn answer(&self, hub: &Hub, request: Request) -> Response {
+        let is_upgrade = request.method() == Method::GET
+            && matches!(Route::of(request.uri().path()), Route::Native | Route::Raw);
+        if is_upgrade {
+            return self.answer_upgrade(hub, request.map(drop)).await;
+        }
+        let by_route = async |request: Request| {
+            self.routes_for(request.headers()).oneshot(request).await.into_response()
+        };
+        self.answer_by(hub, request, by_route).await
+    }
+
+    /// The same for a `GET` of [`Route::Native`] or [`Route::Raw`], past the routes: it is what is asked for most, and needs
+    /// nothing of what they bring along.
+    async fn answer_upgrade(&self, hub: &Hub, request: Request<()>) -> Response {
+        let upgrade = async |request| upgrade::answer(&self.context, &request).await.into_response();
+        let upgrade_for_pages = async |request| {
+            let upgrade = service_fn(async |request| Ok(upgrade(request).await));
+            let answered = self.cors.layer(upgrade).oneshot(request).await;
+            answered.unwrap_or_else(|never: Infallible| match never {})
+        };
+        match request.headers().contains_key(header::ORIGIN) {
+            // Boxed, or whoever has said nothing yet would hold room for it.
+            false => self.answer_by(hub, request, upgrade).await,
+            true => Box::pin(self.answer_by(hub, request, upgrade_for_pages)).await,
+        }
+    }
+
+    async fn answer_by<B>(
+        &self,
+        hub: &Hub,
+        request: Request<B>,
+        answer: impl AsyncFnOnce(Request<B>) -> Response,
+    ) -> Response {
         let started = Instant::now();
         let (route, method) = (Route::of(request.uri().path()), request.method().clone());
         let checked =
             head::check(&request).and_then(|()| origin::check(hub, &self.metrics, request.headers()));
         let mut response = match checked {
-            Ok(()) if method == Method::GET && matches!(route, Route::Native | Route::Raw) => {
-                self.answer_upgrade(request.map(drop)).await
-            }
-            Ok(()) => self.routes_for(request.headers()).oneshot(request).await.into_response(),
+            Ok(()) => answer(request).await,
             Err(refused) => refused.into_response(),
         };
         if method == Method::GET {
@@ -112,17 +142,6 @@ impl Public {
         response
     }
 
-    /// Answers a request for a WebSocket as the routes would, of which it is the one that is asked for most and needs
-    /// nothing of what they bring along.
-    async fn answer_upgrade(&self, request: Request<()>) -> Response {
-        let answer = async |request| upgrade::answer(&self.context, &request).await.into_response();
-        if !request.headers().contains_key(header::ORIGIN) {
-            return answer(request).await;
-        }
-        let answer = service_fn(async |request| Ok(answer(request).await));
-        self.cors.layer(answer).oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})
-    }
-
     /// Serves a socket of the worker's own runtime. See [`Doors::serve`].
     pub(crate) fn serve_here(
         self: &Arc<Self>,
@@ -131,7 +150,8 @@ impl Public {
         permit: Permit,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + use<> {
-        visit::serve(worker, Arc::clone(self), stream, permit, stop)
+        // Boxed, for the runtime moves what it runs from hand to hand.
+        Box::pin(visit::serve(worker, Arc::clone(self), stream, permit, stop))
     }
 
     fn routes_for(&self, headers: &HeaderMap) -> Router {

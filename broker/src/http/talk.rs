@@ -100,8 +100,7 @@ where
 }
 
 /// What the future gives, unless `stop` is cancelled and it takes longer then than the request at hand may.
-pub(super) async fn last<T>(stop: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
+pub(super) async fn last<F: Future>(stop: &CancellationToken, mut future: Pin<&mut F>) -> Option<F::Output> {
     tokio::select! {
         biased;
         done = future.as_mut() => Some(done),

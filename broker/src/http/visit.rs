@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -132,7 +132,7 @@ impl<'w> Visit<'w> {
             return Some(opening);
         };
         self.is_answering.set(true);
-        let mut response = talk::last(stop, self.public.answer(hub, request.map(|()| Body::empty()))).await?;
+        let mut response = talk::last(stop, pin!(self.public.answer_upgrade(hub, request))).await?;
         let Some(Upgrade(request)) = response.extensions_mut().remove() else {
             self.answered.set(Some(response));
             return Some(opening);
