@@ -16,7 +16,8 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::acceptor::Acceptor;
+use crate::acceptor::accepting::Accepting;
+use crate::acceptor::{Acceptor, Entrance};
 use crate::access::{Access, Authority};
 use crate::answer::Refusal;
 use crate::budget::Budget;
@@ -35,10 +36,10 @@ use crate::worker::Worker;
 use crate::workers::Workers;
 use crate::{acceptor, http, machine};
 
-/// File descriptors that are not for connections: the admin listener, logs, an operator's connections, and some to spare.
-const FILES_RESERVED: u64 = 55;
-/// File descriptors for the runtime of each worker, and its listener.
-const FILES_PER_WORKER: u64 = 5;
+/// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.
+const FILES_RESERVED: u64 = 56;
+/// File descriptors for the runtime of each worker.
+const FILES_PER_WORKER: u64 = 4;
 /// A broker that has room for fewer connections than this does not start, where nobody asked for so few.
 const CONNECTIONS_MIN: u64 = 16;
 /// Connections on a system that does not say how many files it allows.
@@ -150,31 +151,30 @@ impl Broker {
         let open_files_max = machine::raise_open_files_max();
         let connections_max = connections_max(&config, open_files_max)?;
         let send_buffer = config.limits.send_buffer.as_u64();
-        let listeners = acceptor::bind_many(config.server.listen, send_buffer, worker_count(&config))?;
+        let public = acceptor::bind(config.server.listen, send_buffer)?;
         let admin = acceptor::bind(config.server.admin_listen, send_buffer)?;
-        let (public_addr, admin_addr) = (listeners[0].local_addr()?, admin.local_addr()?);
+        let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let hub = build_hub(config, access, connections_max, engine);
         let metrics = Metrics {
             connections: ConnectionMetrics::new(&hub.registry, hub.table.namespaces()),
             http: HttpMetrics::new(&hub.registry),
         };
+        let accepting = Arc::default();
+        let entrance = Entrance::new(public, Arc::clone(&accepting), Arc::clone(&metrics.http))?;
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let mut this =
             Self { hub, public_addr, admin_addr, open_files_max, drain, end, tasks, workers: Vec::new() };
-        let shared = Arc::default();
-        let mut listeners = listeners.into_iter();
         for index in 0..this.worker_count() {
-            let entrance = listeners.next().map(|listener| (listener, Arc::clone(&shared)));
-            let (hub, drain) = (Arc::clone(&this.hub), this.drain.clone());
+            let (hub, entrance, drain) = (Arc::clone(&this.hub), Arc::clone(&entrance), this.drain.clone());
             this.workers.push(start_worker(index, hub, metrics.clone(), entrance, drain)?);
         }
-        this.start_tasks(admin);
+        this.start_tasks(admin, accepting);
         Ok(this)
     }
 
     /// Starts what runs beside the workers, each [supervised](crate::supervise).
-    fn start_tasks(&self, admin: TcpListener) {
+    fn start_tasks(&self, admin: TcpListener, accepting: Arc<Accepting>) {
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         let tasks = self.tasks.clone();
         self.tasks.spawn(async move {
@@ -186,7 +186,7 @@ impl Broker {
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         self.tasks.spawn(async move {
             vital("heartbeats", &end, async {
-                end.run_until_cancelled(watch_heartbeats(&hub.workers)).await;
+                end.run_until_cancelled(watch_heartbeats(&hub.workers, &accepting)).await;
             })
             .await;
         });
@@ -353,36 +353,26 @@ fn connections_max(config: &Config, open_files_max: Option<u64>) -> Result<usize
     }
 }
 
-/// Where a worker's own sockets come in, and what it has in common with the others there.
-type Entrance = (std::net::TcpListener, Arc<acceptor::Shared>);
-
 fn start_worker(
     index: usize,
     hub: Arc<Hub>,
     metrics: Metrics,
-    entrance: Option<Entrance>,
+    entrance: Arc<Entrance>,
     drain: CancellationToken,
 ) -> std::io::Result<WorkerThread> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listening = {
-        let _of_worker = runtime.enter();
-        let listen = |(listener, shared)| std::io::Result::Ok((TcpListener::from_std(listener)?, shared));
-        entrance.map(listen).transpose()?
-    };
     let (ending, ended) = oneshot::channel();
     // The kernel keeps 15 bytes of a name.
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         vital_thread("worker", &drain.clone(), || {
             let local = LocalSet::new();
-            let public = http::Public::new(&hub, index, Arc::clone(&metrics.http));
+            let public = http::Public::new(&hub, index, metrics.http);
             local.block_on(&runtime, async move {
                 let worker = Worker::new(index, Arc::clone(&hub), metrics.connections);
-                if let Some((listener, shared)) = listening {
-                    let (worker, public) = (Rc::clone(&worker), Arc::clone(&public));
-                    let acceptor =
-                        Acceptor { worker, public, metrics: metrics.http, shared, stop: drain.clone() };
-                    acceptor.worker.tasks.clone().spawn_local(accept(acceptor, listener));
-                }
+                let (tasks, stop) = (worker.tasks.clone(), drain.clone());
+                let (of_acceptor, doors) = (Rc::clone(&worker), Arc::clone(&public));
+                let acceptor = Acceptor { entrance, worker: of_acceptor, public: doors, stop };
+                tasks.spawn_local(accept(acceptor));
                 worker.run(drain, public).await;
             });
         });
@@ -392,18 +382,24 @@ fn start_worker(
 }
 
 /// Accepts until it is to stop, whatever happens on the way.
-async fn accept(acceptor: Acceptor, listener: TcpListener) {
+async fn accept(acceptor: Acceptor) {
     let panics = &acceptor.worker.hub.panics;
-    restarted("acceptor", panics, &acceptor.stop, || acceptor.run(&listener)).await;
+    restarted("acceptor", panics, &acceptor.stop, || acceptor.run()).await;
 }
 
-/// Looks at the workers' heartbeats, for ever.
-async fn watch_heartbeats(workers: &Workers) {
+/// Looks at the workers' heartbeats, for ever. Where it is the one that accepts who hangs, another does.
+async fn watch_heartbeats(workers: &Workers, accepting: &Accepting) {
     let mut looks = tokio::time::interval(heartbeat::LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
         workers.iter().for_each(|worker| worker.heartbeat.look());
+        let is_late = |worker: &usize| workers[*worker].heartbeat.is_late();
+        if is_late(&accepting.worker())
+            && let Some(other) = (0..workers.len()).find(|worker| !is_late(worker))
+        {
+            accepting.pass_to(other);
+        }
     }
 }
 
@@ -433,8 +429,8 @@ mod tests {
             connections_max(&config, Some(1000))
         };
         assert_eq!(max(1).expect("enough"), 940);
-        assert_eq!(max(32).expect("enough"), 785);
+        assert_eq!(max(32).expect("enough"), 816);
         let few = max(240).expect_err("nothing is left").to_string();
-        assert!(few.contains("at least 1271") && few.contains("1255 are for the broker"), "{few}");
+        assert!(few.contains("at least 1032") && few.contains("1016 are for the broker"), "{few}");
     }
 }

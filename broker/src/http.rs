@@ -39,7 +39,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, ServiceExt, service_fn};
@@ -47,7 +46,6 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::hub::Hub;
 use crate::inbox::Socket;
-use crate::permit::Permit;
 use crate::route::Route;
 use crate::worker::{Doors, Worker};
 use metrics::HttpMetrics;
@@ -142,18 +140,6 @@ impl Public {
         response
     }
 
-    /// Serves a socket of the worker's own runtime. See [`Doors::serve`].
-    pub(crate) fn serve_here(
-        self: &Arc<Self>,
-        worker: Rc<Worker>,
-        stream: TcpStream,
-        permit: Permit,
-        stop: CancellationToken,
-    ) -> impl Future<Output = ()> + use<> {
-        // Boxed, for the runtime moves what it runs from hand to hand.
-        Box::pin(visit::serve(worker, Arc::clone(self), stream, permit, stop))
-    }
-
     fn routes_for(&self, headers: &HeaderMap) -> Router {
         if headers.contains_key(header::ORIGIN) { self.for_pages.clone() } else { self.plain.clone() }
     }
@@ -209,14 +195,8 @@ impl Doors for Arc<Public> {
         socket: Socket,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + 'static {
-        let public = Self::clone(self);
-        async move {
-            let Socket { stream, permit } = socket;
-            match TcpStream::from_std(stream) {
-                Ok(stream) => public.serve_here(worker, stream, permit, stop).await,
-                Err(error) => tracing::debug!(%error, "a socket failed before its first request"),
-            }
-        }
+        // Boxed, for the runtime moves what it runs from hand to hand.
+        Box::pin(visit::serve(worker, Self::clone(self), socket, stop))
     }
 
     fn turn_away(&self, socket: &Socket) {

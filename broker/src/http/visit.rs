@@ -26,6 +26,7 @@ use super::write_timeout::WriteTimeout;
 use super::{Public, handshake, held, talk};
 use crate::connection::Connection;
 use crate::connection::request::Request as ConnectionRequest;
+use crate::inbox::Socket;
 use crate::permit::Permit;
 use crate::relief::Relief;
 use crate::worker::gate::Place;
@@ -34,13 +35,12 @@ use crate::workers::stats::Wait;
 
 /// Serves HTTP on a socket until it is closed or becomes a WebSocket. Stops after the request at hand
 /// when `stop` is cancelled.
-pub(super) async fn serve(
-    worker: Rc<Worker>,
-    public: Arc<Public>,
-    stream: TcpStream,
-    permit: Permit,
-    stop: CancellationToken,
-) {
+pub(super) async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socket, stop: CancellationToken) {
+    let Socket { stream, permit } = socket;
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
+    };
     let mut opening = Opening::new(stream);
     let visit = Visit::new(&worker, public, permit);
     opening
@@ -248,13 +248,14 @@ mod tests {
     use crate::worker::tests::{leave_no_credit, worker};
 
     /// A socket that the worker is to serve, and its peer.
-    async fn knock(worker: &Worker) -> (TcpStream, TcpStream, Permit) {
+    async fn knock(worker: &Worker) -> (TcpStream, Socket) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let stream = accepted.expect("a socket").0.into_std().expect("a socket");
         let permit =
             Permit::take(&worker.hub.connections, 1, &worker.handle().load).expect("it is the first");
-        (peer.expect("a socket"), accepted.expect("a socket").0, permit)
+        (peer.expect("a socket"), Socket { stream, permit })
     }
 
     #[tokio::test]
@@ -263,9 +264,9 @@ mod tests {
         let test = async {
             let worker = worker();
             leave_no_credit(worker.handle());
-            let (mut peer, stream, permit) = knock(&worker).await;
+            let (mut peer, socket) = knock(&worker).await;
             let public = Public::new(&worker.hub, worker.index, HttpMetrics::new(&worker.hub.registry));
-            spawn_local(serve(Rc::clone(&worker), public, stream, permit, CancellationToken::new()));
+            spawn_local(serve(Rc::clone(&worker), public, socket, CancellationToken::new()));
             let post = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
             peer.write_all(post.as_bytes()).await.expect("room");
             while !worker.handle().awaits_credit() {
