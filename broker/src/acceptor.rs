@@ -220,8 +220,14 @@ fn is_short(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::LocalSet;
+
     use super::*;
     use crate::namespaces::Namespaces;
+    use crate::worker::tests::worker;
 
     #[tokio::test]
     async fn an_accepted_socket_has_the_options_of_its_listener() {
@@ -254,5 +260,50 @@ mod tests {
             assert_eq!(home(&workers, 0), if at_home { 0 } else { 1 }, "{loads:?}");
             assert_eq!(home(&workers, 1), 1, "{loads:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_worker_accepts_from_when_it_is_to_until_another_is_to() {
+        let test = async {
+            let worker = worker();
+            let metrics = HttpMetrics::new(&worker.hub.registry);
+            let public = Public::new(&worker.hub, worker.index, Arc::clone(&metrics));
+            let listener = bind("127.0.0.1:0".parse().expect("an address"), 32 * 1024).expect("binds");
+            let address = listener.local_addr().expect("bound");
+            let accepting = Arc::new(Accepting::default());
+            accepting.pass_to(1);
+            let entrance =
+                Entrance::new(listener, Arc::clone(&accepting), metrics).expect("it is taken over");
+            let stop = CancellationToken::new();
+            let acceptor = Acceptor { entrance, worker: Rc::clone(&worker), public, stop: stop.clone() };
+            let running = tokio::task::spawn_local(async move { acceptor.run().await });
+            let ask = async || {
+                let mut peer = TcpStream::connect(address).await.expect("there is room");
+                peer.write_all(b"GET /nothing HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                    .await
+                    .expect("room");
+                let mut answer = String::new();
+                peer.read_to_string(&mut answer).await.map(|_| answer)
+            };
+            let mut waiting = pin!(ask());
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+                assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "it is another's to accept");
+            }
+            accepting.pass_to(0);
+            assert!(waiting.await.expect("an answer").starts_with("HTTP/1.1 404"));
+            accepting.pass_to(1);
+            // It learns of that with what it accepts next.
+            assert!(ask().await.expect("an answer").starts_with("HTTP/1.1 404"));
+            let mut waiting = pin!(ask());
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+                assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "it is another's again");
+            }
+            stop.cancel();
+            running.await.expect("it ends in peace");
+        };
+        let test = LocalSet::new().run_until(tokio::time::timeout(Duration::from_secs(10), test)).await;
+        test.expect("whoever is to be served is");
     }
 }
