@@ -1,103 +1,34 @@
 //! Accepts sockets, on the thread of a worker, which serves them itself unless it has more than its share.
 
 pub(crate) mod accepting;
+pub(crate) mod entrance;
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::Public;
-use crate::http::full::{self, Full};
-use crate::http::metrics::HttpMetrics;
-use crate::hub::Throttle;
 use crate::inbox::Socket;
 use crate::permit::Permit;
 use crate::worker::{Doors, Worker};
 use crate::workers::Workers;
-use accepting::Accepting;
+use entrance::Entrance;
 
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
 const SHORT_REST: Duration = Duration::from_millis(50);
-/// Bytes that the kernel may hold unsent of a connection before it takes no more: what a reader's
-/// network holds is its own, the rest stays in the ring, where it is shared.
-#[cfg(target_os = "linux")]
-const NOT_SENT_BYTES: u32 = 64 * 1024;
-/// Sockets that the kernel may hold for us.
-const BACKLOG: u32 = 4096;
 /// Sockets that a worker accepts before its other tasks have had their turn.
 const ACCEPTED_A_CYCLE: usize = 8;
 /// How many sockets more than the worker with the fewest one may have, and what share of those: it keeps what it accepts up to
 /// that. Handing over costs waking another thread.
 const MORE_AT_MOST: usize = 1;
 const MORE_AT_MOST_SHARE: usize = 16;
-
-/// A listener on that address. What it accepts inherits its options: nothing waits for more to be sent with
-/// it, and the kernel holds `send_buffer` bytes at most for a reader that does not read.
-///
-/// # Errors
-/// What the system says of the socket, with the address where it cannot be bound or listened on.
-pub(crate) fn bind(address: SocketAddr, send_buffer: u64) -> io::Result<TcpListener> {
-    let name = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
-    // A restart finds its port free although connections of the last run linger.
-    socket.set_reuseaddr(true)?;
-    socket.set_nodelay(true)?;
-    socket.set_send_buffer_size(send_buffer.try_into().unwrap_or(u32::MAX))?;
-    #[cfg(target_os = "linux")]
-    SockRef::from(&socket).set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
-    socket.bind(address).map_err(name)?;
-    socket.listen(BACKLOG).map_err(name)
-}
-
-/// What accepting takes, for all workers together.
-#[derive(Debug)]
-pub(crate) struct Entrance {
-    /// Belongs to the runtime of whichever worker accepts.
-    listener: std::net::TcpListener,
-    accepting: Arc<Accepting>,
-    full: Full,
-    short: Throttle,
-    metrics: Arc<HttpMetrics>,
-}
-
-impl Entrance {
-    /// # Errors
-    /// What the system says where the listener cannot be taken out of its runtime.
-    pub(crate) fn new(
-        listener: TcpListener,
-        accepting: Arc<Accepting>,
-        metrics: Arc<HttpMetrics>,
-    ) -> io::Result<Arc<Self>> {
-        let (listener, full, short) = (listener.into_std()?, Full::default(), Throttle::default());
-        Ok(Arc::new(Self { listener, accepting, full, short, metrics }))
-    }
-}
-
-impl AsFd for Entrance {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
-    }
-}
-
-impl AsRawFd for Entrance {
-    fn as_raw_fd(&self) -> RawFd {
-        self.listener.as_raw_fd()
-    }
-}
 
 /// A worker's share in accepting.
 #[derive(Debug)]
@@ -123,17 +54,14 @@ impl Acceptor {
             }
         }
         if entrance.accepting.worker() == here {
-            for _ in 0..BACKLOG {
-                let Ok(stream) = accept(&entrance.listener) else { break };
-                full::turn_away(&stream);
-            }
+            entrance.close();
         }
     }
 
     /// Accepts until it is to stop, or another worker is to accept.
     async fn accept_from(&self, listener: &AsyncFd<Arc<Entrance>>) {
         let mut in_cycle = 0;
-        let next = || listener.async_io(Interest::READABLE, |entrance| accept(&entrance.listener));
+        let next = || listener.async_io(Interest::READABLE, |entrance| entrance.accept());
         while let Some(accepted) = self.stop.run_until_cancelled(next()).await {
             match accepted {
                 Ok(stream) => self.admit(stream),
@@ -153,9 +81,7 @@ impl Acceptor {
     }
 
     async fn rest(&self, error: &io::Error) {
-        if let Some(unlogged) = self.entrance.short.may_log() {
-            tracing::warn!(%error, unlogged, "cannot accept: out of file descriptors or memory; raise the limit of open files, or lower limits.connections");
-        }
+        self.entrance.say_short(error);
         tokio::time::sleep(SHORT_REST).await;
     }
 
@@ -164,22 +90,14 @@ impl Acceptor {
         let home = home(&hub.workers, here);
         let handle = &hub.workers[home];
         let Some(permit) = Permit::take(&hub.connections, hub.connections_max, &handle.load) else {
-            return self.refuse("limit", stream);
+            return self.entrance.refuse("limit", stream, &self.worker.tasks);
         };
         let socket = Socket { stream, permit };
         if home == here {
             let served = self.public.serve(Rc::clone(&self.worker), socket, self.stop.clone());
             self.worker.tasks.spawn_local(served);
         } else if let Err(socket) = handle.inbox.adopt(socket) {
-            self.refuse("overload", socket.stream);
-        }
-    }
-
-    fn refuse(&self, reason: &'static str, stream: std::net::TcpStream) {
-        self.entrance.metrics.rejected(reason);
-        match TcpStream::from_std(stream) {
-            Ok(stream) => self.entrance.full.turn_away(stream, &self.worker.tasks),
-            Err(error) => tracing::debug!(%error, "a socket failed before it was turned away"),
+            self.entrance.refuse("overload", socket.stream, &self.worker.tasks);
         }
     }
 }
@@ -188,21 +106,6 @@ impl Acceptor {
 fn listen_here(entrance: Arc<Entrance>) -> io::Result<AsyncFd<Arc<Entrance>>> {
     #[expect(deprecated, reason = "its successor is unsafe, and a listener keeps the promise it wants")]
     AsyncFd::with_interest(entrance, Interest::READABLE)
-}
-
-/// A socket that belongs to no runtime yet.
-fn accept(listener: &std::net::TcpListener) -> io::Result<std::net::TcpStream> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::net::{SocketFlags, accept_with};
-        Ok(accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?.into())
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let (stream, _) = listener.accept()?;
-        stream.set_nonblocking(true)?;
-        Ok(stream)
-    }
 }
 
 /// The worker for a socket that was accepted by that one.
@@ -223,25 +126,15 @@ mod tests {
     use std::pin::pin;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio::task::LocalSet;
 
+    use super::accepting::Accepting;
+    use super::entrance::bind;
     use super::*;
+    use crate::http::metrics::HttpMetrics;
     use crate::namespaces::Namespaces;
     use crate::worker::tests::worker;
-
-    #[tokio::test]
-    async fn an_accepted_socket_has_the_options_of_its_listener() {
-        let listener = bind("127.0.0.1:0".parse().expect("an address"), 32 * 1024).expect("binds");
-        let address = listener.local_addr().expect("bound");
-        let _client = std::net::TcpStream::connect(address).expect("connects");
-        let (accepted, _) = listener.accept().await.expect("accepts");
-        assert!(accepted.nodelay().expect("an option"));
-        let socket = SockRef::from(&accepted);
-        // Linux doubles what is asked for, to have room for its own records.
-        assert!((32 * 1024..=64 * 1024).contains(&socket.send_buffer_size().expect("an option")));
-        #[cfg(target_os = "linux")]
-        assert_eq!(socket.tcp_notsent_lowat().expect("an option"), NOT_SENT_BYTES);
-    }
 
     #[test]
     fn who_has_more_than_its_share_hands_over() {

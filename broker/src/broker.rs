@@ -16,8 +16,9 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::acceptor::Acceptor;
 use crate::acceptor::accepting::Accepting;
-use crate::acceptor::{Acceptor, Entrance};
+use crate::acceptor::entrance::{self, Entrance};
 use crate::access::{Access, Authority};
 use crate::answer::Refusal;
 use crate::budget::Budget;
@@ -34,7 +35,7 @@ use crate::supervise::{restarted, vital, vital_thread};
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;
 use crate::workers::Workers;
-use crate::{acceptor, http, machine};
+use crate::{http, machine};
 
 /// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.
 const FILES_RESERVED: u64 = 56;
@@ -151,8 +152,8 @@ impl Broker {
         let open_files_max = machine::raise_open_files_max();
         let connections_max = connections_max(&config, open_files_max)?;
         let send_buffer = config.limits.send_buffer.as_u64();
-        let public = acceptor::bind(config.server.listen, send_buffer)?;
-        let admin = acceptor::bind(config.server.admin_listen, send_buffer)?;
+        let public = entrance::bind(config.server.listen, send_buffer)?;
+        let admin = entrance::bind(config.server.admin_listen, send_buffer)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let hub = build_hub(config, access, connections_max, engine);
