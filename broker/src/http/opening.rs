@@ -53,6 +53,8 @@ impl Opening {
             });
             polled
         });
-        drop(stop.run_until_cancelled(tokio::time::timeout_at(*since + timeout, reading)).await);
+        let in_time = tokio::time::timeout_at(*since + timeout, reading);
+        // Whatever comes of it stands in what was read.
+        let _ = stop.run_until_cancelled(in_time).await;
     }
 }
