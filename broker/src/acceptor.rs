@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::Public;
+use crate::http::{Public, full};
 use crate::inbox::Socket;
 use crate::permit::Permit;
 use crate::worker::{Doors, Worker};
@@ -64,6 +64,7 @@ impl Acceptor {
         let next = || listener.async_io(Interest::READABLE, |entrance| entrance.accept());
         while let Some(accepted) = self.stop.run_until_cancelled(next()).await {
             match accepted {
+                Ok(stream) if self.stop.is_cancelled() => full::turn_away(&stream),
                 Ok(stream) => self.admit(stream),
                 Err(error) if is_short(&error) => self.rest(&error).await,
                 // The peer has gone already, or the like.

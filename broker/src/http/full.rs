@@ -61,7 +61,7 @@ pub(crate) fn turn_away(stream: &std::net::TcpStream) {
 
 /// A fresh socket takes so little at once, or its peer does without the reason. What it has sent already is read, or the kernel
 /// would follow the answer up with a reset.
-fn say_and_close(socket: &SockRef<'_>) {
+pub(super) fn say_and_close(socket: &SockRef<'_>) {
     drop(socket.send(FULL).and_then(|_| socket.shutdown(Shutdown::Write)));
     drop((&**socket).read(&mut [0; 4096]));
 }

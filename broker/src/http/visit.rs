@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use super::opening::{FIRST_BYTES, Opening};
 use super::upgrade::Upgrade;
 use super::watched_body::WatchedBody;
 use super::write_timeout::WriteTimeout;
-use super::{Public, handshake, held, talk};
+use super::{Public, full, handshake, held, talk};
 use crate::connection::Connection;
 use crate::connection::request::Request as ConnectionRequest;
 use crate::inbox::Socket;
@@ -51,6 +52,10 @@ pub(super) async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socke
             |read| visit.with_buffer(read),
         )
         .await;
+    if opening.read.is_empty() && stop.is_cancelled() {
+        // It may have asked already. Nothing of it was read, so it is told as those are who knock at a stop.
+        return full::say_and_close(&SockRef::from(&opening.stream));
+    }
     if let Some(opening) = visit.open(opening, &stop).await {
         // Boxed, for it is many times as large as the rest, and most do not come here.
         Box::pin(visit.talk(opening, &stop)).await;
