@@ -1,94 +1,124 @@
-//! Accepts sockets and hands each to a worker.
+//! Accepts sockets, on the thread of a worker, which serves them itself unless it has more than its share.
+
+pub(crate) mod accepting;
+pub(crate) mod entrance;
 
 use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::full::{self, Full};
-use crate::http::metrics::HttpMetrics;
-use crate::hub::{Hub, Throttle};
+use crate::http::{Public, full};
 use crate::inbox::Socket;
 use crate::permit::Permit;
+use crate::worker::{Doors, Worker};
+use crate::workers::Workers;
+use entrance::Entrance;
 
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
 const SHORT_REST: Duration = Duration::from_millis(50);
-/// Bytes that the kernel may hold unsent of a connection before it takes no more: what a reader's
-/// network holds is its own, the rest stays in the ring, where it is shared.
-#[cfg(target_os = "linux")]
-const NOT_SENT_BYTES: u32 = 64 * 1024;
-/// Sockets that the kernel may hold for us.
-const BACKLOG: u32 = 4096;
+/// Sockets that a worker accepts before its other tasks have had their turn.
+const ACCEPTED_A_CYCLE: usize = 8;
+/// How many sockets more than the worker with the fewest one may have, and what share of those: it keeps what it accepts up to
+/// that. Handing over costs waking another thread.
+const MORE_AT_MOST: usize = 1;
+const MORE_AT_MOST_SHARE: usize = 16;
 
-/// A listener whose sockets belong to no runtime yet.
-pub(crate) type Listener = AsyncFd<std::net::TcpListener>;
-
-/// A listener on that address. What it accepts inherits its options: nothing waits for more to be sent with
-/// it, and the kernel holds `send_buffer` bytes at most for a reader that does not read.
-///
-/// # Errors
-/// What the system says of the socket, with the address where it cannot be bound or listened on.
-pub(crate) fn bind(address: std::net::SocketAddr, send_buffer: u64) -> io::Result<TcpListener> {
-    let name = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
-    let socket = match address {
-        std::net::SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
-        std::net::SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
-    }?;
-    // A restart finds its port free although connections of the last run linger.
-    socket.set_reuseaddr(true)?;
-    socket.set_nodelay(true)?;
-    socket.set_send_buffer_size(send_buffer.try_into().unwrap_or(u32::MAX))?;
-    #[cfg(target_os = "linux")]
-    SockRef::from(&socket).set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
-    socket.bind(address).map_err(name)?;
-    socket.listen(BACKLOG).map_err(name)
+/// A worker's share in accepting.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) public: Arc<Public>,
+    pub(crate) stop: CancellationToken,
 }
 
-/// Takes the listener over. What tokio's own accepts belongs to this runtime first, and would have to be
-/// taken out of it for its worker.
-///
-/// # Errors
-/// What the system says where the runtime cannot wait for the listener.
-pub(crate) fn take_over(listener: TcpListener) -> io::Result<Listener> {
-    #[expect(deprecated, reason = "its successor is unsafe, and a listener keeps the promise it wants")]
-    AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)
-}
-
-/// Accepts until `stop` is cancelled; those who have knocked by then are turned away.
-///
-/// # Cancel safety
-/// Cancel safe.
-pub(crate) async fn run(
-    hub: &Hub,
-    listener: &Listener,
-    stop: &CancellationToken,
-    full: &Full,
-    metrics: &HttpMetrics,
-) {
-    let short = Throttle::default();
-    let accept = || listener.async_io(Interest::READABLE, std::net::TcpListener::accept);
-    while let Some(accepted) = stop.run_until_cancelled(accept()).await {
-        match accepted.and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream)) {
-            Ok(stream) => admit(hub, full, metrics, stream),
-            Err(error) if is_short(&error) => {
-                if let Some(unlogged) = short.may_log() {
-                    tracing::warn!(%error, unlogged, "cannot accept: out of file descriptors or memory; raise the limit of open files, or lower limits.connections");
-                }
-                tokio::time::sleep(SHORT_REST).await;
+impl Acceptor {
+    /// Accepts, whenever it is this worker that is to, until it is to stop; those who have knocked by then are turned away.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn run(&self) {
+        let (Self { entrance, stop, .. }, here) = (self, self.worker.index);
+        while stop.run_until_cancelled(entrance.accepting.turn_of(here)).await.is_some() {
+            let listening = listen_here(Arc::clone(entrance));
+            match listening {
+                Ok(listener) => self.accept_from(&listener).await,
+                Err(error) => self.rest(&error).await,
             }
-            // The peer has gone already, or the like.
-            Err(error) => tracing::debug!(%error, "accepting failed"),
+        }
+        if entrance.accepting.worker() == here {
+            entrance.close();
         }
     }
-    for _ in 0..BACKLOG {
-        let Ok((stream, _)) = listener.get_ref().accept() else { break };
-        full::turn_away(&stream);
+
+    /// Accepts until it is to stop, or another worker is to accept.
+    async fn accept_from(&self, listener: &AsyncFd<Arc<Entrance>>) {
+        let mut in_cycle = 0;
+        let next = || listener.async_io(Interest::READABLE, |entrance| entrance.accept());
+        while let Some(accepted) = self.stop.run_until_cancelled(next()).await {
+            match accepted {
+                Ok(stream) if self.stop.is_cancelled() => full::turn_away(&stream),
+                Ok(stream) => self.admit(stream),
+                Err(error) if is_short(&error) => self.rest(&error).await,
+                // The peer has gone already, or the like.
+                Err(error) => tracing::debug!(%error, "accepting failed"),
+            }
+            if self.entrance.accepting.worker() != self.worker.index {
+                return;
+            }
+            in_cycle += 1;
+            if in_cycle == ACCEPTED_A_CYCLE {
+                in_cycle = 0;
+                tokio::task::yield_now().await;
+            }
+        }
     }
+
+    async fn rest(&self, error: &io::Error) {
+        self.entrance.say_short(error);
+        tokio::time::sleep(SHORT_REST).await;
+    }
+
+    fn admit(&self, stream: std::net::TcpStream) {
+        let (hub, here) = (&self.worker.hub, self.worker.index);
+        let home = home(&hub.workers, here, hub.config.server.testing.spread);
+        let handle = &hub.workers[home];
+        let Some(permit) = Permit::take(&hub.connections, hub.connections_max, &handle.load) else {
+            return self.entrance.refuse("limit", stream, &self.worker.tasks);
+        };
+        let socket = Socket { stream, permit };
+        if home == here {
+            let served = self.public.serve(Rc::clone(&self.worker), socket, self.stop.clone());
+            self.worker.tasks.spawn_local(served);
+        } else if let Err(socket) = handle.inbox.adopt(socket) {
+            self.entrance.refuse("overload", socket.stream, &self.worker.tasks);
+        }
+    }
+}
+
+/// Has this thread's runtime wait for the listener.
+fn listen_here(entrance: Arc<Entrance>) -> io::Result<AsyncFd<Arc<Entrance>>> {
+    #[expect(deprecated, reason = "its successor is unsafe, and a listener keeps the promise it wants")]
+    AsyncFd::with_interest(entrance, Interest::READABLE)
+}
+
+/// The worker for a socket that was accepted by that one: the first that is not busy, so that light load stays on few. Where
+/// sockets are to `spread` it is this one, unless it has more than its share.
+fn home(workers: &Workers, here: usize, spread: bool) -> usize {
+    if !spread {
+        return workers.next_for_socket(false);
+    }
+    let load = |worker: usize| workers[worker].load.load(Ordering::Relaxed);
+    let fewest = (0..workers.len()).map(load).min().unwrap_or_default();
+    let is_fair = load(here) <= fewest + MORE_AT_MOST + fewest / MORE_AT_MOST_SHARE;
+    if is_fair { here } else { workers.next_for_socket(true) }
 }
 
 /// Whether it is for want of file descriptors or memory, which may come back.
@@ -96,40 +126,83 @@ fn is_short(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-fn admit(hub: &Hub, full: &Full, metrics: &HttpMetrics, stream: std::net::TcpStream) {
-    let worker = &hub.workers[hub.workers.next_for_socket(hub.config.server.testing.spread)];
-    let Some(permit) = Permit::take(&hub.connections, hub.connections_max, &worker.load) else {
-        metrics.rejected("limit");
-        return tell(full, stream);
-    };
-    if let Err(socket) = worker.inbox.adopt(Socket { stream, permit }) {
-        metrics.rejected("overload");
-        tell(full, socket.stream);
-    }
-}
-
-fn tell(full: &Full, stream: std::net::TcpStream) {
-    match tokio::net::TcpStream::from_std(stream) {
-        Ok(stream) => full.turn_away(stream),
-        Err(error) => tracing::debug!(%error, "a socket failed before it was turned away"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::task::LocalSet;
+
+    use super::accepting::Accepting;
+    use super::entrance::bind;
     use super::*;
+    use crate::http::metrics::HttpMetrics;
+    use crate::namespaces::Namespaces;
+    use crate::worker::tests::worker;
+
+    #[test]
+    fn who_has_more_than_its_share_hands_over() {
+        let workers = Workers::new(2, &Namespaces::new(&Default::default()));
+        workers.iter().for_each(|worker| worker.heartbeat.beat());
+        for (loads, at_home) in [
+            ([0, 0], true),
+            ([1, 0], true),
+            ([2, 0], false),
+            ([17, 16], true),
+            ([18, 16], true),
+            ([19, 16], false),
+        ] {
+            for (worker, load) in workers.iter().zip(loads) {
+                worker.load.store(load, Ordering::Relaxed);
+            }
+            assert_eq!(home(&workers, 0, true), if at_home { 0 } else { 1 }, "{loads:?}");
+            assert_eq!(home(&workers, 1, true), 1, "{loads:?}");
+        }
+    }
 
     #[tokio::test]
-    async fn an_accepted_socket_has_the_options_of_its_listener() {
-        let listener = bind("127.0.0.1:0".parse().expect("an address"), 32 * 1024).expect("binds");
-        let address = listener.local_addr().expect("bound");
-        let _client = std::net::TcpStream::connect(address).expect("connects");
-        let (accepted, _) = listener.accept().await.expect("accepts");
-        assert!(accepted.nodelay().expect("an option"));
-        let socket = SockRef::from(&accepted);
-        // Linux doubles what is asked for, to have room for its own records.
-        assert!((32 * 1024..=64 * 1024).contains(&socket.send_buffer_size().expect("an option")));
-        #[cfg(target_os = "linux")]
-        assert_eq!(socket.tcp_notsent_lowat().expect("an option"), NOT_SENT_BYTES);
+    async fn a_worker_accepts_from_when_it_is_to_until_another_is_to() {
+        let test = async {
+            let worker = worker();
+            let metrics = HttpMetrics::new(&worker.hub.registry);
+            let public = Public::new(&worker.hub, worker.index, Arc::clone(&metrics));
+            let listener = bind("127.0.0.1:0".parse().expect("an address"), 32 * 1024).expect("binds");
+            let address = listener.local_addr().expect("bound");
+            let accepting = Arc::new(Accepting::default());
+            accepting.pass_to(1);
+            let entrance =
+                Entrance::new(listener, Arc::clone(&accepting), metrics).expect("it is taken over");
+            let stop = CancellationToken::new();
+            let acceptor = Acceptor { entrance, worker: Rc::clone(&worker), public, stop: stop.clone() };
+            let running = tokio::task::spawn_local(async move { acceptor.run().await });
+            let ask = async || {
+                let mut peer = TcpStream::connect(address).await.expect("there is room");
+                peer.write_all(b"GET /nothing HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                    .await
+                    .expect("room");
+                let mut answer = String::new();
+                peer.read_to_string(&mut answer).await.map(|_| answer)
+            };
+            let mut waiting = pin!(ask());
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+                assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "it is another's to accept");
+            }
+            accepting.pass_to(0);
+            assert!(waiting.await.expect("an answer").starts_with("HTTP/1.1 404"));
+            accepting.pass_to(1);
+            // It learns of that with what it accepts next.
+            assert!(ask().await.expect("an answer").starts_with("HTTP/1.1 404"));
+            let mut waiting = pin!(ask());
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+                assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "it is another's again");
+            }
+            stop.cancel();
+            running.await.expect("it ends in peace");
+        };
+        let test = LocalSet::new().run_until(tokio::time::timeout(Duration::from_secs(10), test)).await;
+        test.expect("whoever is to be served is");
     }
 }

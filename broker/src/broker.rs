@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -15,6 +16,9 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::acceptor::Acceptor;
+use crate::acceptor::accepting::Accepting;
+use crate::acceptor::entrance::{self, Entrance};
 use crate::access::{Access, Authority};
 use crate::answer::Refusal;
 use crate::budget::Budget;
@@ -32,7 +36,7 @@ use crate::topic::table::TopicTable;
 use crate::worker::Worker;
 use crate::worker::moves::Moves;
 use crate::workers::Workers;
-use crate::{acceptor, http, machine};
+use crate::{http, machine};
 
 /// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.
 const FILES_RESERVED: u64 = 56;
@@ -150,10 +154,9 @@ impl Broker {
         let open_files_max = machine::raise_open_files_max();
         let connections_max = connections_max(&config, open_files_max)?;
         let send_buffer = config.limits.send_buffer.as_u64();
-        let public = acceptor::bind(config.server.listen, send_buffer)?;
-        let admin = acceptor::bind(config.server.admin_listen, send_buffer)?;
+        let public = entrance::bind(config.server.listen, send_buffer)?;
+        let admin = entrance::bind(config.server.admin_listen, send_buffer)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
-        let public = acceptor::take_over(public)?;
 
         let hub = build_hub(config, access, connections_max, engine);
         let metrics = Metrics {
@@ -161,25 +164,21 @@ impl Broker {
             moves: Moves::new(&hub.registry, hub.workers.len()),
             http: HttpMetrics::new(&hub.registry),
         };
+        let accepting = Arc::default();
+        let entrance = Entrance::new(public, Arc::clone(&accepting), Arc::clone(&metrics.http))?;
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let mut this =
             Self { hub, public_addr, admin_addr, open_files_max, drain, end, tasks, workers: Vec::new() };
         for index in 0..this.worker_count() {
-            let (hub, drain) = (Arc::clone(&this.hub), this.drain.clone());
-            this.workers.push(start_worker(index, hub, metrics.clone(), drain)?);
+            let (hub, entrance, drain) = (Arc::clone(&this.hub), Arc::clone(&entrance), this.drain.clone());
+            this.workers.push(start_worker(index, hub, metrics.clone(), entrance, drain)?);
         }
-        this.start_tasks(public, admin, metrics.http);
+        this.start_tasks(admin, accepting);
         Ok(this)
     }
 
     /// Starts what runs beside the workers, each [supervised](crate::supervise).
-    fn start_tasks(&self, public: acceptor::Listener, admin: TcpListener, metrics: Arc<HttpMetrics>) {
-        let (hub, end) = (Arc::clone(&self.hub), self.drain.clone());
-        let full = http::full::Full::new(self.tasks.clone());
-        self.tasks.spawn(async move {
-            let accept = || acceptor::run(&hub, &public, &end, &full, &metrics);
-            restarted("acceptor", &hub.panics, &end, accept).await;
-        });
+    fn start_tasks(&self, admin: TcpListener, accepting: Arc<Accepting>) {
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         let tasks = self.tasks.clone();
         self.tasks.spawn(async move {
@@ -191,7 +190,7 @@ impl Broker {
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         self.tasks.spawn(async move {
             vital("heartbeats", &end, async {
-                end.run_until_cancelled(watch_heartbeats(&hub.workers)).await;
+                end.run_until_cancelled(watch_heartbeats(&hub.workers, &accepting)).await;
             })
             .await;
         });
@@ -362,6 +361,7 @@ fn start_worker(
     index: usize,
     hub: Arc<Hub>,
     metrics: Metrics,
+    entrance: Arc<Entrance>,
     drain: CancellationToken,
 ) -> std::io::Result<WorkerThread> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -370,9 +370,14 @@ fn start_worker(
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         vital_thread("worker", &drain.clone(), || {
             let local = LocalSet::new();
-            let doors = http::Public::new(&hub, index, metrics.http);
+            let public = http::Public::new(&hub, index, metrics.http);
             local.block_on(&runtime, async move {
-                Worker::new(index, hub, metrics.connections, metrics.moves).run(drain, doors).await;
+                let worker = Worker::new(index, Arc::clone(&hub), metrics.connections, metrics.moves);
+                let (tasks, stop) = (worker.tasks.clone(), drain.clone());
+                let (of_acceptor, doors) = (Rc::clone(&worker), Arc::clone(&public));
+                let acceptor = Acceptor { entrance, worker: of_acceptor, public: doors, stop };
+                tasks.spawn_local(accept(acceptor));
+                worker.run(drain, public).await;
             });
         });
         drop(ending);
@@ -380,13 +385,25 @@ fn start_worker(
     Ok(WorkerThread { thread, ended })
 }
 
-/// Looks at the workers' heartbeats, for ever.
-async fn watch_heartbeats(workers: &Workers) {
+/// Accepts until it is to stop, whatever happens on the way.
+async fn accept(acceptor: Acceptor) {
+    let panics = &acceptor.worker.hub.panics;
+    restarted("acceptor", panics, &acceptor.stop, || acceptor.run()).await;
+}
+
+/// Looks at the workers' heartbeats, for ever. Where it is the one that accepts who hangs, another does.
+async fn watch_heartbeats(workers: &Workers, accepting: &Accepting) {
     let mut looks = tokio::time::interval(heartbeat::LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
         workers.iter().for_each(|worker| worker.heartbeat.look());
+        let is_late = |worker: &usize| workers[*worker].heartbeat.is_late();
+        if is_late(&accepting.worker())
+            && let Some(other) = (0..workers.len()).find(|worker| !is_late(worker))
+        {
+            accepting.pass_to(other);
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use crate::metrics::Registry;
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
 /// Looks in a row that find no new beat before a worker counts as hung: 10 s.
 const MISSED_MAX: u32 = 20;
+/// Looks after which it accepts no sockets for others: 2 s.
+const MISSED_FEW: u32 = 4;
 /// The beat of a worker that has ended in peace.
 const AT_REST: u64 = u64::MAX;
 
@@ -50,6 +52,11 @@ impl Heartbeat {
     /// How long ago the last beat was; nothing where the worker is at rest.
     pub(crate) fn age(&self) -> Duration {
         Uptime::from_ms(self.at.load(Ordering::Relaxed)).elapsed()
+    }
+
+    /// Whether the worker seems not to run although others do.
+    pub(crate) fn is_late(&self) -> bool {
+        self.missed.load(Ordering::Relaxed) >= MISSED_FEW
     }
 
     /// Whether the worker does not run although others do.

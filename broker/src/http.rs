@@ -9,9 +9,11 @@ mod body;
 mod bounded;
 mod credentials;
 pub(crate) mod full;
+mod handshake;
 mod head;
 mod held;
 pub(crate) mod metrics;
+mod opening;
 mod origin;
 mod problem;
 mod publish;
@@ -23,48 +25,33 @@ mod request_context;
 mod talk;
 mod topic_path;
 mod upgrade;
+mod visit;
 mod watched_body;
 mod write_timeout;
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::connection::Connection;
 use crate::hub::Hub;
 use crate::inbox::Socket;
-use crate::permit::Permit;
-use crate::relief::Relief;
 use crate::route::Route;
-use crate::worker::gate::Place;
 use crate::worker::{Doors, Worker};
-use crate::workers::stats::Wait;
 use metrics::HttpMetrics;
 use problem::Problem;
 use request_context::RequestContext;
 use talk::KeepAlive;
-use upgrade::Upgrade;
-use watched_body::WatchedBody;
-use write_timeout::WriteTimeout;
 
 /// The time for which a browser may remember what a preflight said.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
@@ -72,11 +59,14 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 /// What a worker answers the requests of the public listener with.
 #[derive(Debug)]
 pub(crate) struct Public {
+    context: RequestContext,
     /// The routes for requests that are no page's.
     plain: Router,
     /// The routes for requests with an `Origin`: what a page is told as well takes longer to write than many
     /// an answer.
     for_pages: Router,
+    /// What pages are told.
+    cors: CorsLayer,
     /// What answers say of the time for which their connection is kept.
     keep_alive: KeepAlive,
     metrics: Arc<HttpMetrics>,
@@ -84,10 +74,13 @@ pub(crate) struct Public {
 
 impl Public {
     pub(crate) fn new(hub: &Arc<Hub>, worker: usize, metrics: Arc<HttpMetrics>) -> Arc<Self> {
-        let routes = public_routes(RequestContext { hub: Arc::clone(hub), worker });
+        let context = RequestContext { hub: Arc::clone(hub), worker };
+        let (routes, cors) = (public_routes(context.clone()), cors());
         Arc::new(Self {
+            context,
             plain: routes.clone(),
-            for_pages: routes.layer(cors()),
+            for_pages: routes.layer(cors.clone()),
+            cors,
             keep_alive: KeepAlive::new(&hub.config.limits),
             metrics,
         })
@@ -95,12 +88,45 @@ impl Public {
 
     /// Answers a request, if its head and its origin are good, and counts it.
     async fn answer(&self, hub: &Hub, request: Request) -> Response {
+        let is_upgrade = request.method() == Method::GET
+            && matches!(Route::of(request.uri().path()), Route::Native | Route::Raw);
+        if is_upgrade {
+            return self.answer_upgrade(hub, request.map(drop)).await;
+        }
+        let by_route = async |request: Request| {
+            self.routes_for(request.headers()).oneshot(request).await.into_response()
+        };
+        self.answer_by(hub, request, by_route).await
+    }
+
+    /// The same for a `GET` of [`Route::Native`] or [`Route::Raw`], past the routes: it is what is asked for most, and needs
+    /// nothing of what they bring along.
+    async fn answer_upgrade(&self, hub: &Hub, request: Request<()>) -> Response {
+        let upgrade = async |request| upgrade::answer(&self.context, &request).await.into_response();
+        let upgrade_for_pages = async |request| {
+            let upgrade = service_fn(async |request| Ok(upgrade(request).await));
+            let answered = self.cors.layer(upgrade).oneshot(request).await;
+            answered.unwrap_or_else(|never: Infallible| match never {})
+        };
+        match request.headers().contains_key(header::ORIGIN) {
+            // Boxed, or whoever has said nothing yet would hold room for it.
+            false => self.answer_by(hub, request, upgrade).await,
+            true => Box::pin(self.answer_by(hub, request, upgrade_for_pages)).await,
+        }
+    }
+
+    async fn answer_by<B>(
+        &self,
+        hub: &Hub,
+        request: Request<B>,
+        answer: impl AsyncFnOnce(Request<B>) -> Response,
+    ) -> Response {
         let started = Instant::now();
         let (route, method) = (Route::of(request.uri().path()), request.method().clone());
         let checked =
             head::check(&request).and_then(|()| origin::check(hub, &self.metrics, request.headers()));
         let mut response = match checked {
-            Ok(()) => self.routes_for(request.headers()).oneshot(request).await.into_response(),
+            Ok(()) => answer(request).await,
             Err(refused) => refused.into_response(),
         };
         if method == Method::GET {
@@ -123,8 +149,8 @@ impl Public {
 fn public_routes(context: RequestContext) -> Router {
     Router::new()
         .route(Route::Welcome.template(), get(welcome))
-        .route(Route::Native.template(), get(upgrade::native))
-        .route(Route::Raw.template(), get(upgrade::raw))
+        .route(Route::Native.template(), get(upgrade::route))
+        .route(Route::Raw.template(), get(upgrade::route))
         .route(Route::Messages.template(), post(publish::publish_or_batch).get(api::history))
         .route(Route::Topic.template(), get(api::topic))
         .route(Route::Topics.template(), get(api::list_topics))
@@ -169,194 +195,11 @@ impl Doors for Arc<Public> {
         socket: Socket,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + 'static {
-        serve(worker, Self::clone(self), socket, stop)
+        // Boxed, for the runtime moves what it runs from hand to hand.
+        Box::pin(visit::serve(worker, Self::clone(self), socket, stop))
     }
 
     fn turn_away(&self, socket: &Socket) {
         full::turn_away(&socket.stream);
-    }
-}
-
-/// Serves HTTP on a socket until it is closed or becomes a WebSocket. Stops after the request at hand
-/// when `stop` is cancelled.
-async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socket, stop: CancellationToken) {
-    let Socket { stream, permit } = socket;
-    let stream = match TcpStream::from_std(stream) {
-        Ok(stream) => stream,
-        Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
-    };
-    let limits = &worker.hub.config.limits;
-    let visit = Visit::new(&worker, public, permit);
-    let relief = Arc::clone(&visit.relief);
-    let service = service_fn(|request| visit.answer(request));
-    match talk::talk(stream, limits, &stop, relief, |cx| visit.poll_turn(cx), service).await {
-        // One that was kept alive and has nothing more to ask.
-        Err(error) if error.is_timeout() && visit.has_asked.get() => {}
-        Err(error) => {
-            visit.public.metrics.rejected(if error.is_timeout() { "timeout" } else { "bad_http" });
-            tracing::debug!(%error, "an HTTP connection ended badly");
-        }
-        Ok(()) => {}
-    }
-}
-
-/// A connection that counts until it is over, and is counted where it ends by a panic.
-struct Admitted {
-    /// `None` where the connection of the WebSocket has it that has come of this.
-    permit: Cell<Option<Permit>>,
-    worker: Rc<Worker>,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        // Dropped by the end of the connection's task, however it ends.
-        if std::thread::panicking() {
-            self.worker.hub.panics.count("connection");
-        }
-    }
-}
-
-/// One connection's requests, each answered before the next is read.
-struct Visit<'w> {
-    worker: &'w Rc<Worker>,
-    public: Arc<Public>,
-    admitted: Rc<Admitted>,
-    relief: Arc<Relief>,
-    /// Its place in the line for a turn.
-    place: Rc<Place>,
-    /// Whether it has asked for anything: one that has, and then says no more, was only kept alive.
-    has_asked: Cell<bool>,
-    /// Whether a request may begin: one does in each turn of the connection, however many it has sent.
-    may_begin: Cell<bool>,
-    /// Whether a request has begun, which goes on without the gate: it may hold credit, for which others wait.
-    is_answering: Cell<bool>,
-}
-
-impl<'w> Visit<'w> {
-    fn new(worker: &'w Rc<Worker>, public: Arc<Public>, permit: Permit) -> Self {
-        Self {
-            worker,
-            public,
-            admitted: Rc::new(Admitted { permit: Cell::new(Some(permit)), worker: Rc::clone(worker) }),
-            relief: Arc::default(),
-            place: Rc::default(),
-            has_asked: Cell::new(false),
-            may_begin: Cell::new(false),
-            is_answering: Cell::new(false),
-        }
-    }
-
-    fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.is_answering.get() {
-            let spawn = |refill| drop(self.worker.tasks.spawn_local(refill));
-            ready!(self.worker.gate.poll_turn(&self.place, cx, spawn));
-            if let Some(waited) = self.place.waited() {
-                self.worker.stats.waited(Wait::Turn, waited);
-            }
-        }
-        self.may_begin.set(true);
-        Poll::Ready(())
-    }
-
-    /// Answers one request; one that asks for a WebSocket is taken over by its worker.
-    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
-        self.has_asked.set(true);
-        while !self.may_begin.replace(false) {
-            tokio::task::yield_now().await;
-        }
-        self.is_answering.set(true);
-        let (hub, public) = (&self.worker.hub, &self.public);
-        let wants_to_stay = talk::wants_to_stay(&request);
-        let (head, body) = request.into_parts();
-        let (body, is_whole) = WatchedBody::new(body);
-        let request = Request::from_parts(head, Body::new(body));
-        let response = public.answer(hub, request).await;
-        let mut response = held::charge(hub, response, &self.relief).await;
-        if let Some(upgrade) = response.extensions_mut().remove::<Upgrade>() {
-            let task = adopt(Rc::clone(self.worker), Rc::clone(&self.admitted), upgrade);
-            self.worker.tasks.spawn_local(task);
-        } else {
-            let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !hub.is_draining();
-            public.keep_alive.tell(&mut response, is_kept);
-        }
-        self.is_answering.set(false);
-        Ok(response)
-    }
-}
-
-/// Makes a WebSocket of a request, and gives it a task of its own.
-async fn adopt(worker: Rc<Worker>, admitted: Rc<Admitted>, upgrade: Upgrade) {
-    let Upgrade { on_upgrade, request } = upgrade;
-    let Ok(upgraded) = on_upgrade.await else { return };
-    let parts =
-        upgraded.downcast::<TokioIo<WriteTimeout>>().expect("this is what the connection was made of");
-    let mut early = parts.read_buf.to_vec();
-    let permit = admitted.permit.take().expect("one request becomes a WebSocket");
-    let stream = parts.io.into_inner().into_inner();
-    let task = Connection::open(Rc::clone(&worker), stream, &mut early, request, permit);
-    worker.tasks.spawn_local(task);
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
-    use tokio::task::{LocalSet, spawn_local, yield_now};
-
-    use super::*;
-    use crate::worker::tests::{leave_no_credit, worker};
-
-    /// A socket that the worker is to serve, and its peer.
-    async fn knock(worker: &Worker) -> (TcpStream, Socket) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let stream = accepted.expect("a socket").0.into_std().expect("a socket");
-        let permit =
-            Permit::take(&worker.hub.connections, 1, &worker.handle().load).expect("it is the first");
-        (peer.expect("a socket"), Socket { stream, permit })
-    }
-
-    #[tokio::test]
-    async fn a_request_that_has_begun_and_gets_its_credit_goes_on_before_all_who_wait_for_a_turn() {
-        const CROWD: usize = 200;
-        let test = async {
-            let worker = worker();
-            leave_no_credit(worker.handle());
-            let (mut peer, socket) = knock(&worker).await;
-            let public = Public::new(&worker.hub, worker.index, HttpMetrics::new(&worker.hub.registry));
-            spawn_local(serve(Rc::clone(&worker), public, socket, CancellationToken::new()));
-            let post = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
-            peer.write_all(post.as_bytes()).await.expect("room");
-            while !worker.handle().awaits_credit() {
-                yield_now().await;
-            }
-            let turns = Rc::new(Cell::new(0));
-            for _ in 0..CROWD {
-                let (worker, turns) = (Rc::clone(&worker), Rc::clone(&turns));
-                spawn_local(async move {
-                    let place = Rc::default();
-                    loop {
-                        let spawn = |refill| drop(spawn_local(refill));
-                        poll_fn(|cx| worker.gate.poll_turn(&place, cx, spawn)).await;
-                        turns.set(turns.get() + 1);
-                    }
-                });
-            }
-            while turns.get() < CROWD {
-                yield_now().await;
-            }
-            worker.handle().refill_credit();
-            let before = turns.get();
-            while worker.hub.table.find("t").is_err() {
-                yield_now().await;
-            }
-            let meanwhile = turns.get() - before;
-            assert!(meanwhile < CROWD / 2, "{meanwhile} others had a turn first");
-        };
-        let test = LocalSet::new().run_until(tokio::time::timeout(Duration::from_secs(10), test)).await;
-        test.expect("what waits for credit is published when there is some");
     }
 }

@@ -22,6 +22,7 @@ use tower::ServiceExt;
 
 use super::full::Full;
 use super::head;
+use super::opening::Opening;
 use super::problem::Problem;
 use super::talk::{self, KeepAlive};
 use super::watched_body::WatchedBody;
@@ -41,7 +42,7 @@ pub(crate) async fn run(
     tasks: &TaskTracker,
 ) {
     let router = routes(Arc::clone(hub));
-    let (permits, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::new(tasks.clone()));
+    let (permits, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -56,7 +57,7 @@ pub(crate) async fn run(
             }
         };
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            full.turn_away(stream);
+            full.turn_away(stream, tasks);
             continue;
         };
         let serving = serve(Arc::clone(hub), router.clone(), stream, stop.clone());
@@ -71,7 +72,8 @@ async fn serve(hub: Arc<Hub>, router: Router, stream: TcpStream, stop: Cancellat
     let limits = &hub.config.limits;
     let keep_alive = KeepAlive::new(limits);
     let service = service_fn(|request| answer(router.clone(), request, &keep_alive, &stop));
-    if let Err(error) = talk::talk(stream, limits, &stop, Arc::default(), |_| Poll::Ready(()), service).await
+    let opening = Opening::new(stream);
+    if let Err(error) = talk::talk(opening, limits, &stop, Arc::default(), |_| Poll::Ready(()), service).await
     {
         tracing::debug!(%error, "a connection to the admin listener ended badly");
     }

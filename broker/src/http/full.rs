@@ -25,25 +25,24 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Full {
     permits: Arc<Semaphore>,
-    tasks: TaskTracker,
+}
+
+impl Default for Full {
+    fn default() -> Self {
+        Self { permits: Arc::new(Semaphore::new(TOLD_AT_ONCE_MAX)) }
+    }
 }
 
 impl Full {
-    /// Turns away by tasks that are among `tasks`, so that the broker's end waits for them.
-    pub(crate) fn new(tasks: TaskTracker) -> Self {
-        Self { permits: Arc::new(Semaphore::new(TOLD_AT_ONCE_MAX)), tasks }
-    }
-
-    /// Tells the peer to come again later, and closes its socket.
-    pub(crate) fn turn_away(&self, stream: TcpStream) {
+    /// Tells the peer to come again later, and closes its socket: by a task that is among `tasks`, so that the end waits for
+    /// it.
+    pub(crate) fn turn_away(&self, stream: TcpStream, tasks: &TaskTracker) {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            // A fresh socket takes so little at once. What its peer sends may destroy it, which is why the
-            // others are waited for.
-            drop(stream.try_write(FULL));
-            return;
+            // What its peer sends may destroy the answer, which is why the others are waited for.
+            return say_and_close(&SockRef::from(&stream));
         };
         let mut stream = WriteTimeout::new(stream, WRITE_TIMEOUT, Arc::default());
-        self.tasks.spawn(async move {
+        tasks.spawn(async move {
             if stream.write_all(FULL).await.is_ok() {
                 drop(stream.shutdown().await);
             }
@@ -57,9 +56,12 @@ pub(crate) fn turn_away(stream: &std::net::TcpStream) {
     if stream.set_nonblocking(true).is_err() {
         return;
     }
-    let socket = SockRef::from(stream);
-    // A fresh socket takes so little at once, or its peer does without the reason. What it has sent already is
-    // read, or the kernel would follow the answer up with a reset.
+    say_and_close(&SockRef::from(stream));
+}
+
+/// A fresh socket takes so little at once, or its peer does without the reason. What it has sent already is read, or the kernel
+/// would follow the answer up with a reset.
+pub(super) fn say_and_close(socket: &SockRef<'_>) {
     drop(socket.send(FULL).and_then(|_| socket.shutdown(Shutdown::Write)));
-    drop((&*stream).read(&mut [0; 4096]));
+    drop((&**socket).read(&mut [0; 4096]));
 }

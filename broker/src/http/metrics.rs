@@ -23,6 +23,7 @@ pub(crate) struct HttpMetrics {
 struct OfRoute {
     good_gets: OnceLock<IntCounter>,
     good_posts: OnceLock<IntCounter>,
+    upgrades: OnceLock<IntCounter>,
     duration: OnceLock<Histogram>,
 }
 
@@ -59,6 +60,7 @@ impl HttpMetrics {
         match (method, status) {
             (&Method::GET, StatusCode::OK) => kept.good_gets.get_or_init(requests).inc(),
             (&Method::POST, StatusCode::OK) => kept.good_posts.get_or_init(requests).inc(),
+            (&Method::GET, StatusCode::SWITCHING_PROTOCOLS) => kept.upgrades.get_or_init(requests).inc(),
             _ => requests().inc(),
         }
         let duration = || self.duration.with_label_values(&[route.template()]);

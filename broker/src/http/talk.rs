@@ -4,18 +4,21 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Request, Version, header};
 use axum::response::Response;
 use hyper::body::Incoming;
+use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::opening::Opening;
 use super::write_timeout::WriteTimeout;
 use crate::config::LimitsConfig;
 use crate::relief::Relief;
@@ -28,6 +31,32 @@ const KEPT_LESS: Duration = Duration::from_secs(1);
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
+/// The runtime's timer, by which the head of the first request is waited for from a moment that has passed.
+#[derive(Debug)]
+struct TimerSince {
+    since: Instant,
+    is_asked: AtomicBool,
+}
+
+impl Timer for TimerSince {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        TokioTimer::new().sleep(duration)
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn Sleep>> {
+        TokioTimer::new().sleep_until(deadline)
+    }
+
+    fn now(&self) -> std::time::Instant {
+        let is_first = !self.is_asked.swap(true, Ordering::Relaxed);
+        if is_first { self.since.into_std() } else { TokioTimer::new().now() }
+    }
+
+    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: std::time::Instant) {
+        TokioTimer::new().reset(sleep, deadline);
+    }
+}
+
 /// Answers requests until the connection is closed or becomes a WebSocket, or `stop` is cancelled and the
 /// request at hand is answered. `poll_turn` is asked before each of its turns, and wakes the task where it is not
 /// ready.
@@ -35,7 +64,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// # Errors
 /// The peer's: what it sent is no HTTP, or did not come in time.
 pub(super) async fn talk<S>(
-    stream: TcpStream,
+    opening: Opening,
     limits: &LimitsConfig,
     stop: &CancellationToken,
     relief: Arc<Relief>,
@@ -45,24 +74,37 @@ pub(super) async fn talk<S>(
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
 {
+    let Opening { stream, since, read } = opening;
+    let stream = WriteTimeout::new(stream, limits.message_timeout, relief).reading_first(read);
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(TimerSince { since, is_asked: AtomicBool::new(false) })
         .header_read_timeout(limits.handshake_timeout)
         .max_buf_size(limits.header_size.as_u64() as usize)
         .max_headers(limits.header_count)
         // A peer that has no more to say may still be waiting for its answer. One that has gone is noticed
         // by what is written to it, and a body that ends too early by its length.
         .half_close(true)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, limits.message_timeout, relief)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {
+        // What has begun already is answered.
+        biased;
         result = turns(connection.as_mut(), &mut poll_turn) => result,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let last = turns(connection, &mut poll_turn);
             tokio::time::timeout(LAST_REQUEST_MAX, last).await.unwrap_or(Ok(()))
         }
+    }
+}
+
+/// What the future gives, unless `stop` is cancelled and it takes longer then than the request at hand may.
+pub(super) async fn last<F: Future>(stop: &CancellationToken, mut future: Pin<&mut F>) -> Option<F::Output> {
+    tokio::select! {
+        biased;
+        done = future.as_mut() => Some(done),
+        () = stop.cancelled() => tokio::time::timeout(LAST_REQUEST_MAX, future).await.ok(),
     }
 }
 

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Query, State};
 use axum::http::header::{
     CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use axum::response::Response;
 use fanfare_protocol::{Codec, ErrorCode, OnLag, Subscribe, TopicName};
-use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tungstenite::handshake::server::create_response_with_body;
@@ -21,15 +19,13 @@ use super::problem::Problem;
 use super::query::verbatim;
 use super::request_context::RequestContext;
 use super::topic_path::TopicPath;
+use crate::access::Grant;
 use crate::connection::request::Request as ConnectionRequest;
 use crate::dialect::Dialect;
 
-/// A WebSocket that is about to be: left in the response for the worker to find.
+/// A WebSocket that is about to be: left in the response for whoever has the socket.
 #[derive(Debug, Clone)]
-pub(super) struct Upgrade {
-    pub(super) on_upgrade: OnUpgrade,
-    pub(super) request: ConnectionRequest,
-}
+pub(super) struct Upgrade(pub(super) ConnectionRequest);
 
 /// What the query of a WebSocket may say.
 #[derive(Debug, Deserialize, Default)]
@@ -43,18 +39,30 @@ pub(super) struct WebSocketQuery {
     on_lag: Option<String>,
 }
 
-/// `GET /ws`: the native protocol, in the codec that the subprotocol names; with a topic in the query the
-/// same as `/ws/{topic}`.
-pub(super) async fn native(
-    State(context): State<RequestContext>,
-    topic: Result<TopicPath, Problem>,
-    query: Result<Query<WebSocketQuery>, QueryRejection>,
-    request: Request,
-) -> Result<Response, Problem> {
-    if verbatim(request.uri(), "topic")?.is_some() {
-        return open_raw(&context, topic?.0, query, request).await;
+/// The answer to a `GET` of [`Route::Native`] or [`Route::Raw`], whoever has read its head; one that switches protocols
+/// brings an [`Upgrade`] with it.
+pub(super) async fn answer(context: &RequestContext, request: &Request<()>) -> Result<Response, Problem> {
+    let uri = request.uri();
+    let of_path = uri.path().strip_prefix("/ws/");
+    if of_path.is_some() || verbatim(uri, "topic")?.is_some() {
+        let TopicPath(topic) = TopicPath::written(of_path, uri)?;
+        open_raw(context, topic, request).await
+    } else {
+        open_native(context, request).await
     }
-    let query = read_query(query, request.uri())?;
+}
+
+/// The same for the router.
+pub(super) async fn route(
+    State(context): State<RequestContext>,
+    request: axum::extract::Request,
+) -> Result<Response, Problem> {
+    answer(&context, &request.map(drop)).await
+}
+
+/// `/ws`: the native protocol, in the codec that the subprotocol names.
+async fn open_native(context: &RequestContext, request: &Request<()>) -> Result<Response, Problem> {
+    let query = read_query(request.uri())?;
     if query.history.is_some() || query.echo.is_some() || query.on_lag.is_some() {
         let why =
             "history, echo and on_lag go with a topic: /ws/{topic}; here they stand in a subscribe frame";
@@ -63,7 +71,7 @@ pub(super) async fn native(
     let codec = offered_codec(request.headers());
     let dialect = Dialect::Native(codec.unwrap_or_default());
     let mut response =
-        upgrade(&context, request, |grant| ConnectionRequest { dialect, grant, begins_with: None }).await?;
+        upgrade(context, request, |grant| ConnectionRequest { dialect, grant, begins_with: None }).await?;
     if let Some(codec) = codec {
         let name = HeaderValue::from_static(codec.subprotocol());
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
@@ -71,23 +79,13 @@ pub(super) async fn native(
     Ok(response)
 }
 
-/// `GET /ws/{topic}`: payloads without an envelope.
-pub(super) async fn raw(
-    State(context): State<RequestContext>,
-    TopicPath(topic): TopicPath,
-    query: Result<Query<WebSocketQuery>, QueryRejection>,
-    request: Request,
-) -> Result<Response, Problem> {
-    open_raw(&context, topic, query, request).await
-}
-
+/// `/ws/{topic}`, or `/ws` with a topic in the query: payloads without an envelope.
 async fn open_raw(
     context: &RequestContext,
     topic: TopicName,
-    query: Result<Query<WebSocketQuery>, QueryRejection>,
-    request: Request,
+    request: &Request<()>,
 ) -> Result<Response, Problem> {
-    let query = read_query(query, request.uri())?;
+    let query = read_query(request.uri())?;
     let dialect = Dialect::Raw(topic.clone());
     let mut subscribe = Subscribe::new(topic.into());
     subscribe.history = query.history;
@@ -103,15 +101,13 @@ async fn open_raw(
 }
 
 /// What the query says, if all of it is understood.
-fn read_query(
-    query: Result<Query<WebSocketQuery>, QueryRejection>,
-    uri: &Uri,
-) -> Result<WebSocketQuery, Problem> {
+fn read_query(uri: &Uri) -> Result<WebSocketQuery, Problem> {
+    let Some(text) = uri.query() else { return Ok(WebSocketQuery::default()) };
     let bad = |why: String| Problem::of(ErrorCode::BadRequest, why);
-    let Query(query) = query.map_err(|e| bad(e.body_text()))?;
+    let Query(query) = Query::<WebSocketQuery>::try_from_uri(uri).map_err(|e| bad(e.body_text()))?;
     for (key, is_there) in [("topic", query.topic.is_some()), ("token", query.token.is_some())] {
         // A token without a value is none.
-        let is_bare = uri.query().unwrap_or_default().split('&').any(|pair| pair == key) && key == "token";
+        let is_bare = text.split('&').any(|pair| pair == key) && key == "token";
         if is_there && !is_bare && verbatim(uri, key)?.is_none() {
             return Err(bad(format!("{key} is written as it stands here, with = and its value")));
         }
@@ -128,8 +124,8 @@ fn offered_codec(headers: &HeaderMap) -> Option<Codec> {
 
 async fn upgrade(
     RequestContext { hub, worker }: &RequestContext,
-    mut request: Request,
-    asked: impl FnOnce(Option<Arc<crate::access::Grant>>) -> ConnectionRequest,
+    request: &Request<()>,
+    asked: impl FnOnce(Option<Arc<Grant>>) -> ConnectionRequest,
 ) -> Result<Response, Problem> {
     check_handshake(request.headers())?;
     if hub.is_draining() {
@@ -138,11 +134,9 @@ async fn upgrade(
     let token = verbatim(request.uri(), "token")?;
     // A page cannot see why a handshake failed, so bad credentials are told by a close code instead.
     let grant = credentials::grant(hub, *worker, request.headers(), token.as_deref()).await?.ok();
-    let on_upgrade = hyper::upgrade::on(&mut request);
-    let response = create_response_with_body(&request, Body::empty)
+    let mut response = create_response_with_body(request, Body::empty)
         .map_err(|e| Problem::of(ErrorCode::BadRequest, format!("no WebSocket handshake: {e}")))?;
-    let mut response = response.into_response();
-    response.extensions_mut().insert(Upgrade { on_upgrade, request: asked(grant) });
+    response.extensions_mut().insert(Upgrade(asked(grant)));
     Ok(response)
 }
 

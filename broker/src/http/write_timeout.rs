@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -27,6 +28,8 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct WriteTimeout {
     stream: TcpStream,
+    /// What was read of the socket before, and comes first.
+    read: Bytes,
     /// The time for which the peer may take nothing.
     timeout: Duration,
     /// Whether what the peer has not read is needed for others.
@@ -47,11 +50,25 @@ struct Lingering {
 
 impl WriteTimeout {
     pub(super) fn new(stream: TcpStream, timeout: Duration, relief: Arc<Relief>) -> Self {
-        Self { stream, timeout, relief, waiting: None, answered_at: None, lingering: None }
+        Self {
+            stream,
+            read: Bytes::new(),
+            timeout,
+            relief,
+            waiting: None,
+            answered_at: None,
+            lingering: None,
+        }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.stream
+    /// The same, of which these bytes were read already: they are read once more.
+    pub(super) fn reading_first(self, read: Bytes) -> Self {
+        Self { read, ..self }
+    }
+
+    /// The socket, and what is to be read before it.
+    pub(super) fn into_inner(self) -> (TcpStream, Bytes) {
+        (self.stream, self.read)
     }
 
     fn write<T>(
@@ -102,7 +119,12 @@ impl AsyncRead for WriteTimeout {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if self.read.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let count = self.read.len().min(buf.remaining());
+        buf.put_slice(&self.read.split_to(count));
+        Poll::Ready(Ok(()))
     }
 }
 

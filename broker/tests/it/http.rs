@@ -6,5 +6,6 @@ mod answers;
 mod bodies;
 mod credentials;
 mod heads;
+mod openings;
 mod pages;
 mod turns;

@@ -1,0 +1,139 @@
+//! The one listener, and what is said to those who are not let in.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_util::task::TaskTracker;
+
+use super::accepting::Accepting;
+use crate::http::full::{self, Full};
+use crate::http::metrics::HttpMetrics;
+use crate::hub::Throttle;
+
+/// Bytes that the kernel may hold unsent of a connection before it takes no more: what a reader's
+/// network holds is its own, the rest stays in the ring, where it is shared.
+#[cfg(target_os = "linux")]
+const NOT_SENT_BYTES: u32 = 64 * 1024;
+/// Sockets that the kernel may hold for us.
+const BACKLOG: u32 = 4096;
+
+/// A listener on that address. What it accepts inherits its options: nothing waits for more to be sent with
+/// it, and the kernel holds `send_buffer` bytes at most for a reader that does not read.
+///
+/// # Errors
+/// What the system says of the socket, with the address where it cannot be bound or listened on.
+pub(crate) fn bind(address: SocketAddr, send_buffer: u64) -> io::Result<TcpListener> {
+    let name = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A restart finds its port free although connections of the last run linger.
+    socket.set_reuseaddr(true)?;
+    socket.set_nodelay(true)?;
+    socket.set_send_buffer_size(send_buffer.try_into().unwrap_or(u32::MAX))?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(&socket).set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
+    socket.bind(address).map_err(name)?;
+    socket.listen(BACKLOG).map_err(name)
+}
+
+/// What accepting takes, for all workers together.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    /// Belongs to the runtime of whichever worker accepts.
+    listener: std::net::TcpListener,
+    pub(super) accepting: Arc<Accepting>,
+    full: Full,
+    short: Throttle,
+    metrics: Arc<HttpMetrics>,
+}
+
+impl Entrance {
+    /// The entrance through that listener.
+    ///
+    /// # Errors
+    /// What the system says where the listener cannot be taken out of its runtime.
+    pub(crate) fn new(
+        listener: TcpListener,
+        accepting: Arc<Accepting>,
+        metrics: Arc<HttpMetrics>,
+    ) -> io::Result<Arc<Self>> {
+        let (listener, full, short) = (listener.into_std()?, Full::default(), Throttle::default());
+        Ok(Arc::new(Self { listener, accepting, full, short, metrics }))
+    }
+
+    /// A socket that has knocked, if there is one. It belongs to no runtime yet.
+    pub(super) fn accept(&self) -> io::Result<std::net::TcpStream> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::net::{SocketFlags, accept_with};
+            Ok(accept_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?.into())
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let (stream, _) = self.listener.accept()?;
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        }
+    }
+
+    /// Turns away all who have knocked.
+    pub(super) fn close(&self) {
+        for _ in 0..BACKLOG {
+            let Ok(stream) = self.accept() else { break };
+            full::turn_away(&stream);
+        }
+    }
+
+    /// Tells a peer that there is no room for it, by a task that is among `tasks`.
+    pub(super) fn refuse(&self, reason: &'static str, stream: std::net::TcpStream, tasks: &TaskTracker) {
+        self.metrics.rejected(reason);
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.full.turn_away(stream, tasks),
+            Err(error) => tracing::debug!(%error, "a socket failed before it was turned away"),
+        }
+    }
+
+    /// Says that accepting fails for want of something that may come back.
+    pub(super) fn say_short(&self, error: &io::Error) {
+        if let Some(unlogged) = self.short.may_log() {
+            tracing::warn!(%error, unlogged, "cannot accept: out of file descriptors or memory; raise the limit of open files, or lower limits.connections");
+        }
+    }
+}
+
+impl AsFd for Entrance {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl AsRawFd for Entrance {
+    fn as_raw_fd(&self) -> RawFd {
+        self.listener.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_accepted_socket_has_the_options_of_its_listener() {
+        let listener = bind("127.0.0.1:0".parse().expect("an address"), 32 * 1024).expect("binds");
+        let address = listener.local_addr().expect("bound");
+        let _client = std::net::TcpStream::connect(address).expect("connects");
+        let (accepted, _) = listener.accept().await.expect("accepts");
+        assert!(accepted.nodelay().expect("an option"));
+        let socket = SockRef::from(&accepted);
+        // Linux doubles what is asked for, to have room for its own records.
+        assert!((32 * 1024..=64 * 1024).contains(&socket.send_buffer_size().expect("an option")));
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_notsent_lowat().expect("an option"), NOT_SENT_BYTES);
+    }
+}
