@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fanfare_protocol::{CloseCode, Gap, Offset, OnLag, TopicRef};
+use tokio::time::Instant;
 
 use super::Connection;
 use super::outbox::SLICES_MAX;
@@ -272,15 +273,15 @@ impl Connection {
         // What is left out was looked at all the same.
         self.worker.turns.count_bytes(publications.len() * LOOK_BYTES);
         for publication in wanted {
-            let frame = publication.frame(self.encoding);
-            state.outbox.push_with(|out| out.extend_from_slice(frame));
+            let before = state.outbox.len();
+            state.outbox.push_with(|out| publication.put_frame((&topic.name).into(), self.encoding, out));
             count += 1;
-            bytes += frame.len();
+            bytes += state.outbox.len() - before;
         }
         self.worker.turns.count_bytes(bytes);
         self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
         if let Some(oldest) = publications.first().filter(|_| is_live && count > 0) {
-            let waited = oldest.content.received.elapsed();
+            let waited = Instant::from(oldest.content.received).elapsed();
             self.worker.metrics.fanout(waited);
         }
     }

@@ -67,7 +67,8 @@ impl Leave<'_> {
         later: Later<'_>,
     ) -> (UnansweredPublish, Answer<Result<Accepted, Denied>>) {
         let Content { payload, message_id, headers, origin, received } = content;
-        let content = Unpositioned { payload, message_id, headers, user: self.user, origin, received };
+        let content =
+            Unpositioned { payload, message_id, headers, user: self.user, origin, received: received.into() };
         let asked = hub.asked(self.topic, received, source);
         let answer = hub.publish(self.topic, content, asked, later);
         (asked, answer.map(|result| result.map_err(Denied::from)))
