@@ -5,12 +5,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fanfare_protocol::{ClientOp, Epoch, Offset, Payload, TopicName, TopicRef};
-use tokio::time::Instant;
 
 use crate::access::Grant;
 use crate::budget::Budget;
+use crate::clock::Moment;
 use crate::connection::session::Session;
 use crate::encoding::Encoding;
 use crate::engine::MemoryEngine;
@@ -33,7 +34,7 @@ pub fn content(payload: Payload, origin: Option<u64>) -> Unpositioned {
         headers: None,
         user: None,
         origin,
-        received: Instant::now().into(),
+        received: Moment::of(Instant::now()),
     }
 }
 

@@ -7,8 +7,6 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::time::Instant as RuntimeInstant;
-
 /// When the first [`Uptime`] was asked for.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -56,27 +54,25 @@ impl Uptime {
     }
 }
 
-/// Nanoseconds since the process started, by the same clock: half as large as the runtime's `Instant`, for what is kept
+/// Nanoseconds since the process started, by the same clock: half as large as an `Instant`, for what is kept
 /// in great numbers. Lasts 584 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
 impl Moment {
+    /// The moment that another clock reading has told already.
+    pub fn of(moment: Instant) -> Self {
+        Self(moment.saturating_duration_since(*START).as_nanos() as u64)
+    }
+
+    /// The moment as an `Instant`, to measure from.
+    pub fn instant(self) -> Instant {
+        *START + Duration::from_nanos(self.0)
+    }
+
     /// The moment as an [`Uptime`], which is not as exact.
     pub const fn uptime(self) -> Uptime {
         Uptime(self.0 / 1_000_000)
-    }
-}
-
-impl From<RuntimeInstant> for Moment {
-    fn from(moment: RuntimeInstant) -> Self {
-        Self(moment.into_std().saturating_duration_since(*START).as_nanos() as u64)
-    }
-}
-
-impl From<Moment> for RuntimeInstant {
-    fn from(Moment(nanos): Moment) -> Self {
-        (*START + Duration::from_nanos(nanos)).into()
     }
 }
 

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fanfare_protocol::{CloseCode, Gap, Offset, OnLag, TopicRef};
-use tokio::time::Instant;
 
 use super::Connection;
 use super::outbox::SLICES_MAX;
@@ -281,7 +280,7 @@ impl Connection {
         self.worker.turns.count_bytes(bytes);
         self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
         if let Some(oldest) = publications.first().filter(|_| is_live && count > 0) {
-            let waited = Instant::from(oldest.content.received).elapsed();
+            let waited = oldest.content.received.instant().elapsed();
             self.worker.metrics.fanout(waited);
         }
     }

@@ -122,7 +122,7 @@ impl Batch {
 
     /// When its first publication was received.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.publications.first().map(|first| first.content.received.into())
+        self.publications.first().map(|first| Instant::from_std(first.content.received.instant()))
     }
 
     /// Appends publications of the topic of that name that follow its last one. Who holds its bytes keeps them as they were.
@@ -186,6 +186,7 @@ impl Batch {
 mod tests {
     use super::*;
     use crate::budget::Budget;
+    use crate::clock::Moment;
     use crate::topic::publication::Unpositioned;
     use fanfare_protocol::{Offset, Payload};
 
@@ -199,7 +200,7 @@ mod tests {
                 headers: None,
                 user: None,
                 origin: offset.is_multiple_of(2).then_some(origin),
-                received: Instant::now().into(),
+                received: Moment::of(std::time::Instant::now()),
             };
             Arc::new(Publication::new(Offset::new(offset), 0, content, &budget))
         };
