@@ -435,23 +435,15 @@ pub enum Outgoing {
 
 /// A frame's header, in that room; a server's frames are not masked.
 fn header_of(room: &mut [u8; HEADER_BYTES_MAX], kind: Outgoing, length: usize) -> &[u8] {
-    room[0] = kind as u8;
-    match length {
-        0..=125 => {
-            room[1] = length as u8;
-            &room[..2]
-        }
-        126..=0xffff => {
-            room[1] = 126;
-            room[2..4].copy_from_slice(&(length as u16).to_be_bytes());
-            &room[..4]
-        }
-        _ => {
-            room[1] = 127;
-            room[2..10].copy_from_slice(&(length as u64).to_be_bytes());
-            &room[..10]
-        }
-    }
+    let bytes = (length as u64).to_be_bytes();
+    let (code, more): (u8, &[u8]) = match length {
+        0..=125 => (length as u8, &[]),
+        126..=0xffff => (126, &bytes[6..]),
+        _ => (127, &bytes),
+    };
+    room[..2].copy_from_slice(&[kind as u8, code]);
+    room[2..2 + more.len()].copy_from_slice(more);
+    &room[..2 + more.len()]
 }
 
 /// Appends a frame's header.
