@@ -8,6 +8,7 @@
 pub(crate) mod gate;
 pub(crate) mod group;
 mod intake;
+mod replay;
 mod round;
 mod sweep;
 mod turns;
@@ -38,6 +39,7 @@ use crate::topic::ring::Cursor;
 use crate::workers::handle::WorkerHandle;
 use crate::workers::stats::WorkerStats;
 use group::{LocalTopic, Member};
+use replay::Replay;
 use turns::Turns;
 use unheard::Unheard;
 
@@ -74,6 +76,8 @@ pub(crate) struct Worker {
     connections: RefCell<Slab<Rc<Connection>>>,
     /// Where every connection's bytes are read into.
     pub(crate) scratch: Cell<Vec<u8>>,
+    /// What is written for whoever catches up.
+    pub(crate) replay: RefCell<Replay>,
     pub(crate) turns: Turns,
     pub(crate) unheard: Unheard,
     /// The longest time, in milliseconds, for which a socket has taken nothing, of those that were looked at
@@ -108,6 +112,7 @@ impl Worker {
             topics: RefCell::default(),
             connections: RefCell::default(),
             scratch: Cell::default(),
+            replay: RefCell::default(),
             turns: Turns::default(),
             unheard: Unheard::default(),
             blocked_max_ms: Cell::new(0),

@@ -267,13 +267,14 @@ impl Connection {
     /// Queues the publications that it wants, and counts them as delivered.
     fn queue(&self, topic: &Topic, publications: &[Arc<Publication>], echo: bool, is_live: bool) {
         let mut state = self.state.borrow_mut();
+        let mut replay = self.worker.replay.borrow_mut();
         let wanted = publications.iter().filter(|p| echo || p.content.origin != Some(self.id));
         let (mut count, mut bytes) = (0, 0);
         // What is left out was looked at all the same.
         self.worker.turns.count_bytes(publications.len() * LOOK_BYTES);
         for publication in wanted {
             let before = state.outbox.len();
-            state.outbox.push_with(|out| publication.put_frame((&topic.name).into(), self.encoding, out));
+            state.outbox.push_with(|out| replay.put_frame(publication, &topic.name, self.encoding, out));
             count += 1;
             bytes += state.outbox.len() - before;
         }

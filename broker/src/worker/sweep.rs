@@ -47,6 +47,9 @@ impl Worker {
         let mut before = self.now_ms();
         for nth in (0..slices).cycle() {
             ticks.tick().await;
+            if nth == 0 {
+                self.replay.borrow_mut().tend();
+            }
             self.handle().heartbeat.beat();
             let now = self.now_ms();
             let late = now.wrapping_sub(before).saturating_sub(tick.as_millis() as u32);
