@@ -1,43 +1,28 @@
-//! A publication is encoded once for all its subscribers: the first pays, the others find the frame.
+//! A publication is written once a worker and encoding, into the batch of its round: what that costs.
 
-use std::sync::Arc;
+use std::hint::black_box;
 
-use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fanfare::bench::publications;
 use fanfare::encoding::Encoding;
-use fanfare::topic::publication::Publication;
-use fanfare_protocol::Payload;
+use fanfare_protocol::{Payload, TopicName};
 
-fn publication() -> Arc<Publication> {
+fn put_frame(c: &mut Criterion) {
     let payload = Payload::json(&format!(r#"{{"text":"{}"}}"#, "x".repeat(117))).expect("it is JSON");
-    publications(1, &payload).remove(0)
-}
-
-fn first_frame(c: &mut Criterion) {
-    let mut group = c.benchmark_group("first frame");
+    let publication = publications(1, &payload).remove(0);
+    let topic: TopicName = "room:42".parse().expect("a topic name");
+    let mut group = c.benchmark_group("put a frame");
     for encoding in Encoding::ALL {
+        let mut out = Vec::new();
         group.bench_function(BenchmarkId::from_parameter(encoding.name()), |b| {
-            b.iter_batched_ref(
-                publication,
-                |publication| publication.frame(encoding).len(),
-                BatchSize::SmallInput,
-            );
+            b.iter(|| {
+                out.clear();
+                black_box(&publication).put_frame((&topic).into(), encoding, &mut out);
+                out.len()
+            });
         });
     }
 }
 
-fn hundredth_frame(c: &mut Criterion) {
-    let mut group = c.benchmark_group("hundredth frame");
-    for encoding in Encoding::ALL {
-        let publication = publication();
-        for _ in 1..100 {
-            publication.frame(encoding);
-        }
-        group.bench_function(BenchmarkId::from_parameter(encoding.name()), |b| {
-            b.iter(|| publication.frame(encoding).len());
-        });
-    }
-}
-
-criterion_group!(benches, first_frame, hundredth_frame);
+criterion_group!(benches, put_frame);
 criterion_main!(benches);

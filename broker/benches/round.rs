@@ -19,7 +19,7 @@ fn payload() -> Payload {
     Payload::json(&format!(r#"{{"text":"{}"}}"#, "x".repeat(117))).expect("it is JSON")
 }
 
-/// The publications' frames are there already: `encode.rs` times them.
+/// Each publication is written into it: `encode.rs` times that alone.
 fn build_batch(c: &mut Criterion) {
     let mut group = c.benchmark_group("build a batch");
     for count in PUBLICATIONS {

@@ -5,12 +5,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fanfare_protocol::{ClientOp, Epoch, Offset, Payload, TopicName, TopicRef};
-use tokio::time::Instant;
 
 use crate::access::Grant;
 use crate::budget::Budget;
+use crate::clock::Moment;
 use crate::connection::session::Session;
 use crate::encoding::Encoding;
 use crate::engine::MemoryEngine;
@@ -27,7 +28,14 @@ use crate::worker::group::Batch;
 /// A publication's content without a message id; `origin` is the number of the connection it came by.
 pub fn content(payload: Payload, origin: Option<u64>) -> Unpositioned {
     let origin = origin.map(ConnectionId::new);
-    Unpositioned { payload, message_id: None, headers: None, user: None, origin, received: Instant::now() }
+    Unpositioned {
+        payload,
+        message_id: None,
+        headers: None,
+        user: None,
+        origin,
+        received: Moment::of(Instant::now()),
+    }
 }
 
 /// Publications in a row, all with this payload; half of them came by the connection 1.
@@ -35,7 +43,7 @@ pub fn publications(count: usize, payload: &Payload) -> Vec<Arc<Publication>> {
     let budget = Budget::new(usize::MAX);
     let publication = |offset: u64| {
         let content = content(payload.clone(), offset.is_multiple_of(2).then_some(1));
-        Arc::new(Publication::new(name(), Offset::new(offset), 1_700_000_000_000, content, &budget))
+        Arc::new(Publication::new(Offset::new(offset), 1_700_000_000_000, content, &budget))
     };
     (1..=count as u64).map(publication).collect()
 }
@@ -113,7 +121,7 @@ impl RoundBatch {
     /// A batch of these publications.
     pub fn of(encoding: Encoding, mut publications: Vec<Arc<Publication>>) -> Self {
         let mut batch = Batch::new(encoding, Cursor { next: Seq::ZERO.next(), after: Offset::ZERO });
-        batch.extend(&mut publications);
+        batch.extend(&name(), &mut publications);
         Self(batch)
     }
 

@@ -21,6 +21,15 @@ pub struct Budget {
 /// for what cannot be evicted (it is not delivered yet) must be bounded too.
 const HARD_FACTOR: usize = 2;
 
+/// Bytes that an allocator takes for so many: sizes are rounded up to one of four for each power of two, and small ones
+/// to 16. So jemalloc does, and other allocators nearly so.
+pub const fn allocated_bytes(bytes: usize) -> usize {
+    if bytes <= 128 {
+        return bytes.next_multiple_of(16);
+    }
+    bytes.next_multiple_of(1 << ((bytes - 1).ilog2() - 2))
+}
+
 impl Budget {
     /// A budget of so many bytes.
     pub fn new(limit: usize) -> Arc<Self> {

@@ -54,6 +54,28 @@ impl Uptime {
     }
 }
 
+/// Nanoseconds since the process started, by the same clock: half as large as an `Instant`, for what is kept
+/// in great numbers. Lasts 584 years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The moment that another clock reading has told already.
+    pub fn of(moment: Instant) -> Self {
+        Self(moment.saturating_duration_since(*START).as_nanos() as u64)
+    }
+
+    /// The moment as an `Instant`, to measure from.
+    pub fn instant(self) -> Instant {
+        *START + Duration::from_nanos(self.0)
+    }
+
+    /// The moment as an [`Uptime`], which is not as exact.
+    pub const fn uptime(self) -> Uptime {
+        Uptime(self.0 / 1_000_000)
+    }
+}
+
 /// Unix milliseconds, by the wall clock.
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

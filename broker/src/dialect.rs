@@ -8,7 +8,7 @@ pub(crate) mod native;
 mod raw;
 pub(crate) mod reply;
 
-use fanfare_protocol::{CloseCode, Codec, Gap, OnLag, RequestId, TopicName};
+use fanfare_protocol::{CloseCode, Codec, Gap, OnLag, RequestId, TopicName, TopicRef};
 
 use crate::encoding::Encoding;
 use crate::operation::Denied;
@@ -125,10 +125,10 @@ impl Dialect {
         }
     }
 
-    /// Bytes that a publication has within the reply to `history`, at most.
-    pub(crate) fn size_in_history(&self, publication: &Publication) -> usize {
+    /// Bytes that a publication of that topic has within the reply to `history`, at most.
+    pub(crate) fn size_in_history(&self, topic: &TopicRef<'_>, publication: &Publication) -> usize {
         match self {
-            Self::Native(codec) => native::size_in_history(*codec, publication),
+            Self::Native(codec) => native::size_in_history(*codec, topic, publication),
             Self::Raw(_) => publication.content.payload.as_bytes().len(),
         }
     }

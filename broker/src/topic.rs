@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fanfare_protocol::{Epoch, Position, TopicName};
 use smallvec::SmallVec;
 
-use crate::budget::{Budget, Charge};
+use crate::budget::{Budget, Charge, allocated_bytes};
 use crate::clock::Uptime;
 use crate::namespaces::Namespace;
 pub use append::At;
@@ -78,12 +78,16 @@ pub struct Topic {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Topic>() + 16 <= 384);
 
+/// What the table takes for a topic beside the topic and its name: its entry, and its places in the index, among the
+/// deadlines and among those by use.
+const PLACES_BYTES: usize = 224;
+
 #[derive(Debug)]
 struct State {
     epoch: Epoch,
     ring: Ring<Arc<Publication>>,
     duplicates: Duplicates,
-    /// The charge for the ring's own table and the message ids.
+    /// The charge for the ring's own table and the message ids, and for the topic itself while it keeps something.
     charge: Charge,
     /// When something was last published.
     published_at: Uptime,
@@ -180,6 +184,11 @@ impl Topic {
                 is_following: false,
             }),
         })
+    }
+
+    /// What a topic of that name takes before it keeps anything.
+    fn own_bytes(name: &TopicName) -> usize {
+        allocated_bytes(size_of::<Self>() + 16) + allocated_bytes(name.as_str().len() + 16) + PLACES_BYTES
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -444,9 +453,11 @@ impl State {
         }
     }
 
-    /// Charges what the tables take now.
-    fn recharge(&self) {
-        let bytes = self.ring.table_bytes() + self.duplicates.heap_bytes();
+    /// Charges what the tables take now, and the topic itself while it keeps something, which has that name.
+    fn recharge(&self, name: &TopicName) {
+        let tables = allocated_bytes(self.ring.table_bytes()) + self.duplicates.heap_bytes();
+        let keeps = !self.ring.is_empty() || !self.duplicates.is_empty();
+        let bytes = if keeps { tables + Topic::own_bytes(name) } else { tables };
         if bytes != self.charge.bytes() {
             self.charge.set(bytes);
         }

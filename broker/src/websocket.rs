@@ -433,20 +433,22 @@ pub enum Outgoing {
     Text = 0x81,
 }
 
-/// Appends a frame's header; a server's frames are not masked.
+/// A frame's header, in that room; a server's frames are not masked.
+fn header_of(room: &mut [u8; HEADER_BYTES_MAX], kind: Outgoing, length: usize) -> &[u8] {
+    let bytes = (length as u64).to_be_bytes();
+    let (code, more): (u8, &[u8]) = match length {
+        0..=125 => (length as u8, &[]),
+        126..=0xffff => (126, &bytes[6..]),
+        _ => (127, &bytes),
+    };
+    room[..2].copy_from_slice(&[kind as u8, code]);
+    room[2..2 + more.len()].copy_from_slice(more);
+    &room[..2 + more.len()]
+}
+
+/// Appends a frame's header.
 pub fn put_header(out: &mut Vec<u8>, kind: Outgoing, length: usize) {
-    out.push(kind as u8);
-    match length {
-        0..=125 => out.push(length as u8),
-        126..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        _ => {
-            out.push(127);
-            out.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
+    out.extend_from_slice(header_of(&mut [0; HEADER_BYTES_MAX], kind, length));
 }
 
 /// Appends a whole frame.
@@ -455,20 +457,25 @@ pub fn put_frame(out: &mut Vec<u8>, kind: Outgoing, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a whole frame whose payload `write` appends.
+/// Appends a whole frame whose payload `write` appends, mostly a short one.
 pub fn put_frame_with(out: &mut Vec<u8>, kind: Outgoing, write: impl FnOnce(&mut Vec<u8>)) {
-    // Most payloads fit the short header; for others the bytes are moved up once.
+    put_frame_about(out, kind, 0, write);
+}
+
+/// Appends a whole frame whose payload `write` appends, and which has `about` so many bytes: as many as that makes the
+/// header, room is left for it. Where it is not as many the payload is moved once.
+pub fn put_frame_about(out: &mut Vec<u8>, kind: Outgoing, about: usize, write: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
-    out.extend_from_slice(&[kind as u8, 0]);
+    put_header(out, kind, about);
+    let begin = out.len();
     write(out);
-    let length = out.len() - at - 2;
-    if length <= 125 {
-        out[at + 1] = length as u8;
-        return;
+    let mut header = [0; HEADER_BYTES_MAX];
+    let header = header_of(&mut header, kind, out.len() - begin);
+    if header.len() == begin - at {
+        out[at..begin].copy_from_slice(header);
+    } else {
+        out.splice(at..begin, header.iter().copied());
     }
-    let mut header = Vec::with_capacity(HEADER_BYTES_MAX);
-    put_header(&mut header, kind, length);
-    out.splice(at..at + 2, header);
 }
 
 /// Appends a close frame. A reason longer than a control frame can hold is cut.

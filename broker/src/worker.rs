@@ -10,6 +10,7 @@ pub(crate) mod gate;
 pub(crate) mod group;
 mod intake;
 pub(crate) mod moves;
+mod replay;
 mod round;
 mod sweep;
 mod turns;
@@ -41,6 +42,7 @@ use crate::workers::handle::WorkerHandle;
 use crate::workers::stats::WorkerStats;
 use group::{LocalTopic, Member};
 use moves::{Moves, Recent};
+use replay::Replay;
 use turns::Turns;
 use unheard::Unheard;
 
@@ -77,6 +79,8 @@ pub(crate) struct Worker {
     connections: RefCell<Slab<Rc<Connection>>>,
     /// Where every connection's bytes are read into.
     pub(crate) scratch: Cell<Vec<u8>>,
+    /// What is written for whoever catches up.
+    pub(crate) replay: RefCell<Replay>,
     pub(crate) turns: Turns,
     pub(crate) unheard: Unheard,
     moves: Arc<Moves>,
@@ -118,6 +122,7 @@ impl Worker {
             topics: RefCell::default(),
             connections: RefCell::default(),
             scratch: Cell::default(),
+            replay: RefCell::default(),
             turns: Turns::default(),
             unheard: Unheard::default(),
             moves,

@@ -5,7 +5,6 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -51,7 +50,7 @@ impl PayloadKind {
 #[derive(Clone)]
 pub enum Payload {
     /// Any bytes.
-    Binary(Bytes),
+    Binary(Box<[u8]>),
     /// A JSON text, known to be well-formed.
     Json(Box<RawValue>),
     /// Text, in UTF-8.
@@ -73,7 +72,7 @@ impl Payload {
     }
 
     /// A `binary` payload.
-    pub fn binary(bytes: impl Into<Bytes>) -> Self {
+    pub fn binary(bytes: impl Into<Box<[u8]>>) -> Self {
         Self::Binary(bytes.into())
     }
 

@@ -155,6 +155,11 @@ impl<'a> TopicRef<'a> {
         namespace(&self.0)
     }
 
+    /// The same name, borrowed from this reference.
+    pub fn borrowed(&self) -> TopicRef<'_> {
+        TopicRef(Cow::Borrowed(&self.0))
+    }
+
     /// This reference with a text of its own, for what must outlive the buffer.
     pub fn detach(self) -> TopicRef<'static> {
         TopicRef(Cow::Owned(self.0.into_owned()))

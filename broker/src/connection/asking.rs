@@ -330,9 +330,9 @@ impl Connection {
             let why = "read the replies that wait before asking for more";
             return Answer::Now(Err(Denied::new(ErrorCode::RateLimited, why)));
         }
-        let size = |publication: &Publication| self.dialect.size_in_history(publication);
+        let size = |publication: &Publication| self.dialect.size_in_history(topic, publication);
         leave.history(hub, since, limit, size, &|| self.promise(0)).map(|kept| {
-            self.reply(id, Reply::History { topic: topic.clone(), kept: &kept? });
+            self.reply(id, Reply::History { topic, kept: &kept? });
             Ok(())
         })
     }

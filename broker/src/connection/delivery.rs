@@ -268,20 +268,21 @@ impl Connection {
     /// Queues the publications that it wants, and counts them as delivered.
     fn queue(&self, topic: &Topic, publications: &[Arc<Publication>], echo: bool, is_live: bool) {
         let mut state = self.state.borrow_mut();
+        let mut replay = self.worker.replay.borrow_mut();
         let wanted = publications.iter().filter(|p| echo || p.content.origin != Some(self.id));
         let (mut count, mut bytes) = (0, 0);
         // What is left out was looked at all the same.
         self.worker.turns.count_bytes(publications.len() * LOOK_BYTES);
         for publication in wanted {
-            let frame = publication.frame(self.encoding);
-            state.outbox.push_with(|out| out.extend_from_slice(frame));
+            let before = state.outbox.len();
+            state.outbox.push_with(|out| replay.put_frame(publication, &topic.name, self.encoding, out));
             count += 1;
-            bytes += frame.len();
+            bytes += state.outbox.len() - before;
         }
         self.worker.turns.count_bytes(bytes);
         self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
         if let Some(oldest) = publications.first().filter(|_| is_live && count > 0) {
-            let waited = oldest.content.received.elapsed();
+            let waited = oldest.content.received.instant().elapsed();
             self.worker.metrics.fanout(waited);
         }
     }

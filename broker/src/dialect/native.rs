@@ -99,22 +99,22 @@ fn put(codec: Codec, frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
 /// What a topic keeps, as a frame: a reply, and over HTTP the whole answer.
 pub(crate) fn history<'k>(
     id: Option<RequestId>,
-    topic: TopicRef<'k>,
+    topic: &'k TopicRef<'_>,
     kept: &'k TopicHistory,
 ) -> ServerFrame<'k> {
     let (head, publications) = kept;
     ServerFrame::History {
         id,
-        topic,
+        topic: topic.borrowed(),
         epoch: head.epoch,
         offset: head.offset,
-        messages: publications.iter().map(|publication| publication.message()).collect(),
+        messages: publications.iter().map(|publication| publication.message(topic.borrowed())).collect(),
     }
 }
 
-/// Bytes that a publication has within a `history`, at most; it is hardly ever less.
-pub(crate) fn size_in_history(codec: Codec, publication: &Publication) -> usize {
-    codec.message_len_max(&publication.message())
+/// Bytes that a publication of that topic has within a `history`, at most; it is hardly ever less.
+pub(crate) fn size_in_history(codec: Codec, topic: &TopicRef<'_>, publication: &Publication) -> usize {
+    codec.message_len_max(&publication.message(topic.borrowed()))
 }
 
 #[cfg(test)]
@@ -151,6 +151,7 @@ mod tests {
         let id = RequestId::new(5);
         let kept: TopicHistory = (position(), publications(2, &Payload::text("x")));
         let connection = ConnectionId::new(255);
+        let name = topic();
         let accepted = Accepted { position: position(), is_duplicate: true };
         let recovery = Some(Recovery::Missed { count: Some(3) });
         let welcome = Reply::Connected {
@@ -172,7 +173,7 @@ mod tests {
                     expires_at: None,
                 },
             ),
-            (Reply::History { topic: topic(), kept: &kept }, history(id, topic(), &kept)),
+            (Reply::History { topic: &name, kept: &kept }, history(id, &name, &kept)),
             (Reply::Pong, ServerFrame::Pong { id }),
             (
                 Reply::Published { topic: topic(), accepted },
@@ -247,12 +248,13 @@ mod tests {
     #[test]
     fn a_publication_takes_no_more_in_a_history_than_is_said_before() {
         let publications = publications(3, &Payload::text("\"quoted\""));
-        let sizes = |codec| publications.iter().map(move |p| size_in_history(codec, p)).sum::<usize>();
+        let sizes =
+            |codec| publications.iter().map(move |p| size_in_history(codec, &topic(), p)).sum::<usize>();
         for codec in CODECS {
             let kept: TopicHistory = (position(), publications.iter().map(Arc::clone).collect());
             let (mut all, mut none) = (Vec::new(), Vec::new());
-            codec.encode_server(&history(None, topic(), &kept), &mut all);
-            codec.encode_server(&history(None, topic(), &(position(), Vec::new())), &mut none);
+            codec.encode_server(&history(None, &topic(), &kept), &mut all);
+            codec.encode_server(&history(None, &topic(), &(position(), Vec::new())), &mut none);
             let written = all.len() - none.len();
             assert!(written <= sizes(codec) + publications.len(), "{written} bytes");
         }

@@ -21,7 +21,7 @@ pub(crate) enum Reply<'r> {
         message_size: u64,
     },
     /// What a topic keeps.
-    History { topic: TopicRef<'r>, kept: &'r TopicHistory },
+    History { topic: &'r TopicRef<'r>, kept: &'r TopicHistory },
     /// The broker is there.
     Pong,
     /// A publication has its position.

@@ -79,12 +79,12 @@ pub(super) async fn history(
         }
         _ => return Err(problem(ErrorCode::BadRequest, "since_epoch and since_offset go together")),
     };
-    let size = |publication: &Publication| native::size_in_history(Codec::Json, publication);
+    let size = |publication: &Publication| native::size_in_history(Codec::Json, &topic, publication);
     let encoded = |later: Later<'_>| {
         let kept = leave.history(&hub, since, query.limit, size, later);
         kept.map(|kept| {
             let mut body = Vec::new();
-            Codec::Json.encode_server(&native::history(None, topic.clone(), &kept?), &mut body);
+            Codec::Json.encode_server(&native::history(None, &topic, &kept?), &mut body);
             Ok::<_, Denied>(body)
         })
     };

@@ -28,7 +28,7 @@ fn payload(headers: &HeaderMap, body: Bytes) -> Result<Payload, Problem> {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = media_type == "application/json" || media_type.ends_with("+json");
     if !is_json && !media_type.starts_with("text/") {
-        return Ok(Payload::binary(body));
+        return Ok(Payload::binary(Vec::from(body)));
     }
     let text = std::str::from_utf8(&body)
         .map_err(|e| problem(ErrorCode::BadRequest, format!("the body is not UTF-8: {e}")))?;

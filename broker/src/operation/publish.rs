@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Denied, allowed};
 use crate::access::Grant;
 use crate::answer::{Answer, Outcome, Refusal};
+use crate::clock::Moment;
 use crate::hub::{Hub, UnansweredPublish};
 use crate::ids::ConnectionId;
 use crate::inbox::Later;
@@ -67,7 +68,14 @@ impl Leave<'_> {
         later: Later<'_>,
     ) -> (UnansweredPublish, Answer<Result<Accepted, Denied>>) {
         let Content { payload, message_id, headers, origin, received } = content;
-        let content = Unpositioned { payload, message_id, headers, user: self.user, origin, received };
+        let content = Unpositioned {
+            payload,
+            message_id,
+            headers,
+            user: self.user,
+            origin,
+            received: Moment::of(received.into_std()),
+        };
         let asked = hub.asked(self.topic, received, source);
         let answer = hub.publish(self.topic, content, asked, later);
         (asked, answer.map(|result| result.map_err(Denied::from)))

@@ -41,14 +41,13 @@ impl Topic {
             // For a request it is when it was whole, a moment ago: that spares the hot path a look at the clock.
             At::Next => {
                 let id = content.message_id.as_deref().map(IdHash::of);
-                (Uptime::of(content.received.into_std()), unix_ms(), id)
+                (content.received.uptime(), unix_ms(), id)
             }
             // It may have been received long ago.
             At::Given { time, .. } => (Uptime::now(), time, None),
         };
         // Made before the lock is taken, and what leaves the ring is freed after it is released.
-        let mut publication =
-            Arc::new(Publication::new(self.name.clone(), Offset::ZERO, time, content, &self.budget));
+        let mut publication = Arc::new(Publication::new(Offset::ZERO, time, content, &self.budget));
         let (position, evicted, broken_off);
         {
             let mut state = self.lock();
@@ -113,7 +112,7 @@ impl State {
         let keep = topic.namespace.retention.message_ids();
         self.duplicates.expire(now, keep);
         if let Some(offset) = self.duplicates.find(id, now, keep) {
-            self.recharge();
+            self.recharge(&topic.name);
             return Err(Position { offset, ..next });
         }
         topic.namespace.note_ids_evicted(self.duplicates.insert(id, next.offset, now, keep));
@@ -168,7 +167,7 @@ impl State {
 
 /// What a publication was made of that nobody else has seen.
 fn given_back(publication: Arc<Publication>) -> Box<Unpositioned> {
-    Box::new(Arc::into_inner(publication).expect("nobody else has seen it").content)
+    Box::new(Arc::into_inner(publication).expect("nobody else has seen it").into_content())
 }
 
 /// The offset before this one.

@@ -40,7 +40,7 @@ pub(crate) fn register(registry: &Registry, table: &TopicTable) {
     let retained = Arc::clone(table.budget());
     registry.read_gauges(
         "fanfare_retained_bytes",
-        "Bytes of publications and message ids alive, as the budget memory.retained counts them.",
+        "Bytes of publications and message ids alive, and of the topics that keep any, as memory.retained counts them.",
         &[],
         move |add| add(&[], retained.used() as f64),
     );

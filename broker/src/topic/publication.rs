@@ -1,20 +1,21 @@
-//! A publication, encoded once for all its subscribers. [hot; life of a publication: step 5]
+//! A publication, and its bytes for each kind of subscriber. [hot; life of a publication: step 5]
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use fanfare_protocol::{
-    Author, Codec, Headers, Message, Offset, Payload, PayloadKind, ServerFrame, TopicName, TopicRef,
+    Author, Codec, Headers, Message, Offset, Payload, PayloadKind, ServerFrame, TopicRef,
 };
-use tokio::time::Instant;
 
-use crate::budget::{Budget, Charge};
+use crate::budget::{Budget, allocated_bytes};
+use crate::clock::Moment;
 use crate::encoding::Encoding;
 use crate::ids::ConnectionId;
-use crate::websocket::{Outgoing, put_frame, put_frame_with};
+use crate::websocket::{Outgoing, put_frame, put_frame_about};
 
-/// What a publication costs beside its bytes.
-const OVERHEAD_BYTES: usize = 256;
+/// Bytes that a frame has beside the payload, hardly ever less: where the two are too long for the short header, room
+/// is left for the long one.
+const ENVELOPE_BYTES: usize = 64;
 
 /// A publication that has no position yet.
 #[derive(Debug)]
@@ -30,87 +31,95 @@ pub struct Unpositioned {
     /// Which connection publishes; HTTP requests have none.
     pub origin: Option<ConnectionId>,
     /// When it was received.
-    pub received: Instant,
+    pub received: Moment,
 }
 
-/// One stored, delivered item of a topic.
+impl Unpositioned {
+    /// One that holds nothing.
+    fn hollow(received: Moment) -> Self {
+        let payload = Payload::text("");
+        Self { payload, message_id: None, headers: None, user: None, origin: None, received }
+    }
+}
+
+/// One stored, delivered item of a topic. It has no frames: they are written where they go, for as often as that is
+/// once a worker, to keep them costs more than to write them.
 #[derive(Debug)]
 pub struct Publication {
-    /// Its topic.
-    pub topic: TopicName,
     /// Its place in the topic's epoch.
     pub offset: Offset,
     /// When the broker took it, in Unix milliseconds.
     pub time: u64,
     /// What was published.
     pub content: Unpositioned,
-    /// Apart, for most publications of most topics are never asked for one.
-    frames: OnceLock<Box<Frames>>,
-    charge: Charge,
+    /// What it is charged to, until it is dropped.
+    budget: Option<Arc<Budget>>,
 }
 
-/// With the counts of its `Arc` it fits in three cache lines.
-#[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Publication>() + 16 <= 192);
+/// What a publication takes beside its bytes, with the counts of its `Arc`.
+const OWN_BYTES: usize = size_of::<Publication>() + 16;
 
-/// The complete WebSocket frame in each encoding, made when the first subscriber needs it.
-type Frames = [OnceLock<Box<[u8]>>; Encoding::ALL.len()];
+/// With the counts of its `Arc` it is two cache lines.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(OWN_BYTES <= 128);
 
 impl Publication {
-    pub(crate) fn new(
-        topic: TopicName,
-        offset: Offset,
-        time: u64,
-        content: Unpositioned,
-        budget: &Arc<Budget>,
-    ) -> Self {
-        let charge = budget.charge(Self::size_of(&content));
-        Self { topic, offset, time, content, frames: OnceLock::new(), charge }
+    pub(crate) fn new(offset: Offset, time: u64, content: Unpositioned, budget: &Arc<Budget>) -> Self {
+        budget.take(Self::size_of(&content));
+        Self { offset, time, content, budget: Some(Arc::clone(budget)) }
     }
 
-    /// Bytes that count against a topic's history.
+    /// Bytes that it takes, which count against a topic's history and against the budget.
     pub fn size_of(content: &Unpositioned) -> usize {
-        OVERHEAD_BYTES
-            + content.payload.as_bytes().len()
-            + content.message_id.as_ref().map_or(0, |id| id.len())
-            + content.headers.as_ref().map_or(0, Headers::heap_bytes)
+        allocated_bytes(OWN_BYTES)
+            + allocated_bytes(content.payload.as_bytes().len())
+            + content.message_id.as_ref().map_or(0, |id| allocated_bytes(id.len()))
+            + content.headers.as_ref().map_or(0, |headers| allocated_bytes(headers.heap_bytes()))
     }
 
-    /// The complete WebSocket frame, the same for every subscriber of that encoding.
-    pub fn frame(&self, encoding: Encoding) -> &[u8] {
-        let frames = self.frames.get_or_init(|| {
-            self.charge.grow(size_of::<Frames>());
-            Box::default()
-        });
-        frames[encoding as usize].get_or_init(|| {
-            let frame = self.encode(encoding).into_boxed_slice();
-            self.charge.grow(frame.len());
-            frame
-        })
+    /// What it was made of, given back.
+    pub(super) fn into_content(mut self) -> Unpositioned {
+        self.give_back();
+        let hollow = Unpositioned::hollow(self.content.received);
+        std::mem::replace(&mut self.content, hollow)
     }
 
-    fn encode(&self, encoding: Encoding) -> Vec<u8> {
+    fn give_back(&mut self) {
+        if let Some(budget) = self.budget.take() {
+            budget.give_back(Self::size_of(&self.content));
+        }
+    }
+
+    /// Bytes that its frame has, about: hardly ever less.
+    pub(crate) fn frame_len(&self, encoding: Encoding) -> usize {
+        let about = self.content.payload.as_bytes().len() + 16;
+        if encoding.codec().is_some() { about + ENVELOPE_BYTES } else { about }
+    }
+
+    /// Appends the complete WebSocket frame, the same for every subscriber of that encoding to `topic`, which is its own.
+    pub fn put_frame(&self, topic: TopicRef<'_>, encoding: Encoding, out: &mut Vec<u8>) {
         let payload = &self.content.payload;
-        let mut out = Vec::with_capacity(payload.as_bytes().len() + 128);
         match encoding.codec() {
-            Some(codec) => put_frame_with(&mut out, message_kind(codec), |out| {
-                codec.encode_server(&ServerFrame::Message(self.message()), out);
-            }),
+            Some(codec) => {
+                let about = payload.as_bytes().len() + ENVELOPE_BYTES;
+                put_frame_about(out, message_kind(codec), about, |out| {
+                    codec.encode_server(&ServerFrame::Message(self.message(topic)), out);
+                });
+            }
             None => {
                 let kind = match payload.kind() {
                     PayloadKind::Binary => Outgoing::Binary,
                     PayloadKind::Json | PayloadKind::Text => Outgoing::Text,
                 };
-                put_frame(&mut out, kind, payload.as_bytes());
+                put_frame(out, kind, payload.as_bytes());
             }
         }
-        out
     }
 
-    /// The publication as the protocol tells it.
-    pub fn message(&self) -> Message<'_> {
+    /// The publication as the protocol tells it, of `topic`, which is its own.
+    pub fn message<'p>(&'p self, topic: TopicRef<'p>) -> Message<'p> {
         Message {
-            topic: TopicRef::from(&self.topic),
+            topic,
             offset: self.offset,
             time: self.time,
             payload: self.content.payload.as_ref(),
@@ -118,6 +127,12 @@ impl Publication {
             headers: self.content.headers.as_ref().map(Cow::Borrowed),
             from: self.content.user.as_deref().map(|user| Author { user: Cow::Borrowed(user) }),
         }
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

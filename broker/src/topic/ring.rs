@@ -173,6 +173,7 @@ impl<T> Ring<T> {
         debug_assert!(offset > self.head_offset, "offsets increase");
         self.head = self.head.next();
         self.head_offset = offset;
+        self.grow();
         self.entries.push_back(Entry { item, offset, size, at: now });
         self.bytes += size;
         self.history_bytes += size;
@@ -282,6 +283,16 @@ impl<T> Ring<T> {
         }
         self.gone = offset;
         Some(item)
+    }
+
+    /// Makes room for one more. By a quarter and not by half as many again or twice as many, for most rings are full all
+    /// the time, and hold one more than they keep for a moment: so they would have twice the table they need.
+    fn grow(&mut self) {
+        let len = self.entries.len();
+        if len == self.entries.capacity() {
+            let quarter = len.checked_ilog2().map_or(0, |log| (1 << log) / 4);
+            self.entries.reserve_exact(quarter.max(1));
+        }
     }
 
     fn shrink(&mut self) {

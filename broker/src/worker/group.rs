@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use fanfare_protocol::TopicName;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
@@ -126,15 +127,15 @@ impl Batch {
 
     /// When its first publication was received.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.publications.first().map(|first| first.content.received)
+        self.publications.first().map(|first| Instant::from_std(first.content.received.instant()))
     }
 
-    /// Appends publications that follow its last one. Who holds its bytes keeps them as they were.
-    pub(crate) fn extend(&mut self, publications: &mut Vec<Arc<Publication>>) {
+    /// Appends publications of the topic of that name that follow its last one. Who holds its bytes keeps them as they were.
+    pub(crate) fn extend(&mut self, topic: &TopicName, publications: &mut Vec<Arc<Publication>>) {
         let bytes = Rc::make_mut(&mut self.bytes);
-        bytes.reserve(publications.iter().map(|publication| publication.frame(self.encoding).len()).sum());
+        bytes.reserve(publications.iter().map(|publication| publication.frame_len(self.encoding)).sum());
         for publication in publications.drain(..) {
-            bytes.extend_from_slice(publication.frame(self.encoding));
+            publication.put_frame(topic.into(), self.encoding, bytes);
             self.ends.push(bytes.len());
             self.payload_bytes += publication.content.payload.as_bytes().len();
             self.publications.push(publication);
@@ -190,6 +191,7 @@ impl Batch {
 mod tests {
     use super::*;
     use crate::budget::Budget;
+    use crate::clock::Moment;
     use crate::topic::publication::Unpositioned;
     use fanfare_protocol::{Offset, Payload};
 
@@ -203,12 +205,15 @@ mod tests {
                 headers: None,
                 user: None,
                 origin: offset.is_multiple_of(2).then_some(origin),
-                received: Instant::now(),
+                received: Moment::of(std::time::Instant::now()),
             };
-            let topic = "a".parse().expect("a name");
-            Arc::new(Publication::new(topic, Offset::new(offset), 0, content, &budget))
+            Arc::new(Publication::new(Offset::new(offset), 0, content, &budget))
         };
         offsets.map(publication).collect()
+    }
+
+    fn extend(batch: &mut Batch, mut publications: Vec<Arc<Publication>>) {
+        batch.extend(&"a".parse().expect("a name"), &mut publications);
     }
 
     /// An empty batch whose indices are its offsets.
@@ -234,23 +239,23 @@ mod tests {
     fn each_subscriber_gets_what_it_wants_of_a_batch() {
         let origin = ConnectionId::new(1);
         let mut batch = batch_from(5);
-        batch.extend(&mut publications(5..=9, origin));
+        extend(&mut batch, publications(5..=9, origin));
         assert_eq!(offered(&batch, 5, None), [5, 6, 7, 8, 9]);
         assert_eq!(offered(&batch, 8, None), [8, 9]);
         assert_eq!(offered(&batch, 10, None), [0; 0]);
         assert_eq!(offered(&batch, 5, Some(origin)), [5, 7, 9]);
         assert_eq!(offered(&batch, 6, Some(origin)), [7, 9]);
-        batch.extend(&mut publications(10..=11, origin));
+        extend(&mut batch, publications(10..=11, origin));
         assert_eq!(offered(&batch, 9, None), [9, 10, 11], "it grows");
     }
 
     #[test]
     fn who_holds_a_batch_keeps_it_while_it_grows() {
         let mut batch = batch_from(1);
-        batch.extend(&mut publications(1..=1, ConnectionId::new(1)));
+        extend(&mut batch, publications(1..=1, ConnectionId::new(1)));
         let held = Rc::clone(&batch.bytes);
         let before = held.to_vec();
-        batch.extend(&mut publications(2..=2, ConnectionId::new(1)));
+        extend(&mut batch, publications(2..=2, ConnectionId::new(1)));
         assert_eq!(*held, before);
         assert!(batch.bytes.starts_with(&before));
     }
@@ -258,7 +263,7 @@ mod tests {
     #[test]
     fn every_byte_belongs_to_a_frame() {
         let mut batch = batch_from(1);
-        batch.extend(&mut publications(1..=3, ConnectionId::new(1)));
+        extend(&mut batch, publications(1..=3, ConnectionId::new(1)));
         let frames = [(1..=3, 0..3, 2), (4..=7, 3..7, 3), (8..=12, 7..12, 4)];
         for (ends, frame, next) in frames {
             let cursor = Cursor { next: Seq::new(next), after: Offset::new(next - 1) };

@@ -262,7 +262,7 @@ impl Worker {
                     }
                     Ok(head) => {
                         let mut batch = Batch::new(encoding, first);
-                        batch.extend(publications);
+                        batch.extend(&topic.name, publications);
                         let last = Seq::new(batch.end().next.get() - 1);
                         has_more |= last < head.seq;
                         read(last);
@@ -288,7 +288,7 @@ impl Worker {
             let next = batch.end().next;
             // What the ring has lost already is the next round's matter.
             if topic.read(next, ROUND_COUNT_MAX - count, ROUND_BYTES_MAX - bytes, publications).is_ok() {
-                batch.extend(publications);
+                batch.extend(&topic.name, publications);
             }
         }
     }

@@ -52,6 +52,9 @@ impl Worker {
         let (mut meter, mut balance) = (Meter::new(), Balance::default());
         for nth in (0..slices).cycle() {
             ticks.tick().await;
+            if nth == 0 {
+                self.replay.borrow_mut().tend();
+            }
             self.handle().heartbeat.beat();
             let (share, had) = meter.measure();
             self.handle().busy.set(share);

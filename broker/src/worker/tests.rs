@@ -66,7 +66,7 @@ pub(crate) fn subscribe(worker: &Worker, name: &str) -> (Arc<Topic>, Cursor) {
 pub(crate) fn publish(worker: &Worker, topic: &Topic) {
     let content = crate::bench::content(fanfare_protocol::Payload::text("x"), None);
     let name = TopicRef::from(&topic.name);
-    let asked = worker.hub.asked(&name, content.received, Source::WebSocket);
+    let asked = worker.hub.asked(&name, content.received.instant().into(), Source::WebSocket);
     let Answer::Now(published) = worker.hub.publish(&name, content, asked, &|| None) else {
         panic!("the memory engine answers at once");
     };

@@ -2,3 +2,4 @@
 
 mod bounds_in_flight;
 mod restart;
+mod retained;

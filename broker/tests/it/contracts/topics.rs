@@ -250,7 +250,7 @@ async fn the_figures_of_a_namespace_follow_what_it_keeps() {
     assert_eq!((figure(&broker, topics, "room").await, figure(&broker, topics, "other").await), (10, 0));
     assert_eq!(figure(&broker, kept, "room").await, 200);
     let each = figure(&broker, bytes, "room").await / 200;
-    assert!((256 + 100..256 + 200).contains(&each), "{each} bytes each");
+    assert!((128 + 100..128 + 200).contains(&each), "{each} bytes each");
     // What is kept for live readers goes, the history stays.
     soon("what is beyond the history to go", async { while figure(&broker, kept, "default").await != 50 {} })
         .await;
