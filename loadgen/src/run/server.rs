@@ -1,20 +1,25 @@
 //! Which broker is measured: the one given, the one that runs here, or one that is started for it.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::broker::TOKEN_VARIABLE;
-use crate::machine::greeting::{Greeting, Listening};
+use crate::machine::greeting::{GREETING_MAX, Greeting, Listening, first_line};
+use crate::machine::parent;
 use crate::machine::pin::Pinning;
 use crate::target::Target;
 
 /// Where a broker listens that was started without further ado.
 const USUAL_ADDRESS: &str = "127.0.0.1:8000";
+/// How long a server that was started may take to end.
+const STOP_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked at meanwhile.
+const STOP_TICK: Duration = Duration::from_millis(2);
 
 /// A broker to put load on. One that was started for it ends with this value.
 #[derive(Debug)]
@@ -84,7 +89,8 @@ impl Server {
         }
         if choice.target == Target::Floor {
             let own = start(&["__floor"]).context("cannot start the floor")?;
-            return Ok(Self::own(own, "", ""));
+            let greeted = own.greeted().await.context("cannot start the floor")?;
+            return Ok(Self::own(greeted, "", ""));
         }
         ensure!(
             choice.target.is_fanfare(),
@@ -107,9 +113,10 @@ impl Server {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
         let (message_size, workers) = (message_size(size).to_string(), options.workers.to_string());
-        let own = start(&["__broker", "--message-size", &message_size, "--workers", &workers])
-            .context("cannot start a broker; start one and give its --url")?;
-        Ok(Self::own(own, "/ws", &format!(", because nothing listens on {USUAL_ADDRESS}")))
+        let cannot = "cannot start a broker; start one and give its --url";
+        let own = start(&["__broker", "--message-size", &message_size, "--workers", &workers]);
+        let greeted = own.context(cannot)?.greeted().await.context(cannot)?;
+        Ok(Self::own(greeted, "/ws", &format!(", because nothing listens on {USUAL_ADDRESS}")))
     }
 
     fn own((own, listening): (OwnServer, Listening), path: &str, why: &str) -> Self {
@@ -130,25 +137,43 @@ impl Server {
 struct OwnServer(Child);
 
 impl OwnServer {
-    /// Starts it; returns it with what it says of itself.
-    fn start(args: &[&str], token: Option<&str>) -> anyhow::Result<(Self, Listening)> {
+    /// Starts it; it has yet to be [greeted](Self::greeted).
+    fn start(args: &[&str], token: Option<&str>) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(args).env_remove(TOKEN_VARIABLE).envs(token.map(|token| (TOKEN_VARIABLE, token)));
-        let mut own = Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
-        let mut line = String::new();
-        BufReader::new(own.0.stdout.take().context("it is piped")?).read_line(&mut line)?;
+        Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+    }
+
+    /// The server with what it says of itself.
+    async fn greeted(mut self) -> anyhow::Result<(Self, Listening)> {
+        let stdout = self.0.stdout.take().context("it is piped")?;
+        let line = first_line(stdout, GREETING_MAX).await?;
         if line.is_empty() {
-            bail!("it ended at once: {}", own.0.wait()?);
+            bail!("it ended at once: {}", self.0.wait().await?);
         }
-        Ok((own, Greeting::hear(&line)?))
+        Ok((self, Greeting::hear(&line)?))
+    }
+
+    /// Ends it, if it has not ended by itself.
+    fn end(&mut self) -> anyhow::Result<()> {
+        drop(self.0.stdin.take());
+        let asked = Instant::now();
+        while self.0.try_wait()?.is_none() {
+            if asked.elapsed() > STOP_MAX {
+                self.0.start_kill()?;
+                let kept = if parent::ENDS_CHILDREN { "" } else { ", and may have left a broker behind" };
+                bail!("it took longer than {STOP_MAX:?} to end and was killed{kept}");
+            }
+            std::thread::sleep(STOP_TICK);
+        }
+        Ok(())
     }
 }
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        // This closes its standard input first. One that is killed would leave behind what it keeps.
-        if let Err(e) = self.0.wait() {
-            eprintln!("could not stop the server that was started, process {}: {e}", self.0.id());
+        if let Err(e) = self.end() {
+            eprintln!("could not stop the server that was started: {e}");
         }
     }
 }

@@ -1,13 +1,15 @@
 //! The broker that the program starts where there is none, and its keeper.
 
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::program::command;
@@ -36,8 +38,8 @@ impl Kept {
             .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // One that is killed leaves the broker behind.
-            .kill_on_drop(false)
+            // Elsewhere than on Linux one that is killed leaves the broker behind.
+            .kill_on_drop(cfg!(target_os = "linux"))
             .spawn()
             .expect("it starts");
         let mut line = String::new();
@@ -53,8 +55,12 @@ impl Kept {
 
     /// Kills the broker, not its keeper.
     pub(crate) fn kill_broker(&self) {
-        kill_process(Pid::from_raw(self.process).expect("a process"), Signal::KILL).expect("it runs");
+        kill(self.process);
     }
+}
+
+fn kill(process: i32) {
+    kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL).expect("it runs");
 }
 
 /// Asserts that the broker's program is there: it is of another package, so that building this one does not
@@ -135,6 +141,67 @@ async fn a_load_generator_that_is_killed_leaves_no_broker_behind() {
     until_gone(broker).await;
     until_gone(keeper).await;
     std::fs::remove_file(&out).expect("it was opened before");
+}
+
+/// Elsewhere than on Linux the broker is left behind, and nothing is said of it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_keeper_that_is_killed_leaves_no_broker_behind() {
+    let mut kept = Kept::start().await;
+    kill(kept.keeper.id().expect("it runs") as i32);
+    until_gone(kept.process).await;
+    timeout(SOON, kept.keeper.wait()).await.expect("it ends in time").expect("it has ended");
+}
+
+#[tokio::test]
+async fn a_broker_that_says_nothing_is_given_up_and_not_left_behind() {
+    let folder = Mute::new();
+    let mut keeper = Command::new(folder.keeper())
+        .args(["__broker", "--message-size", "100000", "--start-max", "300ms"])
+        .env("PATH", "/usr/bin:/bin")
+        // It stays open: nothing but the limit shall end it.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(cfg!(target_os = "linux"))
+        .spawn()
+        .expect("it starts");
+    let mute = child_of(keeper.id().expect("it runs") as i32).await;
+    let mut said = String::new();
+    let stdout = keeper.stdout.take().expect("it is piped");
+    let line = timeout(SOON, BufReader::new(stdout).read_line(&mut said)).await;
+    line.expect("it does not wait without end").expect("a line");
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    let why = said["not_started"].as_str().expect("it does not");
+    assert!(why.ends_with("does not start: it has not said for 300ms where it listens"), "{why}");
+    until_gone(mute).await;
+    timeout(SOON, keeper.wait()).await.expect("it ends in time").expect("it has ended");
+}
+
+/// A folder with the load generator and a program `fanfare` that never says anything; it is gone with this value.
+struct Mute(PathBuf);
+
+impl Mute {
+    fn new() -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mute-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("it can be made");
+        // In the place where the program itself is built, so that it needs no copy.
+        std::fs::hard_link(env!("CARGO_BIN_EXE_fanfare-loadgen"), folder.join("fanfare-loadgen"))
+            .expect("a link");
+        let mute = folder.join("fanfare");
+        std::fs::write(&mute, "#!/bin/sh\nexec sleep 600\n").expect("it can be written");
+        std::fs::set_permissions(&mute, Permissions::from_mode(0o755)).expect("it is ours");
+        Self(folder)
+    }
+
+    fn keeper(&self) -> PathBuf {
+        self.0.join("fanfare-loadgen")
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).expect("it can be removed");
+    }
 }
 
 #[tokio::test]
