@@ -6,6 +6,7 @@ pub(crate) mod aftermath;
 pub(crate) mod connection;
 pub(crate) mod ingest;
 pub(crate) mod link;
+mod order;
 pub(crate) mod plan;
 pub(crate) mod publisher;
 pub(crate) mod schedule;

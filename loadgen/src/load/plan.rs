@@ -8,6 +8,7 @@ use anyhow::ensure;
 use fanfare_protocol::TopicName;
 
 use super::Load;
+use super::order::scramble;
 use super::schedule::Schedule;
 use crate::machine::cores::cores;
 use crate::target::{Context, Role, Target};
@@ -211,14 +212,6 @@ impl Plan {
         let last = 1 + n % u64::from(self.source_addresses);
         (self.source_addresses > 1).then(|| Ipv4Addr::new(127, 0, 0, last as u8).into())
     }
-}
-
-/// The next number of a sequence without a visible order (SplitMix64).
-fn scramble(n: u64) -> u64 {
-    let n = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let n = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let n = (n ^ (n >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    n ^ (n >> 31)
 }
 
 /// A number that another run at this broker will hardly have.
