@@ -37,10 +37,49 @@ pub(crate) struct Server {
 /// What a broker is to be like that is started here.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BrokerOptions<'a> {
-    /// How many workers it has; 0 is one per core.
-    pub(crate) workers: usize,
+    pub(crate) workers: Workers,
     /// The token without which nobody may do anything.
     pub(crate) token: Option<&'a str>,
+}
+
+/// How many workers a broker has that is started here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Workers {
+    /// One for each core.
+    #[default]
+    PerCore,
+    /// So many; one that runs already may have others.
+    Preferred(u32),
+    /// So many, which can be told to none that runs already.
+    Required(u32),
+}
+
+impl From<Option<u32>> for Workers {
+    fn from(workers: Option<u32>) -> Self {
+        workers.map_or(Self::PerCore, Self::Required)
+    }
+}
+
+impl Workers {
+    /// What the broker's own setting is.
+    fn setting(self) -> u32 {
+        match self {
+            Self::PerCore => 0,
+            Self::Preferred(workers) | Self::Required(workers) => workers,
+        }
+    }
+
+    /// Refuses a number that cannot be told to a broker.
+    ///
+    /// # Errors
+    /// Says `why` not, where there is a number that must be.
+    fn ensure_free(self, why: &str) -> anyhow::Result<()> {
+        ensure!(
+            !matches!(self, Self::Required(_)),
+            "--workers is for a broker that is started for the run, and {why}"
+        );
+        Ok(())
+    }
 }
 
 /// Which broker is wanted.
@@ -84,10 +123,14 @@ impl Server {
             None => OwnServer::start(args, options.token),
         };
         if let Some(url) = &choice.url {
+            options
+                .workers
+                .ensure_free("--url names one that runs: its own setting server.workers says it")?;
             let pids = choice.pids.clone();
             return Ok(Self { url: url.clone(), pids, how: "given".into(), pinning: None, _own: None });
         }
         if choice.target == Target::Floor {
+            options.workers.ensure_free("the floor has a thread for each core")?;
             let own = start(&["__floor"]).context("cannot start the floor")?;
             let greeted = own.greeted().await.context("cannot start the floor")?;
             return Ok(Self::own(greeted, "", ""));
@@ -99,6 +142,8 @@ impl Server {
         );
         let there = timeout(Duration::from_secs(1), TcpStream::connect(USUAL_ADDRESS)).await;
         if matches!(there, Ok(Ok(_))) {
+            let why = format!("one listens on {USUAL_ADDRESS} already: stop it, or leave --workers out");
+            options.workers.ensure_free(&why)?;
             let how = "found running".to_owned();
             let pids = choice.pids.clone();
             return Ok(Self {
@@ -112,11 +157,15 @@ impl Server {
         if let Some(pid) = choice.pids.first() {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
-        let (message_size, workers) = (message_size(size).to_string(), options.workers.to_string());
+        let (message_size, workers) = (message_size(size).to_string(), options.workers.setting().to_string());
         let cannot = "cannot start a broker; start one and give its --url";
         let own = start(&["__broker", "--message-size", &message_size, "--workers", &workers]);
         let greeted = own.context(cannot)?.greeted().await.context(cannot)?;
-        Ok(Self::own(greeted, "/ws", &format!(", because nothing listens on {USUAL_ADDRESS}")))
+        let mut why = format!(", because nothing listens on {USUAL_ADDRESS}");
+        if let Workers::Preferred(workers) | Workers::Required(workers) = options.workers {
+            why += &format!("; {workers} worker{}", if workers == 1 { "" } else { "s" });
+        }
+        Ok(Self::own(greeted, "/ws", &why))
     }
 
     fn own((own, listening): (OwnServer, Listening), path: &str, why: &str) -> Self {
@@ -155,6 +204,7 @@ impl OwnServer {
     }
 
     /// Ends it, if it has not ended by itself.
+    #[expect(clippy::disallowed_methods, reason = "nothing else is to be done when a run is over")]
     fn end(&mut self) -> anyhow::Result<()> {
         drop(self.0.stdin.take());
         let asked = Instant::now();

@@ -21,12 +21,6 @@ use crate::wire::address::ServerAddress;
 /// A thread that is on a processor for more than this share of the time is a bottleneck.
 pub(crate) const BUSY_MAX: f64 = 0.9;
 
-/// Finds or starts the broker, puts the load on it and reports.
-pub(crate) async fn run(load: &Load, common: &CommonArgs) -> anyhow::Result<Report> {
-    let server = find_server(load, common).await?;
-    run_at(load, common, &server).await
-}
-
 /// Puts the load on the broker and reports.
 pub(crate) async fn run_at(load: &Load, common: &CommonArgs, server: &Server) -> anyhow::Result<Report> {
     let plan = plan(load, common, server).await?;
@@ -48,17 +42,13 @@ pub(crate) async fn prepare_own(
     common: &CommonArgs,
     options: BrokerOptions<'_>,
 ) -> anyhow::Result<(Server, Arc<Plan>)> {
-    let server = find_own_server(load, common, options).await?;
+    let server = find_server(load, common, options).await?;
     let plan = plan(load, common, &server).await?;
     Ok((server, plan))
 }
 
 /// Finds or starts the broker.
-pub(crate) async fn find_server(load: &Load, common: &CommonArgs) -> anyhow::Result<Server> {
-    find_own_server(load, common, BrokerOptions::default()).await
-}
-
-async fn find_own_server(
+pub(crate) async fn find_server(
     load: &Load,
     common: &CommonArgs,
     options: BrokerOptions<'_>,
@@ -145,6 +135,7 @@ pub(crate) fn config(load: &Load, server: &Server, plan: &Plan) -> Config {
         size_bytes: plan.size,
         duration_seconds: load.duration.as_secs_f64(),
         warmup_seconds: load.warmup.as_secs_f64(),
+        member_order: load.member_order,
         threads: plan.threads,
         confirmed: plan.target.confirmed().to_owned(),
         pinned: server.pinning.as_ref().map(Pinning::sentence),

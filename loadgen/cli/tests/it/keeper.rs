@@ -29,12 +29,16 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) async fn start() -> Self {
-        Self::start_with(&[]).await
+        Self::start_with("", &[]).await
     }
 
-    async fn start_with(environment: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_with_workers(workers: u32) -> Self {
+        Self::start_with(&format!("--workers {workers}"), &[]).await
+    }
+
+    async fn start_with(args: &str, environment: &[(&str, &str)]) -> Self {
         assert_fanfare_is_built();
-        let mut keeper = command("__broker --message-size 100000")
+        let mut keeper = command(&format!("__broker --message-size 100000 {args}"))
             .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -206,7 +210,7 @@ impl Drop for Mute {
 
 #[tokio::test]
 async fn a_token_is_the_only_way_in_and_on_no_command_line() {
-    let kept = Kept::start_with(&[("FANFARE_LOADGEN_TOKEN", TOKEN)]).await;
+    let kept = Kept::start_with("", &[("FANFARE_LOADGEN_TOKEN", TOKEN)]).await;
     let keeper = kept.keeper.id().expect("it runs") as i32;
     for process in [keeper, kept.process] {
         assert!(!command_line(process).contains(TOKEN), "{}", command_line(process));
@@ -231,6 +235,7 @@ async fn a_broker_that_does_not_start_says_why() {
 
 #[tokio::test]
 async fn settings_for_another_broker_are_not_for_this_one() {
-    let kept = Kept::start_with(&[("FANFARE_SERVER__LISTEN", "nowhere"), ("FANFARE_NAMES", "none")]).await;
+    let kept =
+        Kept::start_with("", &[("FANFARE_SERVER__LISTEN", "nowhere"), ("FANFARE_NAMES", "none")]).await;
     assert!(kept.url.starts_with("ws://127.0.0.1:"), "{}", kept.url);
 }
