@@ -168,6 +168,12 @@ impl Server {
         Ok(Self::own(greeted, "/ws", &why))
     }
 
+    /// Which processors are the server's and which the load generator's, as a report says it.
+    pub(crate) fn pinned(&self) -> Option<String> {
+        let pinning = self.pinning.as_ref()?;
+        Some(if self.pids.is_empty() { pinning.sentence_of_own() } else { pinning.sentence() })
+    }
+
     fn own((own, listening): (OwnServer, Listening), path: &str, why: &str) -> Self {
         let Listening { address, process, .. } = listening;
         let how = format!("started for this run, process {process}{why}");

@@ -9,7 +9,6 @@ use crate::load::plan::Plan;
 use crate::load::tally::Troubles;
 use crate::machine::cores::processors;
 use crate::machine::limits;
-use crate::machine::pin::Pinning;
 use crate::machine::process::Usage;
 use crate::report::{
     Config, Deliveries, Findings, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble,
@@ -138,7 +137,7 @@ pub(crate) fn config(load: &Load, server: &Server, plan: &Plan) -> Config {
         member_order: load.member_order,
         threads: plan.threads,
         confirmed: plan.target.confirmed().to_owned(),
-        pinned: server.pinning.as_ref().map(Pinning::sentence),
+        pinned: server.pinned(),
     }
 }
 

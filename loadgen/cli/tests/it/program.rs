@@ -180,6 +180,12 @@ async fn servers_and_load_generator_are_pinned_apart_or_it_is_said_that_they_can
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let pinned = json["config"]["pinned"].as_str().expect("it says how");
     assert!(pinned.starts_with("servers on processor"), "{pinned}");
+    let liar = Liar::start(Lie::None).await;
+    let unknown =
+        command(&format!("fanout --url {} {load} --pin", liar.url)).output().await.expect("it starts");
+    let json_of_unknown: serde_json::Value = serde_json::from_slice(&unknown.stdout).expect("JSON");
+    let told = json_of_unknown["config"]["pinned"].as_str().expect("it says how");
+    assert!(told.ends_with("the server not pinned: its process is not known"), "{told}");
     let own = processors - processors / 2;
     assert_eq!(json["config"]["threads"], own.min(3), "as many readers as it has processors: {json}");
 }
