@@ -65,9 +65,9 @@ impl Host {
                 }
                 Ok(Self { url: url.clone(), pid: *pid, version: "started by hand".into(), own: None })
             }
-            Origin::Own(arguments) => {
+            Origin::Fanfare | Origin::Floor => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(*arguments);
+                command.args(contender.own_command());
                 let (own, line) = OwnHost::start(&contender.name, command, pinning, Ending::Input).await?;
                 let Listening { address, process, version } =
                     Greeting::hear(&line).context("it does not start")?;
