@@ -127,17 +127,28 @@ impl Plan {
             threads: threads.min(busy),
             source_addresses: load.source_addresses,
         };
-        if let Some(MemberOrder::Random { seed }) = load.member_order {
+        plan.take_seats(load.member_order)?;
+        plan.count_audience();
+        Ok(plan)
+    }
+
+    /// Gives everybody their place in the order that was asked for.
+    fn take_seats(&mut self, order: Option<MemberOrder>) -> anyhow::Result<()> {
+        if let Some(MemberOrder::Random { seed }) = order {
             // Publishers are members too; an order of their own has nothing to do with that of the others.
-            plan.seats = shuffled(plan.subscribers, seed.into());
-            plan.link_order = shuffled(u32::try_from(plan.links())?, scramble(seed.into()));
+            self.seats = shuffled(self.subscribers, seed.into());
+            self.link_order = shuffled(u32::try_from(self.links())?, scramble(seed.into()));
         }
-        let mut audience = vec![0; plan.topics.len()];
-        for topic in (0..plan.subscribers - plan.stuck).flat_map(|n| plan.topics_of_subscriber(n)) {
+        Ok(())
+    }
+
+    /// Counts who reads each topic.
+    fn count_audience(&mut self) {
+        let mut audience = vec![0; self.topics.len()];
+        for topic in (0..self.subscribers - self.stuck).flat_map(|n| self.topics_of_subscriber(n)) {
             audience[topic as usize] += 1;
         }
-        plan.audience = audience;
-        Ok(plan)
+        self.audience = audience;
     }
 
     /// How many connections publish.
