@@ -6,6 +6,7 @@ pub(crate) mod aftermath;
 pub(crate) mod connection;
 pub(crate) mod ingest;
 pub(crate) mod link;
+mod order;
 pub(crate) mod plan;
 pub(crate) mod publisher;
 pub(crate) mod schedule;
@@ -15,6 +16,7 @@ pub(crate) mod worker;
 
 use std::time::Duration;
 
+use crate::report::MemberOrder;
 use crate::target::Target;
 
 /// What is asked of a run: subscribers on topics, and publications by a schedule.
@@ -36,6 +38,8 @@ pub(crate) struct Load {
     pub(crate) topics_each: u32,
     /// How many connections publish; publishers and topics take turns.
     pub(crate) publishers: u32,
+    /// In which order the members of topics connect, where they do not take turns as they come.
+    pub(crate) member_order: Option<MemberOrder>,
     /// How many of the subscribers read nothing until all is over.
     pub(crate) stuck: u32,
     /// When all subscribers are cut off: so long after the warm-up.

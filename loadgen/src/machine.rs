@@ -4,6 +4,7 @@ pub(crate) mod clock;
 pub mod cores;
 pub mod greeting;
 pub mod limits;
+pub mod parent;
 pub mod pin;
 pub(crate) mod process;
 pub mod stdio;

@@ -19,7 +19,7 @@ mod written;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::config::Config;
+pub use self::config::{Config, MemberOrder};
 pub use self::deliveries::{Deliveries, Published};
 pub use self::findings::Findings;
 pub use self::quantiles::Quantiles;
@@ -90,6 +90,8 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::samples::{deliveries, report};
     use super::*;
 
@@ -139,6 +141,26 @@ warning: the load generator was busy
     fn the_json_can_be_read_back() {
         let read: Report = serde_json::from_str(&report().to_json()).expect("JSON");
         assert_eq!(read, report());
+    }
+
+    #[test]
+    fn the_order_of_members_is_told_where_there_is_one() {
+        for (order, text, json) in [
+            (
+                MemberOrder::Random { seed: 7 },
+                "members in random order, seed 7",
+                json!({"random": {"seed": 7}}),
+            ),
+            (MemberOrder::RoundRobin, "rooms take turns as members connect", json!("round_robin")),
+        ] {
+            let config = Config { member_order: Some(order), ..report().config };
+            let report = Report { config, ..report() };
+            let head = format!("2 publishers; {text}; 1,000 publications/s");
+            assert!(report.to_string().contains(&head), "{report}");
+            let written: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
+            assert_eq!(written["config"]["member_order"], json);
+            assert_eq!(serde_json::from_value::<Report>(written).expect("a report"), report);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use fanfare_loadgen_compare::CompareArgs;
 use fanfare_loadgen_compare::floor::{self, FloorArgs};
 use fanfare_loadgen_core::machine::cores::processors;
+use fanfare_loadgen_core::machine::parent::{self, TiedArgs};
 use fanfare_loadgen_core::machine::stdio::print;
 use fanfare_loadgen_core::report::Report;
 use fanfare_loadgen_core::run::broker::{self, BrokerArgs};
@@ -46,6 +47,9 @@ pub enum Command {
     /// Keeps a broker, the program `fanfare`, until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
     Broker(BrokerArgs),
+    /// Becomes a program that ends with the process that has started this one: what a keeper starts its broker by.
+    #[command(name = parent::COMMAND, hide = true)]
+    Tied(TiedArgs),
     /// Runs the floor until standard input ends: what `--target floor` starts.
     #[command(name = "__floor", hide = true)]
     Floor(FloorArgs),
@@ -118,6 +122,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Compare(args) => runtime.block_on(fanfare_loadgen_compare::run(&args)),
         Command::Broker(args) => broker::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Tied(args) => Err(parent::become_tied(&args)),
         Command::Floor(args) => runtime.block_on(floor::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::Scenario(scenario) => conclude(&runtime.block_on(measure(&scenario))?, scenario.common()),
     }

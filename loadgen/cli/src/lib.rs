@@ -14,8 +14,8 @@ pub use fanfare_loadgen_compare::CompareArgs;
 pub use fanfare_loadgen_compare::floor::FloorArgs;
 pub use fanfare_loadgen_core::report::assertion::Assertions;
 pub use fanfare_loadgen_core::report::{
-    Attack, Config, Connects, Deliveries, FindMax, Findings, Idle, Ingest, MemoryOverTime, Neighbour,
-    OwnUsage, Published, Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
+    Attack, Config, Connects, Deliveries, FindMax, Findings, Idle, Ingest, MemberOrder, MemoryOverTime,
+    Neighbour, OwnUsage, Published, Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
 };
 pub use fanfare_loadgen_core::run::broker::BrokerArgs;
 pub use fanfare_loadgen_core::scenario::args::{CommonArgs, ScheduleArgs};

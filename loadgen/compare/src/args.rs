@@ -14,7 +14,9 @@ pub struct CompareArgs {
     #[arg(long, value_name = "SCENARIOS", default_value = "fanout")]
     pub scenario: Vec<String>,
     /// Who takes part: fanfare, fanfare-msgpack, fanfare-raw, floor, a peer that loadgen/compare/peers/install.sh has
-    /// installed, or any server that runs, as NAME=URL@PID (without @PID its processor time is not known).
+    /// installed, or any server that runs, as NAME=URL@PID (without @PID its processor time is not known). With -N at
+    /// its end Fanfare has N workers, floor N threads and bun N processes of one thread each. Where bun takes part, so
+    /// does Fanfare with as many workers as that has threads.
     #[arg(long, value_name = "TARGETS", value_delimiter = ',', default_value = "fanfare,floor")]
     pub targets: Vec<String>,
     /// How often each is measured; the median counts.
@@ -41,9 +43,13 @@ pub struct CompareArgs {
     /// Do not run the floor before and after, by which figures of different days can be held against each other.
     #[arg(long)]
     pub no_calibration: bool,
-    /// Run the servers on one half of the processors and the load generator on the other.
+    /// Run the servers on one half of the processors and the load generator on the other, or nothing where that cannot
+    /// be [default: where it can be, and none of the servers runs already].
     #[arg(long)]
     pub pin: bool,
+    /// Let servers and load generator share all processors.
+    #[arg(long, conflicts_with = "pin")]
+    pub no_pin: bool,
     /// When a run that has not ended counts as failed.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     pub run_timeout: Duration,

@@ -17,7 +17,7 @@ pub(crate) async fn measure(args: &CompareArgs, pinning: Option<&Pinning>) -> Op
     let tasks = Task::parse_all(&[SCENARIO.to_owned()], &[], 1).expect("a scenario");
     let task = tasks.first().expect("one scenario");
     let floor: Contender = "floor".parse().expect("a contender");
-    let (_, outcome) = runner::run(&floor, task, task.steps().first()?, args, pinning).await;
+    let (_, outcome) = runner::run(&floor, task.command(task.steps().first()?, 1), args, pinning).await;
     eprintln!("calibration: {outcome}");
     calibration::figure(outcome.report()?)
 }

@@ -7,10 +7,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use fanfare_loadgen_core::machine::greeting::{Greeting, Listening};
+use fanfare_loadgen_core::machine::greeting::{GREETING_MAX, Greeting, Listening, first_line};
+use fanfare_loadgen_core::machine::parent;
 use fanfare_loadgen_core::machine::pin::Pinning;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -45,7 +45,7 @@ struct OwnHost {
 /// What ends a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// Its standard input ends. So it must not be killed before: what it keeps would be left behind.
+    /// Its standard input ends. So it must not be killed before, where what it keeps would be left behind.
     Input,
     /// A signal asks it to.
     Signal,
@@ -65,9 +65,9 @@ impl Host {
                 }
                 Ok(Self { url: url.clone(), pid: *pid, version: "started by hand".into(), own: None })
             }
-            Origin::Own(arguments) => {
+            Origin::Fanfare | Origin::Floor => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(*arguments);
+                command.args(contender.own_command());
                 let (own, line) = OwnHost::start(&contender.name, command, pinning, Ending::Input).await?;
                 let Listening { address, process, version } =
                     Greeting::hear(&line).context("it does not start")?;
@@ -124,7 +124,7 @@ impl OwnHost {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(complaints.file()?)
-            .kill_on_drop(ending == Ending::Signal);
+            .kill_on_drop(ending == Ending::Signal || parent::ENDS_CHILDREN);
         let program = command.as_std().get_program().to_owned();
         let mut spawn = || command.spawn().with_context(|| format!("cannot start {}", program.display()));
         let child = match pinning {
@@ -132,14 +132,12 @@ impl OwnHost {
             None => spawn()?,
         };
         let mut own = Self { child, complaints, ending };
-        let mut line = String::new();
-        let mut stdout = BufReader::new(own.child.stdout.take().expect("it is piped"));
-        timeout(START_MAX, stdout.read_line(&mut line)).await.context("it says nothing")??;
+        let line = first_line(own.child.stdout.take().expect("it is piped"), GREETING_MAX).await?;
         if line.is_empty() {
             let status = own.child.wait().await?;
             bail!("it does not start: {status}{}", own.complaints.last());
         }
-        Ok((own, line.trim_end().to_owned()))
+        Ok((own, line))
     }
 
     async fn wait_until_it_listens(&mut self, address: &str) -> anyhow::Result<()> {

@@ -17,6 +17,7 @@ mod host;
 mod json;
 mod outcome;
 mod page;
+mod placement;
 #[cfg(test)]
 mod published;
 mod redact;
@@ -31,8 +32,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
-use fanfare_loadgen_core::machine::cores::cores;
-use fanfare_loadgen_core::machine::pin::Pinning;
 use fanfare_loadgen_core::machine::stdio::print;
 
 pub use self::args::CompareArgs;
@@ -40,6 +39,7 @@ use self::calibration::Calibration;
 use self::contender::Contender;
 use self::environment::Environment;
 use self::outcome::{Comparison, Outcome};
+use self::placement::Placement;
 use self::task::Task;
 
 /// Measures, or reads what was measured, and writes the report; 1 if anything that was measured now has failed.
@@ -64,20 +64,22 @@ pub async fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
 /// All runs, round by round.
 async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
     ensure!(args.rounds > 0, "--rounds must be at least 1");
-    let pinning = args.pin.then(Pinning::new).transpose()?;
-    let readers = pinning.as_ref().map_or_else(cores, |pinning| pinning.own.len() as u32);
-    let tasks = Task::parse_all(&args.scenario, &args.rates, readers)?;
-    let contenders =
+    let named =
         args.targets.iter().map(|target| target.parse()).collect::<anyhow::Result<Vec<Contender>>>()?;
+    let placement = Placement::choose(args, &named)?;
+    let contenders = Contender::with_equals(named, placement.server_processors());
+    let tasks = Task::parse_all(&args.scenario, &args.rates, placement.own_processors())?;
     tasks.iter().try_for_each(|task| task.check_names(&contenders))?;
     // Before an hour of measuring, not after it.
     for file in [Some(&args.out), args.json.as_ref()].into_iter().flatten() {
         let opened = File::options().create(true).append(true).open(file);
         opened.with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let mut comparison = Comparison::new(Environment::of_this_machine(), args, &contenders, &tasks);
+    let mut comparison =
+        Comparison::new(Environment::of_this_machine(), args, &placement, &contenders, &tasks);
+    eprintln!("processors: {}", placement.sentence());
     if !args.no_calibration {
-        let before = calibrate::measure(args, pinning.as_ref()).await;
+        let before = calibrate::measure(args, placement.pinning()).await;
         comparison.calibration = before.map(Calibration::begin);
     }
     let takes_part = |task: &Task| contenders.iter().filter(|it| task.is_for(it)).count();
@@ -85,11 +87,12 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
     let total = turns * args.rounds as usize;
     let mut count = 0;
     for (task_index, task) in tasks.iter().enumerate() {
-        for _ in 0..args.rounds {
+        for round in 1..=args.rounds {
             for (step_index, step) in task.steps().iter().enumerate() {
                 for (who, contender) in contenders.iter().enumerate().filter(|it| task.is_for(it.1)) {
                     count += 1;
-                    let (version, outcome) = runner::run(contender, task, step, args, pinning.as_ref()).await;
+                    let command = task.command(step, round);
+                    let (version, outcome) = runner::run(contender, command, args, placement.pinning()).await;
                     eprintln!("[{count}/{total}] {}, {}: {outcome}", task.label(step), contender.name);
                     comparison.add(task_index, step_index, who, version, outcome);
                 }
@@ -99,7 +102,7 @@ async fn measure(args: &CompareArgs) -> anyhow::Result<Comparison> {
         }
     }
     if let Some(calibration) = &mut comparison.calibration {
-        calibration.end(calibrate::measure(args, pinning.as_ref()).await);
+        calibration.end(calibrate::measure(args, placement.pinning()).await);
     }
     ensure!(
         comparison.outcomes().any(|outcome| matches!(outcome, Outcome::Measured(_))),

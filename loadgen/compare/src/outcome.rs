@@ -10,6 +10,7 @@ use super::args::CompareArgs;
 use super::calibration::Calibration;
 use super::contender::Contender;
 use super::environment::Environment;
+use super::placement::Placement;
 use super::task::Task;
 
 /// All that was measured.
@@ -23,6 +24,9 @@ pub(crate) struct Comparison {
     pub(crate) p99_bound_seconds: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) calibration: Option<Calibration>,
+    /// Which processors are whose, in words. Not known of older files.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) placement: String,
     pub(crate) contenders: Vec<Participant>,
     pub(crate) tasks: Vec<TaskOutcome>,
 }
@@ -38,6 +42,21 @@ pub(crate) struct Participant {
     pub(crate) name: String,
     /// The version that its server tells; empty where none could be started.
     pub(crate) version: String,
+    /// How many threads of the server serve, where that is known. Not known of older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) threads: Option<u32>,
+    /// Who has as many, where it takes part for that reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) equal_to: Option<String>,
+}
+
+impl Participant {
+    /// How many threads there are, in words; empty where that is not known.
+    pub(crate) fn threads(&self) -> String {
+        let count = self.threads.map(|count| format!("{count} thread{}", if count == 1 { "" } else { "s" }));
+        let equal = self.equal_to.as_ref().map_or_else(String::new, |it| format!(", as many as {it}"));
+        count.map_or_else(String::new, |count| count + &equal)
+    }
 }
 
 /// What came of a scenario.
@@ -74,6 +93,7 @@ impl Comparison {
     pub(crate) fn new(
         environment: Environment,
         args: &CompareArgs,
+        placement: &Placement,
         contenders: &[Contender],
         tasks: &[Task],
     ) -> Self {
@@ -87,13 +107,18 @@ impl Comparison {
             left_out: task.left_out(contenders),
             steps: steps(task),
         };
-        let participant =
-            |contender: &Contender| Participant { name: contender.name.clone(), version: String::new() };
+        let participant = |contender: &Contender| Participant {
+            name: contender.name.clone(),
+            version: String::new(),
+            threads: contender.threads(placement.server_processors()),
+            equal_to: contender.equal_to.clone(),
+        };
         Self {
             environment,
             rounds: args.rounds,
             p99_bound_seconds: args.p99_bound.as_secs_f64(),
             calibration: None,
+            placement: placement.sentence(),
             contenders: contenders.iter().map(participant).collect(),
             tasks: tasks.iter().map(outcome).collect(),
         }

@@ -4,7 +4,10 @@ mod axis;
 mod chart;
 mod plots;
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
+use fanfare_loadgen_core::report::MemberOrder;
 use fanfare_loadgen_core::report::unit::Unit;
 use minijinja::syntax::SyntaxConfig;
 use serde::Serialize;
@@ -32,6 +35,8 @@ struct Page {
 struct ContenderPart {
     name: String,
     version: String,
+    /// How many threads it has, in words.
+    threads: String,
     /// Which publications it confirms, in words.
     confirmed: String,
     colour: usize,
@@ -117,6 +122,7 @@ impl Page {
             ContenderPart {
                 name: it.name.clone(),
                 version: it.version.clone(),
+                threads: it.threads(),
                 confirmed: comparison
                     .reports_of(who)
                     .next()
@@ -134,6 +140,8 @@ impl Page {
             ("system", format!("{}, Linux {}", environment.system, environment.kernel)),
             ("command", environment.command.clone()),
         ];
+        let placement = Some(comparison.placement.clone()).filter(|it| !it.is_empty());
+        about.extend(placement.map(|sentence| ("processors", sentence)));
         let calibration = comparison.calibration.map(|it| it.sentence(comparison.p99_bound_seconds));
         about.extend(calibration.map(|sentence| ("calibration", sentence)));
         Ok(Self {
@@ -259,6 +267,7 @@ fn conditions(task: &TaskOutcome) -> String {
         parts.push(some(config.publishers, "publisher"));
     }
     parts.push(format!("payloads of {} bytes", config.size_bytes));
+    parts.extend(member_order(task));
     if let Some(pinned) = &config.pinned {
         parts.push(pinned.clone());
     }
@@ -267,6 +276,22 @@ fn conditions(task: &TaskOutcome) -> String {
     }
     let left_out = Some(task.left_out.clone()).filter(|it| !it.is_empty());
     [parts.join(", ")].into_iter().chain(left_out).collect::<Vec<_>>().join("; ")
+}
+
+/// In which order the members of its rooms connected, over all rounds.
+fn member_order(task: &TaskOutcome) -> Option<String> {
+    let reports = task.steps.iter().flat_map(|step| step.reports());
+    let orders: Vec<MemberOrder> = reports.filter_map(|report| report.config.member_order).collect();
+    let first = orders.first()?;
+    let seeds = orders.iter().filter_map(|order| match order {
+        MemberOrder::Random { seed } => Some(*seed),
+        MemberOrder::RoundRobin => None,
+    });
+    let seeds = seeds.collect::<BTreeSet<_>>().into_iter().map(|seed| seed.to_string()).collect::<Vec<_>>();
+    match seeds.as_slice() {
+        [] | [_] => Some(first.to_string()),
+        seeds => Some(format!("members in random order, seeds {}", seeds.join(", "))),
+    }
 }
 
 /// What the load generator said about its own figures, with who and where.

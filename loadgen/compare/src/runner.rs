@@ -12,13 +12,11 @@ use super::args::CompareArgs;
 use super::contender::Contender;
 use super::host::Host;
 use super::outcome::Outcome;
-use super::task::{Step, Task};
 
-/// Runs one step of a task against a fresh server. Also says the server's version, if it told.
+/// Runs a scenario's command line against a fresh server. Also says the server's version, if it told.
 pub(crate) async fn run(
     contender: &Contender,
-    task: &Task,
-    step: &Step,
+    command: Vec<String>,
     args: &CompareArgs,
     pinning: Option<&Pinning>,
 ) -> (Option<String>, Outcome) {
@@ -26,7 +24,7 @@ pub(crate) async fn run(
         Ok(host) => host,
         Err(e) => return (None, Outcome::Failed(format!("{e:#}"))),
     };
-    let result = measure(&host, contender, task, step, args).await;
+    let result = measure(&host, contender, command, args, pinning.is_some()).await;
     let ended = host.has_ended();
     let version = Some(host.version.clone());
     let stopped = host.stop().await;
@@ -42,16 +40,16 @@ pub(crate) async fn run(
 async fn measure(
     host: &Host,
     contender: &Contender,
-    task: &Task,
-    step: &Step,
+    scenario: Vec<String>,
     args: &CompareArgs,
+    is_pinned: bool,
 ) -> anyhow::Result<Report> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(task.command(step)).args(["--target", &contender.dialect, "--url", &host.url]);
+    command.args(scenario).args(["--target", &contender.dialect, "--url", &host.url]);
     if let Some(pid) = host.pid {
         command.args(["--server-pid", &pid.to_string()]);
     }
-    if args.pin {
+    if is_pinned {
         command.arg("--pin");
     }
     command.args(["--json", "--quiet"]).stdin(Stdio::null()).kill_on_drop(true);

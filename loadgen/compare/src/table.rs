@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use fanfare_loadgen_core::report::unit::Unit;
 
-use super::outcome::Comparison;
+use super::outcome::{Comparison, Participant};
 use super::sheet::Sheet;
 use super::verdict::Verdict;
 
@@ -28,6 +28,14 @@ pub(crate) fn render(comparison: &Comparison) -> String {
             Some(_) => Verdict::of(comparison, who).sentence(),
         };
         line(&mut out, &format!("{}: {verdict}", contender.name));
+    }
+    let threads = |it: &Participant| Some(it.threads()).filter(|text| !text.is_empty());
+    let threads = comparison.contenders.iter().filter_map(|it| Some(format!("{} {}", it.name, threads(it)?)));
+    let threads = threads.collect::<Vec<_>>().join("; ");
+    for (what, text) in [("threads", &threads), ("processors", &comparison.placement)] {
+        if !text.is_empty() {
+            line(&mut out, &format!("{what}: {text}"));
+        }
     }
     if let Some(calibration) = &comparison.calibration {
         line(&mut out, &format!("calibration: {}", calibration.sentence(comparison.p99_bound_seconds)));

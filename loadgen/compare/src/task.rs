@@ -73,9 +73,6 @@ impl Task {
         };
         let mut arguments: Vec<String> = words.collect();
         let searches = arguments.iter().any(|word| word == "--find-max");
-        let given = |arguments: &[String], names: &[&str]| {
-            arguments.iter().any(|word| names.contains(&word.split('=').next().unwrap_or(word)))
-        };
         for default in defaults.chunks(2) {
             let [name, value] = default else { unreachable!("names and values") };
             let same: &[&str] = match *name {
@@ -89,6 +86,10 @@ impl Task {
                 arguments.extend([(*name).to_owned(), value]);
             }
         }
+        ensure!(
+            !given(&arguments, &["--workers"]),
+            "{scenario} --workers: a comparison starts each server itself; fanfare-4 is the target with 4 workers"
+        );
         let only = take(&mut arguments, "--targets", |name: String| name)?;
         let mut rates = take(&mut arguments, "--rates", Step::Rate)?;
         if readers > 1 && !given(&arguments, &["--threads"]) {
@@ -102,7 +103,7 @@ impl Task {
 
     /// Whether a contender takes part.
     pub(crate) fn is_for(&self, contender: &Contender) -> bool {
-        self.is_wanted(&contender.name) && !self.leaves_out(contender)
+        self.is_wanted(contender) && !self.leaves_out(contender)
     }
 
     /// Whether a contender would have less to do than others: one that confirms no subscription has none to wait for.
@@ -112,7 +113,7 @@ impl Task {
 
     /// Why some take no part who were wanted, if there are any.
     pub(crate) fn left_out(&self, contenders: &[Contender]) -> String {
-        let left_out = contenders.iter().filter(|it| self.is_wanted(&it.name) && self.leaves_out(it));
+        let left_out = contenders.iter().filter(|it| self.is_wanted(it) && self.leaves_out(it));
         let names: Vec<&str> = left_out.map(|it| it.name.as_str()).collect();
         match names.as_slice() {
             [] => String::new(),
@@ -120,8 +121,8 @@ impl Task {
         }
     }
 
-    fn is_wanted(&self, name: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only.iter().any(|it| it == name))
+    fn is_wanted(&self, contender: &Contender) -> bool {
+        self.only.as_ref().is_none_or(|only| contender.is_meant(only))
     }
 
     /// Refuses names for whom this is that do not take part.
@@ -140,8 +141,9 @@ impl Task {
         &self.steps
     }
 
-    /// The command line of one step.
-    pub(crate) fn command(&self, step: &Step) -> Vec<String> {
+    /// The command line of one step in a round, counted from 1: all who take part have rooms with the same order of
+    /// members, and another one in each round.
+    pub(crate) fn command(&self, step: &Step, round: u32) -> Vec<String> {
         let number = match step {
             Step::Connections(count) => vec!["--connections".to_owned(), count.to_string()],
             Step::Once => Vec::new(),
@@ -150,7 +152,10 @@ impl Task {
                 ["--rate", &rate.to_string(), "--threads", &readers.to_string()].map(str::to_owned).to_vec()
             }
         };
-        [vec![self.scenario.clone()], self.arguments.clone(), number].concat()
+        let has_order = given(&self.arguments, &["--seed", "--round-robin"]);
+        let seed = (self.scenario == "rooms" && !has_order).then(|| ["--seed".to_owned(), round.to_string()]);
+        let seed = seed.into_iter().flatten().collect();
+        [vec![self.scenario.clone()], self.arguments.clone(), number, seed].concat()
     }
 
     /// The scenario as it was asked for.
@@ -193,6 +198,11 @@ impl Step {
     }
 }
 
+/// Whether one of these options is among the arguments.
+fn given(arguments: &[String], names: &[&str]) -> bool {
+    arguments.iter().any(|word| names.contains(&word.split('=').next().unwrap_or(word)))
+}
+
 /// Removes an option with its list of values from the arguments.
 fn take<N: std::str::FromStr, V>(
     arguments: &mut Vec<String>,
@@ -230,7 +240,7 @@ mod tests {
             "3,000 publications/s",
         ];
         assert_eq!(steps(&tasks[0]), expected);
-        let command = tasks[0].command(&tasks[0].steps()[1]).join(" ");
+        let command = tasks[0].command(&tasks[0].steps()[1], 1).join(" ");
         assert_eq!(command, "fanout --subscribers 1000 --rate 100 --threads 4");
         assert_eq!(steps(&tasks[1]), ["50 publications/s"], "its own threads are what counts");
     }
@@ -239,9 +249,9 @@ mod tests {
     fn names_take_their_defaults_and_the_rates_that_hold_for_all() {
         let tasks = tasks(&["fanout,idle"], &[5.0]).expect("valid");
         let commands: Vec<String> =
-            tasks[0].steps().iter().map(|step| tasks[0].command(step).join(" ")).collect();
+            tasks[0].steps().iter().map(|step| tasks[0].command(step, 1).join(" ")).collect();
         assert_eq!(commands, ["fanout --subscribers 1000 --rate 5"]);
-        let idle = tasks[1].command(&tasks[1].steps()[1]).join(" ");
+        let idle = tasks[1].command(&tasks[1].steps()[1], 1).join(" ");
         assert_eq!(idle, "idle --connections 4000");
     }
 
@@ -251,7 +261,21 @@ mod tests {
             .expect("valid");
         assert_eq!(tasks[0].steps(), [Step::Rate(1.0), Step::Rate(2.0)]);
         assert_eq!(tasks[0].title(), "fanout --subscribers 3");
-        assert_eq!(tasks[1].command(&tasks[1].steps()[0]).join(" "), "rooms --rate 7 --topics 2");
+        assert_eq!(tasks[1].command(&tasks[1].steps()[0], 3).join(" "), "rooms --rate 7 --topics 2 --seed 3");
+    }
+
+    #[test]
+    fn rooms_have_another_order_in_each_round_unless_they_say_one() {
+        let tasks = tasks(&["rooms", "rooms --seed 9", "rooms --round-robin"], &[]).expect("valid");
+        let command = |n: usize, round| tasks[n].command(&tasks[n].steps()[0], round).join(" ");
+        assert_eq!(command(0, 1), "rooms --rate 10000 --seed 1");
+        assert_eq!(command(0, 2), "rooms --rate 10000 --seed 2");
+        assert_eq!(
+            (tasks[0].title(), tasks[0].label(&tasks[0].steps()[0])),
+            ("rooms".to_owned(), "rooms 10,000 publications/s".to_owned())
+        );
+        assert_eq!(command(1, 2), "rooms --seed 9 --rate 10000");
+        assert_eq!(command(2, 2), "rooms --round-robin --rate 10000");
     }
 
     #[test]
@@ -289,9 +313,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_named() {
-        for (text, why) in
-            [("fanin", "fanin"), ("rooms --rates", "needs values"), ("rooms --rates 1,x", "1,x")]
-        {
+        for (text, why) in [
+            ("fanin", "fanin"),
+            ("rooms --workers 4", "fanfare-4 is the target with 4 workers"),
+            ("rooms --rates", "needs values"),
+            ("rooms --rates 1,x", "1,x"),
+        ] {
             let error = tasks(&[text], &[]).expect_err(text).to_string();
             assert!(error.contains(why), "{error} should name {why}");
         }

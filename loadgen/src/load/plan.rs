@@ -8,8 +8,10 @@ use anyhow::ensure;
 use fanfare_protocol::TopicName;
 
 use super::Load;
+use super::order::{scramble, shuffled};
 use super::schedule::Schedule;
 use crate::machine::cores::cores;
+use crate::report::MemberOrder;
 use crate::target::{Context, Role, Target};
 use crate::wire::address::ServerAddress;
 use crate::wire::handshake::Upgrade;
@@ -34,6 +36,9 @@ pub(crate) struct Plan {
     pub(crate) topics: Vec<TopicName>,
     /// How many of the topics each subscriber subscribes to.
     topics_each: u32,
+    /// Whose topic each subscriber has who has one, and in which order the publishers connect; empty where all take turns.
+    seats: Vec<u32>,
+    link_order: Vec<u32>,
     /// How many subscribers each topic has, without stuck ones.
     audience: Vec<u64>,
     /// How many subscribers are stuck: the last ones.
@@ -110,6 +115,8 @@ impl Plan {
             publishers: load.publishers,
             topics: (0..load.topics).map(topic).collect(),
             topics_each: load.topics_each,
+            seats: Vec::new(),
+            link_order: Vec::new(),
             audience: Vec::new(),
             stuck: load.stuck,
             cut_after: load.cut_after,
@@ -120,12 +127,28 @@ impl Plan {
             threads: threads.min(busy),
             source_addresses: load.source_addresses,
         };
-        let mut audience = vec![0; plan.topics.len()];
-        for topic in (0..plan.subscribers - plan.stuck).flat_map(|n| plan.topics_of_subscriber(n)) {
+        plan.take_seats(load.member_order)?;
+        plan.count_audience();
+        Ok(plan)
+    }
+
+    /// Gives everybody their place in the order that was asked for.
+    fn take_seats(&mut self, order: Option<MemberOrder>) -> anyhow::Result<()> {
+        if let Some(MemberOrder::Random { seed }) = order {
+            // Publishers are members too; an order of their own has nothing to do with that of the others.
+            self.seats = shuffled(self.subscribers, seed.into());
+            self.link_order = shuffled(u32::try_from(self.links())?, scramble(seed.into()));
+        }
+        Ok(())
+    }
+
+    /// Counts who reads each topic.
+    fn count_audience(&mut self) {
+        let mut audience = vec![0; self.topics.len()];
+        for topic in (0..self.subscribers - self.stuck).flat_map(|n| self.topics_of_subscriber(n)) {
             audience[topic as usize] += 1;
         }
-        plan.audience = audience;
-        Ok(plan)
+        self.audience = audience;
     }
 
     /// How many connections publish.
@@ -141,12 +164,19 @@ impl Plan {
         self.links() + u64::from(self.subscribers)
     }
 
-    /// The topics of subscriber `n`, ascending. With one each they take turns; with several every
-    /// subscriber has others, always the same in plans of the same numbers.
+    /// The links in the order in which they connect.
+    pub(crate) fn links_in_order(&self) -> impl Iterator<Item = u64> {
+        let turn = |n: u64| self.link_order.get(n as usize).map_or(n, |link| u64::from(*link));
+        (0..self.links()).map(turn)
+    }
+
+    /// The topics of subscriber `n`, ascending. With one each they take turns, or have as many subscribers each in the
+    /// order that was asked for; with several every subscriber has others, always the same in plans of the same numbers.
     pub(crate) fn topics_of_subscriber(&self, n: u32) -> Vec<u32> {
         let topics = self.topics.len() as u32;
         if self.topics_each == 1 {
-            return vec![n % topics];
+            let seat = self.seats.get(n as usize).copied().unwrap_or(n);
+            return vec![seat % topics];
         }
         let mut random = u64::from(n);
         let mut chosen = BTreeSet::new();
@@ -211,14 +241,6 @@ impl Plan {
         let last = 1 + n % u64::from(self.source_addresses);
         (self.source_addresses > 1).then(|| Ipv4Addr::new(127, 0, 0, last as u8).into())
     }
-}
-
-/// The next number of a sequence without a visible order (SplitMix64).
-fn scramble(n: u64) -> u64 {
-    let n = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let n = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let n = (n ^ (n >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    n ^ (n >> 31)
 }
 
 /// A number that another run at this broker will hardly have.

@@ -63,7 +63,7 @@ pub(crate) async fn run(
     let buffer = Rc::new(Buffer::new());
     let mut links = Vec::new();
     let mut tasks = JoinSet::new();
-    for n in 0..plan.links() {
+    for n in plan.links_in_order() {
         let topic = plan.schedule.slot(n).topic;
         let from = u64::from(plan.subscribers) + n;
         let opened = Connection::open(&plan, Role::Publisher, topic, from, &buffer).await?;
@@ -71,9 +71,11 @@ pub(crate) async fn run(
         let link = Rc::new(Link::new(plan.clone(), writer, talk));
         tasks.spawn_local(link.clone().read_replies(reader, buffer.clone()));
         tasks.spawn_local(link.clone().write_waiting());
-        links.push(link);
+        links.push((n, link));
         progress.connected.add(1);
     }
+    links.sort_unstable_by_key(|(n, _)| *n);
+    let links = links.into_iter().map(|(_, link)| link).collect();
     let gone = "the run was given up";
     phase.wait_for(|phase| *phase >= Phase::Running).await.context(gone)?;
     let start_ns = progress.start_ns.get();

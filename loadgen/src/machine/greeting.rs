@@ -2,9 +2,16 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::time::timeout;
+
+/// How long a server may take to say its line: longer than a keeper gives its broker, so that it is the keeper who says
+/// what is wrong.
+pub const GREETING_MAX: Duration = Duration::from_secs(30);
 
 /// The one line that a server says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,9 +54,32 @@ impl Greeting {
     }
 }
 
+/// The first line that a server says, without its end; empty where it says nothing and has ended.
+///
+/// # Errors
+/// It has said none in this time.
+pub async fn first_line(stdout: impl AsyncRead + Unpin, most: Duration) -> anyhow::Result<String> {
+    let mut line = String::new();
+    let read = timeout(most, BufReader::new(stdout).read_line(&mut line)).await;
+    read.with_context(|| format!("it has said nothing for {}", humantime::format_duration(most)))??;
+    line.truncate(line.trim_end().len());
+    Ok(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_not_waited_for_without_end() {
+        let (silent, stdout) = tokio::io::duplex(64);
+        let error = first_line(stdout, Duration::from_millis(20)).await.expect_err("it says nothing");
+        assert_eq!(error.to_string(), "it has said nothing for 20ms");
+        drop(silent);
+        let (_, ended) = tokio::io::duplex(64);
+        assert_eq!(first_line(ended, GREETING_MAX).await.expect("its end is no error"), "");
+        assert_eq!(first_line(&b"I listen\n"[..], GREETING_MAX).await.expect("a line"), "I listen");
+    }
 
     #[test]
     fn what_a_server_says_is_understood() {

@@ -7,38 +7,60 @@ use anyhow::ensure;
 pub struct Pinning {
     /// The servers'.
     pub servers: Vec<usize>,
-    /// The load generator's: one more, where they cannot be shared out evenly.
+    /// The load generator's: one core more, where they cannot be shared out evenly.
     pub own: Vec<usize>,
+    /// Whether both have a share of one core, since there is but one.
+    is_one_core: bool,
 }
 
 impl Pinning {
-    /// Shares out processors that stand in an order in which those of one core are neighbours.
+    /// Shares out processors, of which those of a core stand together: whole cores, where there are two.
     ///
     /// # Errors
     /// Says that there are too few.
-    fn share_out(processors: &[usize]) -> anyhow::Result<Self> {
-        let count = processors.len();
+    fn share_out(cores: &[Vec<usize>]) -> anyhow::Result<Self> {
+        let count = cores.iter().map(Vec::len).sum::<usize>();
         ensure!(
             count >= 2,
             "--pin needs two processors at least, one for the servers and one for the load generator, and there is {count}"
         );
-        let (servers, own) = processors.split_at(count / 2);
-        Ok(Self { servers: servers.to_vec(), own: own.to_vec() })
+        let is_one_core = cores.len() == 1;
+        let cores = if is_one_core { cores[0].iter().map(|n| vec![*n]).collect() } else { cores.to_vec() };
+        let (servers, own) = cores.split_at(cores.len() / 2);
+        Ok(Self { servers: servers.concat(), own: own.concat(), is_one_core })
     }
 
     /// The sentence that a report has of it.
-    pub(crate) fn sentence(&self) -> String {
-        let list = |processors: &[usize]| {
-            let numbers: Vec<String> = processors.iter().map(usize::to_string).collect();
-            let plural = if numbers.len() == 1 { "" } else { "s" };
-            format!("processor{plural} {}", numbers.join(", "))
-        };
-        format!("servers on {}, load generator on {}", list(&self.servers), list(&self.own))
+    pub fn sentence(&self) -> String {
+        let shared = if self.is_one_core { " (of the same core, the only one)" } else { "" };
+        let (servers, own) = (list(&self.servers), list(&self.own));
+        format!("servers on {servers}, load generator on {own}{shared}")
     }
+
+    /// The sentence of it where no process of the server is known, so that it runs where it likes.
+    pub(crate) fn sentence_of_own(&self) -> String {
+        format!("load generator on {}, the server not pinned: its process is not known", list(&self.own))
+    }
+
+    /// Finds out whether the system lets it be.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.start_server(|| Ok(()))
+    }
+}
+
+fn list(processors: &[usize]) -> String {
+    let numbers: Vec<String> = processors.iter().map(usize::to_string).collect();
+    let plural = if numbers.len() == 1 { "" } else { "s" };
+    format!("processor{plural} {}", numbers.join(", "))
 }
 
 #[cfg(target_os = "linux")]
 mod system {
+    use std::collections::BTreeMap;
+
     use anyhow::Context as _;
     use rustix::process::Pid;
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -53,9 +75,14 @@ mod system {
         /// Says that there are too few.
         pub fn new() -> anyhow::Result<Self> {
             let may = sched_getaffinity(None).context("cannot ask for processors")?;
-            let mut processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|n| may.is_set(*n)).collect();
-            processors.sort_by_key(|n| (topology(*n, "physical_package_id"), topology(*n, "core_id"), *n));
-            Self::share_out(&processors)
+            let mut cores: BTreeMap<(u64, u64), Vec<usize>> = BTreeMap::new();
+            for n in (0..CpuSet::MAX_CPU).filter(|n| may.is_set(*n)) {
+                // Where the system does not say, each is a core of its own.
+                let core = topology(n, "core_id").unwrap_or(n as u64);
+                let package = topology(n, "physical_package_id").unwrap_or_default();
+                cores.entry((package, core)).or_default().push(n);
+            }
+            Self::share_out(&cores.into_values().collect::<Vec<_>>())
         }
 
         /// Pins this thread, and those that it starts from now on, to the load generator's processors.
@@ -104,9 +131,9 @@ mod system {
         set
     }
 
-    fn topology(processor: usize, what: &str) -> u64 {
+    fn topology(processor: usize, what: &str) -> Option<u64> {
         let path = format!("/sys/devices/system/cpu/cpu{processor}/topology/{what}");
-        std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
     }
 }
 
@@ -137,16 +164,27 @@ mod tests {
 
     #[test]
     fn servers_and_load_generator_have_no_processor_in_common() {
-        let pinning = Pinning::share_out(&[0, 4, 1, 5, 2]).expect("enough");
-        assert_eq!(pinning, Pinning { servers: vec![0, 4], own: vec![1, 5, 2] });
+        let share_out = |cores: &[Vec<usize>]| Pinning::share_out(cores).expect("enough");
+        let pinning = share_out(&[vec![0, 4], vec![1, 5], vec![2]]);
+        assert_eq!((&pinning.servers[..], &pinning.own[..]), (&[0, 4][..], &[1, 5, 2][..]));
         assert_eq!(pinning.sentence(), "servers on processors 0, 4, load generator on processors 1, 5, 2");
-        let two = Pinning::share_out(&[0, 1]).expect("enough").sentence();
+        let two = share_out(&[vec![0], vec![1]]).sentence();
         assert_eq!(two, "servers on processor 0, load generator on processor 1");
+        let known = share_out(&[vec![0], vec![1]]).sentence_of_own();
+        assert_eq!(known, "load generator on processor 1, the server not pinned: its process is not known");
+    }
+
+    #[test]
+    fn no_core_is_shared_where_there_are_two() {
+        let pinning = Pinning::share_out(&[vec![0, 3], vec![1, 4], vec![2, 5]]).expect("enough");
+        assert_eq!((pinning.servers, pinning.own), (vec![0, 3], vec![1, 4, 2, 5]));
+        let one = Pinning::share_out(&[vec![0, 1]]).expect("enough").sentence();
+        assert!(one.ends_with("load generator on processor 1 (of the same core, the only one)"), "{one}");
     }
 
     #[test]
     fn one_processor_cannot_be_shared_out() {
-        let error = Pinning::share_out(&[3]).expect_err("too few").to_string();
+        let error = Pinning::share_out(&[vec![3]]).expect_err("too few").to_string();
         assert!(error.starts_with("--pin needs two processors") && error.ends_with("there is 1"), "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! What was asked for.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What was asked for.
@@ -28,6 +30,9 @@ pub struct Config {
     pub duration_seconds: f64,
     /// How long was published before.
     pub warmup_seconds: f64,
+    /// In which order members of rooms connect, where it was asked for. Not known of older reports, where they took turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member_order: Option<MemberOrder>,
     /// Threads that read.
     pub threads: u32,
     /// Which publications the target confirms, in words. Not known of older reports.
@@ -36,4 +41,26 @@ pub struct Config {
     /// Which processors are the broker's and which the load generator's, where they were shared out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
+}
+
+/// In which order the members of rooms connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberOrder {
+    /// At random, and the same with the same seed.
+    Random {
+        /// The number by which the order is told.
+        seed: u32,
+    },
+    /// In turns: the first of each room, then the second of each.
+    RoundRobin,
+}
+
+impl fmt::Display for MemberOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random { seed } => write!(f, "members in random order, seed {seed}"),
+            Self::RoundRobin => f.write_str("rooms take turns as members connect"),
+        }
+    }
 }

@@ -44,6 +44,7 @@ pub(crate) fn report() -> Report {
             size_bytes: 128,
             duration_seconds: 5.0,
             warmup_seconds: 0.5,
+            member_order: None,
             threads: 2,
             confirmed: "one publication in 64 is confirmed".into(),
             pinned: Some("servers on processor 0, load generator on processor 1".into()),

@@ -36,7 +36,8 @@ impl Report {
     /// What was asked for.
     fn head(&self) -> String {
         let Config { target, url, server, subscribers, topics, topics_each, publishers, .. } = &self.config;
-        let Config { by_client, size_bytes, duration_seconds, threads, pinned, .. } = &self.config;
+        let Config { by_client, size_bytes, duration_seconds, member_order, .. } = &self.config;
+        let Config { threads, pinned, .. } = &self.config;
         let some = |number: u32, one: &str| {
             format!("{} {one}{}", count(number.into()), if number == 1 { "" } else { "s" })
         };
@@ -48,6 +49,9 @@ impl Report {
         }
         if *publishers > 0 {
             head += &format!(", {}", some(*publishers, "publisher"));
+        }
+        if let Some(order) = member_order {
+            head += &format!("; {order}");
         }
         if let Some(deliveries) = self.deliveries() {
             head += &format!("; {} publications/s", Unit::Count.show(deliveries.rate));

@@ -60,8 +60,8 @@ impl Serialize for Asked {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Config { target, url, server, subscribers, by_client, topics, topics_each, .. } = &self.config;
         let Config { publishers, size_bytes, duration_seconds, warmup_seconds, .. } = &self.config;
-        let Config { threads, confirmed, pinned, .. } = &self.config;
-        let mut object = serializer.serialize_struct("Config", 15)?;
+        let Config { member_order, threads, confirmed, pinned, .. } = &self.config;
+        let mut object = serializer.serialize_struct("Config", 16)?;
         object.serialize_field("target", target)?;
         object.serialize_field("url", url)?;
         object.serialize_field("server", server)?;
@@ -74,6 +74,10 @@ impl Serialize for Asked {
         object.serialize_field("size_bytes", size_bytes)?;
         object.serialize_field("duration_seconds", duration_seconds)?;
         object.serialize_field("warmup_seconds", warmup_seconds)?;
+        match member_order {
+            Some(order) => object.serialize_field("member_order", order)?,
+            None => object.skip_field("member_order")?,
+        }
         object.serialize_field("threads", threads)?;
         object.serialize_field("confirmed", confirmed)?;
         match pinned {

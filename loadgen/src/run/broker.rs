@@ -1,13 +1,15 @@
 //! The broker that is started where there is none: the program `fanfare`, kept by this one with a hidden command.
 //!
 //! The keeper is a process of its own, so that the broker ends with the load generator however that ends: its
-//! standard input is a pipe from there, and ends even when the load generator is killed.
+//! standard input is a pipe from there, and ends even when the load generator is killed. Where the keeper itself is
+//! killed the broker ends with it on Linux; on other systems it is left behind.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, ChildStderr, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::program;
 use crate::machine::greeting::{Greeting, Listening};
+use crate::machine::parent;
 
 /// The variable that holds a keeper's `--token`: a command line can be read by everybody.
 pub(super) const TOKEN_VARIABLE: &str = "FANFARE_LOADGEN_TOKEN";
@@ -31,6 +34,9 @@ pub struct BrokerArgs {
     /// The token without which nobody may do anything.
     #[arg(long, env = TOKEN_VARIABLE, hide_env_values = true)]
     token: Option<String>,
+    /// How long the broker may take to say where it listens.
+    #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
+    start_max: Duration,
 }
 
 /// Its configuration, as far as it is not the default.
@@ -98,13 +104,18 @@ struct Fields {
     error: Option<String>,
 }
 
-/// What a keeper waits for.
-enum KeeperEnd {
-    /// Its standard input.
-    Input,
-    /// The broker's log, whose last line this is.
-    Log(String),
+/// What a keeper is told, by the threads that read.
+enum Notice {
+    /// The broker listens.
+    Started { address: SocketAddr, version: String },
+    /// The broker's log has ended, and this is its last line.
+    LogEnded(String),
+    /// The keeper's standard input has ended.
+    InputEnded,
 }
+
+/// Each of them comes once.
+const NOTICES_MAX: usize = 3;
 
 /// The program while it runs. It ends with this value.
 struct Broker(Child);
@@ -127,28 +138,37 @@ impl Drop for Broker {
 
 /// Runs a broker on free loopback ports until standard input ends; says on standard output where, or why not.
 pub fn run(args: &BrokerArgs) -> anyhow::Result<()> {
-    let (mut broker, mut log, listening) = match start(args) {
+    let (notify, notices) = mpsc::sync_channel(NOTICES_MAX);
+    let (mut broker, listening) = match start(args, notify.clone(), &notices) {
         Ok(started) => started,
         Err(e) => return Greeting::NotStarted(format!("{e:#}")).say(),
     };
     Greeting::Listening(listening).say()?;
-    let (ended, what) = mpsc::sync_channel(2);
-    let input = ended.clone();
     std::thread::spawn(move || {
         std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
-        input.send(KeeperEnd::Input).ok();
+        notify.send(Notice::InputEnded).ok();
     });
-    std::thread::spawn(move || ended.send(KeeperEnd::Log(read_to_end(&mut log))));
-    match what.recv().context("both threads have ended")? {
-        KeeperEnd::Input => Ok(()),
-        KeeperEnd::Log(last) => bail!("the broker has ended: {}; its last words: {last}", broker.end()?),
+    loop {
+        match notices.recv().context("both threads have ended")? {
+            Notice::InputEnded => return Ok(()),
+            Notice::LogEnded(last) => {
+                bail!("the broker has ended: {}; its last words: {last}", broker.end()?)
+            }
+            // It has been greeted.
+            Notice::Started { .. } => {}
+        }
     }
 }
 
 /// Starts the program; waits until it says where it listens.
-fn start(args: &BrokerArgs) -> anyhow::Result<(Broker, BufReader<ChildStderr>, Listening)> {
+fn start(
+    args: &BrokerArgs,
+    notify: SyncSender<Notice>,
+    notices: &Receiver<Notice>,
+) -> anyhow::Result<(Broker, Listening)> {
     let program = program::find()?;
-    let mut command = Command::new(&program);
+    // The broker ends with the thread that starts it: this is the keeper's first, and the last.
+    let mut command = parent::tied(&program).context("it is not known where this program is")?;
     // What is in the environment for a broker of somebody else is not for this one.
     let of_brokers = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b"FANFARE_");
     std::env::vars_os().filter(|(name, _)| of_brokers(name)).for_each(|(name, _)| {
@@ -162,36 +182,33 @@ fn start(args: &BrokerArgs) -> anyhow::Result<(Broker, BufReader<ChildStderr>, L
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
     let mut broker = Broker(child);
-    let (log, listening) = greet(&mut broker, &args.config(), &program)?;
-    Ok((broker, log, listening))
-}
-
-/// Gives it its configuration and reads its log until it listens.
-fn greet(
-    broker: &mut Broker,
-    config: &BrokerConfig,
-    program: &Path,
-) -> anyhow::Result<(BufReader<ChildStderr>, Listening)> {
-    let process = broker.0.id();
-    let config = toml::to_string(config).context("its configuration is no TOML")?;
+    let config = toml::to_string(&args.config()).context("its configuration is no TOML")?;
     // Where it has ended already its log says why.
     broker.0.stdin.take().context("it is piped")?.write_all(config.as_bytes()).ok();
-    let mut log = BufReader::new(broker.0.stderr.take().context("it is piped")?);
-    let mut last = String::new();
-    loop {
-        let mut text = String::new();
-        if log.read_line(&mut text)? == 0 {
-            bail!("{} does not start: {}", program.display(), reason(&last, broker.end()?));
+    let log = broker.0.stderr.take().context("it is piped")?;
+    std::thread::spawn(move || follow(log, &notify));
+    let listening = greet(&mut broker, notices, args.start_max, &program)?;
+    Ok((broker, listening))
+}
+
+/// Waits until the broker listens.
+fn greet(
+    broker: &mut Broker,
+    notices: &Receiver<Notice>,
+    most: Duration,
+    program: &Path,
+) -> anyhow::Result<Listening> {
+    let why = match notices.recv_timeout(most) {
+        Ok(Notice::Started { address, version }) => {
+            return Ok(Listening { address, process: broker.0.id(), version });
         }
-        let line = serde_json::from_str::<LogLine>(&text);
-        if let Ok(LogLine { fields: Fields { message, public: Some(address), version, .. } }) = line
-            && message == "started"
-        {
-            let version = version.map_or_else(|| "fanfare".to_owned(), |it| format!("fanfare {it}"));
-            return Ok((log, Listening { address, process, version }));
+        Ok(Notice::LogEnded(last)) => reason(&last, broker.end()?),
+        Ok(Notice::InputEnded) | Err(RecvTimeoutError::Disconnected) => "nobody reads its log".to_owned(),
+        Err(RecvTimeoutError::Timeout) => {
+            format!("it has not said for {} where it listens", humantime::format_duration(most))
         }
-        last = text;
-    }
+    };
+    bail!("{} does not start: {why}", program.display());
 }
 
 /// Why it has ended: as its last line says, or else how.
@@ -201,12 +218,25 @@ fn reason(last: &str, status: ExitStatus) -> String {
     if words.is_empty() { status.to_string() } else { words }
 }
 
-/// The last line of a log, once it has ended. Whatever is said before that nobody waits for.
-fn read_to_end(log: &mut BufReader<ChildStderr>) -> String {
-    let (mut last, mut line) = (Vec::new(), Vec::new());
+/// Reads the broker's log until it ends, and tells of the line that says where it listens and of the last one.
+fn follow(log: ChildStderr, notify: &SyncSender<Notice>) {
+    let mut log = BufReader::new(log);
+    let (mut last, mut line, mut has_started) = (Vec::new(), Vec::new(), false);
     while log.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        if !has_started && let Some(started) = started(&line) {
+            has_started = true;
+            notify.send(started).ok();
+        }
         std::mem::swap(&mut last, &mut line);
         line.clear();
     }
-    String::from_utf8_lossy(&last).trim().to_owned()
+    let last = String::from_utf8_lossy(&last).trim().to_owned();
+    notify.send(Notice::LogEnded(last)).ok();
+}
+
+/// What a line of the log says, if it is the one that the broker listens.
+fn started(line: &[u8]) -> Option<Notice> {
+    let LogLine { fields: Fields { message, public, version, .. } } = serde_json::from_slice(line).ok()?;
+    let version = version.map_or_else(|| "fanfare".to_owned(), |it| format!("fanfare {it}"));
+    (message == "started").then_some(Notice::Started { address: public?, version })
 }

@@ -1,20 +1,25 @@
 //! Which broker is measured: the one given, the one that runs here, or one that is started for it.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::broker::TOKEN_VARIABLE;
-use crate::machine::greeting::{Greeting, Listening};
+use crate::machine::greeting::{GREETING_MAX, Greeting, Listening, first_line};
+use crate::machine::parent;
 use crate::machine::pin::Pinning;
 use crate::target::Target;
 
 /// Where a broker listens that was started without further ado.
 const USUAL_ADDRESS: &str = "127.0.0.1:8000";
+/// How long a server that was started may take to end.
+const STOP_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked at meanwhile.
+const STOP_TICK: Duration = Duration::from_millis(2);
 
 /// A broker to put load on. One that was started for it ends with this value.
 #[derive(Debug)]
@@ -32,10 +37,49 @@ pub(crate) struct Server {
 /// What a broker is to be like that is started here.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BrokerOptions<'a> {
-    /// How many workers it has; 0 is one per core.
-    pub(crate) workers: usize,
+    pub(crate) workers: Workers,
     /// The token without which nobody may do anything.
     pub(crate) token: Option<&'a str>,
+}
+
+/// How many workers a broker has that is started here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Workers {
+    /// One for each core.
+    #[default]
+    PerCore,
+    /// So many; one that runs already may have others.
+    Preferred(u32),
+    /// So many, which can be told to none that runs already.
+    Required(u32),
+}
+
+impl From<Option<u32>> for Workers {
+    fn from(workers: Option<u32>) -> Self {
+        workers.map_or(Self::PerCore, Self::Required)
+    }
+}
+
+impl Workers {
+    /// What the broker's own setting is.
+    fn setting(self) -> u32 {
+        match self {
+            Self::PerCore => 0,
+            Self::Preferred(workers) | Self::Required(workers) => workers,
+        }
+    }
+
+    /// Refuses a number that cannot be told to a broker.
+    ///
+    /// # Errors
+    /// Says `why` not, where there is a number that must be.
+    fn ensure_free(self, why: &str) -> anyhow::Result<()> {
+        ensure!(
+            !matches!(self, Self::Required(_)),
+            "--workers is for a broker that is started for the run, and {why}"
+        );
+        Ok(())
+    }
 }
 
 /// Which broker is wanted.
@@ -79,12 +123,17 @@ impl Server {
             None => OwnServer::start(args, options.token),
         };
         if let Some(url) = &choice.url {
+            options
+                .workers
+                .ensure_free("--url names one that runs: its own setting server.workers says it")?;
             let pids = choice.pids.clone();
             return Ok(Self { url: url.clone(), pids, how: "given".into(), pinning: None, _own: None });
         }
         if choice.target == Target::Floor {
+            options.workers.ensure_free("the floor has a thread for each core")?;
             let own = start(&["__floor"]).context("cannot start the floor")?;
-            return Ok(Self::own(own, "", ""));
+            let greeted = own.greeted().await.context("cannot start the floor")?;
+            return Ok(Self::own(greeted, "", ""));
         }
         ensure!(
             choice.target.is_fanfare(),
@@ -93,6 +142,8 @@ impl Server {
         );
         let there = timeout(Duration::from_secs(1), TcpStream::connect(USUAL_ADDRESS)).await;
         if matches!(there, Ok(Ok(_))) {
+            let why = format!("one listens on {USUAL_ADDRESS} already: stop it, or leave --workers out");
+            options.workers.ensure_free(&why)?;
             let how = "found running".to_owned();
             let pids = choice.pids.clone();
             return Ok(Self {
@@ -106,10 +157,21 @@ impl Server {
         if let Some(pid) = choice.pids.first() {
             bail!("nothing listens on {USUAL_ADDRESS}: give the --url at which process {pid} does");
         }
-        let (message_size, workers) = (message_size(size).to_string(), options.workers.to_string());
-        let own = start(&["__broker", "--message-size", &message_size, "--workers", &workers])
-            .context("cannot start a broker; start one and give its --url")?;
-        Ok(Self::own(own, "/ws", &format!(", because nothing listens on {USUAL_ADDRESS}")))
+        let (message_size, workers) = (message_size(size).to_string(), options.workers.setting().to_string());
+        let cannot = "cannot start a broker; start one and give its --url";
+        let own = start(&["__broker", "--message-size", &message_size, "--workers", &workers]);
+        let greeted = own.context(cannot)?.greeted().await.context(cannot)?;
+        let mut why = format!(", because nothing listens on {USUAL_ADDRESS}");
+        if let Workers::Preferred(workers) | Workers::Required(workers) = options.workers {
+            why += &format!("; {workers} worker{}", if workers == 1 { "" } else { "s" });
+        }
+        Ok(Self::own(greeted, "/ws", &why))
+    }
+
+    /// Which processors are the server's and which the load generator's, as a report says it.
+    pub(crate) fn pinned(&self) -> Option<String> {
+        let pinning = self.pinning.as_ref()?;
+        Some(if self.pids.is_empty() { pinning.sentence_of_own() } else { pinning.sentence() })
     }
 
     fn own((own, listening): (OwnServer, Listening), path: &str, why: &str) -> Self {
@@ -130,25 +192,44 @@ impl Server {
 struct OwnServer(Child);
 
 impl OwnServer {
-    /// Starts it; returns it with what it says of itself.
-    fn start(args: &[&str], token: Option<&str>) -> anyhow::Result<(Self, Listening)> {
+    /// Starts it; it has yet to be [greeted](Self::greeted).
+    fn start(args: &[&str], token: Option<&str>) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(args).env_remove(TOKEN_VARIABLE).envs(token.map(|token| (TOKEN_VARIABLE, token)));
-        let mut own = Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
-        let mut line = String::new();
-        BufReader::new(own.0.stdout.take().context("it is piped")?).read_line(&mut line)?;
+        Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+    }
+
+    /// The server with what it says of itself.
+    async fn greeted(mut self) -> anyhow::Result<(Self, Listening)> {
+        let stdout = self.0.stdout.take().context("it is piped")?;
+        let line = first_line(stdout, GREETING_MAX).await?;
         if line.is_empty() {
-            bail!("it ended at once: {}", own.0.wait()?);
+            bail!("it ended at once: {}", self.0.wait().await?);
         }
-        Ok((own, Greeting::hear(&line)?))
+        Ok((self, Greeting::hear(&line)?))
+    }
+
+    /// Ends it, if it has not ended by itself.
+    #[expect(clippy::disallowed_methods, reason = "nothing else is to be done when a run is over")]
+    fn end(&mut self) -> anyhow::Result<()> {
+        drop(self.0.stdin.take());
+        let asked = Instant::now();
+        while self.0.try_wait()?.is_none() {
+            if asked.elapsed() > STOP_MAX {
+                self.0.start_kill()?;
+                let kept = if parent::ENDS_CHILDREN { "" } else { ", and may have left a broker behind" };
+                bail!("it took longer than {STOP_MAX:?} to end and was killed{kept}");
+            }
+            std::thread::sleep(STOP_TICK);
+        }
+        Ok(())
     }
 }
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        // This closes its standard input first. One that is killed would leave behind what it keeps.
-        if let Err(e) = self.0.wait() {
-            eprintln!("could not stop the server that was started, process {}: {e}", self.0.id());
+        if let Err(e) = self.end() {
+            eprintln!("could not stop the server that was started: {e}");
         }
     }
 }

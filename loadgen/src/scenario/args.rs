@@ -68,6 +68,7 @@ impl CommonArgs {
             topics: 1,
             topics_each: 1,
             publishers: 0,
+            member_order: None,
             stuck: 0,
             cut_after: None,
             by_client: false,

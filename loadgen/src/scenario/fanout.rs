@@ -6,6 +6,7 @@ use super::args::{CommonArgs, ScheduleArgs};
 use super::find_max::{self, FindMaxArgs};
 use crate::load::Load;
 use crate::report::Report;
+use crate::run::server::BrokerOptions;
 
 /// The arguments of `fanout`.
 #[derive(Debug, Clone, Args)]
@@ -63,5 +64,5 @@ impl FanoutArgs {
 /// # Errors
 /// Why nothing could be measured.
 pub async fn run(args: &FanoutArgs) -> anyhow::Result<Report> {
-    find_max::run(&args.load(), &args.common, &args.find_max).await
+    find_max::run(&args.load(), &args.common, &args.find_max, BrokerOptions::default()).await
 }

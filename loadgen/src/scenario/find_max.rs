@@ -10,6 +10,7 @@ use super::steady;
 use crate::load::Load;
 use crate::report::unit::Unit;
 use crate::report::{Deliveries, FindMax, Findings, Report, Step};
+use crate::run::server::{BrokerOptions, Server};
 
 /// The arguments of scenarios that can look for the highest rate.
 #[derive(Debug, Clone, Args)]
@@ -24,20 +25,30 @@ pub struct FindMaxArgs {
 }
 
 /// Runs a load once, or as often as it takes to find the highest rate.
-pub(crate) async fn run(load: &Load, common: &CommonArgs, args: &FindMaxArgs) -> anyhow::Result<Report> {
+pub(crate) async fn run(
+    load: &Load,
+    common: &CommonArgs,
+    args: &FindMaxArgs,
+    options: BrokerOptions<'_>,
+) -> anyhow::Result<Report> {
+    let server = steady::find_server(load, common, options).await?;
     match args.find_max {
-        true => search(load, common, args.find_max_p99).await,
-        false => steady::run(load, common).await,
+        true => search(load, common, args.find_max_p99, &server).await,
+        false => steady::run_at(load, common, &server).await,
     }
 }
 
-async fn search(load: &Load, common: &CommonArgs, limit: Duration) -> anyhow::Result<Report> {
-    let server = steady::find_server(load, common).await?;
+async fn search(
+    load: &Load,
+    common: &CommonArgs,
+    limit: Duration,
+    server: &Server,
+) -> anyhow::Result<Report> {
     let mut search = Search::new(load.rate.unwrap_or_default(), 1.0 / load.duration.as_secs_f64());
     let (mut steps, mut shown): (Vec<Step>, Option<Report>) = (Vec::new(), None);
     let (mut best, mut server_ended_seconds) = (None, None);
     while let Some(rate) = search.next() {
-        let result = steady::run_at(&Load { rate: Some(rate), ..load.clone() }, common, &server).await;
+        let result = steady::run_at(&Load { rate: Some(rate), ..load.clone() }, common, server).await;
         let (tried, step) = match &result {
             Ok(report) => match report.deliveries() {
                 Some(deliveries) => judge(report, deliveries, limit),
@@ -69,7 +80,7 @@ async fn search(load: &Load, common: &CommonArgs, limit: Duration) -> anyhow::Re
     let mut report = match shown {
         Some(report) => report,
         // A first rate that is too low to be tried is an error like that of any other run.
-        None => steady::run_at(load, common, &server).await?,
+        None => steady::run_at(load, common, server).await?,
     };
     report.server_ended_seconds = server_ended_seconds;
     let find_max = FindMax { p99_limit_seconds: limit.as_secs_f64(), rate: best, steps };

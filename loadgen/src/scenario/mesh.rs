@@ -6,6 +6,7 @@ use super::args::{CommonArgs, ScheduleArgs};
 use super::find_max::{self, FindMaxArgs};
 use crate::load::Load;
 use crate::report::Report;
+use crate::run::server::BrokerOptions;
 
 /// The arguments of `mesh`.
 #[derive(Debug, Clone, Args)]
@@ -57,5 +58,5 @@ impl MeshArgs {
 /// # Errors
 /// Why nothing could be measured.
 pub async fn run(args: &MeshArgs) -> anyhow::Result<Report> {
-    find_max::run(&args.load()?, &args.common, &args.find_max).await
+    find_max::run(&args.load()?, &args.common, &args.find_max, BrokerOptions::default()).await
 }

@@ -20,7 +20,7 @@ use crate::load::worker::Worker;
 use crate::machine::clock::now_ns;
 use crate::report::{Config, Findings, Neighbour, OwnUsage, Quantiles, Report, ServerUsage};
 use crate::run::closed_loop::{self, ClosedLoopOutcome};
-use crate::run::server::BrokerOptions;
+use crate::run::server::{BrokerOptions, Workers};
 use crate::target::{Event, Role, Target};
 use crate::wire::outgoing::{Opcode, Outgoing};
 use crate::wire::payload::PUBLISHERS_MAX;
@@ -107,7 +107,7 @@ struct Shared {
 /// Why nothing could be measured.
 pub async fn run(args: &NeighbourArgs) -> anyhow::Result<Report> {
     let load = args.load()?;
-    let options = BrokerOptions { workers: 1, ..BrokerOptions::default() };
+    let options = BrokerOptions { workers: Workers::Preferred(1), ..BrokerOptions::default() };
     let (server, plan) = steady::prepare_own(&load, &args.common, options).await?;
     let (array, listeners) = (args.array, args.listeners);
     let work = move |worker| work(worker, array, listeners);

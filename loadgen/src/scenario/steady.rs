@@ -9,7 +9,6 @@ use crate::load::plan::Plan;
 use crate::load::tally::Troubles;
 use crate::machine::cores::processors;
 use crate::machine::limits;
-use crate::machine::pin::Pinning;
 use crate::machine::process::Usage;
 use crate::report::{
     Config, Deliveries, Findings, OwnUsage, Published, Quantiles, Report, ServerUsage, Trouble,
@@ -20,12 +19,6 @@ use crate::wire::address::ServerAddress;
 
 /// A thread that is on a processor for more than this share of the time is a bottleneck.
 pub(crate) const BUSY_MAX: f64 = 0.9;
-
-/// Finds or starts the broker, puts the load on it and reports.
-pub(crate) async fn run(load: &Load, common: &CommonArgs) -> anyhow::Result<Report> {
-    let server = find_server(load, common).await?;
-    run_at(load, common, &server).await
-}
 
 /// Puts the load on the broker and reports.
 pub(crate) async fn run_at(load: &Load, common: &CommonArgs, server: &Server) -> anyhow::Result<Report> {
@@ -48,17 +41,13 @@ pub(crate) async fn prepare_own(
     common: &CommonArgs,
     options: BrokerOptions<'_>,
 ) -> anyhow::Result<(Server, Arc<Plan>)> {
-    let server = find_own_server(load, common, options).await?;
+    let server = find_server(load, common, options).await?;
     let plan = plan(load, common, &server).await?;
     Ok((server, plan))
 }
 
 /// Finds or starts the broker.
-pub(crate) async fn find_server(load: &Load, common: &CommonArgs) -> anyhow::Result<Server> {
-    find_own_server(load, common, BrokerOptions::default()).await
-}
-
-async fn find_own_server(
+pub(crate) async fn find_server(
     load: &Load,
     common: &CommonArgs,
     options: BrokerOptions<'_>,
@@ -145,9 +134,10 @@ pub(crate) fn config(load: &Load, server: &Server, plan: &Plan) -> Config {
         size_bytes: plan.size,
         duration_seconds: load.duration.as_secs_f64(),
         warmup_seconds: load.warmup.as_secs_f64(),
+        member_order: load.member_order,
         threads: plan.threads,
         confirmed: plan.target.confirmed().to_owned(),
-        pinned: server.pinning.as_ref().map(Pinning::sentence),
+        pinned: server.pinned(),
     }
 }
 

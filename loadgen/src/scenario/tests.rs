@@ -65,6 +65,41 @@ fn every_room_has_its_subscribers_and_a_publisher_of_its_own() {
     assert_eq!((plan.links(), plan.schedule.pairs()), (7, 7));
 }
 
+/// The rooms of a plan's members, and those of its publishers, in the order in which they connect.
+fn rooms_in_order(args: &str) -> (Vec<u32>, Vec<u64>) {
+    let plan = scenario(&format!("rooms --rooms 50 --per-room 4 {args}")).expect(args);
+    let members = (0..plan.subscribers).flat_map(|n| plan.topics_of_subscriber(n)).collect();
+    let publishers: Vec<u64> = plan.links_in_order().collect();
+    assert_eq!(audience(&plan), [4; 50], "{args}");
+    assert_eq!(publishers.iter().collect::<BTreeSet<_>>().len(), 50, "{args}");
+    (members, publishers)
+}
+
+#[test]
+fn members_of_rooms_connect_in_random_order_that_a_seed_repeats() {
+    let (turns, publishers) = rooms_in_order("--round-robin");
+    assert_eq!(turns, (0..200).map(|n| n % 50).collect::<Vec<_>>());
+    assert_eq!(publishers, (0..50).collect::<Vec<_>>());
+    let seventh = rooms_in_order("--seed 7");
+    assert_eq!(seventh, rooms_in_order("--seed 7"));
+    assert_ne!(seventh, rooms_in_order("--seed 8"));
+    assert_ne!(seventh.1, publishers, "publishers are members too");
+    assert_ne!(rooms_in_order("").0, turns, "at random where nothing is said");
+    // Where workers take turns, hardly a room has all its members on one of two: 1 in 8 is to be expected.
+    let alone = |members: &[u32]| {
+        let worker_of = |room| members.iter().enumerate().filter(move |it| *it.1 == room).map(|it| it.0 % 2);
+        (0..50).filter(|room| worker_of(*room).collect::<BTreeSet<_>>().len() == 1).count()
+    };
+    assert_eq!(alone(&turns), 50, "each room lies on one worker, by the order of connecting alone");
+    assert!(alone(&seventh.0) < 20, "{}", alone(&seventh.0));
+}
+
+#[test]
+fn an_order_is_at_random_or_in_turns() {
+    let error = scenario("rooms --seed 7 --round-robin").expect_err("not both").to_string();
+    assert!(error.contains("cannot be used with"), "{error}");
+}
+
 #[test]
 fn subscribers_of_a_mesh_have_different_topics_and_every_topic_some() {
     let plan = scenario("mesh").expect("valid");

@@ -147,22 +147,112 @@ async fn a_report_can_be_written_again_from_what_was_measured() {
     assert_eq!(files.read("again.html"), files.read("report.html"));
 }
 
+/// A comparison of the floor alone, which is over soon, with these options: its output, report and page.
+async fn of_the_floor(name: &str, options: &[&str]) -> (Output, serde_json::Value, String) {
+    let files = Files::new(name);
+    let (out, json) = (files.path("report.html"), files.path("report.json"));
+    let args = ["--no-calibration", "--targets", "floor", "--rounds", "1", "--out", &out, "--json", &json];
+    let output = compare(&[&args[..], &["--scenario", TINY], options].concat()).await;
+    // There are none where it was refused.
+    let written = |file: &str| std::fs::read_to_string(files.path(file)).unwrap_or_default();
+    let json = serde_json::from_str(&written("report.json")).unwrap_or_default();
+    (output, json, written("report.html"))
+}
+
 #[tokio::test]
 async fn servers_that_are_compared_are_pinned_where_there_are_processors_enough() {
-    let files = Files::new("pin");
-    let (out, json) = (files.path("report.html"), files.path("report.json"));
-    let args =
-        ["--pin", "--no-calibration", "--targets", "floor", "--rounds", "1", "--out", &out, "--json", &json];
-    let output = compare(&[&args[..], &["--scenario", TINY]].concat()).await;
-    if std::thread::available_parallelism().expect("known").get() < 2 {
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
-        return;
+    let enough = std::thread::available_parallelism().expect("known").get() >= 2;
+    for (name, options) in [("pin", &["--pin"][..]), ("default", &[])] {
+        let (output, json, page) = of_the_floor(name, options).await;
+        if !enough {
+            assert_eq!(output.status.code(), Some(if options.is_empty() { 0 } else { 2 }), "{output:?}");
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let pinned = json["placement"].as_str().expect("it says how");
+        assert!(pinned.starts_with("servers on processor"), "{pinned}");
+        let config = &json["tasks"][0]["steps"][0]["rounds"][0][0]["measured"]["config"];
+        assert_eq!(config["pinned"], pinned, "each run says it too");
+        assert!(page.contains(&format!("<dt>processors</dt><dd>{pinned}</dd>")), "{pinned}");
+        let said = text(&output.stdout).contains(&format!("processors: {pinned}\n"));
+        assert!(said && text(&output.stderr).starts_with(&format!("processors: {pinned}\n")), "{output:?}");
     }
+}
+
+#[tokio::test]
+async fn servers_that_are_not_pinned_have_the_reason_said() {
+    let (output, json, page) = of_the_floor("no-pin", &["--no-pin"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let together = "servers and load generator share all, not pinned: --no-pin";
+    assert_eq!(json["placement"], together);
+    assert!(page.contains(together) && text(&output.stdout).contains(together), "{output:?}");
+    let config = &json["tasks"][0]["steps"][0]["rounds"][0][0]["measured"]["config"];
+    assert!(config["pinned"].is_null(), "{config}");
+    let (output, ..) = of_the_floor("both", &["--no-pin", "--pin"]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn with_one_processor_pinning_is_refused_and_without_it_the_reason_is_said() {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let all = sched_getaffinity(None).expect("it can be asked");
+    let mut one = CpuSet::new();
+    one.set((0..CpuSet::MAX_CPU).find(|n| all.is_set(*n)).expect("there is one"));
+    // What this thread starts from now on has no more.
+    sched_setaffinity(None, &one).expect("it is one of ours");
+    let why =
+        "needs two processors at least, one for the servers and one for the load generator, and there is 1";
+    let (output, ..) = of_the_floor("one-pin", &["--pin"]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains(why), "{output:?}");
+    let (output, json, page) = of_the_floor("one", &[]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(json["placement"].as_str().is_some_and(|it| it.contains(why)), "{}", json["placement"]);
+    assert!(page.contains(why) && text(&output.stdout).contains(why), "{output:?}");
+}
+
+#[tokio::test]
+async fn beside_bun_fanfare_takes_part_with_as_many_threads_too() {
+    let files = Files::new("bun");
+    let (out, json) = (files.path("report.html"), files.path("report.json"));
+    let args = ["--no-calibration", "--no-pin", "--targets", "fanfare,bun", "--rounds", "1", "--out", &out];
+    let output = compare(&[&args[..], &["--json", &json, "--scenario", TINY]].concat()).await;
+    // Where Bun is not installed that is a failure of its own.
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+    let json: serde_json::Value = serde_json::from_str(&files.read("report.json")).expect("JSON");
+    let threads = |it: &serde_json::Value| (it["name"].clone(), it["threads"].clone());
+    let threads: Vec<_> = json["contenders"].as_array().expect("a list").iter().map(threads).collect();
+    let processors = std::thread::available_parallelism().expect("known").get();
+    let mut expected = vec![("fanfare".into(), processors.into())];
+    if processors > 1 {
+        expected.push(("fanfare-1".into(), 1.into()));
+        assert!(text(&output.stdout).contains("; fanfare-1 1 thread, as many as bun; "), "{output:?}");
+        assert!(files.read("report.html").contains("<small>1 thread, as many as bun</small>"));
+        let measured = &json["tasks"][0]["steps"][0]["rounds"][1][0]["measured"];
+        assert_eq!((&measured["delivered"], &measured["lost"]), (&60.into(), &0.into()), "{measured}");
+    }
+    expected.push(("bun".into(), 1.into()));
+    assert_eq!(threads, expected);
+}
+
+#[tokio::test]
+async fn all_who_are_compared_have_rooms_of_one_order_and_each_round_has_another() {
+    let files = Files::new("order");
+    let (out, json) = (files.path("report.html"), files.path("report.json"));
+    let rooms = "rooms --rooms 4 --per-room 2 --rates 100 --threads 1 --duration 100ms --warmup 0s";
+    let args = ["--no-calibration", "--scenario", rooms, "--targets", "fanfare,floor", "--out", &out];
+    let output = compare(&[&args[..], &["--json", &json]].concat()).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let json: serde_json::Value = serde_json::from_str(&files.read("report.json")).expect("JSON");
-    let config = &json["tasks"][0]["steps"][0]["rounds"][0][0]["measured"]["config"];
-    let pinned = config["pinned"].as_str().expect("it says how");
-    assert!(files.read("report.html").contains(pinned), "{pinned}");
+    for who in [0, 1] {
+        let order = |round: usize| {
+            json["tasks"][0]["steps"][0]["rounds"][who][round]["measured"]["config"]["member_order"].clone()
+        };
+        let seed = |seed: u32| serde_json::json!({"random": {"seed": seed}});
+        assert_eq!((order(0), order(1)), (seed(1), seed(2)));
+    }
+    assert!(files.read("report.html").contains("members in random order, seeds 1, 2"));
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! The broker that the program starts where there is none, and its keeper.
 
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::program::command;
@@ -27,17 +29,21 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) async fn start() -> Self {
-        Self::start_with(&[]).await
+        Self::start_with("", &[]).await
     }
 
-    async fn start_with(environment: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_with_workers(workers: u32) -> Self {
+        Self::start_with(&format!("--workers {workers}"), &[]).await
+    }
+
+    async fn start_with(args: &str, environment: &[(&str, &str)]) -> Self {
         assert_fanfare_is_built();
-        let mut keeper = command("__broker --message-size 100000")
+        let mut keeper = command(&format!("__broker --message-size 100000 {args}"))
             .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // One that is killed leaves the broker behind.
-            .kill_on_drop(false)
+            // Elsewhere than on Linux one that is killed leaves the broker behind.
+            .kill_on_drop(cfg!(target_os = "linux"))
             .spawn()
             .expect("it starts");
         let mut line = String::new();
@@ -53,8 +59,12 @@ impl Kept {
 
     /// Kills the broker, not its keeper.
     pub(crate) fn kill_broker(&self) {
-        kill_process(Pid::from_raw(self.process).expect("a process"), Signal::KILL).expect("it runs");
+        kill(self.process);
     }
+}
+
+fn kill(process: i32) {
+    kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL).expect("it runs");
 }
 
 /// Asserts that the broker's program is there: it is of another package, so that building this one does not
@@ -137,9 +147,70 @@ async fn a_load_generator_that_is_killed_leaves_no_broker_behind() {
     std::fs::remove_file(&out).expect("it was opened before");
 }
 
+/// Elsewhere than on Linux the broker is left behind, and nothing is said of it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_keeper_that_is_killed_leaves_no_broker_behind() {
+    let mut kept = Kept::start().await;
+    kill(kept.keeper.id().expect("it runs") as i32);
+    until_gone(kept.process).await;
+    timeout(SOON, kept.keeper.wait()).await.expect("it ends in time").expect("it has ended");
+}
+
+#[tokio::test]
+async fn a_broker_that_says_nothing_is_given_up_and_not_left_behind() {
+    let folder = Mute::new();
+    let mut keeper = Command::new(folder.keeper())
+        .args(["__broker", "--message-size", "100000", "--start-max", "300ms"])
+        .env("PATH", "/usr/bin:/bin")
+        // It stays open: nothing but the limit shall end it.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(cfg!(target_os = "linux"))
+        .spawn()
+        .expect("it starts");
+    let mute = child_of(keeper.id().expect("it runs") as i32).await;
+    let mut said = String::new();
+    let stdout = keeper.stdout.take().expect("it is piped");
+    let line = timeout(SOON, BufReader::new(stdout).read_line(&mut said)).await;
+    line.expect("it does not wait without end").expect("a line");
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    let why = said["not_started"].as_str().expect("it does not");
+    assert!(why.ends_with("does not start: it has not said for 300ms where it listens"), "{why}");
+    until_gone(mute).await;
+    timeout(SOON, keeper.wait()).await.expect("it ends in time").expect("it has ended");
+}
+
+/// A folder with the load generator and a program `fanfare` that never says anything; it is gone with this value.
+struct Mute(PathBuf);
+
+impl Mute {
+    fn new() -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mute-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("it can be made");
+        // In the place where the program itself is built, so that it needs no copy.
+        std::fs::hard_link(env!("CARGO_BIN_EXE_fanfare-loadgen"), folder.join("fanfare-loadgen"))
+            .expect("a link");
+        let mute = folder.join("fanfare");
+        std::fs::write(&mute, "#!/bin/sh\nexec sleep 600\n").expect("it can be written");
+        std::fs::set_permissions(&mute, Permissions::from_mode(0o755)).expect("it is ours");
+        Self(folder)
+    }
+
+    fn keeper(&self) -> PathBuf {
+        self.0.join("fanfare-loadgen")
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).expect("it can be removed");
+    }
+}
+
 #[tokio::test]
 async fn a_token_is_the_only_way_in_and_on_no_command_line() {
-    let kept = Kept::start_with(&[("FANFARE_LOADGEN_TOKEN", TOKEN)]).await;
+    let kept = Kept::start_with("", &[("FANFARE_LOADGEN_TOKEN", TOKEN)]).await;
     let keeper = kept.keeper.id().expect("it runs") as i32;
     for process in [keeper, kept.process] {
         assert!(!command_line(process).contains(TOKEN), "{}", command_line(process));
@@ -164,6 +235,7 @@ async fn a_broker_that_does_not_start_says_why() {
 
 #[tokio::test]
 async fn settings_for_another_broker_are_not_for_this_one() {
-    let kept = Kept::start_with(&[("FANFARE_SERVER__LISTEN", "nowhere"), ("FANFARE_NAMES", "none")]).await;
+    let kept =
+        Kept::start_with("", &[("FANFARE_SERVER__LISTEN", "nowhere"), ("FANFARE_NAMES", "none")]).await;
     assert!(kept.url.starts_with("ws://127.0.0.1:"), "{}", kept.url);
 }

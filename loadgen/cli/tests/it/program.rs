@@ -3,10 +3,11 @@
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use crate::keeper::Kept;
+use crate::keeper::{Kept, assert_fanfare_is_built};
 use crate::liar::{Liar, Lie};
 
 const ARGS: &str = "--subscribers 3 --rate 200 --duration 200ms --warmup 100ms";
@@ -179,8 +180,49 @@ async fn servers_and_load_generator_are_pinned_apart_or_it_is_said_that_they_can
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let pinned = json["config"]["pinned"].as_str().expect("it says how");
     assert!(pinned.starts_with("servers on processor"), "{pinned}");
+    let liar = Liar::start(Lie::None).await;
+    let unknown =
+        command(&format!("fanout --url {} {load} --pin", liar.url)).output().await.expect("it starts");
+    let json_of_unknown: serde_json::Value = serde_json::from_slice(&unknown.stdout).expect("JSON");
+    let told = json_of_unknown["config"]["pinned"].as_str().expect("it says how");
+    assert!(told.ends_with("the server not pinned: its process is not known"), "{told}");
     let own = processors - processors / 2;
     assert_eq!(json["config"]["threads"], own.min(3), "as many readers as it has processors: {json}");
+}
+
+#[tokio::test]
+async fn workers_are_those_of_a_broker_that_is_started_and_of_no_other() {
+    assert_fanfare_is_built();
+    let load = "rooms --rooms 2 --per-room 2 --rate 100 --duration 100ms --warmup 0s --quiet --json";
+    if TcpStream::connect("127.0.0.1:8000").await.is_err() {
+        let output = command(&format!("{load} --workers 3")).output().await.expect("it starts");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let server = json["config"]["server"].as_str().expect("it says which");
+        assert!(server.ends_with("; 3 workers"), "{server}");
+    }
+    let kept = Kept::start_with_workers(3).await;
+    assert_eq!(workers_of(kept.process), 3, "it is the broker's own setting");
+    for (other, why) in [
+        (format!("--url {}", kept.url), "--url names one that runs"),
+        ("--target floor".to_owned(), "the floor has a thread for each core"),
+    ] {
+        let output = command(&format!("{load} --workers 3 {other}")).output().await.expect("it starts");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("--workers is for a broker that is started for the run, and "), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+    let none = command(&format!("{load} --workers 0")).output().await.expect("it starts");
+    assert_eq!(none.status.code(), Some(2), "{none:?}");
+}
+
+/// How many threads of a broker are its workers, by their names.
+fn workers_of(process: i32) -> usize {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs").flatten();
+    let name =
+        |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+    threads.map(name).filter(|name| name.starts_with("worker-")).count()
 }
 
 #[tokio::test]

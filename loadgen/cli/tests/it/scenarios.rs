@@ -2,7 +2,7 @@
 
 use fanfare::config::{AccessConfig, TokenConfig};
 use fanfare::{Broker, Config};
-use fanfare_loadgen::{Report, Stuck};
+use fanfare_loadgen::{MemberOrder, Report, Stuck};
 
 use crate::liar::{Liar, Lie};
 use crate::notices::{deliveries, measure};
@@ -46,6 +46,26 @@ async fn idle_connections_are_measured_before_and_after_a_burst() {
 async fn idle_connections_without_a_process_are_no_run_at_all() {
     let error = measure("idle --url ws://127.0.0.1:1/ws --quiet").await.expect_err("no process");
     assert!(error.to_string().ends_with("give its --server-pid"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_say_the_order_of_their_members_and_have_all_of_them_in_any() {
+    let load = "rooms --rooms 5 --per-room 4 --rate 500 --duration 200ms --warmup 0s";
+    for (order, expected) in [
+        ("--seed 7", Some(MemberOrder::Random { seed: 7 })),
+        ("--seed 7 --target fanfare-raw", Some(MemberOrder::Random { seed: 7 })),
+        ("--round-robin", Some(MemberOrder::RoundRobin)),
+        ("", None),
+    ] {
+        let report = with_broker(&format!("{load} {order}")).await;
+        assert_eq!((deliveries(&report).delivered, deliveries(&report).lost), (400, 0), "{report}");
+        assert_eq!(deliveries(&report).strays, 0, "{report}");
+        let told = report.config.member_order;
+        match expected {
+            Some(order) => assert_eq!(told, Some(order)),
+            None => assert!(matches!(told, Some(MemberOrder::Random { .. })), "{told:?}"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
