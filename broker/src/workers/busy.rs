@@ -62,14 +62,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_works_is_busy_and_one_that_sleeps_is_not() {
+    fn a_thread_that_works_is_busy_and_one_that_waits_is_not() {
         let mut meter = Meter::new();
         let began = thread_time();
         // By the thread's own time, however few of it a busy machine gives.
         while thread_time() - began < Duration::from_millis(20) {}
         let (busy, had) = meter.measure();
         assert!(busy > 0.0 && had >= Duration::from_millis(20));
-        std::thread::sleep(Duration::from_millis(50));
+        // Time passes in which this thread has nothing to do.
+        drop(
+            std::thread::spawn(|| {
+                let began = thread_time();
+                while thread_time() - began < Duration::from_millis(50) {}
+            })
+            .join(),
+        );
         assert!(meter.measure().0 < busy, "it forgets");
     }
 }
