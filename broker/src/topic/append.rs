@@ -154,7 +154,7 @@ impl State {
 
     /// Appends a positioned publication: the topic's part, whichever engine gave the position.
     fn append(&mut self, publication: Arc<Publication>, now: Uptime, topic: &Topic) -> Vec<Arc<Publication>> {
-        let size = Publication::size_of(&publication.content);
+        let size = Publication::history_bytes(&publication.content);
         let (offset, head) = (publication.offset, self.ring.head().next());
         topic.end_history_in_time(self, now);
         self.published_at = now;

@@ -69,7 +69,15 @@ impl Publication {
         Self { offset, time, content, budget: Some(Arc::clone(budget)) }
     }
 
-    /// Bytes that it takes, which count against a topic's history and against the budget.
+    /// Bytes that count against a topic's `history_size`, whatever the allocator makes of them.
+    pub fn history_bytes(content: &Unpositioned) -> usize {
+        OWN_BYTES
+            + content.payload.as_bytes().len()
+            + content.message_id.as_ref().map_or(0, |id| id.len())
+            + content.headers.as_ref().map_or(0, Headers::heap_bytes)
+    }
+
+    /// Bytes that it takes, as the allocator rounds them: what counts against the budget.
     pub fn size_of(content: &Unpositioned) -> usize {
         allocated_bytes(OWN_BYTES)
             + allocated_bytes(content.payload.as_bytes().len())

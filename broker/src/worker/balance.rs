@@ -42,6 +42,8 @@ pub(crate) struct Balance {
     wait: u32,
     /// Times that it has handed on of late.
     gave: u32,
+    /// Looks since it did last, or since that was forgiven once.
+    since_gave: u32,
 }
 
 impl Balance {
@@ -59,6 +61,7 @@ impl Balance {
         if let Some((to, share)) = idlest.filter(|_| self.busy >= BUSY_LOOKS && self.wait == 0) {
             self.busy = 0;
             self.gave += 1;
+            self.since_gave = 0;
             self.wait = wait_after(self.gave);
             return Decision::Give { to, part: (mine - share) / 2.0 / mine };
         }
@@ -68,13 +71,13 @@ impl Balance {
         }
     }
 
-    /// Time passes: whoever has not handed on for as long as it had to wait, and as long again, begins anew.
+    /// Time passes: of the times that it has handed on one is forgiven for each [`WAIT_MAX`] looks without.
     fn rest(&mut self) {
-        if self.wait > 0 {
-            self.wait -= 1;
-        } else if self.gave > 0 && self.busy == 0 {
-            self.gave -= 1;
-            self.wait = wait_after(self.gave);
+        self.wait = self.wait.saturating_sub(1);
+        self.since_gave += 1;
+        if self.since_gave >= WAIT_MAX {
+            self.since_gave = 0;
+            self.gave = self.gave.saturating_sub(1);
         }
     }
 }
@@ -144,7 +147,7 @@ mod tests {
             }
         }
         let late = moves.iter().filter(|&&look| look >= 9_000).count();
-        assert!(late <= 10, "{late} of {} moves in the last tenth: {moves:?}", moves.len());
+        assert!(late <= 10, "{late} of {} moves in the last tenth", moves.len());
     }
 
     proptest! {
