@@ -115,13 +115,14 @@ late_answers() {
   fi
 }
 
-# The contracts once more, while every connection moves from worker to worker all the time.
+# The contracts once more, while every connection moves from worker to worker all the time. Without those of the budget: at
+# twice what may be retained only those in step are spared, and whoever moves again before it has caught up is not.
 moving_connections() {
   export TEST_MOVES=1
   if command -v cargo-nextest >/dev/null; then
-    cargo nextest run -p fanfare --no-fail-fast contracts:: hostile::
+    cargo nextest run -p fanfare --no-fail-fast contracts:: hostile:: -- --skip contracts::budget::
   else
-    cargo test -p fanfare --no-fail-fast --test it -- contracts:: hostile::
+    cargo test -p fanfare --no-fail-fast --test it -- contracts:: hostile:: --skip contracts::budget::
   fi
 }
 

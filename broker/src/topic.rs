@@ -275,12 +275,15 @@ impl Topic {
         self.moving.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The subscription, which wants what is `from` that index on, is no longer the `old` worker's but the `new` one's. That is
-    /// told of what there is by nobody: it has to look.
-    pub(crate) fn arrive(&self, old: usize, new: usize, from: Seq) {
+    /// The subscription is no longer the `old` worker's but the `new` one's, which is told of what there is by nobody: it has to
+    /// look. One that was in step has everything before the index `from`, and is yet to get all that follows.
+    pub(crate) fn arrive(&self, old: usize, new: usize, from: Option<Seq>) {
         let state = self.lock();
         debug_assert!(!state.is_retired, "a topic stays while it has a subscription");
-        self.interests[new].arrive(from);
+        match from {
+            Some(from) => self.interests[new].arrive(from),
+            None => self.interests[new].subscribe(state.ring.head()),
+        }
         self.interests[old].unsubscribe();
     }
 

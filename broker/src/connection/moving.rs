@@ -71,6 +71,9 @@ pub(super) struct MovingSubscription {
     /// The worker as whose its topic counts it until it is taken up.
     worker: usize,
     from: Cursor,
+    /// Whether it was in step: then what it has yet to get is promised to it until it has caught up. Whoever was behind already is
+    /// kept for as before.
+    was_in_step: bool,
     echo: bool,
     on_lag: OnLag,
     live_from: Seq,
@@ -199,7 +202,11 @@ impl Connection {
     /// Takes a subscription out of the worker, to go on elsewhere.
     fn take_subscription(&self, key: usize) -> MovingSubscription {
         let worker = &self.worker;
-        self.state.borrow().subscriptions[key].topic.begin_move();
+        let was_in_step = {
+            let subscription = &self.state.borrow().subscriptions[key];
+            subscription.topic.begin_move();
+            subscription.behind().is_none()
+        };
         worker.leave(self, key);
         // Out of its group it is behind.
         let subscription = self.state.borrow_mut().subscriptions.remove(key);
@@ -207,7 +214,16 @@ impl Connection {
         let Subscription { topic, echo, on_lag, live_from, .. } = subscription;
         worker.count_behind(self, &topic, false);
         worker.forget_subscription(&topic);
-        MovingSubscription { topic, worker: worker.index, from, echo, on_lag, live_from, is_taken_up: false }
+        MovingSubscription {
+            topic,
+            worker: worker.index,
+            from,
+            was_in_step,
+            echo,
+            on_lag,
+            live_from,
+            is_taken_up: false,
+        }
     }
 
     /// Puts one together that has moved here; returns its task.
@@ -272,11 +288,17 @@ impl Connection {
     /// Goes on with a subscription where it stood: at its own pace at first, and in step when it has everything.
     fn take_up(&self, mut moved: MovingSubscription) {
         let topic = Arc::clone(&moved.topic);
-        topic.arrive(moved.worker, self.worker.index, moved.from.next);
+        topic.arrive(moved.worker, self.worker.index, moved.was_in_step.then_some(moved.from.next));
         moved.is_taken_up = true;
         self.worker.add_subscription(&topic);
         self.worker.count_behind(self, &topic, true);
-        let MovingSubscription { from, echo, on_lag, live_from, .. } = moved;
-        self.state.borrow_mut().subscriptions.insert_moved(topic, echo, on_lag, from, live_from);
+        let MovingSubscription { from, was_in_step, echo, on_lag, live_from, .. } = moved;
+        let subscriptions = &mut self.state.borrow_mut().subscriptions;
+        if was_in_step {
+            subscriptions.insert_moved(topic, echo, on_lag, from, live_from);
+        } else {
+            topic.end_move();
+            subscriptions.insert(topic, echo, on_lag, from, live_from);
+        }
     }
 }
