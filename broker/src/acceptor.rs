@@ -1,4 +1,4 @@
-//! Accepts sockets, on the thread of a worker, which serves them itself unless it has more than its share.
+//! Accepts sockets, on the thread of a worker, which serves them itself unless another is to have them.
 
 pub(crate) mod accepting;
 pub(crate) mod entrance;
@@ -6,7 +6,6 @@ pub(crate) mod entrance;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -18,18 +17,12 @@ use crate::http::{Public, full};
 use crate::inbox::Socket;
 use crate::permit::Permit;
 use crate::worker::{Doors, Worker};
-use crate::workers::Workers;
 use entrance::Entrance;
 
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
 const SHORT_REST: Duration = Duration::from_millis(50);
 /// Sockets that a worker accepts before its other tasks have had their turn.
 const ACCEPTED_A_CYCLE: usize = 8;
-/// How many sockets more than the worker with the fewest one may have, and what share of those: it keeps what it accepts up to
-/// that. Handing over costs waking another thread.
-const MORE_AT_MOST: usize = 1;
-const MORE_AT_MOST_SHARE: usize = 16;
-
 /// A worker's share in accepting.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
@@ -88,7 +81,7 @@ impl Acceptor {
 
     fn admit(&self, stream: std::net::TcpStream) {
         let (hub, here) = (&self.worker.hub, self.worker.index);
-        let home = home(&hub.workers, here, hub.config.server.testing.spread);
+        let home = hub.workers.next_for_socket(hub.config.server.testing.spread);
         let handle = &hub.workers[home];
         let Some(permit) = Permit::take(&hub.connections, hub.connections_max, &handle.load) else {
             return self.entrance.refuse("limit", stream, &self.worker.tasks);
@@ -109,18 +102,6 @@ fn listen_here(entrance: Arc<Entrance>) -> io::Result<AsyncFd<Arc<Entrance>>> {
     AsyncFd::with_interest(entrance, Interest::READABLE)
 }
 
-/// The worker for a socket that was accepted by that one: the first that is not busy, so that light load stays on few. Where
-/// sockets are to `spread` it is this one, unless it has more than its share.
-fn home(workers: &Workers, here: usize, spread: bool) -> usize {
-    if !spread {
-        return workers.next_for_socket(false);
-    }
-    let load = |worker: usize| workers[worker].load.load(Ordering::Relaxed);
-    let fewest = (0..workers.len()).map(load).min().unwrap_or_default();
-    let is_fair = load(here) <= fewest + MORE_AT_MOST + fewest / MORE_AT_MOST_SHARE;
-    if is_fair { here } else { workers.next_for_socket(true) }
-}
-
 /// Whether it is for want of file descriptors or memory, which may come back.
 fn is_short(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
@@ -138,28 +119,7 @@ mod tests {
     use super::entrance::bind;
     use super::*;
     use crate::http::metrics::HttpMetrics;
-    use crate::namespaces::Namespaces;
     use crate::worker::tests::worker;
-
-    #[test]
-    fn who_has_more_than_its_share_hands_over() {
-        let workers = Workers::new(2, &Namespaces::new(&Default::default()));
-        workers.iter().for_each(|worker| worker.heartbeat.beat());
-        for (loads, at_home) in [
-            ([0, 0], true),
-            ([1, 0], true),
-            ([2, 0], false),
-            ([17, 16], true),
-            ([18, 16], true),
-            ([19, 16], false),
-        ] {
-            for (worker, load) in workers.iter().zip(loads) {
-                worker.load.store(load, Ordering::Relaxed);
-            }
-            assert_eq!(home(&workers, 0, true), if at_home { 0 } else { 1 }, "{loads:?}");
-            assert_eq!(home(&workers, 1, true), 1, "{loads:?}");
-        }
-    }
 
     #[tokio::test]
     async fn a_worker_accepts_from_when_it_is_to_until_another_is_to() {

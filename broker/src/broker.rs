@@ -107,7 +107,7 @@ pub struct Broker {
 
 /// What lies above the hub, and all workers have in common: what they count, and the ways between them.
 #[derive(Debug, Clone)]
-struct Metrics {
+struct Common {
     connections: Arc<ConnectionMetrics>,
     moves: Arc<Moves>,
     http: Arc<HttpMetrics>,
@@ -159,19 +159,19 @@ impl Broker {
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let hub = build_hub(config, access, connections_max, engine);
-        let metrics = Metrics {
+        let common = Common {
             connections: ConnectionMetrics::new(&hub.registry, hub.table.namespaces()),
             moves: Moves::new(&hub.registry, hub.workers.len()),
             http: HttpMetrics::new(&hub.registry),
         };
         let accepting = Arc::default();
-        let entrance = Entrance::new(public, Arc::clone(&accepting), Arc::clone(&metrics.http))?;
+        let entrance = Entrance::new(public, Arc::clone(&accepting), Arc::clone(&common.http))?;
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let mut this =
             Self { hub, public_addr, admin_addr, open_files_max, drain, end, tasks, workers: Vec::new() };
         for index in 0..this.worker_count() {
             let (hub, entrance, drain) = (Arc::clone(&this.hub), Arc::clone(&entrance), this.drain.clone());
-            this.workers.push(start_worker(index, hub, metrics.clone(), entrance, drain)?);
+            this.workers.push(start_worker(index, hub, common.clone(), entrance, drain)?);
         }
         this.start_tasks(admin, accepting);
         Ok(this)
@@ -360,7 +360,7 @@ fn connections_max(config: &Config, open_files_max: Option<u64>) -> Result<usize
 fn start_worker(
     index: usize,
     hub: Arc<Hub>,
-    metrics: Metrics,
+    common: Common,
     entrance: Arc<Entrance>,
     drain: CancellationToken,
 ) -> std::io::Result<WorkerThread> {
@@ -370,9 +370,9 @@ fn start_worker(
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         vital_thread("worker", &drain.clone(), || {
             let local = LocalSet::new();
-            let public = http::Public::new(&hub, index, metrics.http);
+            let public = http::Public::new(&hub, index, common.http);
             local.block_on(&runtime, async move {
-                let worker = Worker::new(index, Arc::clone(&hub), metrics.connections, metrics.moves);
+                let worker = Worker::new(index, Arc::clone(&hub), common.connections, common.moves);
                 let (tasks, stop) = (worker.tasks.clone(), drain.clone());
                 let (of_acceptor, doors) = (Rc::clone(&worker), Arc::clone(&public));
                 let acceptor = Acceptor { entrance, worker: of_acceptor, public: doors, stop };

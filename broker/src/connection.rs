@@ -117,6 +117,30 @@ struct State {
     life: Life,
 }
 
+impl State {
+    /// The state of a conversation in which nothing waits.
+    fn new(session: Session, liveness: Liveness) -> Self {
+        Self {
+            inbound: Inbound::default(),
+            replies: Replies::default(),
+            outbox: Outbox::default(),
+            session,
+            subscriptions: Subscriptions::default(),
+            liveness,
+            life: Life::new(),
+        }
+    }
+}
+
+/// What a connection is made of that is not its worker's.
+struct Parts {
+    is_settled: bool,
+    has_published: bool,
+    backpressure: Backpressure,
+    account: Account,
+    state: State,
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
@@ -141,37 +165,17 @@ impl Connection {
         let encoding = dialect.encoding();
         // Whoever walks over all for those whose grants are revoked may have passed where it will stand.
         let is_known = grant.as_ref().is_some_and(|grant| !grant.is_revoked());
-        let connection = worker.insert(|key| {
-            let now = worker.now_ms();
-            Rc::new(Self {
-                id: hub.next_connection_id(),
-                key,
-                encoding,
-                dialect,
-                worker: Rc::clone(&worker),
-                stream,
-                touched: Cell::new(false),
-                has_published: Cell::new(false),
-                destination: Cell::new(None),
-                is_settled: Cell::new(false),
-                reported_queue: Cell::new(0),
-                waker: Cell::new(None),
-                backpressure: Backpressure::new(now),
-                standing: Standing::default(),
-                account: Account::default(),
-                state: RefCell::new(State {
-                    inbound: Inbound::default(),
-                    replies: Replies::default(),
-                    outbox: Outbox::default(),
-                    session: Session::new(grant.unwrap_or_default()),
-                    subscriptions: Subscriptions::default(),
-                    liveness: Liveness::new(now),
-                    life: Life::new(),
-                }),
-            })
-        });
+        let now = worker.now_ms();
+        let parts = Parts {
+            is_settled: false,
+            has_published: false,
+            backpressure: Backpressure::new(now),
+            account: Account::default(),
+            state: State::new(Session::new(grant.unwrap_or_default()), Liveness::new(now)),
+        };
+        let connection = Self::put_together(&worker, hub.next_connection_id(), dialect, stream, parts);
         worker.metrics.opened(encoding);
-        let task = ConnectionTask::new(Rc::clone(&connection), permit);
+        let task = ConnectionTask::new(Rc::clone(&connection), Box::new(permit));
         if !is_known {
             connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
         } else if let Some(subscribe) = begins_with
@@ -189,6 +193,37 @@ impl Connection {
             connection.receive(early);
         }
         task
+    }
+
+    /// A connection of these parts, which its worker keeps from now on.
+    fn put_together(
+        worker: &Rc<Worker>,
+        id: ConnectionId,
+        dialect: Dialect,
+        stream: TcpStream,
+        parts: Parts,
+    ) -> Rc<Self> {
+        let Parts { is_settled, has_published, backpressure, account, state } = parts;
+        worker.insert(|key| {
+            Rc::new(Self {
+                id,
+                key,
+                encoding: dialect.encoding(),
+                dialect,
+                worker: Rc::clone(worker),
+                stream,
+                touched: Cell::new(false),
+                destination: Cell::new(None),
+                is_settled: Cell::new(is_settled),
+                has_published: Cell::new(has_published),
+                reported_queue: Cell::new(0),
+                waker: Cell::new(None),
+                backpressure,
+                standing: Standing::default(),
+                account,
+                state: RefCell::new(state),
+            })
+        })
     }
 
     /// Wakes the connection's own task.

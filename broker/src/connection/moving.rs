@@ -5,7 +5,6 @@
 //! not decoded and what it has yet to write are all there is of it. Topics and their rings are shared by all workers, so
 //! nothing of them goes along; they keep what it has yet to get as they do for whoever is behind.
 
-use std::cell::Cell;
 use std::io;
 use std::net::TcpStream;
 use std::rc::Rc;
@@ -21,7 +20,7 @@ use super::outbox::{Outbox, Unwritten};
 use super::session::Session;
 use super::subscriptions::Subscription;
 use super::task::ConnectionTask;
-use super::{Connection, Life, Replies, Standing, State, Subscriptions};
+use super::{Connection, Parts, State};
 use crate::dialect::Dialect;
 use crate::ids::ConnectionId;
 use crate::permit::Permit;
@@ -36,11 +35,10 @@ const SUBSCRIPTIONS_MAX: usize = 128;
 /// A connection between two workers: nothing of it belongs to either's thread.
 #[derive(Debug)]
 pub(crate) struct Moving {
-    reason: Reason,
     id: ConnectionId,
     dialect: Dialect,
     stream: TcpStream,
-    permit: Permit,
+    permit: Box<Permit>,
     is_settled: bool,
     has_published: bool,
     backpressure: Backpressure,
@@ -54,10 +52,10 @@ pub(crate) struct Moving {
 
 /// Where a connection is to move, and why.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Destination {
+pub(crate) struct Destination {
     /// The worker's index.
-    worker: u16,
-    reason: Reason,
+    pub(crate) worker: u16,
+    pub(crate) reason: Reason,
 }
 
 /// Whatever is sent to another thread has to be fit for it.
@@ -102,11 +100,6 @@ fn lose(worker: &Worker, account: &Account, subscriptions: Vec<MovingSubscriptio
 }
 
 impl Moving {
-    /// Why it moves.
-    pub(crate) fn reason(&self) -> Reason {
-        self.reason
-    }
-
     /// The permit, which counts where the connection is.
     pub(crate) fn permit(&mut self) -> &mut Permit {
         &mut self.permit
@@ -135,8 +128,8 @@ impl Connection {
 
     /// Where it is to move, if it is to and can do so now: while answers are outstanding, a round has something queued for it
     /// or somebody else has it in hand, it stays.
-    pub(super) fn departs_to(self: &Rc<Self>) -> Option<usize> {
-        let Destination { worker, .. } = self.destination.get()?;
+    pub(super) fn departs_to(self: &Rc<Self>) -> Option<Destination> {
+        let destination = self.destination.get()?;
         let state = self.state.borrow();
         let in_step = state.subscriptions.len() - state.subscriptions.behind();
         // Its task, its worker's list, and a group for each subscription in step.
@@ -146,7 +139,7 @@ impl Connection {
             || self.standing.awaits_answer()
             || self.touched.get();
         let can_move = is_alone && !waits && self.may_move() && !self.worker.hub.is_draining();
-        can_move.then_some(usize::from(worker))
+        can_move.then_some(destination)
     }
 
     /// Takes its subscriptions out of its worker, to go on elsewhere.
@@ -163,12 +156,10 @@ impl Connection {
     pub(super) fn take_apart(
         self: Rc<Self>,
         subscriptions: Vec<MovingSubscription>,
-        permit: Permit,
+        permit: Box<Permit>,
     ) -> io::Result<Moving> {
         let worker = Rc::clone(&self.worker);
-        self.leave_lane();
-        worker.remove(&self);
-        worker.stats.queued(-i64::from(self.reported_queue.take()));
+        self.leave_worker();
         let Some(this) = Rc::into_inner(self) else { unreachable!("nobody else has it") };
         let State { inbound, outbox, session, liveness, .. } = this.state.into_inner();
         let stream = match this.stream.into_std() {
@@ -178,11 +169,7 @@ impl Connection {
                 return Err(error);
             }
         };
-        let Some(Destination { reason, .. }) = this.destination.get() else {
-            unreachable!("it has somewhere to go")
-        };
         Ok(Moving {
-            reason,
             id: this.id,
             dialect: this.dialect,
             stream,
@@ -242,35 +229,10 @@ impl Connection {
         };
         // Whether the new thread's socket takes anything is yet to be seen.
         backpressure.begin_anew(worker.now_ms());
-        let state = State {
-            inbound,
-            replies: Replies::default(),
-            outbox: Outbox::of(unwritten),
-            session,
-            subscriptions: Subscriptions::default(),
-            liveness,
-            life: Life::new(),
-        };
-        let connection = worker.insert(|key| {
-            Rc::new(Self {
-                id,
-                key,
-                encoding: dialect.encoding(),
-                dialect,
-                worker: Rc::clone(worker),
-                stream,
-                touched: Cell::new(false),
-                has_published: Cell::new(has_published),
-                destination: Cell::new(None),
-                is_settled: Cell::new(is_settled),
-                reported_queue: Cell::new(0),
-                waker: Cell::new(None),
-                backpressure,
-                standing: Standing::default(),
-                account,
-                state: state.into(),
-            })
-        });
+        let (outbox, state) = (Outbox::of(unwritten), State::new(session, liveness));
+        let state = State { inbound, outbox, ..state };
+        let parts = Parts { is_settled, has_published, backpressure, account, state };
+        let connection = Self::put_together(worker, id, dialect, stream, parts);
         let task = ConnectionTask::new(Rc::clone(&connection), permit);
         worker.watch(&connection);
         for subscription in subscriptions {
@@ -294,11 +256,11 @@ impl Connection {
         self.worker.count_behind(self, &topic, true);
         let MovingSubscription { from, was_in_step, echo, on_lag, live_from, .. } = moved;
         let subscriptions = &mut self.state.borrow_mut().subscriptions;
+        let key = subscriptions.insert(topic, echo, on_lag, from, live_from);
         if was_in_step {
-            subscriptions.insert_moved(topic, echo, on_lag, from, live_from);
+            subscriptions.begin_arrival(key);
         } else {
-            topic.end_move();
-            subscriptions.insert(topic, echo, on_lag, from, live_from);
+            subscriptions[key].topic.end_move();
         }
     }
 }

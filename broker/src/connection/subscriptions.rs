@@ -107,16 +107,8 @@ impl Subscriptions {
         key
     }
 
-    /// Adds one that has come from another worker: its topic counts it among those that move until it has caught up.
-    pub(crate) fn insert_moved(
-        &mut self,
-        topic: Arc<Topic>,
-        echo: bool,
-        on_lag: OnLag,
-        from: Cursor,
-        live_from: Seq,
-    ) {
-        let key = self.insert(topic, echo, on_lag, from, live_from);
+    /// The one with that key has come from another worker: its topic counts it among those that move until it has caught up.
+    pub(crate) fn begin_arrival(&mut self, key: usize) {
         self.by_key[key].is_arriving = true;
     }
 

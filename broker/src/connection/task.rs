@@ -13,30 +13,25 @@ use crate::permit::Permit;
 /// It holds nothing but the connection and its permit, so an idle one costs no more than itself.
 #[derive(Debug)]
 pub(crate) struct ConnectionTask {
-    /// `None` where it has moved.
-    connection: Option<Rc<Connection>>,
-    /// Dropped after the connection, whose socket is closed by then. `None` where it has moved with it.
-    /// Apart, or the task would take twice as much memory.
-    permit: Option<Box<Permit>>,
+    /// `None` where it has moved. The permit is apart, or the task would take twice as much memory.
+    here: Option<(Rc<Connection>, Box<Permit>)>,
 }
 
 impl ConnectionTask {
-    pub(super) fn new(connection: Rc<Connection>, permit: Permit) -> Self {
-        Self { connection: Some(connection), permit: Some(Box::new(permit)) }
+    pub(super) fn new(connection: Rc<Connection>, permit: Box<Permit>) -> Self {
+        Self { here: Some((connection, permit)) }
     }
 
     /// Moves the connection to where it is to go, if it can go now; says whether it did. Where the other worker takes no more
     /// it goes on here, as a new one.
     fn depart(&mut self) -> bool {
-        let Some(to) = self.connection.as_ref().and_then(Connection::departs_to) else { return false };
-        let Some(subscriptions) = self.connection.as_ref().map(|here| here.take_subscriptions()) else {
-            return false;
-        };
-        let (Some(connection), Some(permit)) = (self.connection.take(), self.permit.take()) else {
-            return false;
-        };
+        let Some((connection, _)) = &self.here else { return false };
+        let Some(to) = connection.departs_to() else { return false };
+        // While it is here still: a panic on the way ends it like any other.
+        let subscriptions = connection.take_subscriptions();
+        let Some((connection, permit)) = self.here.take() else { return false };
         let worker = Rc::clone(&connection.worker);
-        let moved = connection.take_apart(subscriptions, *permit).and_then(|moving| {
+        let moved = connection.take_apart(subscriptions, permit).and_then(|moving| {
             match worker.hand_on(to, moving) {
                 Ok(()) => Ok(()),
                 Err(back) => Connection::arrive(&worker, *back).map(|task| *self = task),
@@ -49,12 +44,21 @@ impl ConnectionTask {
     }
 }
 
+impl Connection {
+    /// Is no longer one of its worker's, as its subscriptions are not any more: at its end, or because it moves.
+    pub(super) fn leave_worker(&self) {
+        self.leave_lane();
+        self.worker.remove(self);
+        self.worker.stats.queued(-i64::from(self.reported_queue.take()));
+    }
+}
+
 impl Future for ConnectionTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.depart();
-        while let Some(connection) = &self.connection {
+        while let Some((connection, _)) = &self.here {
             let is_gone = connection.poll(cx, false).is_ready();
             // What it has just asked for may be why it moves.
             if is_gone || !self.depart() {
@@ -67,12 +71,10 @@ impl Future for ConnectionTask {
 
 impl Drop for ConnectionTask {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
+        let Some((connection, permit)) = self.here.take() else { return };
         let worker = &connection.worker;
         connection.end_subscriptions();
-        worker.remove(&connection);
-        worker.stats.queued(-i64::from(connection.reported_queue.take()));
-        connection.leave_lane();
+        connection.leave_worker();
         connection.account.close(|of| worker.hub.in_flight(of));
         {
             let mut state = connection.state.borrow_mut();
@@ -83,5 +85,8 @@ impl Drop for ConnectionTask {
         if std::thread::panicking() {
             worker.hub.panics.count("connection");
         }
+        // Its socket is closed before another may have its place.
+        drop(connection);
+        drop(permit);
     }
 }

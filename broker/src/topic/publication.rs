@@ -71,18 +71,20 @@ impl Publication {
 
     /// Bytes that count against a topic's `history_size`, whatever the allocator makes of them.
     pub fn history_bytes(content: &Unpositioned) -> usize {
-        OWN_BYTES
-            + content.payload.as_bytes().len()
-            + content.message_id.as_ref().map_or(0, |id| id.len())
-            + content.headers.as_ref().map_or(0, Headers::heap_bytes)
+        Self::bytes(content, |bytes| bytes)
     }
 
     /// Bytes that it takes, as the allocator rounds them: what counts against the budget.
     pub fn size_of(content: &Unpositioned) -> usize {
-        allocated_bytes(OWN_BYTES)
-            + allocated_bytes(content.payload.as_bytes().len())
-            + content.message_id.as_ref().map_or(0, |id| allocated_bytes(id.len()))
-            + content.headers.as_ref().map_or(0, |headers| allocated_bytes(headers.heap_bytes()))
+        Self::bytes(content, allocated_bytes)
+    }
+
+    /// Bytes of each of its allocations, as they are `counted`, together.
+    fn bytes(content: &Unpositioned, counted: impl Fn(usize) -> usize) -> usize {
+        counted(OWN_BYTES)
+            + counted(content.payload.as_bytes().len())
+            + content.message_id.as_ref().map_or(0, |id| counted(id.len()))
+            + content.headers.as_ref().map_or(0, |headers| counted(headers.heap_bytes()))
     }
 
     /// What it was made of, given back.

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::balance::{BUSY, Balance, Decision};
 use super::{Worker, key};
 use crate::connection::Connection;
-use crate::connection::moving::Moving;
+use crate::connection::moving::{Destination, Moving};
 use crate::inbox::Lanes;
 use crate::metrics::Registry;
 use crate::topic::Topic;
@@ -118,12 +118,13 @@ impl Worker {
     ///
     /// # Errors
     /// Gives it back where that worker takes no more for now: it is full, stops, or stands still.
-    pub(crate) fn hand_on(&self, to: usize, mut moving: Moving) -> Result<(), Box<Moving>> {
+    pub(crate) fn hand_on(&self, to: Destination, mut moving: Moving) -> Result<(), Box<Moving>> {
+        let Destination { worker: to, reason } = to;
+        let to = usize::from(to);
         if !self.hub.workers[to].takes_sockets() {
             return Err(Box::new(moving));
         }
         moving.permit().move_to(&self.hub.workers[to].load);
-        let reason = moving.reason();
         let sent = self.moves.lanes[to].put(0, WAITING_MAX, Box::new(moving));
         match sent {
             Ok(()) => {
