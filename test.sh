@@ -134,6 +134,9 @@ packages() {
     echo "SKIPPED: cargo $cargo is older than 1.90" >&2
     return 77
   fi
+  # Cargo builds the client against the protocol as it unpacked it the last time, whatever has changed in it since: a version is taken to be
+  # published once. What it unpacked of ours is of no use to anybody else.
+  rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/fanfare-{protocol,client}-[0-9]*
   cargo package --locked --allow-dirty -p fanfare-protocol -p fanfare-client
 }
 
