@@ -233,7 +233,7 @@ impl Worker {
         let local = topics.get_mut(&key(&topic)).expect("a subscription keeps its topic here");
         let members = &mut local.groups[connection.encoding as usize].members;
         connection.put_in_step(key_in_connection, members.len());
-        members.push(Member { connection: Rc::clone(connection), key: key_in_connection, from, echo });
+        members.push(Member::new(connection, key_in_connection, from, echo));
     }
 
     /// Takes a subscription out of its group, if it is in step: it goes on from its own cursor.
@@ -265,17 +265,17 @@ impl Worker {
     }
 
     /// Takes a connection in; returns the key under which it is kept.
-    pub(crate) fn insert(&self, connection: impl FnOnce(usize) -> Rc<Connection>) -> Rc<Connection> {
+    pub(crate) fn insert(&self, connection: impl FnOnce(u32) -> Rc<Connection>) -> Rc<Connection> {
         let mut connections = self.connections.borrow_mut();
         let entry = connections.vacant_entry();
-        let connection = connection(entry.key());
+        let connection = connection(entry.key() as u32);
         entry.insert(Rc::clone(&connection));
         self.stats.connections(connection.encoding, 1);
         connection
     }
 
     pub(crate) fn remove(&self, connection: &Connection) {
-        self.connections.borrow_mut().remove(connection.key);
+        self.connections.borrow_mut().remove(connection.key as usize);
         self.stats.connections(connection.encoding, -1);
     }
 
@@ -299,9 +299,9 @@ impl group::Group {
         if capacity > 64 && len < capacity / 4 {
             self.members.shrink_to(2 * len);
         }
-        member.connection.put_behind(member.key, member.from);
+        member.connection.put_behind(member.key(), member.from);
         if let Some(moved) = self.members.get(slot) {
-            moved.connection.put_in_step(moved.key, slot);
+            moved.connection.put_in_step(moved.key(), slot);
         }
         member
     }

@@ -25,7 +25,7 @@ impl Connection {
         if !self.state.borrow().replies.has_capacity() || budget.is_over() {
             return None;
         }
-        let promise = self.worker.handle().inbox.issue((self.key, self.id.get()), claim)?;
+        let promise = self.worker.handle().inbox.issue((self.key as usize, self.id.get()), claim)?;
         Some(promise.charged(budget.charge(bytes)))
     }
 

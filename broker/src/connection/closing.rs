@@ -6,7 +6,7 @@ use std::rc::Rc;
 use fanfare_protocol::CloseCode;
 use socket2::SockRef;
 
-use super::life::Phase;
+use super::life::{Phase, reason_of};
 use super::{Connection, State};
 use crate::websocket::put_close;
 
@@ -43,7 +43,7 @@ impl Connection {
         self.forget_answers(state);
         self.leave_lane();
         let until = self.worker.now_ms().wrapping_add(LINGER_MS);
-        state.life.close(until, by_peer, reason_of(code, by_peer));
+        state.life.close(until, by_peer, code);
         self.wake();
     }
 
@@ -115,10 +115,8 @@ impl Connection {
     pub(super) fn written_out(&self) {
         let mut state = self.state.borrow_mut();
         match state.life.phase().clone() {
-            Phase::Draining { code, reason, .. }
-                if state.subscriptions.behind() == 0 && state.replies.is_empty() =>
-            {
-                self.put_close(&mut state, code, &reason, true, false);
+            Phase::Draining(drain) if state.subscriptions.behind() == 0 && state.replies.is_empty() => {
+                self.put_close(&mut state, drain.code, &drain.reason, true, false);
             }
             Phase::Closing { by_peer: true, .. } => state.life.end(),
             Phase::Closing { until, .. } => {
@@ -126,26 +124,7 @@ impl Connection {
                 drop(SockRef::from(&self.stream).shutdown(Shutdown::Write));
                 state.life.linger(until);
             }
-            Phase::Draining { .. } | Phase::Gone | Phase::Lingering { .. } | Phase::Open => {}
+            Phase::Draining(_) | Phase::Gone | Phase::Lingering { .. } | Phase::Open => {}
         }
-    }
-}
-
-/// The label that the metrics have for a close code: the protocol's codes are too many for labels of their own.
-fn reason_of(code: CloseCode, by_peer: bool) -> &'static str {
-    match code {
-        _ if by_peer => "peer",
-        CloseCode::PROTOCOL_ERROR => "protocol_error",
-        CloseCode::UNSUPPORTED => "unsupported",
-        CloseCode::INVALID_UTF8 => "invalid_utf8",
-        CloseCode::TOO_LARGE => "too_large",
-        CloseCode::SERVICE_RESTART => "drain",
-        CloseCode::BAD_FRAME => "bad_frame",
-        CloseCode::UNAUTHORIZED | CloseCode::FORBIDDEN => "auth",
-        CloseCode::TIMEOUT => "timeout",
-        CloseCode::TOO_SLOW => "slow_consumer",
-        CloseCode::UNAVAILABLE => "unavailable",
-        CloseCode::TRY_AGAIN_LATER => "overload",
-        _ => "other",
     }
 }

@@ -19,28 +19,36 @@ fn steps_of(ask: &FrameResult<'static>) -> u32 {
     bytes.div_ceil(STEP) as u32
 }
 
-/// What has come in. Empty, it holds no memory.
+/// What has come in. Empty, it holds no memory but two pointers.
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
-    decoder: Decoder,
-    /// What was asked for and is yet to be carried out, in the order in which it came.
-    backlog: VecDeque<FrameResult<'static>>,
-    /// Invariant: the steps that the backlog takes, and those of what was [taken](Self::take) and is neither
+    /// Invariant: there only while a frame or a message is not whole, or something that was read waits.
+    decoder: Option<Box<Decoder>>,
+    /// Invariant: there only while something waits in it, or was [taken](Self::take) and is neither
     /// [settled](Self::settled) nor [put back](Self::put_back).
-    backlog_steps: u32,
+    backlog: Option<Box<Backlog>>,
     /// Whether what has been read already is yet to be taken in.
     is_paused: bool,
+}
+
+/// What was asked for and is yet to be carried out.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// In the order in which it came.
+    asks: VecDeque<FrameResult<'static>>,
+    /// Invariant: the steps that they take, and those of what was taken.
+    steps: u32,
 }
 
 impl Inbound {
     /// Takes the decoder out, to be [given back](Self::put_decoder) when it has read.
     pub(super) fn take_decoder(&mut self) -> Decoder {
-        std::mem::take(&mut self.decoder)
+        self.decoder.take().map_or_else(Decoder::default, |decoder| *decoder)
     }
 
     /// Gives the decoder back; it was `paused` where it has more that was read.
     pub(super) fn put_decoder(&mut self, decoder: Decoder, paused: bool) {
-        self.decoder = decoder;
+        self.decoder = decoder.is_amid().then(|| Box::new(decoder));
         self.is_paused = paused;
     }
 
@@ -51,40 +59,43 @@ impl Inbound {
 
     /// Whether something that was taken in is yet to be carried out.
     pub(super) fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
+        self.backlog.as_ref().is_some_and(|backlog| !backlog.asks.is_empty())
     }
 
     /// Keeps what is yet to be carried out, behind what is kept already.
     pub(super) fn keep(&mut self, ask: FrameResult<'static>) {
-        self.backlog_steps += steps_of(&ask);
-        self.backlog.push_back(ask);
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.steps += steps_of(&ask);
+        backlog.asks.push_back(ask);
     }
 
     /// What is to be carried out next, and the steps that it takes until it is [settled](Self::settled) or
     /// [put back](Self::put_back).
     pub(super) fn take(&mut self) -> Option<(FrameResult<'static>, u32)> {
-        let ask = self.backlog.pop_front()?;
+        let ask = self.backlog.as_mut()?.asks.pop_front()?;
         let held = steps_of(&ask);
         Some((ask, held))
     }
 
-    /// What was taken has to wait: it is next again.
+    /// What was taken has to wait: it is next again, unless all is forgotten meanwhile.
     pub(super) fn put_back(&mut self, ask: FrameResult<'static>) {
-        self.backlog.push_front(ask);
+        if let Some(backlog) = &mut self.backlog {
+            backlog.asks.push_front(ask);
+        }
     }
 
     /// What was taken is carried out, and no longer `held`.
     pub(super) fn settled(&mut self, held: u32) {
-        self.backlog_steps -= held;
-        if self.backlog.is_empty() {
+        let Some(backlog) = &mut self.backlog else { return };
+        backlog.steps -= held;
+        if backlog.asks.is_empty() {
             self.forget_backlog();
         }
     }
 
     /// Forgets what was taken in: none of it is carried out any more.
     pub(super) fn forget_backlog(&mut self) {
-        self.backlog = VecDeque::new();
-        self.backlog_steps = 0;
+        self.backlog = None;
     }
 
     /// Forgets all that has come in: none of it counts any more.
@@ -94,7 +105,8 @@ impl Inbound {
 
     /// Bytes that it holds, which are charged.
     pub(super) fn held_bytes(&self) -> usize {
-        self.decoder.held_bytes() + self.backlog_steps as usize * STEP
+        let decoder = self.decoder.as_ref().map_or(0, |decoder| decoder.held_bytes());
+        decoder + self.backlog.as_ref().map_or(0, |backlog| backlog.steps as usize * STEP)
     }
 }
 
@@ -163,7 +175,7 @@ mod tests {
                 }
                 prop_assert_eq!(inbound.held_bytes(), held(&model));
                 prop_assert_eq!(inbound.has_backlog(), !model.is_empty());
-                prop_assert!(inbound.has_backlog() || inbound.backlog.capacity() == 0, "empty, it holds no memory");
+                prop_assert_eq!(inbound.has_backlog(), inbound.backlog.is_some(), "empty, it holds no memory");
             }
         }
     }

@@ -10,8 +10,8 @@ use fanfare_protocol::CloseCode;
 #[derive(Debug)]
 pub(super) struct Life {
     phase: Phase,
-    /// Why it ended, as a label of the metrics.
-    reason: &'static str,
+    /// The code with which it was closed, and whether its peer closed it; `None` where it was not.
+    closed: Option<(CloseCode, bool)>,
 }
 
 /// A phase of a life, in the order in which they follow each other. Some may be left out.
@@ -20,7 +20,7 @@ pub(super) enum Phase {
     /// The connection talks and is delivered to.
     Open,
     /// What its topics have is still delivered, then it is closed.
-    Draining { until: u32, code: CloseCode, reason: Rc<str> },
+    Draining(Rc<Drain>),
     /// A close frame is the last thing that waits.
     Closing {
         until: u32,
@@ -34,12 +34,21 @@ pub(super) enum Phase {
     Gone,
 }
 
+/// How a connection ends that drains.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Drain {
+    until: u32,
+    pub(super) code: CloseCode,
+    /// For people.
+    pub(super) reason: Box<str>,
+}
+
 impl Phase {
     /// How far a life in this phase has come: it only grows.
     fn order(&self) -> u8 {
         match self {
             Self::Open => 0,
-            Self::Draining { .. } => 1,
+            Self::Draining(_) => 1,
             Self::Closing { .. } => 2,
             Self::Lingering { .. } => 3,
             Self::Gone => 4,
@@ -50,7 +59,7 @@ impl Phase {
 impl Life {
     /// A life that has just begun. Whoever ends without having been closed was lost.
     pub(super) fn new() -> Self {
-        Self { phase: Phase::Open, reason: "lost" }
+        Self { phase: Phase::Open, closed: None }
     }
 
     pub(super) fn phase(&self) -> &Phase {
@@ -70,40 +79,40 @@ impl Life {
         match &self.phase {
             Phase::Open => true,
             // Who broke the rules has said enough.
-            Phase::Draining { code, .. } => *code == CloseCode::SERVICE_RESTART,
+            Phase::Draining(drain) => drain.code == CloseCode::SERVICE_RESTART,
             Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Gone => false,
         }
     }
 
     /// Whether it still gets what its topics have.
     pub(super) fn is_delivering(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Draining { .. })
+        matches!(self.phase, Phase::Open | Phase::Draining(_))
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        matches!(self.phase, Phase::Draining { .. })
+        matches!(self.phase, Phase::Draining(_))
     }
 
     /// Whether it has begun to end and has had the time for that.
     pub(super) fn has_had_its_time(&self, now: u32) -> bool {
-        match self.phase {
-            Phase::Draining { until, .. } | Phase::Closing { until, .. } | Phase::Lingering { until } => {
-                now.wrapping_sub(until) < u32::MAX / 2
-            }
-            Phase::Open | Phase::Gone => false,
-        }
+        let until = match &self.phase {
+            Phase::Draining(drain) => drain.until,
+            Phase::Closing { until, .. } | Phase::Lingering { until } => *until,
+            Phase::Open | Phase::Gone => return false,
+        };
+        now.wrapping_sub(until) < u32::MAX / 2
     }
 
     /// Has it closed with that code once it has what its topics have. Whoever drains already may get another
     /// code.
-    pub(super) fn drain(&mut self, until: u32, code: CloseCode, reason: Rc<str>) {
-        self.enter(Phase::Draining { until, code, reason });
+    pub(super) fn drain(&mut self, until: u32, code: CloseCode, reason: Box<str>) {
+        self.enter(Phase::Draining(Rc::new(Drain { until, code, reason })));
     }
 
-    /// Its close frame waits to be written. The first `reason` is the one that is told.
-    pub(super) fn close(&mut self, until: u32, by_peer: bool, reason: &'static str) {
+    /// Its close frame waits to be written. The first `code` is the one that is told.
+    pub(super) fn close(&mut self, until: u32, by_peer: bool, code: CloseCode) {
         if self.is_delivering() {
-            self.reason = reason;
+            self.closed = Some((code, by_peer));
         }
         self.enter(Phase::Closing { until, by_peer });
     }
@@ -127,7 +136,26 @@ impl Life {
 
     /// Why it ended, as a label of the metrics.
     pub(super) fn reason(&self) -> &'static str {
-        self.reason
+        self.closed.map_or("lost", |(code, by_peer)| reason_of(code, by_peer))
+    }
+}
+
+/// The label that the metrics have for a close code: the protocol's codes are too many for labels of their own.
+pub(super) fn reason_of(code: CloseCode, by_peer: bool) -> &'static str {
+    match code {
+        _ if by_peer => "peer",
+        CloseCode::PROTOCOL_ERROR => "protocol_error",
+        CloseCode::UNSUPPORTED => "unsupported",
+        CloseCode::INVALID_UTF8 => "invalid_utf8",
+        CloseCode::TOO_LARGE => "too_large",
+        CloseCode::SERVICE_RESTART => "drain",
+        CloseCode::BAD_FRAME => "bad_frame",
+        CloseCode::UNAUTHORIZED | CloseCode::FORBIDDEN => "auth",
+        CloseCode::TIMEOUT => "timeout",
+        CloseCode::TOO_SLOW => "slow_consumer",
+        CloseCode::UNAVAILABLE => "unavailable",
+        CloseCode::TRY_AGAIN_LATER => "overload",
+        _ => "other",
     }
 }
 
@@ -161,7 +189,7 @@ mod tests {
                 let reason = life.reason();
                 match op {
                     Op::Drain => drain(&mut life, CloseCode::PROTOCOL_ERROR),
-                    Op::Close(by_peer) => life.close(20, by_peer, "closed"),
+                    Op::Close(by_peer) => life.close(20, by_peer, CloseCode::NORMAL),
                     Op::Linger => life.linger(20),
                     Op::End => life.end(),
                 }
@@ -181,7 +209,7 @@ mod tests {
         life.end();
         assert!(life.is_gone() && !life.is_open());
         assert_eq!(life.reason(), "lost");
-        life.close(10, false, "too late");
+        life.close(10, false, CloseCode::TIMEOUT);
         assert!(life.is_gone(), "there is no way back");
         assert_eq!(life.reason(), "lost");
     }
@@ -201,7 +229,7 @@ mod tests {
     fn only_an_ending_has_a_time_limit_also_where_the_clock_wraps() {
         let mut life = Life::new();
         assert!(!life.has_had_its_time(1_000_000));
-        life.close(5, false, "closed");
+        life.close(5, false, CloseCode::NORMAL);
         assert!(!life.has_had_its_time(u32::MAX - 5) && !life.has_had_its_time(4));
         assert!(life.has_had_its_time(5) && life.has_had_its_time(6));
         life.end();

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::iter;
 use std::rc::Rc;
 
 use crate::websocket::frame_length;
@@ -17,8 +18,8 @@ const CONTROL_BYTES_MAX: usize = 4 * 1024;
 
 /// Whole WebSocket frames, shared with other connections or this one's own.
 #[derive(Debug)]
-struct Chunk {
-    bytes: Bytes,
+struct Chunk<B = Bytes> {
+    bytes: B,
     /// The end of what is written of it, in bytes from the begin.
     start: usize,
     /// The end of what is to be written of it.
@@ -40,6 +41,12 @@ impl Chunk {
         Self { bytes, start, end, frame: start, is_control: false }
     }
 
+    /// A chunk of these frames alone.
+    fn own(frames: Vec<u8>) -> Self {
+        let end = frames.len();
+        Self::new(Bytes::Own(frames), 0, end)
+    }
+
     fn all(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Own(bytes) => bytes,
@@ -49,6 +56,10 @@ impl Chunk {
 
     fn unwritten(&self) -> &[u8] {
         &self.all()[self.start..self.end]
+    }
+
+    fn unwritten_len(&self) -> usize {
+        self.end - self.start
     }
 
     fn advance(&mut self, count: usize) {
@@ -66,86 +77,148 @@ impl Chunk {
     fn begun_frame_end(&self) -> Option<usize> {
         (self.start > self.frame).then(|| self.frame + frame_length(&self.all()[self.frame..]))
     }
+
+    /// Leaves out what lies behind `end`.
+    fn truncate(&mut self, end: usize) {
+        self.end = end;
+        if let Bytes::Own(bytes) = &mut self.bytes {
+            bytes.truncate(end);
+        }
+    }
+
+    /// Cuts off what lies behind a boundary between two frames, where there is anything.
+    fn split_off(&mut self, boundary: usize) -> Option<Self> {
+        if boundary == self.end {
+            return None;
+        }
+        let tail = match &self.bytes {
+            Bytes::Shared(bytes) => Self::new(Bytes::Shared(Rc::clone(bytes)), boundary, self.end),
+            Bytes::Own(bytes) => Self::own(bytes[boundary..self.end].to_vec()),
+        };
+        self.truncate(boundary);
+        Some(tail)
+    }
+
+    /// The same chunk as the connection's own: of what others get too, what waits is copied.
+    fn disowned(self) -> Chunk<Vec<u8>> {
+        let Self { bytes, start, end, frame, is_control } = self;
+        match bytes {
+            Bytes::Own(bytes) => Chunk { bytes, start, end, frame, is_control },
+            Bytes::Shared(bytes) => {
+                // From the begin of its frame on, which `start` may lie in.
+                let bytes = bytes[frame..end].to_vec();
+                Chunk { start: start - frame, end: bytes.len(), frame: 0, bytes, is_control }
+            }
+        }
+    }
+}
+
+impl From<Chunk<Vec<u8>>> for Chunk {
+    fn from(Chunk { bytes, start, end, frame, is_control }: Chunk<Vec<u8>>) -> Self {
+        Self { bytes: Bytes::Own(bytes), start, end, frame, is_control }
+    }
 }
 
 /// What waits to be written of a connection that moves: nothing of it is shared.
 #[derive(Debug)]
-pub(crate) struct Unwritten(Vec<Piece>);
+pub(crate) struct Unwritten(Vec<Chunk<Vec<u8>>>);
 
-/// A [`Chunk`] that is a connection's own.
-#[derive(Debug)]
-struct Piece {
-    bytes: Vec<u8>,
-    start: usize,
-    end: usize,
-    frame: usize,
-    is_control: bool,
-}
-
-/// What waits to be written, in order. Empty, it holds no memory.
+/// What waits to be written, in order. Empty, it holds no memory but a pointer.
 ///
 /// It is bounded by those who fill it: deliveries stop when the socket does not take them, and reading
 /// stops while many replies wait.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    front: Option<Chunk>,
-    /// Invariant: empty where there is no `front`.
+pub(crate) struct Outbox(Option<Box<Queue>>);
+
+#[derive(Debug)]
+struct Queue {
+    front: Chunk,
     rest: VecDeque<Chunk>,
     /// Invariant: the unwritten bytes of all chunks.
     len: usize,
 }
 
+impl Queue {
+    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        iter::once(&self.front).chain(&self.rest)
+    }
+
+    /// The control frames that wait: they are first, or second behind a frame that was begun.
+    fn control_mut(&mut self) -> Option<&mut Chunk> {
+        iter::once(&mut self.front).chain(self.rest.front_mut()).find(|chunk| chunk.is_control)
+    }
+
+    fn control(&self) -> Option<&Chunk> {
+        iter::once(&self.front).chain(self.rest.front()).find(|chunk| chunk.is_control)
+    }
+
+    /// The buffer to which further frames of the connection's own may be appended, and where it ends.
+    fn appendable(&mut self) -> Option<(&mut Vec<u8>, &mut usize)> {
+        match self.rest.back_mut().unwrap_or(&mut self.front) {
+            Chunk { bytes: Bytes::Own(bytes), end, is_control: false, .. } if *end < OWN_BYTES_MAX => {
+                Some((bytes, end))
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts control frames before all that waits but a frame that was begun.
+    fn push_control(&mut self, control: Chunk) {
+        self.len += control.unwritten_len();
+        match self.front.begun_frame_end() {
+            None => {
+                let front = std::mem::replace(&mut self.front, control);
+                self.rest.push_front(front);
+            }
+            Some(begun_end) => {
+                // Only shared chunks and replies hold several frames.
+                if let Some(tail) = self.front.split_off(begun_end) {
+                    self.rest.push_front(tail);
+                }
+                self.rest.push_front(control);
+            }
+        }
+    }
+}
+
 impl Outbox {
     /// Bytes that wait to be written.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.0.as_ref().map_or(0, |queue| queue.len)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Bytes that it keeps for what waits. What others get too counts as far as it waits here.
     pub(crate) fn held_bytes(&self) -> usize {
-        let own = |chunk: &Chunk| match &chunk.bytes {
+        let held = |chunk: &Chunk| match &chunk.bytes {
             Bytes::Own(bytes) => bytes.capacity(),
-            Bytes::Shared(_) => chunk.end - chunk.start,
+            Bytes::Shared(_) => chunk.unwritten_len(),
         };
-        self.front.iter().chain(&self.rest).map(own).sum()
+        self.0.as_ref().map_or(0, |queue| queue.chunks().map(held).sum())
     }
 
     /// What others get too is copied as far as it waits: whoever does not read keeps nothing else alive.
     pub(crate) fn disown(&mut self) {
-        for chunk in self.front.iter_mut().chain(&mut self.rest) {
-            if let Bytes::Shared(bytes) = &chunk.bytes {
-                // From the begin of its frame on, which `start` may lie in.
-                let own = bytes[chunk.frame..chunk.end].to_vec();
-                *chunk = Chunk {
-                    start: chunk.start - chunk.frame,
-                    end: own.len(),
-                    frame: 0,
-                    bytes: Bytes::Own(own),
-                    is_control: false,
-                };
-            }
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        *self = Self::of(std::mem::take(self).into_unwritten());
     }
 
     /// Appends whole frames that others get too.
     pub(crate) fn push_shared(&mut self, bytes: &Rc<Vec<u8>>, start: usize, end: usize) {
-        self.len += end - start;
         self.push(Chunk::new(Bytes::Shared(Rc::clone(bytes)), start, end));
     }
 
     /// Appends whole frames that `write` writes, or nothing.
     pub(crate) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let last = self.rest.back_mut().or(self.front.as_mut());
-        let appendable = last.filter(|chunk| !chunk.is_control && chunk.end < OWN_BYTES_MAX);
-        if let Some(Chunk { bytes: Bytes::Own(bytes), end, .. }) = appendable {
-            let before = bytes.len();
+        if let Some(queue) = &mut self.0
+            && let Some((bytes, end)) = queue.appendable()
+        {
             write(bytes);
-            self.len += bytes.len() - before;
+            let more = bytes.len() - *end;
             *end = bytes.len();
+            queue.len += more;
             return;
         }
         let mut bytes = Vec::with_capacity(OWN_BYTES_BEGIN);
@@ -157,124 +230,74 @@ impl Outbox {
             // A large reply may wait for long.
             bytes.shrink_to_fit();
         }
-        self.len += bytes.len();
-        let end = bytes.len();
-        self.push(Chunk::new(Bytes::Own(bytes), 0, end));
+        self.push(Chunk::own(bytes));
     }
 
     /// Appends what is left of one frame, of which so many bytes are written already. Only for an empty
     /// outbox: nothing may come between the two parts.
     pub(crate) fn push_begun(&mut self, frame: &[u8], written: usize) {
         debug_assert!(self.is_empty(), "a frame was begun behind another one");
-        self.len += frame.len() - written;
-        let mut chunk = Chunk::new(Bytes::Own(frame.to_vec()), 0, frame.len());
-        chunk.start = written;
-        self.push(chunk);
+        self.push(Chunk { start: written, ..Chunk::own(frame.to_vec()) });
     }
 
     /// What waits, on its own: what others get too is copied as far as it waits.
-    pub(crate) fn into_unwritten(mut self) -> Unwritten {
-        self.disown();
-        let piece = |chunk: Chunk| match chunk.bytes {
-            Bytes::Own(bytes) => Piece {
-                bytes,
-                is_control: chunk.is_control,
-                start: chunk.start,
-                end: chunk.end,
-                frame: chunk.frame,
-            },
-            Bytes::Shared(_) => unreachable!("it was copied"),
-        };
-        Unwritten(self.front.into_iter().chain(self.rest).map(piece).collect())
+    pub(crate) fn into_unwritten(self) -> Unwritten {
+        let chunks = self.0.into_iter().flat_map(|queue| iter::once(queue.front).chain(queue.rest));
+        Unwritten(chunks.map(Chunk::disowned).collect())
     }
 
     /// An outbox in which that waits.
     pub(crate) fn of(unwritten: Unwritten) -> Self {
         let mut this = Self::default();
-        for Piece { bytes, start, end, frame, is_control } in unwritten.0 {
-            this.len += end - start;
-            this.push(Chunk { bytes: Bytes::Own(bytes), start, end, frame, is_control });
-        }
+        unwritten.0.into_iter().for_each(|chunk| this.push(chunk.into()));
         this
     }
 
     fn push(&mut self, chunk: Chunk) {
-        match self.front {
-            None => self.front = Some(chunk),
-            Some(_) => self.rest.push_back(chunk),
+        let len = chunk.unwritten_len();
+        match &mut self.0 {
+            None => self.0 = Some(Box::new(Queue { front: chunk, rest: VecDeque::new(), len })),
+            Some(queue) => {
+                queue.len += len;
+                queue.rest.push_back(chunk);
+            }
         }
     }
 
     /// Puts a control frame before all data but a frame that was begun, and after other control frames.
     pub(crate) fn push_control(&mut self, frame: &[u8]) {
-        self.len += frame.len();
-        if let Some(Chunk { bytes: Bytes::Own(bytes), end, .. }) = self.control_mut() {
+        let Some(queue) = &mut self.0 else {
+            return self.push(Chunk { is_control: true, ..Chunk::own(frame.to_vec()) });
+        };
+        if let Some(Chunk { bytes: Bytes::Own(bytes), end, .. }) = queue.control_mut() {
             bytes.extend_from_slice(frame);
             *end = bytes.len();
-            return;
+            queue.len += frame.len();
+        } else {
+            queue.push_control(Chunk { is_control: true, ..Chunk::own(frame.to_vec()) });
         }
-        let control = Chunk { is_control: true, ..Chunk::new(Bytes::Own(frame.to_vec()), 0, frame.len()) };
-        let Some(mut front) = self.front.take() else {
-            self.front = Some(control);
-            return;
-        };
-        let Some(begun_end) = front.begun_frame_end() else {
-            self.rest.push_front(front);
-            self.front = Some(control);
-            return;
-        };
-        if begun_end < front.end {
-            // Only shared chunks and replies hold several frames: cut after the one that was begun.
-            let tail = match &front.bytes {
-                Bytes::Shared(bytes) => Chunk::new(Bytes::Shared(Rc::clone(bytes)), begun_end, front.end),
-                Bytes::Own(bytes) => {
-                    let tail = bytes[begun_end..front.end].to_vec();
-                    let end = tail.len();
-                    Chunk::new(Bytes::Own(tail), 0, end)
-                }
-            };
-            front.end = begun_end;
-            if let Bytes::Own(bytes) = &mut front.bytes {
-                bytes.truncate(begun_end);
-            }
-            self.rest.push_front(tail);
-        }
-        self.rest.push_front(control);
-        self.front = Some(front);
-    }
-
-    /// The control frames that wait: they are first, or second behind a frame that was begun.
-    fn control_mut(&mut self) -> Option<&mut Chunk> {
-        self.front.iter_mut().chain(self.rest.front_mut()).find(|chunk| chunk.is_control)
     }
 
     /// Whether more than enough control frames wait, so that further pongs may be left out.
-    pub(crate) fn is_full_of_control(&mut self) -> bool {
-        self.control_mut().is_some_and(|control| control.end - control.start > CONTROL_BYTES_MAX)
+    pub(crate) fn is_full_of_control(&self) -> bool {
+        let control = self.0.as_ref().and_then(|queue| queue.control());
+        control.is_some_and(|control| control.unwritten_len() > CONTROL_BYTES_MAX)
     }
 
     /// Forgets everything but a frame that was begun.
     pub(crate) fn discard(&mut self) {
-        self.rest = VecDeque::new();
-        self.len = 0;
-        if let Some(front) = &mut self.front {
-            match front.begun_frame_end() {
-                Some(end) => {
-                    front.end = end;
-                    if let Bytes::Own(bytes) = &mut front.bytes {
-                        bytes.truncate(end);
-                    }
-                    self.len = end - front.start;
-                }
-                None => self.front = None,
-            }
+        let Some(Queue { mut front, .. }) = self.0.take().map(|queue| *queue) else { return };
+        if let Some(end) = front.begun_frame_end() {
+            front.truncate(end);
+            self.push(front);
         }
     }
 
     /// The next pieces to write; returns how many of `slices` are filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
         let mut count = 0;
-        for (slice, chunk) in slices.iter_mut().zip(self.front.iter().chain(&self.rest)) {
+        let chunks = self.0.iter().flat_map(|queue| queue.chunks());
+        for (slice, chunk) in slices.iter_mut().zip(chunks) {
             *slice = IoSlice::new(chunk.unwritten());
             count += 1;
         }
@@ -283,22 +306,23 @@ impl Outbox {
 
     /// Takes note that so many bytes were written, and frees the pieces that are written out.
     pub(crate) fn advance(&mut self, mut count: usize) {
-        self.len -= count;
-        while let Some(front) = &mut self.front {
-            let unwritten = front.end - front.start;
+        let Some(queue) = &mut self.0 else { return debug_assert_eq!(count, 0, "nothing waited") };
+        queue.len -= count;
+        loop {
+            let unwritten = queue.front.unwritten_len();
             if count < unwritten {
                 if count > 0 {
-                    front.advance(count);
+                    queue.front.advance(count);
                 }
                 return;
             }
             count -= unwritten;
-            self.front = self.rest.pop_front();
+            match queue.rest.pop_front() {
+                Some(next) => queue.front = next,
+                None => break,
+            }
         }
-        // Nothing waits: give the memory back.
-        if self.rest.capacity() > 0 {
-            self.rest = VecDeque::new();
-        }
+        self.0 = None;
     }
 }
 
@@ -418,7 +442,7 @@ mod tests {
                 outbox.advance(7);
             }
         }
-        let held: usize = outbox.front.iter().chain(&outbox.rest).map(|chunk| chunk.all().len()).sum();
+        let held: usize = outbox.0.iter().flat_map(|queue| queue.chunks()).map(|chunk| chunk.all().len()).sum();
         assert!(held < 3 * OWN_BYTES_MAX, "{held} bytes for {} that wait", outbox.len());
     }
 

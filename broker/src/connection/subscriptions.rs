@@ -3,7 +3,7 @@
 //! Invariant: only this file changes a pace, so that `behind` is how many subscriptions are behind.
 
 use std::collections::HashMap;
-use std::ops::Index;
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use fanfare_protocol::{OnLag, TopicName};
@@ -57,24 +57,34 @@ impl Subscription {
     }
 }
 
+/// The key of the first, which lies with the connection.
+const FIRST: usize = 0;
+
 /// All subscriptions of a connection, each under a key that stays.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    by_key: Slab<Subscription>,
-    /// Invariant: where it is there it has the key of every subscription. Most connections have one or two, and
-    /// need no map to find them.
-    #[expect(clippy::box_collection, reason = "every connection would be 40 bytes larger")]
-    by_name: Option<Box<HashMap<TopicName, usize>>>,
+    /// Most connections have one, and need no more memory for it.
+    first: Option<Subscription>,
+    others: Option<Box<Others>>,
     /// Invariant: the subscriptions that are behind, counted where a pace changes.
     behind: u32,
     /// The key of the one that was [served](Self::serve) last.
     served: u32,
 }
 
+/// The subscriptions of a connection that has had more than one at a time.
+#[derive(Debug, Default)]
+struct Others {
+    /// Each under the key before its own.
+    by_key: Slab<Subscription>,
+    /// Invariant: where it is there it has the key of every subscription.
+    by_name: Option<HashMap<TopicName, usize>>,
+}
+
 impl Subscriptions {
     /// The key of the subscription to a topic of that name.
     pub(crate) fn find(&self, topic: &str) -> Option<usize> {
-        match &self.by_name {
+        match self.others.as_ref().and_then(|others| others.by_name.as_ref()) {
             Some(by_name) => by_name.get(topic).copied(),
             None => self.iter().find(|(_, s)| s.topic.name.as_str() == topic).map(|(key, _)| key),
         }
@@ -89,46 +99,58 @@ impl Subscriptions {
         from: Cursor,
         live_from: Seq,
     ) -> usize {
-        if self.by_key.capacity() == 0 {
-            // A slab would begin with room for four.
-            self.by_key = Slab::with_capacity(1);
-        }
         let name = topic.name.clone();
         let pace = Pace::Behind(from);
-        let key =
-            self.by_key.insert(Subscription { topic, echo, on_lag, pace, is_arriving: false, live_from });
+        let subscription = Subscription { topic, echo, on_lag, pace, is_arriving: false, live_from };
+        let key = if self.first.is_none() {
+            self.first = Some(subscription);
+            FIRST
+        } else {
+            self.others.get_or_insert_default().by_key.insert(subscription) + 1
+        };
         self.behind += 1;
-        if let Some(by_name) = &mut self.by_name {
+        let is_searched = self.len() <= SEARCHED_MAX;
+        let by_name = self.others.as_mut().and_then(|others| others.by_name.as_mut());
+        if let Some(by_name) = by_name {
             by_name.insert(name, key);
-        } else if self.by_key.len() > SEARCHED_MAX {
-            let all = self.by_key.iter().map(|(key, s)| (s.topic.name.clone(), key));
-            self.by_name = Some(Box::new(all.collect()));
+        } else if !is_searched {
+            let all = self.iter().map(|(key, s)| (s.topic.name.clone(), key)).collect();
+            self.others.get_or_insert_default().by_name = Some(all);
         }
         key
     }
 
     /// The one with that key has come from another worker: its topic counts it among those that move until it has caught up.
     pub(crate) fn begin_arrival(&mut self, key: usize) {
-        self.by_key[key].is_arriving = true;
+        self[key].is_arriving = true;
     }
 
     /// Those that have come from another worker have had their time to catch up.
     pub(crate) fn end_arrivals(&mut self) {
         if self.behind > 0 {
-            self.by_key.iter_mut().for_each(|(_, subscription)| subscription.end_arrival());
+            let others = self.others.iter_mut().flat_map(|others| others.by_key.iter_mut());
+            let others = others.map(|(_, subscription)| subscription);
+            self.first.iter_mut().chain(others).for_each(Subscription::end_arrival);
         }
     }
 
     /// Takes out the one with that key, which there must be.
     pub(crate) fn remove(&mut self, key: usize) -> Subscription {
-        let mut subscription = self.by_key.remove(key);
+        let others = self.others.as_deref_mut();
+        let subscription = match key.checked_sub(1) {
+            None => self.first.take(),
+            Some(key) => others.and_then(|others| others.by_key.try_remove(key)),
+        };
+        let mut subscription = subscription.expect("a subscription of that key");
         subscription.end_arrival();
         self.behind -= u32::from(subscription.behind().is_some());
-        if let Some(by_name) = &mut self.by_name {
-            by_name.remove(&subscription.topic.name);
-        }
-        if self.by_key.is_empty() {
-            *self = Self::default();
+        if let Some(others) = &mut self.others {
+            if let Some(by_name) = &mut others.by_name {
+                by_name.remove(&subscription.topic.name);
+            }
+            if others.by_key.is_empty() {
+                self.others = None;
+            }
         }
         subscription
     }
@@ -144,23 +166,25 @@ impl Subscriptions {
     }
 
     fn pace(&mut self, key: usize, pace: Pace) {
-        let subscription = &mut self.by_key[key];
+        let subscription = &mut self[key];
         if matches!(pace, Pace::InStep { .. }) {
             subscription.end_arrival();
         }
-        self.behind -= u32::from(subscription.behind().is_some());
+        let was_behind = subscription.behind().is_some();
         subscription.pace = pace;
-        self.behind += u32::from(subscription.behind().is_some());
+        let is_behind = subscription.behind().is_some();
+        self.behind += u32::from(is_behind);
+        self.behind -= u32::from(was_behind);
     }
 
     /// Sets whether its connection's own publications come back from now on.
     pub(crate) fn set_echo(&mut self, key: usize, echo: bool) {
-        self.by_key[key].echo = echo;
+        self[key].echo = echo;
     }
 
     /// Sets what becomes of a subscription from now on where it falls behind what the topic keeps.
     pub(crate) fn set_on_lag(&mut self, key: usize, on_lag: OnLag) {
-        self.by_key[key].on_lag = on_lag;
+        self[key].on_lag = on_lag;
     }
 
     /// The count of those that are behind.
@@ -189,11 +213,12 @@ impl Subscriptions {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Subscription)> {
-        self.by_key.iter()
+        let others = self.others.iter().flat_map(|others| others.by_key.iter());
+        self.first.iter().map(|first| (FIRST, first)).chain(others.map(|(key, other)| (key + 1, other)))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.by_key.len()
+        usize::from(self.first.is_some()) + self.others.as_ref().map_or(0, |others| others.by_key.len())
     }
 }
 
@@ -201,7 +226,21 @@ impl Index<usize> for Subscriptions {
     type Output = Subscription;
 
     fn index(&self, key: usize) -> &Subscription {
-        &self.by_key[key]
+        let subscription = match key.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(key) => self.others.as_ref().and_then(|others| others.by_key.get(key)),
+        };
+        subscription.expect("a subscription of that key")
+    }
+}
+
+impl IndexMut<usize> for Subscriptions {
+    fn index_mut(&mut self, key: usize) -> &mut Subscription {
+        let subscription = match key.checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(key) => self.others.as_mut().and_then(|others| others.by_key.get_mut(key)),
+        };
+        subscription.expect("a subscription of that key")
     }
 }
 
@@ -341,11 +380,11 @@ mod tests {
     fn without_subscriptions_there_is_nothing_that_takes_memory() {
         let mut subscriptions = Subscriptions::default();
         let keys: Vec<_> = (0..2 * SEARCHED_MAX).map(|nth| insert(&mut subscriptions, nth)).collect();
-        assert!(subscriptions.by_name.is_some(), "so many are found by a map");
+        let by_name = |all: &Subscriptions| all.others.as_ref().is_some_and(|others| others.by_name.is_some());
+        assert!(by_name(&subscriptions), "so many are found by a map");
         for key in keys {
             subscriptions.remove(key);
         }
-        assert!(subscriptions.by_name.is_none());
-        assert_eq!(subscriptions.by_key.capacity(), 0);
+        assert!(subscriptions.others.is_none());
     }
 }

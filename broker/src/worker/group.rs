@@ -71,11 +71,23 @@ impl Group {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) connection: Rc<Connection>,
-    /// The subscription's key in its connection.
-    pub(crate) key: usize,
+    /// The subscription's key in its connection: there are never as many as 32 bits count.
+    key: u32,
     /// What it has yet to get.
     pub(crate) from: Cursor,
     pub(crate) echo: bool,
+}
+
+impl Member {
+    /// The subscription of that key, from there on.
+    pub(crate) fn new(connection: &Rc<Connection>, key: usize, from: Cursor, echo: bool) -> Self {
+        Self { connection: Rc::clone(connection), key: key as u32, from, echo }
+    }
+
+    /// The subscription's key in its connection.
+    pub(crate) fn key(&self) -> usize {
+        self.key as usize
+    }
 }
 
 /// The frames of one round for one group, one after the other. It grows while the round goes on.

@@ -461,7 +461,7 @@ mod tests {
             let mut topics = worker.topics.borrow_mut();
             let group =
                 &mut topics.get_mut(&key(&topic)).expect("it is there").groups[Encoding::Raw as usize];
-            let member = |_| Member { connection: Rc::clone(&connection), key: 0, from, echo: true };
+            let member = |_| Member::new(&connection, 0, from, true);
             group.members.extend((0..MEMBERS).map(member));
         }
         publish(&worker, &topic);
