@@ -22,6 +22,19 @@ const TAKES_SOCKETS: f64 = 0.6;
 /// Sockets that wait for a worker above which others come first.
 const SOCKETS_WAITING_MAX: usize = 64;
 
+/// Sockets that a worker may have more than the one with the fewest before others come first: one publication to a crowd that was
+/// idle until then would be a long walk for one worker, while the others rest. With so many it is 10 ms.
+pub(crate) const CROWD: usize = 4096;
+
+/// What a worker has to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// The share of a core that it has had of late; `None` where it takes no sockets, or stands still.
+    pub(crate) share: Option<f64>,
+    /// The sockets that it has, whatever they do.
+    pub(crate) sockets: usize,
+}
+
 /// All workers.
 #[derive(Debug, Clone)]
 pub struct Workers {
@@ -49,27 +62,29 @@ impl Workers {
         heartbeat::register(registry, self.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect());
     }
 
-    /// The share of a core that each worker has had of late; those have none that take no sockets, or stand still.
-    pub(crate) fn shares(&self) -> impl Iterator<Item = Option<f64>> + Clone {
-        self.iter().map(|worker| worker.takes_sockets().then(|| worker.busy.share()))
+    /// What each worker has to do.
+    pub(crate) fn loads(&self) -> impl Iterator<Item = Load> {
+        self.iter().map(|worker| Load {
+            share: worker.takes_sockets().then(|| worker.busy.share()),
+            sockets: worker.load.load(Ordering::Relaxed),
+        })
     }
 
-    /// The index of the worker that is to have the next socket: the first that is not busy, so that light load stays on few
-    /// workers; where all are, or where sockets are to `spread`, the one with the fewest.
+    /// The index of the worker that is to have the next socket: the first that is not busy and no crowd ahead of others,
+    /// so that light load stays on few workers; where there is none, or where sockets are to `spread`, the one with the fewest.
     pub(crate) fn next_for_socket(&self, spread: bool) -> usize {
+        let load = |worker: &WorkerHandle| worker.load.load(Ordering::Relaxed);
+        let order = |&nth: &usize| (!self[nth].takes_sockets(), load(&self[nth]));
+        let fewest = (0..self.len()).min_by_key(order).expect("there is a worker");
+        let crowd = load(&self[fewest]) + CROWD;
         // Those that come in a burst are not in its share yet.
         let is_free = |worker: &WorkerHandle| {
             worker.takes_sockets()
                 && worker.busy.share() < TAKES_SOCKETS
                 && worker.inbox.sockets_waiting() < SOCKETS_WAITING_MAX
+                && load(worker) < crowd
         };
-        let first = self.iter().position(is_free);
-        let load = |&worker: &usize| {
-            let handle = &self[worker];
-            (!handle.takes_sockets(), handle.load.load(Ordering::Relaxed))
-        };
-        let fewest = || (0..self.len()).min_by_key(load).expect("there is a worker");
-        first.filter(|_| !spread).unwrap_or_else(fewest)
+        if spread { fewest } else { self.iter().position(is_free).unwrap_or(fewest) }
     }
 }
 
@@ -113,5 +128,17 @@ mod tests {
         workers[2].busy.set(0.9);
         workers[1].load.fetch_add(10, Ordering::Relaxed);
         assert_eq!(workers.next_for_socket(false), 2, "where all are busy the one with the fewest");
+    }
+
+    #[test]
+    fn a_crowd_that_comes_and_does_nothing_is_shared_by_all_workers() {
+        let workers = workers(3);
+        for _ in 0..10 * CROWD {
+            workers[workers.next_for_socket(false)].load.fetch_add(1, Ordering::Relaxed);
+        }
+        let loads: Vec<_> = workers.iter().map(|worker| worker.load.load(Ordering::Relaxed)).collect();
+        let least = loads.iter().min().expect("there are workers");
+        assert!(loads.iter().all(|load| load - least <= CROWD), "{loads:?}");
+        assert_eq!(loads[0] - least, CROWD, "as few of them as may be have more than others");
     }
 }

@@ -3,7 +3,10 @@
 //! One worker is quicker than two wherever one is enough: its walks wake nobody else, and those who read have the other
 //! core. So light load stays together, on the first workers, and a worker that has all it can do hands on to the one that has
 //! least. Between the two lies a wide field in which nobody moves, and who has handed on waits before it does so again,
-//! longer each time: what cannot be divided goes to and fro less and less.
+//! longer each time: what cannot be divided goes to and fro less and less. A crowd does
+//! not gather: one publication may be for all of it, and a long walk for one worker.
+
+use crate::workers::{CROWD, Load};
 
 /// The share of a core from which on a worker is busy.
 pub(super) const BUSY: f64 = 0.95;
@@ -47,14 +50,15 @@ pub(crate) struct Balance {
 }
 
 impl Balance {
-    /// Looks at the `shares` of a core that all workers have, of which it is that one; those that take nothing have none.
-    pub(crate) fn look(&mut self, me: usize, shares: &[Option<f64>]) -> Decision {
+    /// Looks at what all workers have to do, of which it is that one.
+    pub(crate) fn look(&mut self, me: usize, loads: &[Load]) -> Decision {
         self.rest();
-        let Some(mine) = shares[me] else { return Decision::Stay };
-        let open = shares.iter().enumerate().filter_map(|(nth, share)| Some((nth, (*share)?)));
+        let Some(mine) = loads[me].share else { return Decision::Stay };
+        let open = loads.iter().enumerate().filter_map(|(nth, load)| Some((nth, load.share?)));
         let others = || open.clone().filter(|&(nth, _)| nth != me);
         let least = others().min_by(|a, b| a.1.total_cmp(&b.1));
-        let earlier = others().find(|&(nth, share)| nth < me && share + mine <= LIGHT);
+        let is_crowd = |nth: usize| loads[nth].sockets + loads[me].sockets > CROWD;
+        let earlier = others().find(|&(nth, share)| nth < me && share + mine <= LIGHT && !is_crowd(nth));
         let idlest = least.filter(|&(_, share)| mine >= BUSY && share <= mine - GAP);
         self.busy = idlest.map_or(0, |_| self.busy + 1);
         self.light = earlier.map_or(0, |_| self.light + 1);
@@ -93,8 +97,12 @@ mod tests {
 
     use super::*;
 
-    fn all(shares: &[f64]) -> Vec<Option<f64>> {
-        shares.iter().copied().map(Some).collect()
+    fn load(share: f64) -> Load {
+        Load { share: Some(share), sockets: 0 }
+    }
+
+    fn all(shares: &[f64]) -> Vec<Load> {
+        shares.iter().copied().map(load).collect()
     }
 
     /// The first decision other than to stay within so many looks, and after how many.
@@ -126,10 +134,21 @@ mod tests {
     }
 
     #[test]
+    fn a_crowd_stays_where_it_is_however_little_it_does() {
+        let crowd = |sockets| [Load { sockets, ..load(0.1) }, Load { sockets: 100, ..load(0.1) }];
+        let gathers = |sockets| {
+            let mut balance = Balance::default();
+            (0..1000).any(|_| balance.look(1, &crowd(sockets)) != Decision::Stay)
+        };
+        assert!(gathers(CROWD - 100));
+        assert!(!gathers(CROWD - 99));
+    }
+
+    #[test]
     fn nothing_is_handed_to_a_worker_that_takes_nothing() {
-        let shares = [Some(1.0), None, Some(0.5)];
+        let loads = [load(1.0), Load { share: None, sockets: 0 }, load(0.5)];
         let mut balance = Balance::default();
-        let given = (0..10).map(|_| balance.look(0, &shares)).find(|decision| *decision != Decision::Stay);
+        let given = (0..10).map(|_| balance.look(0, &loads)).find(|decision| *decision != Decision::Stay);
         assert_eq!(given, Some(Decision::Give { to: 2, part: 0.25 }));
     }
 
@@ -139,8 +158,8 @@ mod tests {
         let mut balances = [Balance::default(), Balance::default()];
         let (mut at, mut moves) = (0, Vec::new());
         for look in 0..10_000 {
-            let shares = all(&if at == 0 { [1.0, 0.0] } else { [0.0, 1.0] });
-            let decisions = [0, 1].map(|me| balances[me].look(me, &shares));
+            let loads = all(&if at == 0 { [1.0, 0.0] } else { [0.0, 1.0] });
+            let decisions = [0, 1].map(|me| balances[me].look(me, &loads));
             if let Decision::Give { to, .. } = decisions[at] {
                 at = to;
                 moves.push(look);
@@ -157,9 +176,9 @@ mod tests {
             let mut balances: Vec<_> = work.iter().map(|_| Balance::default()).collect();
             let mut moved_at = 0;
             for look in 0..4_000 {
-                let shares: Vec<_> = work.iter().map(|work| Some(work.min(1.0))).collect();
+                let loads: Vec<_> = work.iter().map(|work| load(work.min(1.0))).collect();
                 for me in 0..work.len() {
-                    match balances[me].look(me, &shares) {
+                    match balances[me].look(me, &loads) {
                         Decision::Stay => continue,
                         Decision::Give { to, part } => {
                             let given = part * work[me];

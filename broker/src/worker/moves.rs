@@ -188,8 +188,8 @@ impl Worker {
         if self.hub.workers.len() < 2 || self.hub.config.server.testing.spread {
             return;
         }
-        let shares: SmallVec<[_; 16]> = self.hub.workers.shares().collect();
-        match balance.look(self.index, &shares) {
+        let loads: SmallVec<[_; 16]> = self.hub.workers.loads().collect();
+        match balance.look(self.index, &loads) {
             Decision::Stay => {}
             Decision::Give { to, part } => self.give(to, part),
             Decision::Gather { to } => self.move_some(to, GATHERED_MAX, Reason::Light),
