@@ -59,9 +59,11 @@ pub struct Topic {
     /// Which workers want to hear of publications.
     interests: SmallVec<[Interest; 4]>,
     /// Subscriptions on their way from one worker to another, and those that have come and are yet to catch up: what they want
-    /// is kept as for whoever is behind, and what no worker has read is not even evicted. Changed under the lock, so that an append sees each here or
-    /// among those that are behind.
+    /// is kept as for whoever is behind. Changed under the lock, so that an append sees each here or among those that are behind.
     moving: AtomicU32,
+    /// The first index that those of them have yet to get that were in step: it is not even evicted, as what a worker has yet to
+    /// read. Looked at and changed under the lock.
+    moving_from: AtomicU64,
     /// When it was last used, as an [`Uptime`] in milliseconds: what the budget evicts by.
     used_at: AtomicU64,
     /// What the table keeps of it.
@@ -168,6 +170,7 @@ impl Topic {
             namespace,
             interests: (0..workers).map(|_| Interest::default()).collect(),
             moving: AtomicU32::new(0),
+            moving_from: AtomicU64::new(u64::MAX),
             used_at: AtomicU64::new(now.as_ms()),
             ledger: Ledger::default(),
             keeps: AtomicBool::new(false),
@@ -213,12 +216,8 @@ impl Topic {
 
     /// The worker has read everything up to that index for its subscribers in step. From then on the ordinary
     /// bounds decide what is kept of it.
-    ///
-    /// While a subscription moves that is no news: nobody serves it in step.
     pub(crate) fn has_read(&self, worker: usize, to: Seq) {
-        if !self.is_moved() {
-            self.interests[worker].has_read(to);
-        }
+        self.interests[worker].has_read(to);
     }
 
     /// Whether the worker has been told of something and has not begun to read it.
@@ -269,28 +268,31 @@ impl Topic {
         self.interests.iter().map(here).sum()
     }
 
-    /// A subscription is about to leave its worker, as whose it counts until it [is](Self::arrive) another's.
-    pub(crate) fn begin_move(&self) {
+    /// A subscription leaves its worker, as whose it counts until it [is](Self::arrive) another's. One that was in step is yet
+    /// to get all that follows `from` that index on.
+    pub(crate) fn begin_move(&self, from: Option<Seq>) {
         let _lock = self.lock();
         self.moving.fetch_add(1, Ordering::SeqCst);
+        if let Some(from) = from {
+            self.moving_from.fetch_min(from.get(), Ordering::Relaxed);
+        }
     }
 
     /// The subscription is no longer the `old` worker's but the `new` one's, which is told of what there is by nobody: it has to
-    /// look. One that was in step has everything before the index `from`, and is yet to get all that follows.
-    pub(crate) fn arrive(&self, old: usize, new: usize, from: Option<Seq>) {
+    /// look.
+    pub(crate) fn arrive(&self, old: usize, new: usize) {
         let state = self.lock();
         debug_assert!(!state.is_retired, "a topic stays while it has a subscription");
-        match from {
-            Some(from) => self.interests[new].arrive(from),
-            None => self.interests[new].subscribe(state.ring.head()),
-        }
+        self.interests[new].subscribe(state.ring.head());
         self.interests[old].unsubscribe();
     }
 
     /// The subscription has caught up, has had its time for that, or is gone.
     pub(crate) fn end_move(&self) {
         let _lock = self.lock();
-        self.moving.fetch_sub(1, Ordering::SeqCst);
+        if self.moving.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.moving_from.store(u64::MAX, Ordering::Relaxed);
+        }
     }
 
     /// Whether subscriptions of it move just now.

@@ -189,16 +189,14 @@ impl Connection {
     /// Takes a subscription out of the worker, to go on elsewhere.
     fn take_subscription(&self, key: usize) -> MovingSubscription {
         let worker = &self.worker;
-        let was_in_step = {
-            let subscription = &self.state.borrow().subscriptions[key];
-            subscription.topic.begin_move();
-            subscription.behind().is_none()
-        };
+        let was_in_step = self.slot(key).is_some();
         worker.leave(self, key);
         // Out of its group it is behind.
         let subscription = self.state.borrow_mut().subscriptions.remove(key);
         let from = subscription.behind().expect("it is behind");
         let Subscription { topic, echo, on_lag, live_from, .. } = subscription;
+        // Before it counts no longer among those that are behind here.
+        topic.begin_move(was_in_step.then_some(from.next));
         worker.count_behind(self, &topic, false);
         worker.forget_subscription(&topic);
         MovingSubscription {
@@ -250,7 +248,7 @@ impl Connection {
     /// Goes on with a subscription where it stood: at its own pace at first, and in step when it has everything.
     fn take_up(&self, mut moved: MovingSubscription) {
         let topic = Arc::clone(&moved.topic);
-        topic.arrive(moved.worker, self.worker.index, moved.was_in_step.then_some(moved.from.next));
+        topic.arrive(moved.worker, self.worker.index);
         moved.is_taken_up = true;
         self.worker.add_subscription(&topic);
         self.worker.count_behind(self, &topic, true);

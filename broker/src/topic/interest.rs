@@ -32,16 +32,6 @@ impl Interest {
         self.subscriptions.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Counts a subscription that has come from another worker and has everything before that index. Under the topic's lock, and
-    /// by the worker itself.
-    pub(crate) fn arrive(&self, from: Seq) {
-        let read_to = from.get().saturating_sub(1);
-        if self.subscriptions.load(Ordering::Relaxed) == 0 || read_to < self.read_to.load(Ordering::Relaxed) {
-            self.read_to.store(read_to, Ordering::Release);
-        }
-        self.subscriptions.fetch_add(1, Ordering::AcqRel);
-    }
-
     /// Ends a subscription. Of two workers that end the last ones of a topic at once, one finds no more; and whoever
     /// looks at the topic just then finds none either, or had it taken out of the deadlines before.
     pub(crate) fn unsubscribe(&self) {

@@ -52,10 +52,11 @@ impl Topic {
         self.interests[worker].await_more(is_awaited);
     }
 
-    /// The first index that some worker has yet to read; 0 where somebody has fallen behind since nobody
-    /// `was_awaited`, which the bounds do not know.
+    /// The first index that some worker has yet to read, or somebody has yet to get who moves; 0 where somebody has fallen
+    /// behind since nobody `was_awaited`, which the bounds do not know. Called under the lock.
     pub(super) fn unread(&self, head: Seq, was_awaited: bool) -> Seq {
         let unread = self.interests.iter().filter_map(Interest::unread).min().unwrap_or_else(|| head.next());
+        let unread = unread.min(Seq::new(self.moving_from.load(Ordering::Relaxed)));
         // In this order: who falls behind is counted before the worker says how far it has read.
         if !was_awaited && self.is_awaited() { Seq::ZERO } else { unread }
     }

@@ -426,3 +426,21 @@ fn what_is_lost_before_the_first_publication_is_told_who_subscribes_already() {
         topic.read(began.from.next, 10, 1000, &mut Vec::new()).expect_err("something is missing");
     }
 }
+
+#[test]
+fn what_was_published_while_a_subscription_moved_can_go_when_it_has_caught_up() {
+    let table = TopicTable::new(Namespaces::new(&Default::default()), Budget::new(1), 10, 10, 2);
+    let topic = make(&table, "t");
+    topic.subscribe(0, Start::History(0)).expect("it is not retired");
+    let from = topic.head().seq.next();
+    topic.begin_move(Some(from));
+    append(&topic, 10);
+    topic.has_read(0, topic.head().seq);
+    assert!(!topic.evict(true), "it is yet to get that");
+    topic.arrive(0, 1);
+    append(&topic, 10);
+    topic.has_read(1, topic.head().seq);
+    assert!(!topic.evict(true), "it has not caught up");
+    topic.end_move();
+    assert!(topic.evict(true), "nobody wants it any more");
+}
