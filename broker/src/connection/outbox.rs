@@ -202,6 +202,10 @@ impl Outbox {
 
     /// What others get too is copied as far as it waits: whoever does not read keeps nothing else alive.
     pub(crate) fn disown(&mut self) {
+        let shared = |chunk: &Chunk| matches!(chunk.bytes, Bytes::Shared(_));
+        if !self.0.iter().any(|queue| queue.chunks().any(shared)) {
+            return;
+        }
         *self = Self::of(std::mem::take(self).into_unwritten());
     }
 
@@ -352,6 +356,7 @@ mod tests {
         Begun(usize, usize),
         Control,
         Own(usize),
+        Discard,
         Disown,
         Move,
         Shared(usize, usize),
@@ -362,6 +367,7 @@ mod tests {
         prop_oneof![
             1 => (0..200usize, 1..200usize).prop_map(|(size, written)| Op::Begun(size, written)),
             1 => Just(Op::Control),
+            1 => Just(Op::Discard),
             1 => Just(Op::Disown),
             1 => Just(Op::Move),
             2 => (0..300usize).prop_map(Op::Own),
@@ -372,11 +378,11 @@ mod tests {
 
     proptest! {
         /// Every frame carries a number: data frames come in order, control frames as early as may be,
-        /// and no frame is cut by another.
+        /// no frame is cut by another, and none is missing where nothing was discarded.
         #[test]
         fn frames_leave_whole_and_in_order(ops in proptest::collection::vec(op(), 0..60)) {
             let (mut outbox, mut written) = (Outbox::default(), Vec::new());
-            let (mut data, mut control) = (0u32, 0u32);
+            let (mut data, mut control, mut discarded) = (0u32, 0u32, false);
             let numbered = |kind, number: &mut u32, size: usize| {
                 *number += 1;
                 let mut payload = number.to_be_bytes().to_vec();
@@ -394,6 +400,13 @@ mod tests {
                         outbox.push_begun(&frame, count);
                     }
                     Op::Control => { outbox.push_control(&numbered(Outgoing::Ping, &mut control, 0)); }
+                    Op::Discard => {
+                        outbox.discard();
+                        discarded = true;
+                        let left = outbox.0.as_ref().map(|queue| (queue.front.begun_frame_end(), queue.rest.len()));
+                        let ends = outbox.0.as_ref().map(|queue| (Some(queue.front.end), 0));
+                        prop_assert_eq!(left, ends, "nothing is left but a frame that was begun");
+                    }
                     Op::Disown => outbox.disown(),
                     Op::Move => {
                         let len = outbox.len();
@@ -423,13 +436,17 @@ mod tests {
                 if rest[0] == Outgoing::Ping as u8 {
                     controls.push(number);
                 } else {
-                    prop_assert_eq!(number, next_data);
-                    next_data += 1;
+                    prop_assert!(number == next_data || discarded && number > next_data);
+                    next_data = number + 1;
                 }
                 rest = &rest[length..];
             }
-            prop_assert_eq!(next_data, data + 1);
-            prop_assert_eq!(controls, (1..=control).collect::<Vec<_>>());
+            if discarded {
+                prop_assert!(controls.is_sorted());
+            } else {
+                prop_assert_eq!(next_data, data + 1);
+                prop_assert_eq!(controls, (1..=control).collect::<Vec<_>>());
+            }
         }
     }
 
@@ -442,7 +459,8 @@ mod tests {
                 outbox.advance(7);
             }
         }
-        let held: usize = outbox.0.iter().flat_map(|queue| queue.chunks()).map(|chunk| chunk.all().len()).sum();
+        let held: usize =
+            outbox.0.iter().flat_map(|queue| queue.chunks()).map(|chunk| chunk.all().len()).sum();
         assert!(held < 3 * OWN_BYTES_MAX, "{held} bytes for {} that wait", outbox.len());
     }
 

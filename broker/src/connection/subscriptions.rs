@@ -380,7 +380,8 @@ mod tests {
     fn without_subscriptions_there_is_nothing_that_takes_memory() {
         let mut subscriptions = Subscriptions::default();
         let keys: Vec<_> = (0..2 * SEARCHED_MAX).map(|nth| insert(&mut subscriptions, nth)).collect();
-        let by_name = |all: &Subscriptions| all.others.as_ref().is_some_and(|others| others.by_name.is_some());
+        let by_name =
+            |all: &Subscriptions| all.others.as_ref().is_some_and(|others| others.by_name.is_some());
         assert!(by_name(&subscriptions), "so many are found by a map");
         for key in keys {
             subscriptions.remove(key);
