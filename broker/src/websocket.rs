@@ -130,6 +130,11 @@ impl Decoder {
         self.waiting.bytes.capacity() + begun + message
     }
 
+    /// Keeps what was read for the next call, behind what waits already.
+    pub fn keep(&mut self, input: &[u8]) {
+        self.waiting.add(input);
+    }
+
     /// Gives `take` every message that `input` completes, in order, until it breaks; the rest of `input`
     /// is then [forgotten](Stop::Forget) or [kept for the next call](Stop::Pause). Unmasks in place.
     ///
@@ -144,7 +149,7 @@ impl Decoder {
     ) -> Result<(), Violation> {
         if self.waiting.bytes.is_empty() {
             let used = self.frames(input, limits, take)?;
-            self.waiting.bytes.extend_from_slice(&input[used..]);
+            self.keep(&input[used..]);
             return Ok(());
         }
         let mut waiting = std::mem::take(&mut self.waiting);
