@@ -391,19 +391,14 @@ async fn accept(acceptor: Acceptor) {
     restarted("acceptor", panics, &acceptor.stop, || acceptor.run()).await;
 }
 
-/// Looks at the workers' heartbeats, for ever. Where it is the one that accepts who hangs, another does.
+/// Looks at the workers' heartbeats, for ever, and has those accept who run.
 async fn watch_heartbeats(workers: &Workers, accepting: &Accepting) {
     let mut looks = tokio::time::interval(heartbeat::LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
         workers.iter().for_each(|worker| worker.heartbeat.look());
-        let is_late = |worker: &usize| workers[*worker].heartbeat.is_late();
-        if is_late(&accepting.worker())
-            && let Some(other) = (0..workers.len()).find(|worker| !is_late(worker))
-        {
-            accepting.pass_to(other);
-        }
+        accepting.follow(workers);
     }
 }
 

@@ -156,7 +156,7 @@ impl Connection {
     pub(crate) fn open(
         worker: Rc<Worker>,
         stream: TcpStream,
-        early: &mut [u8],
+        early: &[u8],
         request: Request,
         permit: Permit,
     ) -> ConnectionTask {
@@ -189,8 +189,7 @@ impl Connection {
             connection.restart();
         }
         if !early.is_empty() {
-            worker.turns.begin(false);
-            connection.receive(early);
+            connection.keep_early(early);
         }
         task
     }

@@ -13,6 +13,8 @@ pub(crate) const LOOK: Duration = Duration::from_millis(500);
 const MISSED_MAX: u32 = 20;
 /// Looks after which it accepts no sockets for others: 2 s.
 const MISSED_FEW: u32 = 4;
+/// Looks in a row that find a new beat before a worker is trusted to accept for others again: 10 s.
+const SEEN_ENOUGH: u32 = 20;
 /// The beat of a worker that has ended in peace.
 const AT_REST: u64 = u64::MAX;
 
@@ -28,6 +30,8 @@ pub(crate) struct Heartbeat {
     seen: AtomicU64,
     /// Looks in a row that saw no new beat.
     missed: AtomicU32,
+    /// Looks in a row that saw one.
+    found: AtomicU32,
 }
 
 impl Heartbeat {
@@ -45,8 +49,11 @@ impl Heartbeat {
     pub(crate) fn look(&self) {
         let at = self.at.load(Ordering::Relaxed);
         let has_beaten = self.seen.swap(at, Ordering::Relaxed) != at;
-        let missed = if has_beaten || at == AT_REST { 0 } else { self.missed.load(Ordering::Relaxed) + 1 };
+        let one_more = |looks: &AtomicU32| looks.load(Ordering::Relaxed) + 1;
+        let missed = if has_beaten || at == AT_REST { 0 } else { one_more(&self.missed) };
+        let found = if has_beaten { one_more(&self.found) } else { 0 };
         self.missed.store(missed, Ordering::Relaxed);
+        self.found.store(found, Ordering::Relaxed);
     }
 
     /// How long ago the last beat was; nothing where the worker is at rest.
@@ -57,6 +64,20 @@ impl Heartbeat {
     /// Whether the worker seems not to run although others do.
     pub(crate) fn is_late(&self) -> bool {
         self.missed.load(Ordering::Relaxed) >= MISSED_FEW
+    }
+
+    /// Whether the worker has run for so long that it is not about to stop again.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.found.load(Ordering::Relaxed) >= SEEN_ENOUGH
+    }
+
+    /// So many looks, each of which finds a new beat, or none does.
+    #[cfg(test)]
+    pub(crate) fn look_often(&self, looks: u32, beats: bool) {
+        for _ in 0..looks {
+            self.at.fetch_add(beats.into(), Ordering::Relaxed);
+            self.look();
+        }
     }
 
     /// Whether the worker does not run although others do.

@@ -52,6 +52,12 @@ impl Inbound {
         self.is_paused = paused;
     }
 
+    /// Keeps what was read already and is yet to be taken in.
+    pub(super) fn keep_read(&mut self, bytes: &[u8]) {
+        self.decoder.keep(bytes);
+        self.is_paused = true;
+    }
+
     /// Whether what was read already is yet to be taken in.
     pub(super) fn is_paused(&self) -> bool {
         self.is_paused

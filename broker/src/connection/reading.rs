@@ -46,6 +46,15 @@ impl Connection {
         count.map_or(result, Ok)
     }
 
+    /// Keeps what was read with the request for its first turn, for which a stranger stands in line.
+    pub(super) fn keep_early(&self, bytes: &[u8]) {
+        self.worker.stats.received(bytes.len());
+        let mut state = self.state.borrow_mut();
+        if state.life.is_listening() {
+            state.inbound.keep_read(bytes);
+        }
+    }
+
     /// Takes in what was read, as far as the turn goes; the decoder keeps the rest.
     pub(super) fn receive(self: &Rc<Self>, bytes: &mut [u8]) {
         let mut decoder = {

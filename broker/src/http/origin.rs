@@ -21,14 +21,18 @@ pub(super) fn check(hub: &Hub, metrics: &HttpMetrics, headers: &HeaderMap) -> Re
     // Any name on the web can be made to resolve to 127.0.0.1. Its pages then call the broker by their
     // own name, as their own host; so where only loopback may reach an open broker, names must be too.
     let trust_any_host = !(config.listen.ip().is_loopback() && hub.access.is_open());
-    let Some(header) = headers.get(ORIGIN) else {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let Some(header) = origins.next() else {
         // A page's GET to its own host has no origin.
         if trust_any_host || !is_public_name(host) || allowed.iter().any(|entry| names_host(entry, host)) {
             return Ok(());
         }
         return Err(refuse(hub, metrics, &format!("http://{host}")));
     };
-    let origin = header.to_str().unwrap_or("(not ASCII)");
+    let origin = match origins.next() {
+        None => header.to_str().unwrap_or("(not ASCII)"),
+        Some(_) => "(more than one)",
+    };
     match is_allowed(origin, host, allowed, trust_any_host) {
         true => Ok(()),
         false => Err(refuse(hub, metrics, origin)),

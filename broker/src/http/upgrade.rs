@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::header::{
-    CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use axum::response::Response;
 use fanfare_protocol::{Codec, ErrorCode, OnLag, Subscribe, TopicName};
 use serde::Deserialize;
@@ -157,13 +158,26 @@ fn check_handshake(headers: &HeaderMap) -> Result<(), Problem> {
     if !says(UPGRADE, "websocket") || !says(CONNECTION, "upgrade") {
         return Err(upgrade_required("this is a WebSocket: connect with ws:// or wss://"));
     }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    if the_one(headers, SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(upgrade_required("the WebSocket version is 13"));
     }
+    let bad = |why| Err(Problem::of(ErrorCode::BadRequest, why));
     // 16 bytes in base64 (RFC 6455, section 4.1).
     let is_key = |key: &HeaderValue| key.len() == 24 && key.as_bytes().ends_with(b"==");
-    if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
-        return Err(Problem::of(ErrorCode::BadRequest, "Sec-WebSocket-Key must be 16 bytes in base64"));
+    if !the_one(headers, SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+        return bad("Sec-WebSocket-Key must be 16 bytes in base64, and said once");
+    }
+    // RFC 9110, section 7.8: all of a body comes before the switch. What of it comes later would be taken for frames, which
+    // what stands in front of the broker has not seen as such.
+    let is_length = |length: &HeaderValue| length != "0";
+    if headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(is_length) {
+        return bad("a request for a WebSocket has no body");
     }
     Ok(())
+}
+
+/// What the header says, if it is there once: two are two opinions (RFC 6455, section 11.3).
+fn the_one(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }

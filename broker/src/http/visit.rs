@@ -151,7 +151,7 @@ impl<'w> Visit<'w> {
             return None;
         }
         let (stream, _) = stream.into_inner();
-        adopt(Rc::clone(self.worker), &self.admitted, stream, &mut [], request);
+        adopt(Rc::clone(self.worker), &self.admitted, stream, &[], request);
         None
     }
 
@@ -192,8 +192,8 @@ impl<'w> Visit<'w> {
         if let Some(Upgrade(request)) = response.extensions_mut().remove() {
             let (worker, admitted) = (Rc::clone(self.worker), Rc::clone(&self.admitted));
             self.worker.tasks.spawn_local(async move {
-                if let Some((stream, mut early)) = upgraded(on_upgrade).await {
-                    adopt(worker, &admitted, stream, &mut early, request);
+                if let Some((stream, early)) = upgraded(on_upgrade).await {
+                    adopt(worker, &admitted, stream, &early, request);
                 }
             });
         } else {
@@ -218,7 +218,7 @@ fn adopt(
     worker: Rc<Worker>,
     admitted: &Admitted,
     stream: TcpStream,
-    early: &mut [u8],
+    early: &[u8],
     request: ConnectionRequest,
 ) {
     let permit = admitted.permit.take().expect("one request becomes a WebSocket");

@@ -83,18 +83,22 @@ pub(crate) async fn connect(
         Some(codec) => Dialect::Native(codec),
         None => Dialect::Raw("t".parse().expect("a topic name")),
     };
-    open(worker, Request { dialect, grant, begins_with: None }).await
+    open(worker, Request { dialect, grant, begins_with: None }, b"").await
 }
 
-/// A connection of that request: its peer, and its life.
-async fn open(worker: &Rc<Worker>, request: Request) -> (TcpStream, impl Future<Output = ()> + use<>) {
+/// A connection of that request, with which came what is `early`: its peer, and its life.
+async fn open(
+    worker: &Rc<Worker>,
+    request: Request,
+    early: &[u8],
+) -> (TcpStream, impl Future<Output = ()> + use<>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let (stream, _) = accepted.expect("a socket");
     let permit =
         Permit::take(&worker.hub.connections, usize::MAX, &worker.handle().load).expect("there is room");
-    (peer.expect("a socket"), Connection::open(Rc::clone(worker), stream, &mut [], request, permit))
+    (peer.expect("a socket"), Connection::open(Rc::clone(worker), stream, early, request, permit))
 }
 
 /// A text message of a peer, in one frame.
@@ -150,7 +154,7 @@ async fn a_subscription_that_a_request_brings_begins_in_any_dialect_and_is_answe
         for (nth, (dialect, expected)) in replies.into_iter().enumerate() {
             let grant = worker.hub.access.grant(None).ok();
             let begins_with = Some(Subscribe { history: Some(1), ..Subscribe::new(topic()) });
-            let (mut peer, life) = open(&worker, Request { dialect, grant, begins_with }).await;
+            let (mut peer, life) = open(&worker, Request { dialect, grant, begins_with }, b"").await;
             tokio::task::spawn_local(life);
             let topic = worker.hub.table.find("t").expect("it subscribes before anything else");
             assert_eq!(topic.subscriptions(), nth + 1);
@@ -201,6 +205,29 @@ async fn a_history_is_encoded_in_a_turn_for_which_its_connection_stood_in_line()
         let types: Vec<_> =
             answers.match_indices(r#""type":""#).map(|(at, _)| &answers[at + 8..at + 12]).collect();
         assert_eq!(types, ["pong", "hist", "pong"], "replies keep their order: {answers}");
+    };
+    LocalSet::new().run_until(tokio::time::timeout(DEADLINE, test)).await.expect("it is answered in the end");
+}
+
+#[tokio::test]
+async fn what_a_stranger_sends_with_its_request_waits_for_a_turn_for_which_it_stood_in_line() {
+    let test = async {
+        let access = toml::from_str("[anonymous]\npublish = []\nsubscribe = []").expect("well-formed");
+        let worker = worker_with(Access::new(Some(&access)).expect("good"));
+        let (dialect, grant) = (Dialect::Native(Codec::Json), worker.hub.access.grant(None).ok());
+        let request = Request { dialect, grant, begins_with: None };
+        let early = masked(r#"{"type":"ping","id":1}"#).repeat(3);
+        let (mut peer, life) = open(&worker, request, &early).await;
+        tokio::task::spawn_local(life);
+        tokio::task::yield_now().await;
+        // Nobody gives those in line their turns.
+        let queued: usize = worker.all_connections().iter().map(|it| it.queued_bytes()).sum();
+        assert_eq!(queued, 0, "nothing is carried out");
+        tokio::task::spawn_local(Rc::clone(&worker).turns());
+        let mut answers = vec![0; 3 * (2 + r#"{"type":"pong","id":1}"#.len())];
+        peer.read_exact(&mut answers).await.expect("the connection is open");
+        let received = format!("fanfare_received_bytes_total{{transport=\"websocket\"}} {}\n", early.len());
+        assert!(worker.hub.registry.text().contains(&received), "{}", worker.hub.registry.text());
     };
     LocalSet::new().run_until(tokio::time::timeout(DEADLINE, test)).await.expect("it is answered in the end");
 }

@@ -52,6 +52,47 @@ async fn a_worker_that_hangs_is_named_by_livez_and_forgiven_when_it_goes_on() {
 }
 
 #[tokio::test]
+async fn where_the_worker_that_accepts_hangs_another_one_accepts_until_it_goes_on() {
+    const AGE: &str = "fanfare_worker_heartbeat_age_seconds{worker=\"0\"}";
+    const CROWD: usize = 50;
+    let Some(shim) = Shim::build() else { return };
+    let broker = shim.start(&[], &[("FANFARE_SERVER__WORKERS", "2")]).await;
+    // Nobody is busy, so worker 0 serves what it accepts.
+    let mut before = Client::connect_to(broker.public, "/ws", Codec::Json).await;
+    assert_eq!(metric(&broker, "fanfare_worker_connections{worker=\"0\"}").await, 1.0);
+    let works = async |socket: &mut RawSocket| {
+        socket.send(&frame(0x81, b"1")).await;
+        assert_eq!(socket.receive().await, Some((0x81, b"1".to_vec())));
+    };
+    let connect = async |nth: usize| {
+        let mut socket = RawSocket::upgrade(broker.public, &format!("/ws/t{nth}")).await;
+        works(&mut socket).await;
+        socket
+    };
+    shim.hang(true);
+    // What beats every 50 ms does nothing any more.
+    let hangs = timeout(HUNG, async { while metric(&broker, AGE).await < 0.5 {} });
+    hangs.await.expect("it hangs");
+    let mut crowd = join_all((0..CROWD).map(connect)).await;
+    assert!(metric(&broker, AGE).await > 1.0, "they did not wait for the one that hangs");
+    assert_eq!(metric(&broker, "fanfare_worker_connections{worker=\"1\"}").await, CROWD as f64);
+    shim.hang(false);
+    assert_eq!(before.request(json!({"type": "ping", "id": 1})).await["type"], "pong", "nor is it lost");
+    // Both wait for the listener now, and each socket is one's.
+    crowd.extend(join_all((CROWD..2 * CROWD).map(connect)).await);
+    join_all(crowd.iter_mut().map(works)).await;
+    let accepts_again = async {
+        while !broker.log().contains("accepts again") {
+            tokio::task::yield_now().await
+        }
+    };
+    timeout(2 * HUNG, accepts_again).await.expect("it accepts when it has run for a while");
+    crowd.extend(join_all((2 * CROWD..3 * CROWD).map(connect)).await);
+    join_all(crowd.iter_mut().map(works)).await;
+    assert!(broker.log().contains("another one accepts"), "{}", broker.log());
+}
+
+#[tokio::test]
 async fn a_process_that_stood_still_calls_none_of_its_workers_hung() {
     let broker = Process::start(&[]).await;
     assert_eq!(live(&broker).await.status, 200);

@@ -17,7 +17,7 @@ fn worker_of_alice() -> Rc<Worker> {
 async fn alice_with(worker: &Rc<Worker>, asks: &str) -> TcpStream {
     let grant = worker.hub.access.grant(Some(ALICE)).ok();
     let request = Request { dialect: Dialect::Native(Codec::Json), grant, begins_with: None };
-    let (mut peer, life) = open(worker, request).await;
+    let (mut peer, life) = open(worker, request, b"").await;
     tokio::task::spawn_local(life);
     let asks = format!(r#"[{{"type":"subscribe","topic":"s"}},{asks}]"#);
     peer.write_all(&masked(&asks)).await.expect("room");

@@ -46,6 +46,37 @@ async fn a_handshake_must_be_a_websocket_handshake() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_others_may_read_otherwise_is_refused() {
+    let broker = start(|_| {}).await;
+    let bystander = Bystander::join(&broker).await;
+    let good = handshake(broker.public_addr(), "/ws/t", &[("Origin", Some("http://localhost"))]);
+    let text = frame(0x81, b"taken for a frame");
+    let length = format!("Content-Length: {}\r\n", text.len());
+    for (more, status) in [
+        ("Content-Length: 0\r\n", 101),
+        (&*length, 400),
+        ("Transfer-Encoding: chunked\r\n", 400),
+        ("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", 400),
+        ("Sec-WebSocket-Version: 8\r\n", 426),
+        ("Origin: https://evil.example\r\n", 403),
+        ("Host: evil.example\r\n", 400),
+    ] {
+        let mut socket = RawSocket::connect(broker.public_addr()).await;
+        // What is added stands behind what is good.
+        socket.send(good.strip_suffix("\r\n").expect("a head").as_bytes()).await;
+        socket.send(format!("{more}\r\n").as_bytes()).await;
+        assert_eq!(soon("an answer", socket.head()).await.status, status, "{more}");
+        socket.send(&text).await;
+        if status == 101 {
+            assert_eq!(socket.receive().await, Some((0x81, b"taken for a frame".to_vec())));
+        }
+    }
+    let topic = http(broker.public_addr(), "GET", "/v1/topics/t", &[], b"").await;
+    assert_eq!(topic.json()["offset"], 1, "nothing of the others was published: {topic:?}");
+    bystander.still_works(&broker).await;
+}
+
+#[tokio::test]
 async fn upgrade_headers_are_read_as_lists_whatever_their_case() {
     let broker = start(|_| {}).await;
     let address = broker.public_addr();
