@@ -48,7 +48,8 @@ pub enum Command {
     /// Keeps a broker, the program `fanfare`, until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
     Broker(BrokerArgs),
-    /// Becomes a program that ends with the process that has started this one: what a keeper starts its broker by.
+    /// Becomes a program that ends with the process that has started this one: what a keeper starts its broker by, and
+    /// a comparison its runs.
     #[command(name = parent::COMMAND, hide = true)]
     Tied(TiedArgs),
     /// Runs the floor until standard input ends: what `--target floor` starts.
