@@ -85,12 +85,13 @@ mod system {
             Self::share_out(&cores.into_values().collect::<Vec<_>>())
         }
 
-        /// Pins this thread, and those that it starts from now on, to the load generator's processors.
+        /// Pins this process, and what its threads start from now on, to the load generator's processors. It has threads
+        /// already: those of the allocator.
         ///
         /// # Errors
         /// What the system says.
         pub(crate) fn pin_own(&self) -> anyhow::Result<()> {
-            sched_setaffinity(None, &set(&self.own)).context("cannot pin this thread")
+            pin_all(&[std::process::id()], &set(&self.own))
         }
 
         /// Pins all threads of servers that run, and of what they have started. How many threads these have was
@@ -99,31 +100,7 @@ mod system {
         /// # Errors
         /// What the system says of a thread that is there.
         pub(crate) fn pin_servers(&self, pids: &[u32]) -> anyhow::Result<()> {
-            // What one of them started before its turn came is where it was, and so is what that starts.
-            while self.pin_those_there(pids)? > 0 {}
-            Ok(())
-        }
-
-        /// Pins those that are there now: how many were not.
-        fn pin_those_there(&self, pids: &[u32]) -> anyhow::Result<usize> {
-            let servers = set(&self.servers);
-            let mut pinned = 0;
-            for pid in Usage::family(pids) {
-                let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-                for thread in
-                    threads.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
-                {
-                    let before = sched_getaffinity(Some(thread)).ok();
-                    match sched_setaffinity(Some(thread), &servers) {
-                        // The system may leave fewer of them to it, and does so each time.
-                        Ok(()) => pinned += usize::from(before != sched_getaffinity(Some(thread)).ok()),
-                        // It has ended meanwhile.
-                        Err(rustix::io::Errno::SRCH) => {}
-                        Err(e) => return Err(e).with_context(|| format!("cannot pin process {pid}")),
-                    }
-                }
-            }
-            Ok(pinned)
+            pin_all(pids, &set(&self.servers))
         }
 
         /// Starts a server, which then has its processors from the first moment and can count them.
@@ -137,6 +114,33 @@ mod system {
             sched_setaffinity(None, &before).context("cannot pin this thread")?;
             started
         }
+    }
+
+    /// Pins all threads of processes, and of what they have started.
+    fn pin_all(pids: &[u32], processors: &CpuSet) -> anyhow::Result<()> {
+        // What one of them started before its turn came is where it was, and so is what that starts.
+        while pin_those_there(pids, processors)? > 0 {}
+        Ok(())
+    }
+
+    /// Pins those that are there now: how many were not.
+    fn pin_those_there(pids: &[u32], processors: &CpuSet) -> anyhow::Result<usize> {
+        let mut pinned = 0;
+        for pid in Usage::family(pids) {
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            for thread in threads.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+            {
+                let before = sched_getaffinity(Some(thread)).ok();
+                match sched_setaffinity(Some(thread), processors) {
+                    // The system may leave fewer of them to it, and does so each time.
+                    Ok(()) => pinned += usize::from(before != sched_getaffinity(Some(thread)).ok()),
+                    // It has ended meanwhile.
+                    Err(rustix::io::Errno::SRCH) => {}
+                    Err(e) => return Err(e).with_context(|| format!("cannot pin process {pid}")),
+                }
+            }
+        }
+        Ok(pinned)
     }
 
     fn set(processors: &[usize]) -> CpuSet {
