@@ -29,8 +29,8 @@ echo "newcomers, one at a time:"
 "$loadgen" connect --concurrency 1 --duration 4s "${to[@]}" --assert 'connects_failed=0,connect_max<50ms' | grep -E '^(connects|ready)' || failed=1
 for via in protocol frame; do
   echo
-  echo "10 quiet connections, each with a ping of the ${via/frame/WebSocket} every 10 ms:"
-  "$loadgen" ping --via $via --connections 10 --duration 4s "${to[@]}" --assert 'unanswered=0,ping_max<50ms' | grep -E '^(ping|unanswered)' || failed=1
+  echo "10 quiet connections, a ping every 10 ms on each, by $via:"
+  "$loadgen" ping --via $via --connections 10 --duration 4s "${to[@]}" --assert 'unanswered=0,ping_max<50ms' | grep -E '^(pings? |unanswered)' || failed=1
 done
 echo
 echo "a quiet connection, one publication after the other, each when the last is answered:"
