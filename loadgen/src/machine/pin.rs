@@ -228,7 +228,7 @@ mod tests {
             let set = sched_getaffinity(Pid::from_raw(*pid as i32)).expect("it runs");
             (0..1024).filter(|n| set.is_set(*n)).collect::<Vec<usize>>()
         };
-        let mut servers = pinning.servers.clone();
+        let mut servers = pinning.servers;
         servers.sort_unstable();
         let elsewhere = family.iter().filter(|pid| processors_of(pid) != servers).count();
         kill_process_group(Pid::from_child(&server), Signal::KILL).expect("it runs");
