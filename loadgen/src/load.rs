@@ -7,6 +7,7 @@ pub(crate) mod connection;
 pub(crate) mod ingest;
 pub(crate) mod link;
 mod order;
+pub(crate) mod ping;
 pub(crate) mod plan;
 pub(crate) mod publisher;
 pub(crate) mod schedule;

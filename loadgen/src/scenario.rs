@@ -10,6 +10,7 @@ pub mod idle;
 pub mod ingest;
 pub mod mesh;
 pub mod neighbour;
+pub mod ping;
 pub mod resume;
 pub mod rooms;
 mod search;

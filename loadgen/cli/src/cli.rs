@@ -18,6 +18,7 @@ use fanfare_loadgen_core::scenario::idle::{self, IdleArgs};
 use fanfare_loadgen_core::scenario::ingest::{self, IngestArgs};
 use fanfare_loadgen_core::scenario::mesh::{self, MeshArgs};
 use fanfare_loadgen_core::scenario::neighbour::{self, NeighbourArgs};
+use fanfare_loadgen_core::scenario::ping::{self, PingArgs};
 use fanfare_loadgen_core::scenario::resume::{self, ResumeArgs};
 use fanfare_loadgen_core::scenario::rooms::{self, RoomsArgs};
 use fanfare_loadgen_core::scenario::strangers::{self, StrangersArgs};
@@ -47,7 +48,8 @@ pub enum Command {
     /// Keeps a broker, the program `fanfare`, until standard input ends: what a scenario starts where there is none.
     #[command(name = "__broker", hide = true)]
     Broker(BrokerArgs),
-    /// Becomes a program that ends with the process that has started this one: what a keeper starts its broker by.
+    /// Becomes a program that ends with the process that has started this one: what a keeper starts its broker by, and
+    /// a comparison its runs.
     #[command(name = parent::COMMAND, hide = true)]
     Tied(TiedArgs),
     /// Runs the floor until standard input ends: what `--target floor` starts.
@@ -82,6 +84,9 @@ pub enum Scenario {
     /// Publishers without pause on one worker: how soon a quiet connection is answered there, who is closed, and how
     /// the publishers share.
     Neighbour(NeighbourArgs),
+    /// Quiet connections that ping at fixed times, whatever becomes of it: how soon each ping is answered, counted from
+    /// when it was due, so that a server that stalls cannot hide it.
+    Ping(PingArgs),
     /// Many connections that may do nothing do the worst they can: the server's memory, and how soon one is answered
     /// who may publish.
     Strangers(StrangersArgs),
@@ -96,6 +101,7 @@ impl Scenario {
             Self::Ingest(args) => &args.common,
             Self::Mesh(args) => &args.common,
             Self::Neighbour(args) => &args.common,
+            Self::Ping(args) => &args.common,
             Self::Resume(args) => &args.common,
             Self::Rooms(args) => &args.common,
             Self::Strangers(args) => &args.common,
@@ -142,6 +148,7 @@ pub async fn measure(scenario: &Scenario) -> anyhow::Result<Report> {
         Scenario::Rooms(args) => rooms::run(args).await,
         Scenario::Mesh(args) => mesh::run(args).await,
         Scenario::Neighbour(args) => neighbour::run(args).await,
+        Scenario::Ping(args) => ping::run(args).await,
         Scenario::Strangers(args) => strangers::run(args).await,
         Scenario::Stuck(args) => stuck::run(args).await,
     }

@@ -15,7 +15,8 @@ pub use fanfare_loadgen_compare::floor::FloorArgs;
 pub use fanfare_loadgen_core::report::assertion::Assertions;
 pub use fanfare_loadgen_core::report::{
     Attack, Config, Connects, Deliveries, FindMax, Findings, Idle, Ingest, MemberOrder, MemoryOverTime,
-    Neighbour, OwnUsage, Published, Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
+    Neighbour, OwnUsage, Pings, Published, Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck,
+    Trouble,
 };
 pub use fanfare_loadgen_core::run::broker::BrokerArgs;
 pub use fanfare_loadgen_core::scenario::args::{CommonArgs, ScheduleArgs};
@@ -26,6 +27,7 @@ pub use fanfare_loadgen_core::scenario::idle::IdleArgs;
 pub use fanfare_loadgen_core::scenario::ingest::{IngestArgs, Via};
 pub use fanfare_loadgen_core::scenario::mesh::MeshArgs;
 pub use fanfare_loadgen_core::scenario::neighbour::NeighbourArgs;
+pub use fanfare_loadgen_core::scenario::ping::{PingArgs, PingVia};
 pub use fanfare_loadgen_core::scenario::resume::ResumeArgs;
 pub use fanfare_loadgen_core::scenario::rooms::RoomsArgs;
 pub use fanfare_loadgen_core::scenario::strangers::StrangersArgs;

@@ -23,7 +23,10 @@ program() {
     nchan) first "$dir/debian/usr/sbin/nginx" /usr/sbin/nginx && first "$(nchan_module)" >/dev/null ;;
     fastapi) first "$dir/python/bin/uvicorn" ;;
     socketio) [[ -d $dir/node_modules/socket.io ]] && command -v node ;;
-    bun | bun-[1-9]*) first "$dir/node_modules/$bun_package/bin/bun" ;;
+    bun | bun-*)
+      [[ $1 =~ ^bun(-[1-9][0-9]*)?$ ]] || unknown "$1"
+      first "$dir/node_modules/$bun_package/bin/bun"
+      ;;
     *) unknown "$1" ;;
   esac
 }

@@ -69,6 +69,11 @@ impl Contender {
         matches!(self.origin, Origin::Running { .. })
     }
 
+    /// Whether it runs in a process that is not known.
+    pub(crate) fn is_beyond_reach(&self) -> bool {
+        matches!(self.origin, Origin::Running { pid: None, .. })
+    }
+
     /// How many threads of its server serve, where that is known and it sees so many processors.
     pub(crate) fn threads(&self, processors: u32) -> Option<u32> {
         match (&self.origin, self.dialect.as_str()) {

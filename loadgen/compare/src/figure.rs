@@ -131,7 +131,9 @@ pub(crate) fn figures(report: &Report) -> Vec<Figure> {
 pub(crate) fn headlines(report: &Report) -> Vec<Figure> {
     let deliveries = [DELIVERED_PER_SECOND, P99, SERVER_CPU_PER_DELIVERY];
     match &report.findings {
-        Findings::Idle(..) | Findings::Connect(_) | Findings::Ingest(_) => first_of(report, 2),
+        Findings::Idle(..) | Findings::Connect(_) | Findings::Ingest(_) | Findings::Ping(_) => {
+            first_of(report, 2)
+        }
         Findings::Resume(..) => first_of(report, 1),
         Findings::FindMax(..) => [&MAX_RATE].into_iter().chain(&deliveries).filter_map(Figure::of).collect(),
         Findings::Steady(_) | Findings::Stuck(..) | Findings::Neighbour(_) | Findings::Strangers(_) => {

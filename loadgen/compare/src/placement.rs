@@ -10,8 +10,8 @@ use super::contender::Contender;
 /// Where servers and load generator run.
 #[derive(Debug)]
 pub(crate) enum Placement {
-    /// On processors of their own.
-    Apart(Pinning),
+    /// On processors of their own, but for those of these names, which run already in nobody knows which process.
+    Apart(Pinning, Vec<String>),
     /// On all of them, for this reason.
     Together(String),
 }
@@ -31,7 +31,10 @@ impl Placement {
         }
         let pinning = Pinning::new().and_then(|pinning| pinning.check().map(|()| pinning));
         match pinning {
-            Ok(pinning) => Ok(Self::Apart(pinning)),
+            Ok(pinning) => {
+                let unknown = contenders.iter().filter(|it| it.is_beyond_reach());
+                Ok(Self::Apart(pinning, unknown.map(|it| it.name.clone()).collect()))
+            }
             Err(e) if args.pin => bail!(e),
             Err(e) => Ok(Self::Together(format!("{e:#}"))),
         }
@@ -39,25 +42,38 @@ impl Placement {
 
     pub(crate) fn pinning(&self) -> Option<&Pinning> {
         match self {
-            Self::Apart(pinning) => Some(pinning),
+            Self::Apart(pinning, _) => Some(pinning),
             Self::Together(_) => None,
         }
     }
 
     /// How many processors a server sees that is started here.
     pub(crate) fn server_processors(&self) -> u32 {
-        self.pinning().map_or_else(cores, |pinning| pinning.servers.len() as u32)
+        self.seen(|pinning| &pinning.servers)
     }
 
     /// How many the load generator sees.
     pub(crate) fn own_processors(&self) -> u32 {
-        self.pinning().map_or_else(cores, |pinning| pinning.own.len() as u32)
+        self.seen(|pinning| &pinning.own)
+    }
+
+    /// How many of a share are seen by who is pinned to it: no more than this process may use in all, where a control
+    /// group allows less time than there are processors.
+    fn seen(&self, share: fn(&Pinning) -> &[usize]) -> u32 {
+        self.pinning().map_or_else(cores, |pinning| cores().min(share(pinning).len() as u32))
     }
 
     /// The sentence that a report has of it.
     pub(crate) fn sentence(&self) -> String {
         match self {
-            Self::Apart(pinning) => pinning.sentence(),
+            Self::Apart(pinning, unknown) if unknown.is_empty() => pinning.sentence(),
+            Self::Apart(pinning, unknown) => {
+                format!(
+                    "{}; not pinned, because the process is not known: {}",
+                    pinning.sentence(),
+                    unknown.join(", ")
+                )
+            }
             Self::Together(why) => format!("servers and load generator share all, not pinned: {why}"),
         }
     }

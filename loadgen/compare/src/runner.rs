@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
+use fanfare_loadgen_core::machine::parent;
 use fanfare_loadgen_core::machine::pin::Pinning;
 use fanfare_loadgen_core::report::Report;
 use tokio::process::Command;
@@ -44,7 +45,9 @@ async fn measure(
     args: &CompareArgs,
     is_pinned: bool,
 ) -> anyhow::Result<Report> {
-    let mut command = Command::new(std::env::current_exe()?);
+    // It ends with this process however that ends, as the server does: what it would measure afterwards nobody reads.
+    let own = std::env::current_exe()?;
+    let mut command = Command::from(parent::tied(&own).context("it is not known where this program is")?);
     command.args(scenario).args(["--target", &contender.dialect, "--url", &host.url]);
     if let Some(pid) = host.pid {
         command.args(["--server-pid", &pid.to_string()]);

@@ -42,6 +42,7 @@ const DEFAULTS: &[(&str, &[&str])] = &[
     ("stuck", &["--subscribers", "1000", "--rates", "500"]),
     ("resume", &[]),
     ("ingest", &[]),
+    ("ping", &[]),
 ];
 
 impl Task {

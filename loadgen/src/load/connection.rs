@@ -180,6 +180,8 @@ impl Talk {
                 self.out.frame(Opcode::Pong, &[body]);
                 Ok(())
             }
+            // Who pings looks for it before.
+            Incoming::Pong(_) => Ok(()),
             Incoming::Close(code) => Err(ConnectionEnd::Closed(code)),
         }
     }

@@ -32,7 +32,7 @@ pub struct TiedArgs {
 ///
 /// # Errors
 /// It is not known where this program is.
-pub(crate) fn tied(program: &Path) -> std::io::Result<Command> {
+pub fn tied(program: &Path) -> std::io::Result<Command> {
     if !ENDS_CHILDREN {
         return Ok(Command::new(program));
     }

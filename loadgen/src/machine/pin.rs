@@ -85,12 +85,13 @@ mod system {
             Self::share_out(&cores.into_values().collect::<Vec<_>>())
         }
 
-        /// Pins this thread, and those that it starts from now on, to the load generator's processors.
+        /// Pins this process, and what its threads start from now on, to the load generator's processors. It has threads
+        /// already: those of the allocator.
         ///
         /// # Errors
         /// What the system says.
         pub(crate) fn pin_own(&self) -> anyhow::Result<()> {
-            sched_setaffinity(None, &set(&self.own)).context("cannot pin this thread")
+            pin_all(&[std::process::id()], &set(&self.own))
         }
 
         /// Pins all threads of servers that run, and of what they have started. How many threads these have was
@@ -99,17 +100,7 @@ mod system {
         /// # Errors
         /// What the system says of a thread that is there.
         pub(crate) fn pin_servers(&self, pids: &[u32]) -> anyhow::Result<()> {
-            for pid in Usage::family(pids) {
-                let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-                for thread in threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
-                    match sched_setaffinity(Pid::from_raw(thread), &set(&self.servers)) {
-                        // It has ended meanwhile.
-                        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                        Err(e) => return Err(e).with_context(|| format!("cannot pin process {pid}")),
-                    }
-                }
-            }
-            Ok(())
+            pin_all(pids, &set(&self.servers))
         }
 
         /// Starts a server, which then has its processors from the first moment and can count them.
@@ -123,6 +114,33 @@ mod system {
             sched_setaffinity(None, &before).context("cannot pin this thread")?;
             started
         }
+    }
+
+    /// Pins all threads of processes, and of what they have started.
+    fn pin_all(pids: &[u32], processors: &CpuSet) -> anyhow::Result<()> {
+        // What one of them started before its turn came is where it was, and so is what that starts.
+        while pin_those_there(pids, processors)? > 0 {}
+        Ok(())
+    }
+
+    /// Pins those that are there now: how many were not.
+    fn pin_those_there(pids: &[u32], processors: &CpuSet) -> anyhow::Result<usize> {
+        let mut pinned = 0;
+        for pid in Usage::family(pids) {
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            for thread in threads.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+            {
+                let before = sched_getaffinity(Some(thread)).ok();
+                match sched_setaffinity(Some(thread), processors) {
+                    // The system may leave fewer of them to it, and does so each time.
+                    Ok(()) => pinned += usize::from(before != sched_getaffinity(Some(thread)).ok()),
+                    // It has ended meanwhile.
+                    Err(rustix::io::Errno::SRCH) => {}
+                    Err(e) => return Err(e).with_context(|| format!("cannot pin process {pid}")),
+                }
+            }
+        }
+        Ok(pinned)
     }
 
     fn set(processors: &[usize]) -> CpuSet {
@@ -180,6 +198,42 @@ mod tests {
         assert_eq!((pinning.servers, pinning.own), (vec![0, 3], vec![1, 4, 2, 5]));
         let one = Pinning::share_out(&[vec![0, 1]]).expect("enough").sentence();
         assert!(one.ends_with("load generator on processor 1 (of the same core, the only one)"), "{one}");
+    }
+
+    /// It starts a process that starts a process and so on, each while it may be about to be pinned.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_server_starts_while_it_is_pinned_is_pinned_too() {
+        use std::os::unix::process::CommandExt as _;
+
+        use rustix::process::{Pid, Signal, kill_process_group};
+        use rustix::thread::sched_getaffinity;
+
+        use crate::machine::process::Usage;
+
+        // With one processor there is nothing to share out.
+        let Ok(pinning) = Pinning::new() else { return };
+        let script = "f() { if [ $1 -gt 1 ]; then f $(($1 - 1)) & fi; exec sleep 600; }; f 100";
+        let mut server = std::process::Command::new("sh")
+            .args(["-c", script])
+            .process_group(0)
+            .spawn()
+            .expect("it starts");
+        pinning.pin_servers(&[server.id()]).expect("they are ours");
+        while Usage::family(&[server.id()]).len() < 100 {
+            std::thread::yield_now();
+        }
+        let family = Usage::family(&[server.id()]);
+        let processors_of = |pid: &u32| {
+            let set = sched_getaffinity(Pid::from_raw(*pid as i32)).expect("it runs");
+            (0..1024).filter(|n| set.is_set(*n)).collect::<Vec<usize>>()
+        };
+        let mut servers = pinning.servers;
+        servers.sort_unstable();
+        let elsewhere = family.iter().filter(|pid| processors_of(pid) != servers).count();
+        kill_process_group(Pid::from_child(&server), Signal::KILL).expect("it runs");
+        server.wait().expect("it has ended");
+        assert_eq!((elsewhere, family.len()), (0, 100));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::deliveries::Deliveries;
-use super::sections::{Connects, FindMax, Idle, Ingest, Neighbour, Resume, Strangers, Stuck};
+use super::sections::{Connects, FindMax, Idle, Ingest, Neighbour, Pings, Resume, Strangers, Stuck};
 
 /// What a run has found.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub enum Findings {
     Ingest(Ingest),
     /// A quiet connection beside publishers without pause: scenario `neighbour`.
     Neighbour(Neighbour),
+    /// Pings of quiet connections: scenario `ping`.
+    Ping(Pings),
     /// Connections that may do nothing: scenario `strangers`.
     Strangers(Strangers),
 }
@@ -37,9 +39,11 @@ impl Report {
             | Findings::Idle(deliveries, _)
             | Findings::Resume(deliveries, _)
             | Findings::Stuck(deliveries, _) => Some(deliveries),
-            Findings::Connect(_) | Findings::Ingest(_) | Findings::Neighbour(_) | Findings::Strangers(_) => {
-                None
-            }
+            Findings::Connect(_)
+            | Findings::Ingest(_)
+            | Findings::Neighbour(_)
+            | Findings::Ping(_)
+            | Findings::Strangers(_) => None,
         }
     }
 
@@ -76,6 +80,11 @@ impl Report {
     /// A quiet connection beside publishers without pause.
     pub fn neighbour(&self) -> Option<&Neighbour> {
         if let Findings::Neighbour(it) = &self.findings { Some(it) } else { None }
+    }
+
+    /// Pings of quiet connections.
+    pub fn pings(&self) -> Option<&Pings> {
+        if let Findings::Ping(it) = &self.findings { Some(it) } else { None }
     }
 
     /// Connections that may do nothing.

@@ -3,7 +3,7 @@
 use super::deliveries::Deliveries;
 use super::quantiles::Quantiles;
 use super::row::Row;
-use super::sections::{Connects, FindMax, Idle, Ingest, Neighbour, Resume, Strangers, Stuck};
+use super::sections::{Connects, FindMax, Idle, Ingest, Neighbour, Pings, Resume, Strangers, Stuck};
 use super::unit::Unit;
 use super::usage::{OwnUsage, ServerUsage};
 use super::{Report, remarks};
@@ -60,6 +60,8 @@ pub enum Source {
     Ingest(fn(&Ingest) -> Option<f64>),
     /// The scenario `neighbour`.
     Neighbour(fn(&Neighbour) -> Option<f64>),
+    /// The scenario `ping`.
+    Ping(fn(&Pings) -> Option<f64>),
     /// The scenario `strangers`.
     Strangers(fn(&Strangers) -> Option<f64>),
 }
@@ -190,6 +192,7 @@ impl Metric {
             Source::Connect(_) => report.connects().is_some(),
             Source::Ingest(_) => report.ingest().is_some(),
             Source::Neighbour(_) => report.neighbour().is_some(),
+            Source::Ping(_) => report.pings().is_some(),
             Source::Strangers(_) => report.strangers().is_some(),
         }
     }
@@ -210,6 +213,7 @@ impl Metric {
             Source::Connect(read) => read(report.connects()?),
             Source::Ingest(read) => read(report.ingest()?),
             Source::Neighbour(read) => read(report.neighbour()?),
+            Source::Ping(read) => read(report.pings()?),
             Source::Strangers(read) => read(report.strangers()?),
         }
     }
@@ -226,6 +230,7 @@ impl Metric {
             | Source::Connect(_)
             | Source::Ingest(_)
             | Source::Neighbour(_)
+            | Source::Ping(_)
             | Source::Strangers(_) => Part::Scenario,
         }
     }

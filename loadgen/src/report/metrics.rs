@@ -2,7 +2,7 @@
 
 use super::metric::Better::{Less, More, Neither};
 use super::metric::Source::{
-    Connect, Deliveries, FindMax, Idle, Ingest, Latency, Neighbour, Own, PerDelivery, Resume, SentLate,
+    Connect, Deliveries, FindMax, Idle, Ingest, Latency, Neighbour, Own, PerDelivery, Ping, Resume, SentLate,
     Server, Strangers, Stuck,
 };
 use super::metric::{Better, Metric, Source};
@@ -295,6 +295,25 @@ pub const METRICS: &[Metric] = &[
         Neighbour(|it| Some(it.listeners_closed as f64)),
     )
     .row_with("listeners closed", remarks::listeners),
+    // Scenario `ping`.
+    count("pings", "pings.count", Neither, Ping(|it| Some(it.count as f64)))
+        .row_with("pings", remarks::pings),
+    count("answered", "pings.answered", More, Ping(|it| Some(it.answered as f64))).row("answered"),
+    count("unanswered", "pings.unanswered", Less, Ping(|it| Some(it.unanswered as f64)))
+        .row("unanswered")
+        .heading(45, "unanswered"),
+    seconds("ping_p50", "pings.answer_seconds.p50", Ping(|it| Some(it.answer_seconds.as_ref()?.p50)))
+        .row("ping p50")
+        .heading(41, "p50"),
+    seconds("ping_p99", "pings.answer_seconds.p99", Ping(|it| Some(it.answer_seconds.as_ref()?.p99)))
+        .row_with("ping p99", remarks::pinged_late_p99)
+        .heading(42, "p99"),
+    seconds("ping_p99.9", "pings.answer_seconds.p99_9", Ping(|it| Some(it.answer_seconds.as_ref()?.p99_9)))
+        .row("ping p99.9")
+        .heading(43, "p99.9"),
+    seconds("ping_max", "pings.answer_seconds.max", Ping(|it| Some(it.answer_seconds.as_ref()?.max)))
+        .row_with("ping max", remarks::pinged_late_max)
+        .heading(44, "max"),
     // Scenario `strangers`, whose rows are one for each thing that they do.
     bytes(
         "strangers_memory",

@@ -53,6 +53,27 @@ fn late(report: &Report, what: &str, of: fn(&Quantiles) -> f64) -> String {
     on(late, |late| format!("sent late {what} {}", seconds(of(late))))
 }
 
+pub(super) fn pings(report: &Report) -> String {
+    on(report.pings(), |it| {
+        let plural = if it.connections == 1 { "" } else { "s" };
+        let (connections, interval) = (count(it.connections.into()), seconds(it.interval_seconds));
+        format!("of {connections} connection{plural} by {}, one due every {interval} on each", it.via)
+    })
+}
+
+pub(super) fn pinged_late_p99(report: &Report) -> String {
+    pinged_late(report, "p99", |late| late.p99)
+}
+
+pub(super) fn pinged_late_max(report: &Report) -> String {
+    pinged_late(report, "max", |late| late.max)
+}
+
+fn pinged_late(report: &Report, what: &str, of: fn(&Quantiles) -> f64) -> String {
+    let late = report.pings().and_then(|it| it.sent_late_seconds.as_ref());
+    on(late, |late| format!("sent late {what} {}", seconds(of(late))))
+}
+
 pub(super) fn connected(report: &Report) -> String {
     on(report.idle(), |it| growth(it.connections, it.before_bytes, it.connected_bytes))
 }

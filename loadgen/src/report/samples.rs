@@ -2,7 +2,7 @@
 
 use super::{
     Attack, Config, Connects, Deliveries, FindMax, Findings, Idle, Ingest, MemoryOverTime, Neighbour,
-    OwnUsage, Published, Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
+    OwnUsage, Pings, Published, Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
 };
 
 pub(crate) fn quantiles() -> Quantiles {
@@ -150,6 +150,19 @@ fn neighbour() -> Neighbour {
     }
 }
 
+pub(crate) fn pings() -> Pings {
+    Pings {
+        connections: 3,
+        interval_seconds: 0.01,
+        via: "frame".into(),
+        count: 1500,
+        answered: 1498,
+        unanswered: 2,
+        answer_seconds: Some(quantiles()),
+        sent_late_seconds: Some(quantiles()),
+    }
+}
+
 fn strangers() -> Strangers {
     let attack = |name: &str, acknowledged_seconds, grown_bytes| Attack {
         name: name.into(),
@@ -177,7 +190,7 @@ fn find_max() -> FindMax {
 }
 
 /// A report of each kind.
-pub(crate) fn of_each_kind() -> [Report; 9] {
+pub(crate) fn of_each_kind() -> [Report; 10] {
     [
         Findings::Steady(deliveries()),
         Findings::FindMax(deliveries(), find_max()),
@@ -187,6 +200,7 @@ pub(crate) fn of_each_kind() -> [Report; 9] {
         Findings::Connect(connects()),
         Findings::Ingest(ingest()),
         Findings::Neighbour(neighbour()),
+        Findings::Ping(pings()),
         Findings::Strangers(strangers()),
     ]
     .map(|findings| Report { findings, ..report() })

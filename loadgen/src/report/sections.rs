@@ -61,6 +61,29 @@ pub struct Neighbour {
     pub subscribers_closed: u64,
 }
 
+/// Pings of quiet connections, each due at a fixed time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pings {
+    /// How many connections there were.
+    pub connections: u32,
+    /// The time from when one ping of a connection was due until the next one was.
+    pub interval_seconds: f64,
+    /// What a ping was: `protocol` or `frame`.
+    pub via: String,
+    /// How many were due while it was measured.
+    pub count: u64,
+    /// How many of these were answered within the grace.
+    pub answered: u64,
+    /// How many, of warm-up too, were not.
+    pub unanswered: u64,
+    /// From when a ping was due until its answer was read; one without an answer is there with the time for which it
+    /// was waited, the grace at least.
+    pub answer_seconds: Option<Quantiles>,
+    /// From when a ping was due until it was sent: the load generator's share of that, and the broker's where it takes
+    /// nothing.
+    pub sent_late_seconds: Option<Quantiles>,
+}
+
 /// What connections did that may do nothing, one thing after the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Strangers {

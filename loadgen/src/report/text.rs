@@ -42,8 +42,14 @@ impl Report {
             format!("{} {one}{}", count(number.into()), if number == 1 { "" } else { "s" })
         };
         let by = if *by_client { " by client" } else { "" };
-        let mut head = format!("{}: {}{by}", self.scenario, some(*subscribers, "subscriber"));
-        head += &format!(", {}", some(*topics, "topic"));
+        let mut head = match self.pings() {
+            // They subscribe to nothing.
+            Some(pings) => format!("{}: {}", self.scenario, some(pings.connections, "connection")),
+            None => {
+                let subscribers = some(*subscribers, "subscriber");
+                format!("{}: {subscribers}{by}, {}", self.scenario, some(*topics, "topic"))
+            }
+        };
         if *topics_each > 1 {
             head += &format!(" ({topics_each} each)");
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::config::Config;
 use super::deliveries::Deliveries;
-use super::sections::{Connects, FindMax, Idle, Ingest, Neighbour, Resume, Strangers, Stuck};
+use super::sections::{Connects, FindMax, Idle, Ingest, Neighbour, Pings, Resume, Strangers, Stuck};
 use super::usage::{OwnUsage, ServerUsage};
 use super::{Findings, Report, Trouble};
 
@@ -49,6 +49,8 @@ struct Sections {
     resume: Option<Resume>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     neighbour: Option<Neighbour>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pings: Option<Pings>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     strangers: Option<Strangers>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +104,7 @@ impl From<Report> for Written {
             Findings::Connect(it) => (Deliveries::default(), Sections { connects: Some(it), ..none }),
             Findings::Ingest(it) => (Deliveries::default(), Sections { ingest: Some(it), ..none }),
             Findings::Neighbour(it) => (Deliveries::default(), Sections { neighbour: Some(it), ..none }),
+            Findings::Ping(it) => (Deliveries::default(), Sections { pings: Some(it), ..none }),
             Findings::Strangers(it) => (Deliveries::default(), Sections { strangers: Some(it), ..none }),
         };
         let config = Asked { config, rate: deliveries.rate };
@@ -146,7 +149,7 @@ impl TryFrom<Written> for Report {
 
 /// What the one section says that is there, or that there is none.
 fn findings(deliveries: Deliveries, sections: Sections) -> Result<Findings, String> {
-    let Sections { idle, connects, stuck, ingest, resume, neighbour, strangers, find_max } = sections;
+    let Sections { idle, connects, stuck, ingest, resume, neighbour, pings, strangers, find_max } = sections;
     let with = || deliveries.clone();
     let found = [
         find_max.map(|it| Findings::FindMax(with(), it)),
@@ -156,6 +159,7 @@ fn findings(deliveries: Deliveries, sections: Sections) -> Result<Findings, Stri
         connects.map(Findings::Connect),
         ingest.map(Findings::Ingest),
         neighbour.map(Findings::Neighbour),
+        pings.map(Findings::Ping),
         strangers.map(Findings::Strangers),
     ];
     let mut found = found.into_iter().flatten();

@@ -1,4 +1,5 @@
-//! Runs without a schedule: workers that do one thing after the other, as fast as the broker lets them.
+//! Runs without publications by a schedule: each worker does one thing after the other as fast as the broker lets it, or
+//! keeps a schedule of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -310,7 +310,7 @@ async fn ask(
                 // A pong is all that is ever said to it.
                 connection
                     .read(buffer, |_, event| {
-                        is_answered |= event == Event::Stray;
+                        is_answered |= matches!(event, Event::Pong(_));
                         Ok(())
                     })
                     .await?;

@@ -7,7 +7,7 @@ use super::args::CommonArgs;
 use crate::load::Load;
 use crate::load::plan::Plan;
 use crate::load::tally::Troubles;
-use crate::machine::cores::processors;
+use crate::machine::cores::{cores, processors};
 use crate::machine::limits;
 use crate::machine::process::Usage;
 use crate::report::{
@@ -154,6 +154,20 @@ pub(crate) fn warnings(
     server: Option<&(Usage, Usage)>,
     wall: Duration,
 ) -> Vec<String> {
+    // This thread may be pinned to those that are the load generator's.
+    warnings_on((processors(), cores()), busiest_thread, own_cpu, server, wall)
+}
+
+/// The warnings on a machine of so many processors, and so many of them for the load generator.
+fn warnings_on(
+    (all, own): (u32, u32),
+    busiest_thread: f64,
+    own_cpu: Duration,
+    server: Option<&(Usage, Usage)>,
+    wall: Duration,
+) -> Vec<String> {
+    let busy =
+        |seconds: f64, processors: u32| seconds > BUSY_MAX * wall.as_secs_f64() * f64::from(processors);
     let mut warnings = Vec::new();
     if busiest_thread > BUSY_MAX {
         warnings.push(format!(
@@ -162,8 +176,14 @@ pub(crate) fn warnings(
         ));
     }
     let server_seconds = server.map_or(0.0, |(before, after)| after.cpu_seconds() - before.cpu_seconds());
-    let all = wall.as_secs_f64() * f64::from(processors());
-    if own_cpu.as_secs_f64() + server_seconds > BUSY_MAX * all {
+    if own < all && busy(own_cpu.as_secs_f64(), own) {
+        let plural = if own == 1 { "" } else { "s" };
+        warnings.push(format!(
+            "the load generator kept the {own} processor{plural} busy that it is pinned to: it may have been the \
+             bottleneck, and the times measured hold some waiting"
+        ));
+    }
+    if busy(own_cpu.as_secs_f64() + server_seconds, all) {
         warnings.push(
             "load generator and server together kept the processors busy: the times measured hold some \
              waiting for one"
@@ -189,5 +209,16 @@ mod tests {
         assert_eq!(warnings(0.5, own, None, wall), [""; 0]);
         let full = warnings(0.5, own, Some(&usage), wall);
         assert!(full[0].starts_with("load generator and server together"), "{full:?}");
+    }
+
+    #[test]
+    fn processors_that_are_the_load_generators_alone_are_warned_of_when_they_are_busy() {
+        let wall = Duration::from_secs(10);
+        // Two threads share one of two processors: neither is busy all the time, and the server is idle.
+        let of = |own, seconds| warnings_on((2, own), 0.5, Duration::from_secs_f64(seconds), None, wall);
+        assert_eq!((of(1, 8.9), of(2, 9.5)), (vec![], vec![]), "it may use both");
+        let busy = of(1, 9.1);
+        assert!(busy[0].starts_with("the load generator kept the 1 processor busy"), "{busy:?}");
+        assert_eq!(busy.len(), 1, "{busy:?}");
     }
 }

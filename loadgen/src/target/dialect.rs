@@ -88,6 +88,14 @@ impl Dialect {
         }
     }
 
+    /// Appends the protocol's own ping with a number, counted from 1, which an [`Event::Pong`] answers. Nothing where it
+    /// [has none](Target::has_pings).
+    pub(crate) fn ping(&self, n: u64, out: &mut Outgoing) {
+        if let Self::Native(native) = self {
+            native.ping(n, out);
+        }
+    }
+
     /// Reads one WebSocket message: `on_event` sees what it means, in order, until it fails; what must be
     /// answered is appended to `out`.
     ///

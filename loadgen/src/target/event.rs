@@ -33,6 +33,8 @@ pub(crate) enum Event {
     },
     /// The broker says that so many publications were missed; unknown counts as one.
     Gap(u64),
+    /// The answer to the ping with this number.
+    Pong(u64),
     /// The publication with this number, and those before it on the connection, arrived.
     Published(u64),
     /// The connection is ready for subscriptions and publications.

@@ -149,6 +149,11 @@ impl Target {
         }
     }
 
+    /// Whether the protocol has a ping with a number of its own, beside that of WebSocket which all have.
+    pub(crate) fn has_pings(self) -> bool {
+        matches!(self, Self::Fanfare | Self::FanfareMsgpack)
+    }
+
     /// Which publications it confirms when a schedule is followed, as a report says it: what is said back costs the
     /// server, too.
     pub(crate) fn confirmed(self) -> &'static str {

@@ -62,6 +62,10 @@ impl Native {
         self.write(&ClientFrame { id, op: ClientOp::Publish(publish) }, out);
     }
 
+    pub(super) fn ping(&self, n: u64, out: &mut Outgoing) {
+        self.write(&ClientFrame { id: RequestId::new(n), op: ClientOp::Ping }, out);
+    }
+
     pub(super) fn read<E>(
         &mut self,
         message: &[u8],
@@ -145,6 +149,7 @@ impl Native {
 fn event(frame: ServerFrame<'_>) -> Event {
     match frame {
         ServerFrame::Gap(gap) => Event::Gap(gap.missed.unwrap_or(1)),
+        ServerFrame::Pong { id: Some(id) } => Event::Pong(id.get()),
         ServerFrame::Published { id: Some(id), .. } => Event::Published(id.get()),
         ServerFrame::Subscribed(subscribed) => {
             let recovery = subscribed.recovery.map(|recovery| match recovery {
@@ -291,6 +296,9 @@ mod tests {
         });
         for codec in CODECS {
             assert_eq!(read(codec, &encoded(codec, &published)), [Event::Published(7)]);
+            let pong = |id| encoded(codec, &ServerFrame::Pong { id });
+            assert_eq!(read(codec, &pong(RequestId::new(9))), [Event::Pong(9)]);
+            assert_eq!(read(codec, &pong(None)), [Event::Stray], "nobody asks without a number");
             let refused = Event::Error { id: Some(8), why: "refused: too_large: no".into() };
             assert_eq!(read(codec, &encoded(codec, &error)), [refused]);
             assert!(matches!(read(codec, b"!")[..], [Event::Error { .. }]), "not a frame at all");

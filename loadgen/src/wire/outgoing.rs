@@ -5,6 +5,7 @@
 pub(crate) enum Opcode {
     Binary = 2,
     Close = 8,
+    Ping = 9,
     Pong = 10,
     Text = 1,
 }

@@ -105,8 +105,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads once and shows `on_incoming` each message and ping that is whole now, with the time of the
-    /// read.
+    /// Reads once and shows `on_incoming` each message, ping and pong that is whole now, with the time of
+    /// the read.
     ///
     /// Cancel safe: what was read has been shown.
     ///

@@ -14,6 +14,8 @@ pub(crate) enum Incoming<'a> {
     Message(&'a [u8]),
     /// A ping, to be answered with a pong of the same content.
     Ping(&'a [u8]),
+    /// The answer to a ping, with its content.
+    Pong(&'a [u8]),
 }
 
 /// What the server sent is no WebSocket: says what is wrong.
@@ -68,7 +70,7 @@ impl Incomings {
                 0..=2 => return Err(Violation("a fragment out of place")),
                 8 => return Ok(Some(Incoming::Close(body.first_chunk().map(|c| u16::from_be_bytes(*c))))),
                 9 => return Ok(Some(Incoming::Ping(body))),
-                10 => {}
+                10 => return Ok(Some(Incoming::Pong(body))),
                 _ => return Err(Violation("an unknown opcode")),
             }
         }
@@ -140,6 +142,7 @@ mod tests {
                 seen.push(match incoming {
                     Incoming::Message(body) => format!("message {} {:?}", body.len(), body.first()),
                     Incoming::Ping(body) => format!("ping {body:?}"),
+                    Incoming::Pong(body) => format!("pong {}", String::from_utf8_lossy(body)),
                     Incoming::Close(code) => format!("close {code:?}"),
                 });
             }
@@ -167,6 +170,7 @@ mod tests {
             "message 5 Some(104)",
             "message 126 Some(7)",
             "ping [104, 105]",
+            "pong between fragments",
             "message 9 Some(116)",
             "message 0 None",
             "message 70000 Some(9)",

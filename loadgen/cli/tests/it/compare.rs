@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 use tokio::process::Command;
 
 use crate::keeper::assert_fanfare_is_built;
+use crate::liar::{Liar, Lie};
 
 const TINY: &str = "fanout --subscribers 3 --duration 200ms --warmup 50ms --threads 2 --rates 100,200";
 
@@ -177,6 +178,24 @@ async fn servers_that_are_compared_are_pinned_where_there_are_processors_enough(
         let said = text(&output.stdout).contains(&format!("processors: {pinned}\n"));
         assert!(said && text(&output.stderr).starts_with(&format!("processors: {pinned}\n")), "{output:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_pinned_is_named() {
+    if std::thread::available_parallelism().expect("known").get() < 2 {
+        return;
+    }
+    let liar = Liar::start(Lie::None).await;
+    let files = Files::new("unknown");
+    let (out, json) = (files.path("report.html"), files.path("report.json"));
+    let targets = format!("floor,liar:fanfare={}", liar.url);
+    let args = ["--pin", "--no-calibration", "--rounds", "1", "--out", &out, "--json", &json];
+    let output = compare(&[&args[..], &["--scenario", TINY, "--targets", &targets]].concat()).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let json: serde_json::Value = serde_json::from_str(&files.read("report.json")).expect("JSON");
+    let placement = json["placement"].as_str().expect("it says how");
+    let named = "; not pinned, because the process is not known: liar:fanfare";
+    assert!(placement.starts_with("servers on processor") && placement.ends_with(named), "{placement}");
 }
 
 #[tokio::test]

@@ -87,14 +87,18 @@ async fn until_gone(process: i32) {
     timeout(SOON, gone).await.unwrap_or_else(|_| panic!("process {process} is left behind"));
 }
 
+/// The processes that another one has started and that run still.
+fn children_of(process: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    children.unwrap_or_default().split_whitespace().map(|child| child.parse().expect("a process")).collect()
+}
+
 /// The first process that another one has started, once there is one.
-async fn child_of(process: i32) -> i32 {
+pub(crate) async fn child_of(process: i32) -> i32 {
     let child = async {
         loop {
-            let path = format!("/proc/{process}/task/{process}/children");
-            let children = std::fs::read_to_string(path).unwrap_or_default();
-            if let Some(child) = children.split_whitespace().next() {
-                return child.parse().expect("a process");
+            if let Some(child) = children_of(process).first() {
+                return *child;
             }
             sleep(Duration::from_millis(10)).await;
         }
@@ -144,6 +148,36 @@ async fn a_load_generator_that_is_killed_leaves_no_broker_behind() {
     compare.kill().await.expect("it runs");
     until_gone(broker).await;
     until_gone(keeper).await;
+    std::fs::remove_file(&out).expect("it was opened before");
+}
+
+/// Elsewhere than on Linux the run goes on to its end, and nothing is said of it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_comparison_that_is_killed_leaves_no_run_behind() {
+    let out = std::env::temp_dir().join(format!("fanfare-killed-run-{}.html", std::process::id()));
+    let scenario = "fanout --subscribers 3 --rate 10 --duration 10m";
+    let mut compare = command("compare --no-calibration --targets floor --out")
+        .arg(&out)
+        .args(["--scenario", scenario])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let process = compare.id().expect("it runs") as i32;
+    let floor = child_of(process).await;
+    let run = async {
+        loop {
+            let is_run = |child: &i32| command_line(*child).contains("fanfare-loadgen fanout");
+            if let Some(run) = children_of(process).into_iter().find(is_run) {
+                return run;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let run = timeout(SOON, run).await.expect("it starts a run");
+    compare.kill().await.expect("it runs");
+    until_gone(run).await;
+    until_gone(floor).await;
     std::fs::remove_file(&out).expect("it was opened before");
 }
 

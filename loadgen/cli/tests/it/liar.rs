@@ -71,8 +71,10 @@ pub(crate) enum Lie {
     RefuseSubscribersLater,
     /// Sends each tenth after the next one.
     Swap,
-    /// Takes nothing for half a second before the first publication.
+    /// Takes nothing for half a second before the first publication, and before the fiftieth ping of its protocol.
     Stall,
+    /// Leaves every tenth ping of its protocol unanswered.
+    Unanswer,
 }
 
 impl Lie {
@@ -111,6 +113,8 @@ pub(crate) struct Liar {
 struct State {
     subscribers: HashMap<TopicName, Vec<mpsc::Sender<Out>>>,
     published: u64,
+    /// How many pings of its protocol.
+    pings: u64,
     told: watch::Sender<u64>,
     /// How many of those to each topic.
     offsets: HashMap<TopicName, u64>,
@@ -255,9 +259,24 @@ impl Session {
                 ClientOp::Publish(publish) => {
                     self.publish(id, publish.topic.to_name(), publish.payload.into_owned()).await;
                 }
+                ClientOp::Ping => self.pong(id).await,
                 other => panic!("did not expect {other:?}"),
             }
         }
+    }
+
+    async fn pong(&self, id: Option<RequestId>) {
+        let pings = {
+            let mut state = self.state.lock().expect("not poisoned");
+            state.pings += 1;
+            state.pings
+        };
+        match self.lie {
+            Lie::Unanswer if pings.is_multiple_of(10) => return,
+            Lie::Stall if pings == 50 => tokio::time::sleep(Duration::from_millis(500)).await,
+            _ => {}
+        }
+        self.reply(&ServerFrame::Pong { id });
     }
 
     async fn publish(&self, id: Option<RequestId>, topic: TopicName, payload: Payload) {

@@ -1,5 +1,6 @@
 //! The program as it is called from a shell.
 
+use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use crate::keeper::{Kept, assert_fanfare_is_built};
+use crate::keeper::{Kept, assert_fanfare_is_built, child_of};
 use crate::liar::{Liar, Lie};
 
 const ARGS: &str = "--subscribers 3 --rate 200 --duration 200ms --warmup 100ms";
@@ -188,6 +189,46 @@ async fn servers_and_load_generator_are_pinned_apart_or_it_is_said_that_they_can
     assert!(told.ends_with("the server not pinned: its process is not known"), "{told}");
     let own = processors - processors / 2;
     assert_eq!(json["config"]["threads"], own.min(3), "as many readers as it has processors: {json}");
+}
+
+/// The processors that the threads of a process may run on, for each thread.
+#[cfg(target_os = "linux")]
+fn processors_of(process: i32) -> BTreeSet<Vec<usize>> {
+    use rustix::process::Pid;
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs").flatten();
+    let ids = threads.filter_map(|thread| Pid::from_raw(thread.file_name().to_str()?.parse().ok()?));
+    // One that has ended meanwhile has none.
+    let sets = ids.filter_map(|thread| sched_getaffinity(Some(thread)).ok());
+    sets.map(|set| (0..CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn all_threads_of_either_side_are_on_its_processors_while_it_is_measured() {
+    if std::thread::available_parallelism().expect("known").get() < 2 {
+        return;
+    }
+    let load = "--subscribers 8 --rate 100 --duration 10m --threads 4 --quiet";
+    let mut own = command(&format!("fanout --target floor {load} --pin")).spawn().expect("it starts");
+    let process = own.id().expect("it runs") as i32;
+    let floor = child_of(process).await;
+    let names = || {
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs").flatten();
+        let name = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm")).ok();
+        threads.filter_map(name).collect::<String>()
+    };
+    // It is the last one that is started.
+    while !names().contains("publisher") {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let (ours, servers) = (processors_of(process), processors_of(floor));
+    own.kill().await.expect("it runs");
+    let [ours, servers] = [ours, servers].map(|sets| {
+        assert_eq!(sets.len(), 1, "all its threads have the same: {sets:?}");
+        sets.into_iter().flatten().collect::<Vec<_>>()
+    });
+    assert!(ours.iter().all(|n| !servers.contains(n)), "{ours:?}, {servers:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use fanfare::config::{AccessConfig, TokenConfig};
 use fanfare::{Broker, Config};
-use fanfare_loadgen::{MemberOrder, Report, Stuck};
+use fanfare_loadgen::{Assertions, MemberOrder, Report, Stuck};
 
 use crate::liar::{Liar, Lie};
 use crate::notices::{deliveries, measure};
@@ -281,6 +281,74 @@ async fn a_neighbour_of_publishers_without_pause_is_asked_and_their_shares_are_c
     assert!(neighbour.shares.iter().all(|share| share % 10 == 0), "whole messages: {report}");
     assert_eq!((neighbour.listeners, neighbour.listeners_closed), (2, 0), "{report}");
     assert!(neighbour.share_ratio >= 1.0, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pings_are_answered_by_every_way() {
+    let pid = std::process::id();
+    for (way, via) in [
+        ("", "protocol"),
+        ("--target fanfare-msgpack --connections 3", "protocol"),
+        ("--via frame --connections 5 --threads 2", "frame"),
+        ("--target fanfare-raw", "frame"),
+    ] {
+        let load = "ping --interval 5ms --duration 300ms --warmup 50ms --grace 30s";
+        let report = with_broker(&format!("{load} {way} --server-pid {pid}")).await;
+        let pings = report.pings().expect("it is about that");
+        assert_eq!((pings.via.as_str(), pings.count), (via, 60 * u64::from(pings.connections)), "{report}");
+        assert_eq!(
+            (pings.answered, pings.unanswered, report.troubles.len()),
+            (pings.count, 0, 0),
+            "{report}"
+        );
+        assert!(pings.answer_seconds.is_some() && pings.sent_late_seconds.is_some(), "{report}");
+        assert!(report.server.is_some(), "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stalls_cannot_hide_it_from_those_that_were_due_meanwhile() {
+    // It takes nothing for half of the second, in which half of the pings are due. Who waited for each answer before
+    // the next ping would see one that is slow.
+    let args = "ping --interval 5ms --duration 1s --warmup 0s --grace 30s --quiet";
+    let report = with_liar(Lie::Stall, args).await;
+    let pings = report.pings().expect("it is about that");
+    assert_eq!((pings.count, pings.answered, pings.unanswered), (200, 200, 0), "{report}");
+    let times = pings.answer_seconds.as_ref().expect("all");
+    assert!(times.max >= 0.5, "the one before which it stalled: {report}");
+    // Of the hundred that follow it, due 5 ms apart, sixty waited for 200 ms and more.
+    assert!(times.p90 >= 0.35, "the tenth that waited longest: {report}");
+    let failures = |conditions: &str| conditions.parse::<Assertions>().expect("conditions").failures(&report);
+    assert_eq!(failures("ping_max<50ms,unanswered=0").len(), 1, "{report}");
+    // With less patience the same are unanswered, however soon the server goes on.
+    let hasty = with_liar(Lie::Stall, &args.replace("30s", "200ms")).await;
+    let pings = hasty.pings().expect("it is about that");
+    assert!(pings.unanswered >= 60 && pings.answered + pings.unanswered == 200, "{hasty}");
+    let failures = "unanswered=0".parse::<Assertions>().expect("a condition").failures(&hasty);
+    assert_eq!(failures, [format!("unanswered=0: unanswered is {}", pings.unanswered)]);
+}
+
+#[tokio::test]
+async fn a_ping_without_an_answer_is_told_and_no_other_answer_stands_for_it() {
+    let args = "ping --interval 5ms --duration 500ms --warmup 0s --grace 5s --quiet";
+    let report = with_liar(Lie::Unanswer, args).await;
+    let pings = report.pings().expect("it is about that");
+    assert_eq!((pings.count, pings.answered, pings.unanswered), (100, 90, 10), "{report}");
+    // They have waited for that long at least.
+    assert!(pings.answer_seconds.as_ref().expect("all").max >= 5.0, "{report}");
+}
+
+#[tokio::test]
+async fn ping_is_refused_where_it_would_be_none() {
+    for (args, why) in [
+        ("--target bun --via protocol", "--via protocol is for fanfare"),
+        ("--connections 0", "--connections must be at least 1"),
+        ("--interval 1us", "--interval must be 100µs to"),
+        ("--interval 2s --duration 1s", "--interval must be"),
+    ] {
+        let error = measure(&format!("ping {args}")).await.expect_err(args);
+        assert!(error.to_string().contains(why), "{error} should say {why}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -144,7 +144,7 @@ impl Away<'_> {
                 Event::Subscribed { recovery } => attempt.subscribed(now, recovery),
                 Event::Gap(missed) => self.expectation.check_gap(missed, tally),
                 Event::Error { why, .. } => return Err(ConnectionEnd::Refused(why)),
-                Event::Published(_) | Event::Ready | Event::Stray => tally.strays += 1,
+                Event::Pong(_) | Event::Published(_) | Event::Ready | Event::Stray => tally.strays += 1,
             }
             Ok(())
         });

@@ -73,7 +73,7 @@ impl Subscriber {
                 Event::Subscribed { .. } => *unconfirmed = unconfirmed.saturating_sub(1),
                 Event::Gap(missed) => expectation.check_gap(missed, tally),
                 Event::Error { why, .. } => return Err(ConnectionEnd::Refused(why)),
-                Event::Published(_) | Event::Ready | Event::Stray => tally.strays += 1,
+                Event::Pong(_) | Event::Published(_) | Event::Ready | Event::Stray => tally.strays += 1,
             }
             Ok(())
         });
