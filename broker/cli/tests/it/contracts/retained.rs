@@ -174,6 +174,13 @@ async fn a_payload_of_128_bytes_that_was_delivered_as_json_takes_350_bytes_in_al
 }
 
 #[tokio::test]
+async fn topics_are_counted_as_what_they_take_whatever_the_number_of_workers() {
+    let held = held(|_| r#""data":1"#.to_owned(), MANY, Readers::None, 16).await;
+    assert!(HELD.contains(&held.for_each_counted), "{held:?}");
+    eprintln!("{held:.2?}");
+}
+
+#[tokio::test]
 async fn of_what_has_gone_and_of_topics_that_were_dropped_nothing_is_counted() {
     let broker = broker(
         5,
