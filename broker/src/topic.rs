@@ -189,9 +189,14 @@ impl Topic {
         })
     }
 
-    /// What a topic of that name takes before it keeps anything.
-    fn own_bytes(name: &TopicName) -> usize {
-        allocated_bytes(size_of::<Self>() + 16) + allocated_bytes(name.as_str().len() + 16) + PLACES_BYTES
+    /// What it takes before it keeps anything.
+    fn own_bytes(&self) -> usize {
+        let is_apart = self.interests.spilled();
+        let interests = if is_apart { self.interests.capacity() * size_of::<Interest>() } else { 0 };
+        allocated_bytes(size_of::<Self>() + 16)
+            + allocated_bytes(self.name.as_str().len() + 16)
+            + allocated_bytes(interests)
+            + PLACES_BYTES
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -458,11 +463,11 @@ impl State {
         }
     }
 
-    /// Charges what the tables take now, and the topic itself while it keeps something, which has that name.
-    fn recharge(&self, name: &TopicName) {
+    /// Charges what the tables take now, and the topic itself, whose state this is, while it keeps something.
+    fn recharge(&self, topic: &Topic) {
         let tables = allocated_bytes(self.ring.table_bytes()) + self.duplicates.heap_bytes();
         let keeps = !self.ring.is_empty() || !self.duplicates.is_empty();
-        let bytes = if keeps { tables + Topic::own_bytes(name) } else { tables };
+        let bytes = if keeps { tables + topic.own_bytes() } else { tables };
         if bytes != self.charge.bytes() {
             self.charge.set(bytes);
         }

@@ -118,11 +118,11 @@ impl Worker {
             index,
             stats: Arc::clone(&hub.workers[index].stats),
             metrics,
+            replay: RefCell::new(Replay::new(hub.in_flight(false))),
             hub,
             topics: RefCell::default(),
             connections: RefCell::default(),
             scratch: Cell::default(),
-            replay: RefCell::default(),
             turns: Turns::default(),
             unheard: Unheard::default(),
             moves,
@@ -280,7 +280,7 @@ impl Worker {
     }
 
     /// Every connection.
-    fn all_connections(&self) -> Vec<Rc<Connection>> {
+    pub(crate) fn all_connections(&self) -> Vec<Rc<Connection>> {
         self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect()
     }
 

@@ -227,7 +227,8 @@ impl Connection {
                     return false;
                 }
                 let is_live = from.next >= live_from;
-                self.queue(&topic, publications, echo, is_live);
+                let taken = self.queue(&topic, publications, echo, is_live);
+                publications.truncate(taken);
                 let from = match publications.last() {
                     None => from,
                     Some(last) => Cursor { next: from.next.plus(publications.len()), after: last.offset },
@@ -265,26 +266,31 @@ impl Connection {
         held == Some(0)
     }
 
-    /// Queues the publications that it wants, and counts them as delivered.
-    fn queue(&self, topic: &Topic, publications: &[Arc<Publication>], echo: bool, is_live: bool) {
+    /// Queues the publications that it wants, and counts them as delivered, until enough waits: their frames may be many
+    /// times as large as their payloads. Says how many it has taken or left out, at least one.
+    fn queue(&self, topic: &Topic, publications: &[Arc<Publication>], echo: bool, is_live: bool) -> usize {
         let mut state = self.state.borrow_mut();
         let mut replay = self.worker.replay.borrow_mut();
-        let wanted = publications.iter().filter(|p| echo || p.content.origin != Some(self.id));
-        let (mut count, mut bytes) = (0, 0);
-        // What is left out was looked at all the same.
-        self.worker.turns.count_bytes(publications.len() * LOOK_BYTES);
-        for publication in wanted {
-            let before = state.outbox.len();
-            state.outbox.push_with(|out| replay.put_frame(publication, &topic.name, self.encoding, out));
-            count += 1;
-            bytes += state.outbox.len() - before;
+        let before = state.outbox.len();
+        let (mut looked_at, mut count) = (0, 0);
+        for publication in publications {
+            if state.outbox.len() >= CATCH_UP_BYTES {
+                break;
+            }
+            looked_at += 1;
+            if echo || publication.content.origin != Some(self.id) {
+                state.outbox.push_with(|out| replay.put_frame(publication, &topic.name, self.encoding, out));
+                count += 1;
+            }
         }
-        self.worker.turns.count_bytes(bytes);
+        // What is left out was looked at all the same.
+        self.worker.turns.count_bytes(looked_at * LOOK_BYTES + state.outbox.len() - before);
         self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
         if let Some(oldest) = publications.first().filter(|_| is_live && count > 0) {
             let waited = oldest.content.received.instant().elapsed();
             self.worker.metrics.fanout(waited);
         }
+        looked_at
     }
 
     /// Puts a subscription back in step that has everything; of a connection that drains it ends then.
@@ -336,5 +342,29 @@ impl Connection {
     pub(super) fn close_too_slow(&self, topic: &Topic) {
         self.worker.metrics.slow_consumer(topic.namespace.index, "disconnected", 0);
         self.close(CloseCode::TOO_SLOW, "the reader fell behind what the topic keeps");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_protocol::Payload;
+
+    use super::*;
+    use crate::bench::publications;
+    use crate::encoding::Encoding;
+    use crate::worker::tests::{connect, subscribe, worker};
+
+    #[tokio::test]
+    async fn what_waits_while_it_catches_up_is_bounded_by_its_frames_and_not_by_their_payloads() {
+        let worker = worker();
+        let (topic, _) = subscribe(&worker, "t");
+        let (_peer, _life) = connect(&worker, Encoding::Json).await;
+        let connection = worker.all_connections().remove(0);
+        // Each character is written as six.
+        let payload = Payload::text("\u{1}".repeat(1000));
+        let taken = connection.queue(&topic, &publications(CATCH_UP_COUNT, &payload), true, false);
+        let queued = connection.queued_bytes();
+        assert!((1..CATCH_UP_COUNT).contains(&taken), "{taken} in {queued} bytes");
+        assert!((CATCH_UP_BYTES..CATCH_UP_BYTES + 7 * 1000).contains(&queued), "{taken} in {queued} bytes");
     }
 }

@@ -112,7 +112,7 @@ impl State {
         let keep = topic.namespace.retention.message_ids();
         self.duplicates.expire(now, keep);
         if let Some(offset) = self.duplicates.find(id, now, keep) {
-            self.recharge(&topic.name);
+            self.recharge(topic);
             return Err(Position { offset, ..next });
         }
         topic.namespace.note_ids_evicted(self.duplicates.insert(id, next.offset, now, keep));

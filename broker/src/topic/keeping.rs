@@ -158,7 +158,7 @@ impl Topic {
     /// Notes what is kept now, for the budget, the figures, eviction and the deadlines. Called under the lock after
     /// whatever changed it.
     pub(super) fn note_kept(&self, state: &mut State) {
-        state.recharge(&self.name);
+        state.recharge(self);
         let keeps = !state.ring.is_empty() || !state.duplicates.is_empty();
         // Written under the lock alone.
         if keeps != self.keeps.load(Ordering::Relaxed) {

@@ -1,5 +1,7 @@
 //! Contract 6: what is retained is counted. Each broker here is a process of its own, so that its memory is known.
 
+use std::time::{Duration, Instant};
+
 use fanfare_harness::{RawSocket, frame, metric};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
@@ -7,8 +9,8 @@ use tokio::task::JoinSet;
 use crate::process::Process;
 use crate::temp_file::TempFile;
 
-async fn broker(config: &str) -> Process {
-    let file = TempFile::new(&format!("[server]\nworkers = 1\n{config}"));
+async fn broker(workers: usize, config: &str) -> Process {
+    let file = TempFile::new(&format!("[server]\nworkers = {workers}\n{config}"));
     Process::start(&["--config", file.path()]).await
 }
 
@@ -76,9 +78,10 @@ struct Held {
 }
 
 /// What a process holds, where publications are of that kind.
-async fn held(kind: Kind, topics: u64, readers: Readers) -> Held {
+async fn held(kind: Kind, topics: u64, readers: Readers, workers: usize) -> Held {
     let broker = broker(
-        "[limits]\ntopics = 1000000\n[memory]\nretained = \"1GiB\"\n[namespace.default]\n\
+        workers,
+        "[limits]\ntopics = 1000000\nmessage_size = \"1MiB\"\n[memory]\nretained = \"1GiB\"\n[namespace.default]\n\
          history_count = 10000000\nhistory_size = \"1GiB\"\nduplicate_size = \"1GiB\"\n",
     )
     .await;
@@ -125,7 +128,7 @@ macro_rules! counts_what_it_holds {
         $(
             #[tokio::test]
             async fn $name() {
-                let held = held($kind, $topics, $readers).await;
+                let held = held($kind, $topics, $readers, 1).await;
                 assert!(HELD.contains(&held.for_each_counted), "{held:?}");
                 eprintln!("{held:.2?}");
             }
@@ -154,14 +157,50 @@ counts_what_it_holds! {
     }, FEW, Readers::None;
     topics_with_one_small_publication_are_counted_as_what_they_take:
         |_| r#""data":1"#.to_owned(), MANY, Readers::None;
+    sixteen_kibibytes_of_text_are_counted_as_what_they_take:
+        |_| format!(r#""kind":"text","data":"{}""#, "x".repeat(16 * 1024)), FEW, Readers::None;
+    sixty_four_kibibytes_of_binary_are_counted_as_what_they_take:
+        |_| format!(r#""kind":"binary","data":"{}""#, "QUJD".repeat(64 * 1024 / 3)), FEW, Readers::None;
     what_is_delivered_takes_no_more_for_that:
         |_| format!(r#""data":{{"padding":"{}"}}"#, "x".repeat(86)), FEW, Readers::Raw;
 }
 
 #[tokio::test]
 async fn a_payload_of_128_bytes_that_was_delivered_as_json_takes_350_bytes_in_all() {
-    let held = held(|_| format!(r#""data":{{"text":"{}"}}"#, "x".repeat(117)), FEW, Readers::Json).await;
+    let held = held(|_| format!(r#""data":{{"text":"{}"}}"#, "x".repeat(117)), FEW, Readers::Json, 1).await;
     assert!(held.for_each_kept <= KEPT_BYTES_MAX, "{held:?}");
     assert!(HELD.contains(&held.for_each_counted), "{held:?}");
     eprintln!("{held:.2?}");
+}
+
+#[tokio::test]
+async fn topics_are_counted_as_what_they_take_whatever_the_number_of_workers() {
+    let held = held(|_| r#""data":1"#.to_owned(), MANY, Readers::None, 16).await;
+    assert!(HELD.contains(&held.for_each_counted), "{held:?}");
+    eprintln!("{held:.2?}");
+}
+
+#[tokio::test]
+async fn of_what_has_gone_and_of_topics_that_were_dropped_nothing_is_counted() {
+    let broker = broker(
+        5,
+        "[namespace.default]\nhistory_ttl = \"1s\"\nposition_ttl = \"1s\"\nduplicate_window = \"1s\"\n",
+    )
+    .await;
+    let mut publisher = RawSocket::upgrade(broker.public, "/ws").await;
+    let kind: Kind = |n| format!(r#""data":"{n}","message_id":"{n}","headers":{{"trace":"a1"}}"#);
+    for topics in [1, MANY] {
+        publisher.send(&message_of(kind, topics, 0).0).await;
+    }
+    publisher.send(&frame(0x81, br#"{"type":"ping"}"#)).await;
+    publisher.receive().await.expect("the connection is open");
+    assert!(metric(broker.admin, "fanfare_retained_bytes").await > 500.0 * 1000.0);
+    // What was kept for live readers goes after 5 s.
+    let until = Instant::now() + Duration::from_secs(40);
+    for name in ["fanfare_retained_bytes", "fanfare_topics"] {
+        while metric(broker.admin, name).await > 0.0 {
+            assert!(Instant::now() < until, "{name} is {}", metric(broker.admin, name).await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
 }
