@@ -19,6 +19,8 @@ use crate::namespaces;
 pub use env::{environment, overlay as overlay_environment};
 pub use limits::LimitsConfig;
 pub use server::ServerConfig;
+#[doc(hidden)]
+pub use server::Shares;
 
 pub use crate::access::config::{AccessConfig, GrantConfig, TokenConfig};
 pub use crate::budget::config::MemoryConfig;

@@ -86,8 +86,8 @@ pub(crate) struct Connection {
     pub(crate) touched: Cell<bool>,
     /// The worker to which it is to move, if it is to.
     destination: Cell<Option<Destination>>,
-    /// Whether it has subscribed to a topic, the first of which may have brought it here.
-    is_settled: Cell<bool>,
+    /// The count of subscriptions from which on it is decided (again) where it belongs.
+    settles_at: Cell<u8>,
     /// Whether there may be publications of its own, which are looked for where it does not want them.
     has_published: Cell<bool>,
     /// Bytes of its outbox that the metrics know of.
@@ -134,7 +134,7 @@ impl State {
 
 /// What a connection is made of that is not its worker's.
 struct Parts {
-    is_settled: bool,
+    settles_at: u8,
     has_published: bool,
     backpressure: Backpressure,
     account: Account,
@@ -167,7 +167,7 @@ impl Connection {
         let is_known = grant.as_ref().is_some_and(|grant| !grant.is_revoked());
         let now = worker.now_ms();
         let parts = Parts {
-            is_settled: false,
+            settles_at: 1,
             has_published: false,
             backpressure: Backpressure::new(now),
             account: Account::default(),
@@ -202,7 +202,7 @@ impl Connection {
         stream: TcpStream,
         parts: Parts,
     ) -> Rc<Self> {
-        let Parts { is_settled, has_published, backpressure, account, state } = parts;
+        let Parts { settles_at, has_published, backpressure, account, state } = parts;
         worker.insert(|key| {
             Rc::new(Self {
                 id,
@@ -213,7 +213,7 @@ impl Connection {
                 stream,
                 touched: Cell::new(false),
                 destination: Cell::new(None),
-                is_settled: Cell::new(is_settled),
+                settles_at: Cell::new(settles_at),
                 has_published: Cell::new(has_published),
                 reported_queue: Cell::new(0),
                 waker: Cell::new(None),

@@ -143,7 +143,7 @@ pub struct SubscriptionStart {
     pub from: Cursor,
     /// What became of the position asked for.
     pub resume: Option<Resume>,
-    /// The worker that had most of the others, if that is another and they are few.
+    /// The worker where the others are, as [`Topic::home`] says it.
     pub home: Option<usize>,
 }
 
@@ -248,7 +248,7 @@ impl Topic {
             return Err(Retired);
         }
         // Of two that come first at once the second sees the first, which stays where it is.
-        let home = self.home(worker);
+        let home = self.home(worker, 0);
         self.interests[worker].subscribe(state.ring.head());
         self.used_at.store(now.as_ms(), Ordering::Relaxed);
         self.end_history_in_time(&mut state, now);
@@ -310,14 +310,18 @@ impl Topic {
         self.subscriptions() < SMALL_MAX
     }
 
-    /// The worker that has more subscriptions than this one, and most of all, where they are few in all.
-    fn home(&self, worker: usize) -> Option<usize> {
-        if self.interests.len() < 2 || !self.is_small() {
+    /// The worker where most of its few subscribers are, but for `own` ones of that worker: of several the worker itself, or else the
+    /// first. `None` where they are many, or there are no others.
+    pub(crate) fn home(&self, worker: usize, own: u32) -> Option<usize> {
+        if !self.is_small() {
             return None;
         }
-        let most = |&(index, interest): &(usize, &Interest)| (interest.subscriptions(), Reverse(index));
-        let (home, interest) = self.interests.iter().enumerate().max_by_key(most)?;
-        (interest.subscriptions() > self.interests[worker].subscriptions()).then_some(home)
+        let others = |nth: usize| {
+            let count = self.interests[nth].subscriptions();
+            if nth == worker { count.saturating_sub(own) } else { count }
+        };
+        let order = |&nth: &usize| (others(nth), nth == worker, Reverse(nth));
+        (0..self.interests.len()).max_by_key(order).filter(|&home| others(home) > 0)
     }
 
     /// Where it stands.

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::origin::AllowedOrigin;
 use crate::setting::InvalidSetting;
 
+/// Workers that there may be: more than any machine has cores.
+const WORKERS_MAX: usize = 1024;
+
 /// Addresses, threads, start and stop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -39,6 +42,19 @@ pub struct Testing {
     pub shuffle: Option<Duration>,
     /// Sockets go to the worker with the fewest, as if all were busy, and nobody gathers.
     pub spread: bool,
+    /// The shares of a core that workers have, whatever they do.
+    pub shares: Option<Shares>,
+}
+
+/// The share of a core that each worker has.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Shares(pub fn(usize) -> f64);
+
+impl PartialEq for Shares {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
 }
 
 impl Default for ServerConfig {
@@ -61,6 +77,10 @@ impl ServerConfig {
     /// # Errors
     /// Names what does not fit together.
     pub(super) fn check(&self, has_access: bool) -> Result<(), InvalidSetting> {
+        if self.workers > WORKERS_MAX {
+            let why = format!("expected 0 to {WORKERS_MAX}");
+            return Err(InvalidSetting::new("server.workers", why));
+        }
         self.check_listeners()?;
         self.check_exposure(has_access)
     }

@@ -54,7 +54,7 @@ impl Inbound {
 
     /// Keeps what was read already and is yet to be taken in.
     pub(super) fn keep_read(&mut self, bytes: &[u8]) {
-        self.decoder.keep(bytes);
+        self.decoder.get_or_insert_default().keep(bytes);
         self.is_paused = true;
     }
 

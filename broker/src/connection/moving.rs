@@ -30,7 +30,7 @@ use crate::worker::Worker;
 use crate::worker::moves::Reason;
 
 /// Subscriptions of a connection that still moves: with more it would be milliseconds of work in one piece.
-const SUBSCRIPTIONS_MAX: usize = 128;
+pub(super) const SUBSCRIPTIONS_MAX: usize = 128;
 
 /// A connection between two workers: nothing of it belongs to either's thread.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct Moving {
     dialect: Dialect,
     stream: TcpStream,
     permit: Box<Permit>,
-    is_settled: bool,
+    settles_at: u8,
     has_published: bool,
     backpressure: Backpressure,
     account: Account,
@@ -120,6 +120,11 @@ impl Connection {
         }
     }
 
+    /// How many topics it subscribes to.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.state.borrow().subscriptions.len()
+    }
+
     /// Whether it could move, but for what it waits for just now.
     pub(crate) fn may_move(&self) -> bool {
         let state = self.state.borrow();
@@ -174,7 +179,7 @@ impl Connection {
             dialect: this.dialect,
             stream,
             permit,
-            is_settled: this.is_settled.get(),
+            settles_at: this.settles_at.get(),
             has_published: this.has_published.get(),
             backpressure: this.backpressure,
             account: this.account,
@@ -217,7 +222,7 @@ impl Connection {
     /// What the system says where its socket cannot belong to this thread: the connection is lost then.
     pub(crate) fn arrive(worker: &Rc<Worker>, moving: Moving) -> io::Result<ConnectionTask> {
         let Moving { id, dialect, stream, permit, has_published, backpressure, account, .. } = moving;
-        let Moving { is_settled, inbound, unwritten, session, liveness, subscriptions, .. } = moving;
+        let Moving { settles_at, inbound, unwritten, session, liveness, subscriptions, .. } = moving;
         let stream = match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
@@ -229,7 +234,7 @@ impl Connection {
         backpressure.begin_anew(worker.now_ms());
         let (outbox, state) = (Outbox::of(unwritten), State::new(session, liveness));
         let state = State { inbound, outbox, ..state };
-        let parts = Parts { is_settled, has_published, backpressure, account, state };
+        let parts = Parts { settles_at, has_published, backpressure, account, state };
         let connection = Self::put_together(worker, id, dialect, stream, parts);
         let task = ConnectionTask::new(Rc::clone(&connection), permit);
         worker.watch(&connection);

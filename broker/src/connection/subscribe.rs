@@ -1,11 +1,15 @@
 //! Beginning and ending subscriptions, on the connection and on its worker.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use fanfare_protocol::{OnLag, Recovery, TopicRef};
+use smallvec::SmallVec;
 
 use super::Connection;
+use super::moving::SUBSCRIPTIONS_MAX;
+use super::subscriptions::Subscription;
 use crate::answer::Answer;
 use crate::operation::{Denied, subscribe};
 use crate::topic::ring::Seq;
@@ -85,13 +89,36 @@ impl Connection {
         if !is_behind {
             worker.join(self, key, from);
         }
-        // Once: whoever goes from topic to topic does not go from worker to worker.
-        if !self.is_settled.replace(true)
-            && let Some(home) = home
-        {
-            worker.bring_together(self, home);
-        }
+        self.settle_down(key, home);
         SubscribeOutcome { head, recovery, replayed }
+    }
+
+    /// Has it move to where the others of most of its small topics are. That is decided with its first subscription to a topic
+    /// that others subscribe to as well, and again each time the number of its subscriptions has doubled: whoever goes from topic
+    /// to topic does not go from worker to worker.
+    ///
+    /// The others of the topic of subscription `newest` are at `newest_home`.
+    fn settle_down(&self, newest: usize, newest_home: Option<usize>) {
+        let state = self.state.borrow();
+        let count = state.subscriptions.len();
+        if count < usize::from(self.settles_at.get()) || count > SUBSCRIPTIONS_MAX {
+            return;
+        }
+        let here = self.worker.index;
+        let home = |(key, subscription): (usize, &Subscription)| {
+            if key == newest { newest_home } else { subscription.topic.home(here, 1) }
+        };
+        let mut homes: SmallVec<[usize; 8]> = state.subscriptions.iter().filter_map(home).collect();
+        homes.sort_unstable();
+        // Of several that have as many it is the one where it is, or else the first.
+        let order = |votes: &&[usize]| (votes.len(), votes[0] == here, Reverse(votes[0]));
+        let most = homes.chunk_by(|one, other| one == other).max_by_key(order);
+        let Some(home) = most.map(|votes| votes[0]) else { return };
+        self.settles_at.set((2 * count).try_into().unwrap_or(u8::MAX));
+        drop(state);
+        if home != here {
+            self.worker.bring_together(self, home);
+        }
     }
 
     /// Counts what became of the position asked for.

@@ -87,6 +87,9 @@ async fn open_raw(
     request: &Request<()>,
 ) -> Result<Response, Problem> {
     let query = read_query(request.uri())?;
+    // All who are at a topic share its name.
+    let found = context.hub.table.find(topic.as_str());
+    let topic = found.map_or(topic, |found| found.name.clone());
     let dialect = Dialect::Raw(topic.clone());
     let mut subscribe = Subscribe::new(topic.into());
     subscribe.history = query.history;

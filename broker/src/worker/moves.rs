@@ -1,5 +1,6 @@
 //! Connections that move between workers: where each is sent, and how those that come are taken in.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -113,6 +114,16 @@ impl Moves {
     }
 }
 
+/// So many of the connections, those that subscribe to most: each takes as much along as may be.
+fn fattest<'c>(connections: impl Iterator<Item = &'c Rc<Connection>>, most: usize) -> Vec<Rc<Connection>> {
+    let mut all: Vec<_> = connections.collect();
+    if most < all.len() {
+        all.select_nth_unstable_by_key(most, |connection| Reverse(connection.subscriptions()));
+        all.truncate(most);
+    }
+    all.into_iter().map(Rc::clone).collect()
+}
+
 impl Worker {
     /// Hands a connection on to that worker.
     ///
@@ -208,8 +219,8 @@ impl Worker {
                 continue;
             }
             let wanted = (members().count() as f64 * (part / share).min(1.0)) as usize;
-            let movable = members().filter(|member| member.connection.may_move());
-            let moving: Vec<_> = movable.take(wanted.min(left)).map(|m| Rc::clone(&m.connection)).collect();
+            let movable = members().map(|member| &member.connection).filter(|it| it.may_move());
+            let moving = fattest(movable, wanted.min(left));
             drop(topics);
             left -= moving.len();
             part -= share.min(part);
@@ -219,7 +230,7 @@ impl Worker {
             }
         }
         if left == GIVEN_MAX {
-            // It is busy with what it is sent, or with one topic that does not bear to be divided.
+            // It is busy with what it is sent, or with one topic that does not bear to be divided: whoever comes first.
             self.move_some(to, some.min(GIVEN_MAX), Reason::Busy);
         }
     }
@@ -245,7 +256,7 @@ impl Worker {
         }
     }
 
-    /// Brings a connection that has subscribed to its first topic `home`, where most of that topic's few subscribers are, if
+    /// Brings a connection `home`, where the others are of most of its small topics, if
     /// that worker has not more to do than it can: a publication wakes one worker then, and none if it comes from
     /// there.
     pub(crate) fn bring_together(&self, connection: &Connection, home: usize) {

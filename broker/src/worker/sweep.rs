@@ -57,7 +57,8 @@ impl Worker {
             }
             self.handle().heartbeat.beat();
             let (share, had) = meter.measure();
-            self.handle().busy.set(share);
+            let shares = self.hub.config.server.testing.shares;
+            self.handle().busy.set(shares.map_or(share, |shares| (shares.0)(self.index)));
             self.stats.busy(had);
             let now = self.now_ms();
             let late = now.wrapping_sub(before).saturating_sub(tick.as_millis() as u32);

@@ -1,4 +1,4 @@
-//! How busy a worker is: the share of a core that its thread has had of late.
+//! How busy a worker is: the share of the time in which its thread has had a core of late, or stood in line for one.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The weight of the newest measurement: of one every 50 ms, the last quarter of a second counts.
 const NEWEST: f64 = 0.2;
 
-/// A worker's share of a core, as others see it.
+/// A worker's share of the time, as others see it.
 #[derive(Debug, Default)]
 pub(crate) struct Busy(AtomicU32);
 
@@ -22,12 +22,13 @@ impl Busy {
     }
 }
 
-/// Measures the share of the thread on which it is asked. A thread that others keep from its core is not busy by this: to
-/// have fewer connections would not help it.
+/// Measures the share of the thread on which it is asked. Where others keep it from its core it is busy all the same: two threads
+/// get more of a core that is contended than one does. Where the system does not say how long it stood in line (Linux does),
+/// the time that it has had counts alone.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    /// Processor time that the thread has had.
-    had: Duration,
+    /// Time in which the thread has had a core, or stood in line for one.
+    wanted: Duration,
     at: Instant,
     share: f64,
 }
@@ -35,20 +36,29 @@ pub(crate) struct Meter {
 impl Meter {
     /// A meter for the thread at hand.
     pub(crate) fn new() -> Self {
-        Self { had: thread_time(), at: Instant::now(), share: 0.0 }
+        Self { wanted: thread_time() + time_in_line(), at: Instant::now(), share: 0.0 }
     }
 
     /// The share of late, from 0 to 1, and the processor time that the thread has had in all.
     pub(crate) fn measure(&mut self) -> (f64, Duration) {
         let (had, now) = (thread_time(), Instant::now());
+        let wanted = had + time_in_line();
         let passed = now.duration_since(self.at).as_secs_f64();
         if passed > 0.0 {
-            let share = (had.saturating_sub(self.had).as_secs_f64() / passed).min(1.0);
+            let share = (wanted.saturating_sub(self.wanted).as_secs_f64() / passed).min(1.0);
             self.share += NEWEST * (share - self.share);
         }
-        (self.had, self.at) = (had, now);
+        (self.wanted, self.at) = (wanted, now);
         (self.share, had)
     }
+}
+
+/// The time for which the thread at hand has stood in line for a core: the second figure of its
+/// [schedstat](https://docs.kernel.org/scheduler/sched-stats.html), in nanoseconds.
+fn time_in_line() -> Duration {
+    let figures = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let in_line = figures.split(' ').nth(1).and_then(|figure| figure.parse().ok());
+    Duration::from_nanos(in_line.unwrap_or(0))
 }
 
 /// Processor time that the thread at hand has had.

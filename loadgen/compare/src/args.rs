@@ -9,7 +9,7 @@ use clap::Args;
 #[derive(Debug, Clone, Args)]
 pub struct CompareArgs {
     /// What to measure: scenarios, separated by commas, or one with arguments of its own in quotes, such as
-    /// "rooms --topics 50 --rates 1000,5000"; may be given several times. Further arguments in quotes:
+    /// "rooms --rooms 50 --rates 1000,5000"; may be given several times. Further arguments in quotes:
     /// --rates, or --connections for idle, repeats it with each of these; --targets says who takes part.
     #[arg(long, value_name = "SCENARIOS", default_value = "fanout")]
     pub scenario: Vec<String>,

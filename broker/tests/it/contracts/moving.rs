@@ -1,9 +1,11 @@
 //! Connections that move from worker to worker: nobody outside can tell that they do.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use fanfare::config::Shares;
 use fanfare::{Broker, Config};
-use fanfare_harness::{CODECS, Client, RawSocket, frame, http, metric, soon, start};
+use fanfare_harness::{CODECS, Client, RawSocket, frame, http, memory_bytes, metric, soon, start};
 use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -141,6 +143,28 @@ async fn whoever_reads_slowly_is_told_exactly_what_it_missed_wherever_it_goes() 
 }
 
 #[tokio::test]
+async fn memory_and_files_stay_as_they_are_while_everybody_moves() {
+    const MOVES: u64 = 3_000;
+    const BYTES_MORE_MAX: u64 = 4 * 1024 * 1024;
+    let broker = start(restless).await;
+    let mut clients = Vec::new();
+    for nth in 0..100 {
+        let mut client = Client::connect_with(&broker, CODECS[nth % 2]).await;
+        for topic in 0..5 {
+            client.subscribe(&format!("t{}", (nth + topic) % 20)).await;
+        }
+        clients.push(client);
+    }
+    let files = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    moves(&broker, MOVES).await;
+    let before = (memory_bytes(), files());
+    moves(&broker, 4 * MOVES).await;
+    let after = (memory_bytes(), files());
+    // What asks for the metrics has a socket.
+    assert!(after.0 <= before.0 + BYTES_MORE_MAX && after.1 <= before.1 + 4, "{before:?} became {after:?}");
+}
+
+#[tokio::test]
 async fn nothing_stays_behind_of_who_has_moved_and_gone() {
     let broker = start(restless).await;
     let admin = broker.admin_addr();
@@ -237,4 +261,99 @@ async fn light_load_stays_on_one_worker() {
         clients.push(client);
     }
     until("all to be on one", async || by_worker(&broker).await == [COUNT, 0, 0]).await;
+}
+
+#[tokio::test]
+async fn whoever_has_topics_of_its_own_first_comes_to_the_room_all_the_same() {
+    const MEMBERS: u64 = 12;
+    let broker = start(settled).await;
+    let mut room = Vec::new();
+    for nth in 0..MEMBERS {
+        let mut client = Client::connect(&broker).await;
+        client.subscribe(&format!("inbox:{nth}")).await;
+        client.subscribe("room").await;
+        room.push(client);
+    }
+    until("the room to gather", async || by_worker(&broker).await.into_iter().max() == Some(MEMBERS)).await;
+}
+
+#[tokio::test]
+async fn whoever_has_many_topics_ends_where_the_others_of_most_of_them_are() {
+    let broker = start(settled).await;
+    let mut holders = Vec::new();
+    for nth in 1..=WORKERS as u64 {
+        holders.push(Client::connect(&broker).await);
+        until("it to be there", async || by_worker(&broker).await.iter().sum::<u64>() == nth).await;
+    }
+    assert_eq!(by_worker(&broker).await, [1; WORKERS]);
+    holders[0].subscribe("a").await;
+    for nth in 0..7 {
+        holders[1].subscribe(&format!("b{nth}")).await;
+    }
+    let mut client = Client::connect(&broker).await;
+    client.subscribe("a").await;
+    for nth in 0..7 {
+        client.subscribe(&format!("b{nth}")).await;
+    }
+    until("it to come to the seven", async || by_worker(&broker).await == [1, 2, 1]).await;
+}
+
+/// The shares of a core, in percent, that the two workers have of the test below.
+static SHARES: [AtomicU32; 2] = [AtomicU32::new(10), AtomicU32::new(10)];
+
+fn set_shares(percent: [u32; 2]) {
+    SHARES.iter().zip(percent).for_each(|(share, percent)| share.store(percent, Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_busy_worker_hands_connections_on_and_light_load_comes_together_again() {
+    const CROWD: u64 = 200;
+    let broker = start(|config| {
+        config.server.workers = 2;
+        config.server.testing.spread = false;
+        config.server.testing.shuffle = Some(Duration::MAX);
+        let share = |worker: usize| f64::from(SHARES[worker].load(Ordering::SeqCst)) / 100.0;
+        config.server.testing.shares = Some(Shares(share));
+        namespace(config, "default").history_count = Some(0);
+    })
+    .await;
+    let mut readers = Vec::new();
+    for _ in 0..CROWD {
+        let mut reader = Client::connect(&broker).await;
+        reader.subscribe("crowd").await;
+        readers.push(reader);
+    }
+    let mut publisher = Client::connect(&broker).await;
+    until("all to lie together", async || by_worker(&broker).await == [CROWD + 1, 0]).await;
+    let mut published = 0;
+    let mut publish_until = async |what: &str, holds: fn(&[u64]) -> bool| {
+        let lies = async {
+            loop {
+                published += 1;
+                let publish = json!({"type": "publish", "id": 1, "topic": "crowd", "data": published});
+                publisher.request(publish).await;
+                let now = by_worker(&broker).await;
+                if holds(&now) {
+                    return now;
+                }
+            }
+        };
+        soon(what, lies).await
+    };
+    set_shares([100, 10]);
+    publish_until("half of the load to be handed on", |now| now[1] >= CROWD / 3).await;
+    set_shares([10, 10]);
+    publish_until("all to come together", |now| now == [CROWD + 1, 0]).await;
+    let metrics = http(broker.admin_addr(), "GET", "/metrics", &[], b"").await.body;
+    for reason in ["busy", "light"] {
+        let series = format!("fanfare_connections_moved_total{{reason=\"{reason}\"}} ");
+        let moved = metrics.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok());
+        assert!(moved >= Some(CROWD / 3), "{reason}: {moved:?}");
+    }
+    for reader in &mut readers {
+        for n in 1..=published {
+            let message = reader.receive().await;
+            assert_eq!(message["data"], n, "{message}");
+        }
+    }
 }
