@@ -143,7 +143,7 @@ pub struct SubscriptionStart {
     pub from: Cursor,
     /// What became of the position asked for.
     pub resume: Option<Resume>,
-    /// The worker where the others are, as [`Topic::home`] says it.
+    /// The worker where the others of its few subscribers are; `None` where they are many, or there are none.
     pub home: Option<usize>,
 }
 
