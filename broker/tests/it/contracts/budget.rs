@@ -70,7 +70,9 @@ async fn eviction_never_takes_what_is_yet_to_be_delivered() {
 #[tokio::test]
 async fn more_than_the_budget_at_once_is_delivered_all_the_same() {
     let broker = start(|config| {
-        config.memory.retained = "32KiB".parse().expect("a size");
+        // A hundred topics with a publication each take about 100 KiB: more than that, and less than twice as much, which is where
+        // publications are refused.
+        config.memory.retained = "64KiB".parse().expect("a size");
         config.limits.message_size = config.memory.retained;
     })
     .await;
