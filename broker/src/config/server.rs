@@ -42,6 +42,8 @@ pub struct Testing {
     pub shuffle: Option<Duration>,
     /// Sockets go to the worker with the fewest, as if all were busy, and nobody gathers.
     pub spread: bool,
+    /// Nobody is brought to the others of its topics.
+    pub apart: bool,
     /// The shares of a core that workers have, whatever they do.
     pub shares: Option<Shares>,
 }

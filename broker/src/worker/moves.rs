@@ -262,7 +262,7 @@ impl Worker {
     pub(crate) fn bring_together(&self, connection: &Connection, home: usize) {
         let there = &self.hub.workers[home];
         let is_busy = there.busy.share() >= BUSY && there.busy.share() > self.handle().busy.share();
-        if there.takes_sockets() && !is_busy {
+        if there.takes_sockets() && !is_busy && !self.hub.config.server.testing.apart {
             connection.move_to(home, Reason::Topic);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use fanfare::Broker;
+use fanfare::{Broker, Config};
 use fanfare_harness::{Client, http, soon, start};
 use fanfare_protocol::Codec;
 use futures_util::future::{join, join_all};
@@ -164,9 +164,15 @@ fn check_complete(labels: &[String]) {
 
 const ENCODINGS: [Option<Codec>; 3] = [Some(Codec::Json), Some(Codec::MessagePack), None];
 
+/// Everything is kept, and both workers have subscribers of the one topic.
+fn apart(config: &mut Config) {
+    keep_everything(config);
+    config.server.testing.apart = true;
+}
+
 #[tokio::test]
 async fn all_subscribers_see_one_order_however_many_publish_at_once() {
-    let broker = start(keep_everything).await;
+    let broker = start(apart).await;
     let joins = (0..12).map(|nth| Subscriber::join(&broker, ENCODINGS[nth % 3]));
     let mut subscribers = join_all(joins).await;
     raw_subscribers_are_there(&broker, subscribers.len()).await;
@@ -200,7 +206,7 @@ async fn raw_subscribers_are_there(broker: &Broker, count: usize) {
 
 #[tokio::test]
 async fn whoever_joins_meanwhile_sees_a_whole_run_of_the_same_order_from_there() {
-    let broker = start(keep_everything).await;
+    let broker = start(apart).await;
     let mut first = Subscriber::join(&broker, Some(Codec::Json)).await;
     // One after the other, while the publishers are at it.
     let joining = async {
