@@ -10,7 +10,9 @@ use serde_json::json;
 use crate::process::Process;
 
 const CONNECTIONS: usize = 5000;
-const BYTES_EACH_MAX: u64 = 4 * 1024;
+/// Bytes that an idle connection may take, with one subscription: 0.8 KiB. In a build with debug assertions a socket is 8 bytes larger,
+/// and the next size that the allocator has 64.
+const BYTES_EACH_MAX: u64 = 819 + if cfg!(debug_assertions) { 64 } else { 0 };
 
 /// A native connection that has subscribed and heard so.
 fn subscriber(address: SocketAddr, topic: usize) -> TcpStream {
@@ -38,10 +40,10 @@ fn read_until(stream: &mut TcpStream, end: &[u8]) {
 }
 
 #[tokio::test]
-async fn five_thousand_idle_subscribers_cost_at_most_4_kib_each() {
+async fn five_thousand_idle_subscribers_cost_less_than_a_kilobyte_each() {
     let broker = Process::start(&[]).await;
     // What the first connections bring along for good is not theirs.
-    drop((0..10).map(|n| subscriber(broker.public, n)).collect::<Vec<_>>());
+    let _first: Vec<_> = (0..1000).map(|n| subscriber(broker.public, n)).collect();
     let before = broker.rss_bytes();
     let subscribers: Vec<_> = (0..CONNECTIONS).map(|n| subscriber(broker.public, n)).collect();
     let each = broker.rss_bytes().saturating_sub(before) / CONNECTIONS as u64;
