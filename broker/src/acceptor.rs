@@ -23,6 +23,7 @@ use entrance::Entrance;
 const SHORT_REST: Duration = Duration::from_millis(50);
 /// Sockets that a worker accepts before its other tasks have had their turn.
 const ACCEPTED_A_CYCLE: usize = 8;
+
 /// A worker's share in accepting.
 #[derive(Debug)]
 pub(crate) struct Acceptor {

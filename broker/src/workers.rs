@@ -8,7 +8,6 @@ pub(crate) mod stats;
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::heartbeat;
 use crate::metrics::Registry;
@@ -66,25 +65,26 @@ impl Workers {
     pub(crate) fn loads(&self) -> impl Iterator<Item = Load> {
         self.iter().map(|worker| Load {
             share: worker.takes_sockets().then(|| worker.busy.share()),
-            sockets: worker.load.load(Ordering::Relaxed),
+            sockets: worker.sockets(),
         })
     }
 
     /// The index of the worker that is to have the next socket: the first that is not busy and no crowd ahead of others,
     /// so that light load stays on few workers; where there is none, or where sockets are to `spread`, the one with the fewest.
     pub(crate) fn next_for_socket(&self, spread: bool) -> usize {
-        let load = |worker: &WorkerHandle| worker.load.load(Ordering::Relaxed);
-        let order = |&nth: &usize| (!self[nth].takes_sockets(), load(&self[nth]));
-        let fewest = (0..self.len()).min_by_key(order).expect("there is a worker");
-        let crowd = load(&self[fewest]) + CROWD;
+        let order = |&nth: &usize| (!self[nth].takes_sockets(), self[nth].sockets());
+        let fewest = || (0..self.len()).min_by_key(order).expect("there is a worker");
+        // Mostly the first has so few that nobody else need be looked at.
+        let is_crowd = |sockets: usize| sockets >= CROWD && sockets >= self[fewest()].sockets() + CROWD;
         // Those that come in a burst are not in its share yet.
         let is_free = |worker: &WorkerHandle| {
             worker.takes_sockets()
                 && worker.busy.share() < TAKES_SOCKETS
                 && worker.inbox.sockets_waiting() < SOCKETS_WAITING_MAX
-                && load(worker) < crowd
+                && !is_crowd(worker.sockets())
         };
-        if spread { fewest } else { self.iter().position(is_free).unwrap_or(fewest) }
+        let free = if spread { None } else { self.iter().position(is_free) };
+        free.unwrap_or_else(fewest)
     }
 }
 
@@ -98,6 +98,8 @@ impl Deref for Workers {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     fn workers(count: usize) -> Workers {

@@ -47,10 +47,6 @@ impl Queue {
         iter::once(&mut self.front).chain(self.rest.front_mut()).find(|chunk| chunk.is_control)
     }
 
-    fn control(&self) -> Option<&Chunk> {
-        iter::once(&self.front).chain(self.rest.front()).find(|chunk| chunk.is_control)
-    }
-
     /// The buffer to which further frames of the connection's own may be appended, and where it ends.
     fn appendable(&mut self) -> Option<(&mut Vec<u8>, &mut usize)> {
         match self.rest.back_mut().unwrap_or(&mut self.front) {
@@ -182,8 +178,8 @@ impl Outbox {
     }
 
     /// Whether more than enough control frames wait, so that further pongs may be left out.
-    pub(crate) fn is_full_of_control(&self) -> bool {
-        let control = self.0.as_ref().and_then(|queue| queue.control());
+    pub(crate) fn is_full_of_control(&mut self) -> bool {
+        let control = self.0.as_mut().and_then(|queue| queue.control_mut());
         control.is_some_and(|control| control.unwritten_len() > CONTROL_BYTES_MAX)
     }
 

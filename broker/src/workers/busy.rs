@@ -69,6 +69,8 @@ fn thread_time() -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     #[test]
@@ -88,5 +90,33 @@ mod tests {
             .join(),
         );
         assert!(meter.measure().0 < busy, "it forgets");
+    }
+
+    #[test]
+    fn a_thread_that_others_keep_from_its_core_is_busy_in_the_time_in_which_it_stands_in_line() {
+        const IN_LINE: Duration = Duration::from_millis(20);
+        // Elsewhere only the time that it has had counts.
+        if std::fs::read_to_string("/proc/thread-self/schedstat").is_err() {
+            return;
+        }
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            let began = Instant::now();
+            let mut meter = Meter::new();
+            let (had, in_line) = (thread_time(), time_in_line());
+            while time_in_line() - in_line < IN_LINE && began.elapsed() < Duration::from_secs(10) {}
+            let had = thread_time() - had;
+            let busy = began.elapsed().mul_f64(meter.measure().0 / NEWEST);
+            is_over.store(true, Ordering::Relaxed);
+            assert!(busy >= had + IN_LINE / 2, "{busy:?} busy, of which it had a core for {had:?}");
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! A worker as other threads see it: what they may ask of it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -52,6 +52,11 @@ impl WorkerHandle {
             heartbeat: Arc::default(),
             stats: WorkerStats::new(namespaces.count()),
         }
+    }
+
+    /// The count of sockets that it owns.
+    pub(super) fn sockets(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
     }
 
     /// Whether it takes sockets, and connections of other workers: not once it has ended, nor while it stands still.
