@@ -27,7 +27,7 @@ pub use fanfare_loadgen_core::scenario::idle::IdleArgs;
 pub use fanfare_loadgen_core::scenario::ingest::{IngestArgs, Via};
 pub use fanfare_loadgen_core::scenario::mesh::MeshArgs;
 pub use fanfare_loadgen_core::scenario::neighbour::NeighbourArgs;
-pub use fanfare_loadgen_core::scenario::ping::{PingArgs, PingVia};
+pub use fanfare_loadgen_core::scenario::ping::{PingArgs, Via as PingVia};
 pub use fanfare_loadgen_core::scenario::resume::ResumeArgs;
 pub use fanfare_loadgen_core::scenario::rooms::RoomsArgs;
 pub use fanfare_loadgen_core::scenario::strangers::StrangersArgs;

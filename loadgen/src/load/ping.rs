@@ -1,5 +1,6 @@
 //! A quiet connection that pings: each ping is due at a fixed time, whatever became of those before.
 
+use clap::ValueEnum;
 use hdrhistogram::Histogram;
 
 use crate::load::connection::Connection;
@@ -17,12 +18,23 @@ use crate::wire::websocket::Incoming;
 const WAITING_BYTES_MAX: usize = 64 * 1024;
 
 /// What a ping is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// A frame of WebSocket. One answer may stand for all before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    // One answer may stand for all before it.
+    /// A ping frame of WebSocket, which every server must answer.
     Frame,
-    /// What the protocol spoken has of its own. Each has an answer.
+    // Each has an answer.
+    /// The ping of Fanfare's own protocol.
     Protocol,
+}
+
+impl Via {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Frame => "frame",
+            Self::Protocol => "protocol",
+        }
+    }
 }
 
 /// What became of pings; those of several connections add up.
@@ -62,7 +74,7 @@ impl Answers {
 pub(crate) struct Pings<'a> {
     /// That of all connections, which take turns.
     schedule: &'a Schedule,
-    way: Way,
+    via: Via,
     /// Which of them this is, and how many there are.
     connection: u32,
     connections: u32,
@@ -82,14 +94,14 @@ impl<'a> Pings<'a> {
     pub(crate) fn new(
         (schedule, start_ns, grace_ns): (&'a Schedule, u64, u64),
         (connection, connections): (u32, u32),
-        way: Way,
+        via: Via,
         done: &'a Counter,
     ) -> Self {
         let count = schedule.count().saturating_sub(connection.into()).div_ceil(connections.into());
         let (sent, settled, answers) = (0, 0, Answers::new());
         Self {
             schedule,
-            way,
+            via,
             connection,
             connections,
             start_ns,
@@ -116,9 +128,9 @@ impl<'a> Pings<'a> {
         while self.settled < self.count && now_ns() < self.end_ns() {
             while self.is_due() && talk.out.len() < WAITING_BYTES_MAX {
                 let n = self.send();
-                match self.way {
-                    Way::Frame => talk.out.frame(Opcode::Ping, &[&n.to_be_bytes()]),
-                    Way::Protocol => talk.dialect.ping(n, &mut talk.out),
+                match self.via {
+                    Via::Frame => talk.out.frame(Opcode::Ping, &[&n.to_be_bytes()]),
+                    Via::Protocol => talk.dialect.ping(n, &mut talk.out),
                 }
             }
             let written = writer.try_write(talk.out.bytes())?;
@@ -127,8 +139,8 @@ impl<'a> Pings<'a> {
             let wake_ns =
                 if may_ping && self.sent < self.count { self.due_ns(self.sent + 1) } else { self.end_ns() };
             tokio::select! {
-                read = reader.read(buffer, |now, incoming| match (self.way, incoming) {
-                    (Way::Frame, Incoming::Pong(body)) => {
+                read = reader.read(buffer, |now, incoming| match (self.via, incoming) {
+                    (Via::Frame, Incoming::Pong(body)) => {
                         body.try_into().into_iter().for_each(|n| self.answered(u64::from_be_bytes(n), now));
                         Ok(())
                     }
@@ -145,7 +157,7 @@ impl<'a> Pings<'a> {
 
     fn take(&mut self, now: u64, event: Event) -> Result<(), ConnectionEnd> {
         match event {
-            Event::Pong(n) if self.way == Way::Protocol => self.answered(n, now),
+            Event::Pong(n) if self.via == Via::Protocol => self.answered(n, now),
             Event::Error { why, .. } => return Err(ConnectionEnd::Refused(why)),
             _ => self.answers.troubles.count("connection got what it did not ask for"),
         }
@@ -189,7 +201,7 @@ impl<'a> Pings<'a> {
         if n <= self.settled || n > self.sent {
             return self.answers.troubles.count("connection got an answer twice, or to nothing");
         }
-        if self.way == Way::Protocol {
+        if self.via == Via::Protocol {
             self.give_up_to(n - 1, now);
         }
         while self.settled < n {
@@ -236,8 +248,8 @@ mod tests {
     }
 
     /// Those of the second connection, from 1 s on with 30 ms of grace, all of them sent.
-    fn pings<'a>(schedule: &'a Schedule, way: Way, done: &'a Counter) -> Pings<'a> {
-        let mut pings = Pings::new((schedule, 1000 * MS, 30 * MS), (1, 2), way, done);
+    fn pings<'a>(schedule: &'a Schedule, via: Via, done: &'a Counter) -> Pings<'a> {
+        let mut pings = Pings::new((schedule, 1000 * MS, 30 * MS), (1, 2), via, done);
         assert_eq!(pings.count, 10);
         (1..=10).for_each(|n| assert_eq!(pings.send(), n));
         pings
@@ -251,7 +263,7 @@ mod tests {
     #[test]
     fn a_time_runs_from_when_a_ping_was_due_and_not_from_when_it_was_sent() {
         let (schedule, done) = (schedule(), Counter::default());
-        let mut pings = pings(&schedule, Way::Protocol, &done);
+        let mut pings = pings(&schedule, Via::Protocol, &done);
         assert_eq!([1, 2, 10].map(|n| pings.due_ns(n) / MS), [1005, 1015, 1095]);
         // All of them were sent before they were due, which no real one is.
         (1..=9).for_each(|n| pings.answered(n, pings.due_ns(n) + n * MS));
@@ -266,7 +278,7 @@ mod tests {
     #[test]
     fn an_answer_beyond_the_grace_is_none_and_its_time_counts() {
         let (schedule, done) = (schedule(), Counter::default());
-        let mut pings = pings(&schedule, Way::Frame, &done);
+        let mut pings = pings(&schedule, Via::Frame, &done);
         // One frame answers all: those of warm-up after 70 ms and more, the others after 60, 50 and so on.
         pings.answered(10, 1105 * MS);
         assert_eq!(milliseconds(&pings.answers.times), [10, 20, 30, 40, 50, 60]);
@@ -279,7 +291,7 @@ mod tests {
     #[test]
     fn where_each_ping_has_an_answer_one_that_is_left_out_has_none() {
         let (schedule, done) = (schedule(), Counter::default());
-        let mut pings = pings(&schedule, Way::Protocol, &done);
+        let mut pings = pings(&schedule, Via::Protocol, &done);
         pings.answered(5, 1046 * MS);
         pings.answered(7, 1066 * MS);
         // The connection has ended: what was not even due then was not answered either.

@@ -41,16 +41,19 @@ pub(super) fn announced(report: &Report) -> String {
 }
 
 pub(super) fn late_p99(report: &Report) -> String {
-    late(report, "p99", |late| late.p99)
+    late(sent_late(report), "p99", |late| late.p99)
 }
 
 pub(super) fn late_max(report: &Report) -> String {
-    late(report, "max", |late| late.max)
+    late(sent_late(report), "max", |late| late.max)
 }
 
-fn late(report: &Report, what: &str, of: fn(&Quantiles) -> f64) -> String {
-    let late = report.deliveries().and_then(|it| it.sent_late_seconds.as_ref());
-    on(late, |late| format!("sent late {what} {}", seconds(of(late))))
+fn sent_late(report: &Report) -> Option<&Quantiles> {
+    report.deliveries()?.sent_late_seconds.as_ref()
+}
+
+fn late(sent_late: Option<&Quantiles>, what: &str, of: fn(&Quantiles) -> f64) -> String {
+    on(sent_late, |late| format!("sent late {what} {}", seconds(of(late))))
 }
 
 pub(super) fn pings(report: &Report) -> String {
@@ -62,16 +65,15 @@ pub(super) fn pings(report: &Report) -> String {
 }
 
 pub(super) fn pinged_late_p99(report: &Report) -> String {
-    pinged_late(report, "p99", |late| late.p99)
+    late(pinged_late(report), "p99", |late| late.p99)
 }
 
 pub(super) fn pinged_late_max(report: &Report) -> String {
-    pinged_late(report, "max", |late| late.max)
+    late(pinged_late(report), "max", |late| late.max)
 }
 
-fn pinged_late(report: &Report, what: &str, of: fn(&Quantiles) -> f64) -> String {
-    let late = report.pings().and_then(|it| it.sent_late_seconds.as_ref());
-    on(late, |late| format!("sent late {what} {}", seconds(of(late))))
+fn pinged_late(report: &Report) -> Option<&Quantiles> {
+    report.pings()?.sent_late_seconds.as_ref()
 }
 
 pub(super) fn connected(report: &Report) -> String {

@@ -4,14 +4,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::task::JoinSet;
 
 use super::args::{CommonArgs, ScheduleArgs};
 use super::steady;
 use crate::load::Load;
 use crate::load::connection::Connection;
-use crate::load::ping::{Answers, Pings, Way};
+use crate::load::ping::{Answers, Pings};
 use crate::load::schedule::Schedule;
 use crate::load::worker::Worker;
 use crate::machine::clock::{Timer, now_ns};
@@ -19,6 +19,8 @@ use crate::report::{self, Config, Findings, OwnUsage, Quantiles, Report, ServerU
 use crate::run::closed_loop::{self, ClosedLoopOutcome};
 use crate::target::{Role, Target};
 use crate::wire::socket::Buffer;
+
+pub use crate::load::ping::Via;
 
 /// The shortest interval: more pings than that are no quiet connection's.
 const INTERVAL_MIN: Duration = Duration::from_micros(100);
@@ -34,7 +36,7 @@ pub struct PingArgs {
     pub interval: Duration,
     /// What a ping is [default: the protocol's own where the target is fanfare or fanfare-msgpack, else a frame].
     #[arg(long, value_enum)]
-    pub via: Option<PingVia>,
+    pub via: Option<Via>,
     /// How long to measure, such as 500ms, 10s or 2m.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub duration: Duration,
@@ -49,38 +51,13 @@ pub struct PingArgs {
     pub common: CommonArgs,
 }
 
-/// What a ping is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PingVia {
-    /// A ping frame of WebSocket, which every server must answer.
-    Frame,
-    /// The ping of Fanfare's own protocol.
-    Protocol,
-}
-
-impl PingVia {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Frame => "frame",
-            Self::Protocol => "protocol",
-        }
-    }
-
-    fn way(self) -> Way {
-        match self {
-            Self::Frame => Way::Frame,
-            Self::Protocol => Way::Protocol,
-        }
-    }
-}
-
 impl PingArgs {
-    fn via(&self) -> anyhow::Result<PingVia> {
+    fn via(&self) -> anyhow::Result<Via> {
         let target: Target = self.common.target;
-        let usual = if target.has_pings() { PingVia::Protocol } else { PingVia::Frame };
+        let usual = if target.has_pings() { Via::Protocol } else { Via::Frame };
         let via = self.via.unwrap_or(usual);
         ensure!(
-            via == PingVia::Frame || target.has_pings(),
+            via == Via::Frame || target.has_pings(),
             "--via protocol is for fanfare and fanfare-msgpack, not for {}",
             target.name()
         );
@@ -113,7 +90,7 @@ pub async fn run(args: &PingArgs) -> anyhow::Result<Report> {
     let (load, schedule, via) = (args.load()?, args.schedule()?, args.via()?);
     let (server, plan) = steady::prepare(&load, &args.common).await?;
     let count = schedule.measured_count();
-    let work = move |worker| work(worker, schedule, via.way());
+    let work = move |worker| work(worker, schedule, via);
     let times = (args.warmup, args.duration);
     let outcome = closed_loop::run(&plan, &server.pids, times, args.common.quiet, work).await?;
     let ClosedLoopOutcome { results, measured, own_cpu, server: usage, server_ended, busiest_thread } =
@@ -143,7 +120,7 @@ pub async fn run(args: &PingArgs) -> anyhow::Result<Report> {
 }
 
 /// One thread's share of the connections.
-async fn work(worker: Worker, schedule: Schedule, way: Way) -> anyhow::Result<Answers> {
+async fn work(worker: Worker, schedule: Schedule, via: Via) -> anyhow::Result<Answers> {
     let shared = Rc::new((worker, Buffer::new(), schedule));
     let (worker, buffer, _) = &*shared;
     let plan = &worker.plan;
@@ -161,7 +138,7 @@ async fn work(worker: Worker, schedule: Schedule, way: Way) -> anyhow::Result<An
             let (worker, buffer, schedule) = &*shared;
             let times = (schedule, start_ns, worker.plan.grace.as_nanos() as u64);
             let turn = (n, worker.plan.subscribers);
-            Pings::new(times, turn, way, &worker.done).run(connection, timer, buffer).await
+            Pings::new(times, turn, via, &worker.done).run(connection, timer, buffer).await
         });
     }
     let mut answers = Answers::new();
