@@ -12,6 +12,7 @@ mod intake;
 pub(crate) mod moves;
 mod replay;
 mod round;
+mod runs;
 mod sweep;
 mod turns;
 pub(crate) mod unheard;
@@ -43,6 +44,7 @@ use crate::workers::stats::WorkerStats;
 use group::{LocalTopic, Member};
 use moves::{Moves, Recent};
 use replay::Replay;
+use runs::Runs;
 use turns::Turns;
 use unheard::Unheard;
 
@@ -79,8 +81,10 @@ pub(crate) struct Worker {
     connections: RefCell<Slab<Rc<Connection>>>,
     /// Where every connection's bytes are read into.
     pub(crate) scratch: Cell<Vec<u8>>,
-    /// What is written for whoever catches up.
+    /// What is costly to write for whoever catches up.
     pub(crate) replay: RefCell<Replay>,
+    /// What is written for several who catch up together.
+    pub(crate) runs: RefCell<Runs>,
     pub(crate) turns: Turns,
     pub(crate) unheard: Unheard,
     moves: Arc<Moves>,
@@ -119,6 +123,7 @@ impl Worker {
             stats: Arc::clone(&hub.workers[index].stats),
             metrics,
             replay: RefCell::new(Replay::new(hub.in_flight(false))),
+            runs: RefCell::new(Runs::new(hub.in_flight(false))),
             hub,
             topics: RefCell::default(),
             connections: RefCell::default(),
@@ -207,6 +212,11 @@ impl Worker {
         if !connection.is_stuck() {
             self.count_awaited(topic, is_behind);
         }
+    }
+
+    /// Whether several subscribers of the topic are behind and take what they get.
+    pub(crate) fn are_several_behind(&self, topic: &Arc<Topic>) -> bool {
+        self.topics.borrow().get(&key(topic)).is_some_and(|local| local.awaited > 1)
     }
 
     /// Counts a subscription that is behind and takes what it gets, from now on or no longer.

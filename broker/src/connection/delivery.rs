@@ -13,7 +13,7 @@ use super::progress::{BatchOutcome, PumpEnd};
 use super::subscriptions::Subscription;
 use crate::ids::ConnectionId;
 use crate::topic::publication::Publication;
-use crate::topic::ring::{Cursor, Missed};
+use crate::topic::ring::{Cursor, Missed, Seq};
 use crate::topic::{Behind, Topic};
 use crate::worker::group::Batch;
 
@@ -213,6 +213,13 @@ impl Connection {
             let Subscription { topic, echo, on_lag, live_from, .. } = subscription;
             (Arc::clone(topic), from, *echo, *on_lag, *live_from)
         };
+        let stood = from.next;
+        let from = self.take_runs(&topic, from, echo, live_from);
+        let has_taken = from.next > stood;
+        if has_taken && (self.state.borrow().outbox.len() >= CATCH_UP_BYTES || self.worker.turns.is_over()) {
+            self.state.borrow_mut().subscriptions.put_behind(key, from);
+            return true;
+        }
         publications.clear();
         let from = match topic.read(from.next, CATCH_UP_COUNT, CATCH_UP_BYTES, publications) {
             Err(behind) => match self.skip(&topic, from, behind, on_lag, echo) {
@@ -224,7 +231,7 @@ impl Connection {
             },
             Ok(head) => {
                 if echo && self.hold_back(&topic, publications) {
-                    return false;
+                    return has_taken;
                 }
                 let is_live = from.next >= live_from;
                 let taken = self.queue(&topic, publications, echo, is_live);
@@ -241,7 +248,7 @@ impl Connection {
                     };
                     if is_to_wait {
                         self.state.borrow_mut().subscriptions.put_behind(key, from);
-                        return !publications.is_empty();
+                        return has_taken || !publications.is_empty();
                     }
                     self.caught_up(key, &topic, from);
                     return true;
@@ -251,6 +258,46 @@ impl Connection {
         };
         self.state.borrow_mut().subscriptions.put_behind(key, from);
         true
+    }
+
+    /// Queues what others want too who catch up with that topic, from there on and until enough waits; says where it
+    /// stands then. It is no more than what the topic has or had, and nothing where publications of its own wait for their
+    /// replies.
+    fn take_runs(&self, topic: &Arc<Topic>, mut from: Cursor, echo: bool, live_from: Seq) -> Cursor {
+        let mut runs = self.worker.runs.borrow_mut();
+        let mut state = self.state.borrow_mut();
+        let is_held_back = echo && state.replies.said(topic.name.as_str()).is_some();
+        if is_held_back || !runs.are_welcome() || !self.worker.are_several_behind(topic) {
+            return from;
+        }
+        let not_by = (!echo).then_some(self.id);
+        while state.outbox.len() < CATCH_UP_BYTES && !self.worker.turns.is_over() {
+            let Some(run) = runs.get(topic, self.encoding, from) else { break };
+            let before = state.outbox.len();
+            let count = run
+                .parts(from.next, not_by, |part| state.outbox.push_shared(&run.bytes, part.start, part.end));
+            let publications = run.since(from.next);
+            self.note_queued(topic, publications, count, state.outbox.len() - before, from.next >= live_from);
+            from = run.end();
+        }
+        from
+    }
+
+    /// Counts what was queued to catch up: so many of these publications, and so many bytes of frames.
+    fn note_queued(
+        &self,
+        topic: &Topic,
+        publications: &[Arc<Publication>],
+        count: u64,
+        bytes: usize,
+        is_live: bool,
+    ) {
+        // What is left out was looked at all the same.
+        self.worker.turns.count_bytes(publications.len() * LOOK_BYTES + bytes);
+        self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
+        if let Some(oldest) = publications.first().filter(|_| is_live && count > 0) {
+            self.worker.metrics.fanout(oldest.content.received.instant().elapsed());
+        }
     }
 
     /// Leaves out publications of its own whose replies are yet to be said, and what follows them: `published` comes
@@ -283,13 +330,8 @@ impl Connection {
                 count += 1;
             }
         }
-        // What is left out was looked at all the same.
-        self.worker.turns.count_bytes(looked_at * LOOK_BYTES + state.outbox.len() - before);
-        self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
-        if let Some(oldest) = publications.first().filter(|_| is_live && count > 0) {
-            let waited = oldest.content.received.instant().elapsed();
-            self.worker.metrics.fanout(waited);
-        }
+        let bytes = state.outbox.len() - before;
+        self.note_queued(topic, &publications[..looked_at], count, bytes, is_live);
         looked_at
     }
 
@@ -352,7 +394,7 @@ mod tests {
     use super::*;
     use crate::bench::publications;
     use crate::encoding::Encoding;
-    use crate::worker::tests::{connect, subscribe, worker};
+    use crate::worker::tests::{connect, publish, subscribe, worker};
 
     #[tokio::test]
     async fn what_waits_while_it_catches_up_is_bounded_by_its_frames_and_not_by_their_payloads() {
@@ -366,5 +408,31 @@ mod tests {
         let queued = connection.queued_bytes();
         assert!((1..CATCH_UP_COUNT).contains(&taken), "{taken} in {queued} bytes");
         assert!((CATCH_UP_BYTES..CATCH_UP_BYTES + 7 * 1000).contains(&queued), "{taken} in {queued} bytes");
+    }
+
+    #[tokio::test]
+    async fn several_who_catch_up_share_what_is_written_and_one_alone_writes_for_itself() {
+        let worker = worker();
+        let (topic, first) = subscribe(&worker, "t");
+        let mut peers = Vec::new();
+        for _ in 0..3 {
+            peers.push(connect(&worker, Encoding::Json).await);
+        }
+        // No more than one run has.
+        (0..40).for_each(|_| publish(&worker, &topic));
+        let connections = worker.all_connections();
+        worker.count_awaited(&topic, true);
+        assert_eq!(connections[0].take_runs(&topic, first, true, first.next), first, "it is alone");
+        worker.count_awaited(&topic, true);
+        let all = Cursor { next: topic.head().seq.next(), after: topic.head().position.offset };
+        for connection in &connections {
+            worker.turns.begin(false);
+            assert_eq!(connection.take_runs(&topic, first, true, first.next), all);
+        }
+        let mut runs = worker.runs.borrow_mut();
+        let run = runs.get(&topic, Encoding::Json, first).expect("a run");
+        assert_eq!(Rc::strong_count(&run.bytes), 1 + connections.len());
+        worker.count_awaited(&topic, false);
+        worker.count_awaited(&topic, false);
     }
 }

@@ -132,6 +132,11 @@ impl Batch {
         }
     }
 
+    /// Where its first publication stands.
+    pub(crate) fn begin(&self) -> Cursor {
+        self.begin
+    }
+
     /// Where somebody stands who has all of it.
     pub(crate) fn end(&self) -> Cursor {
         self.cursor(self.publications.len())
@@ -146,12 +151,26 @@ impl Batch {
     pub(crate) fn extend(&mut self, topic: &TopicName, publications: &mut Vec<Arc<Publication>>) {
         let bytes = Rc::make_mut(&mut self.bytes);
         bytes.reserve(publications.iter().map(|publication| publication.frame_len(self.encoding)).sum());
-        for publication in publications.drain(..) {
-            publication.put_frame(topic.into(), self.encoding, bytes);
-            self.ends.push(bytes.len());
-            self.payload_bytes += publication.content.payload.as_bytes().len();
-            self.publications.push(publication);
-        }
+        publications.drain(..).for_each(|publication| self.push(topic, publication));
+    }
+
+    /// Appends a publication of the topic of that name that follows its last one.
+    pub(crate) fn push(&mut self, topic: &TopicName, publication: Arc<Publication>) {
+        let bytes = Rc::make_mut(&mut self.bytes);
+        publication.put_frame(topic.into(), self.encoding, bytes);
+        self.ends.push(bytes.len());
+        self.payload_bytes += publication.content.payload.as_bytes().len();
+        self.publications.push(publication);
+    }
+
+    /// Its publications from that index on, which is at least where it begins.
+    pub(crate) fn since(&self, from: Seq) -> &[Arc<Publication>] {
+        &self.publications[self.count_before(from)..]
+    }
+
+    /// How many of its publications come before that index.
+    fn count_before(&self, from: Seq) -> usize {
+        (from.since(self.begin.next) as usize).min(self.publications.len())
     }
 
     /// Hands `take` the parts of the batch that a subscriber gets who wants what is `from` that index on, which
@@ -163,7 +182,7 @@ impl Batch {
         not_by: Option<ConnectionId>,
         mut take: impl FnMut(Range<usize>),
     ) -> u64 {
-        let skipped = (from.since(self.begin.next) as usize).min(self.publications.len());
+        let skipped = self.count_before(from);
         let mut start = skipped.checked_sub(1).map_or(0, |before| self.ends[before]);
         let wanted = &self.publications[skipped..];
         if wanted.is_empty() {

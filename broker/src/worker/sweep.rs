@@ -54,6 +54,7 @@ impl Worker {
             ticks.tick().await;
             if nth == 0 {
                 self.replay.borrow_mut().tend();
+                self.runs.borrow_mut().tend();
             }
             self.handle().heartbeat.beat();
             let (share, had) = meter.measure();

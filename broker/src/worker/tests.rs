@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use fanfare_protocol::{Codec, Subscribe, TopicRef};
+use fanfare_protocol::{Codec, Payload, Subscribe, TopicRef};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
@@ -64,7 +64,11 @@ pub(crate) fn subscribe(worker: &Worker, name: &str) -> (Arc<Topic>, Cursor) {
 }
 
 pub(crate) fn publish(worker: &Worker, topic: &Topic) {
-    let content = crate::bench::content(fanfare_protocol::Payload::text("x"), None);
+    publish_payload(worker, topic, Payload::text("x"));
+}
+
+pub(crate) fn publish_payload(worker: &Worker, topic: &Topic, payload: Payload) {
+    let content = crate::bench::content(payload, None);
     let name = TopicRef::from(&topic.name);
     let asked = worker.hub.asked(&name, content.received.instant().into(), Source::WebSocket);
     let Answer::Now(published) = worker.hub.publish(&name, content, asked, &|| None) else {
