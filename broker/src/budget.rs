@@ -20,6 +20,8 @@ pub struct Budget {
 /// Above its limit the budget asks for eviction; above this many times the limit nothing more is taken,
 /// for what cannot be evicted (it is not delivered yet) must be bounded too.
 const HARD_FACTOR: usize = 2;
+/// With less than this share of it free the next one that is not small would find no room.
+const FREE_SHARE: usize = 8;
 
 /// Bytes that an allocator takes for so many: sizes are rounded up to one of four for each power of two, and small ones
 /// to 16. So jemalloc does, and other allocators nearly so.
@@ -54,6 +56,11 @@ impl Budget {
     /// How many bytes may be charged.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Bytes beyond seven eighths of the limit: what is left is for those who come next.
+    pub fn crowded(&self) -> usize {
+        self.used().saturating_sub(self.limit - self.limit / FREE_SHARE)
     }
 
     /// Bytes beyond the limit.

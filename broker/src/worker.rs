@@ -12,7 +12,7 @@ mod intake;
 pub(crate) mod moves;
 mod replay;
 mod round;
-mod runs;
+pub(crate) mod runs;
 mod sweep;
 mod turns;
 pub(crate) mod unheard;

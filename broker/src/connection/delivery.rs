@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fanfare_protocol::{CloseCode, Gap, Offset, OnLag, TopicRef};
+use tokio::time::Instant;
 
 use super::Connection;
 use super::outbox::SLICES_MAX;
@@ -16,6 +17,7 @@ use crate::topic::publication::Publication;
 use crate::topic::ring::{Cursor, Missed, Seq};
 use crate::topic::{Behind, Topic};
 use crate::worker::group::Batch;
+use crate::worker::runs::run_end;
 
 /// Bytes that a connection reads from the ring before it writes them, so that catching up takes no more memory.
 const CATCH_UP_BYTES: usize = 64 * 1024;
@@ -206,97 +208,118 @@ impl Connection {
     /// Reads from the ring for one subscription; one that has everything goes back in step. Says whether anything came of
     /// it: not where what comes next waits for a reply.
     fn catch_up_with(self: &Rc<Self>, key: usize, publications: &mut Vec<Arc<Publication>>) -> bool {
-        let (topic, from, echo, on_lag, live_from) = {
+        let (topic, mut from, echo, on_lag, live_from) = {
             let state = self.state.borrow();
             let subscription = &state.subscriptions[key];
             let Some(from) = subscription.behind() else { return true };
             let Subscription { topic, echo, on_lag, live_from, .. } = subscription;
             (Arc::clone(topic), from, *echo, *on_lag, *live_from)
         };
-        let stood = from.next;
-        let from = self.take_runs(&topic, from, echo, live_from);
-        let has_taken = from.next > stood;
-        if has_taken && (self.state.borrow().outbox.len() >= CATCH_UP_BYTES || self.worker.turns.is_over()) {
-            self.state.borrow_mut().subscriptions.put_behind(key, from);
-            return true;
-        }
-        publications.clear();
-        let from = match topic.read(from.next, CATCH_UP_COUNT, CATCH_UP_BYTES, publications) {
-            Err(behind) => match self.skip(&topic, from, behind, on_lag, echo) {
-                Some(from) => from,
-                None => {
-                    self.close_too_slow(&topic);
-                    return true;
+        let begin = from.next;
+        loop {
+            let shares = self.shares_runs(&topic, echo);
+            if shares {
+                from = self.take_runs(&topic, from, echo, live_from);
+                if from.next > begin && self.has_enough() {
+                    break;
                 }
-            },
-            Ok(head) => {
-                if echo && self.hold_back(&topic, publications) {
-                    return has_taken;
-                }
-                let is_live = from.next >= live_from;
-                let taken = self.queue(&topic, publications, echo, is_live);
-                publications.truncate(taken);
-                let from = match publications.last() {
-                    None => from,
-                    Some(last) => Cursor { next: from.next.plus(publications.len()), after: last.offset },
-                };
-                if from.next > head.seq {
-                    let is_to_wait = {
-                        let state = self.state.borrow();
-                        // What it has published itself may be yet to come.
-                        state.life.is_draining() && !state.replies.is_empty()
-                    };
-                    if is_to_wait {
-                        self.state.borrow_mut().subscriptions.put_behind(key, from);
-                        return has_taken || !publications.is_empty();
-                    }
-                    self.caught_up(key, &topic, from);
-                    return true;
-                }
-                from
             }
-        };
+            // What follows may be for a run again.
+            let count = if shares { run_end(from.next).since(from.next) as usize } else { CATCH_UP_COUNT };
+            publications.clear();
+            let head = match topic.read(from.next, count, CATCH_UP_BYTES, publications) {
+                Ok(head) => head,
+                Err(behind) => {
+                    let Some(to) = self.skip(&topic, from, behind, on_lag, echo) else {
+                        self.close_too_slow(&topic);
+                        return true;
+                    };
+                    from = to;
+                    break;
+                }
+            };
+            if echo && self.hold_back(&topic, publications) {
+                break;
+            }
+            let is_live = from.next >= live_from;
+            let taken = self.queue(&topic, publications, echo, is_live);
+            publications.truncate(taken);
+            if let Some(last) = publications.last() {
+                from = Cursor { next: from.next.plus(publications.len()), after: last.offset };
+            }
+            if from.next > head.seq {
+                let is_to_wait = {
+                    let state = self.state.borrow();
+                    // What it has published itself may be yet to come.
+                    state.life.is_draining() && !state.replies.is_empty()
+                };
+                if is_to_wait {
+                    break;
+                }
+                self.caught_up(key, &topic, from);
+                return true;
+            }
+            if !shares || self.has_enough() {
+                break;
+            }
+        }
         self.state.borrow_mut().subscriptions.put_behind(key, from);
-        true
+        from.next > begin
     }
 
-    /// Queues what others want too who catch up with that topic, from there on and until enough waits; says where it
-    /// stands then. It is no more than what the topic has or had, and nothing where publications of its own wait for their
+    /// Whether as much waits to be written as may, or others should have their turn.
+    fn has_enough(&self) -> bool {
+        self.state.borrow().outbox.len() >= CATCH_UP_BYTES || self.worker.turns.is_over()
+    }
+
+    /// Whether it catches up with that topic as others do at the same time: not where publications of its own wait for their
     /// replies.
+    fn shares_runs(&self, topic: &Arc<Topic>, echo: bool) -> bool {
+        let is_held_back = echo && self.state.borrow().replies.said(topic.name.as_str()).is_some();
+        !is_held_back && self.worker.runs.borrow().are_welcome() && self.worker.are_several_behind(topic)
+    }
+
+    /// Queues what is written for several, from there on and until enough waits; says where it stands then.
     fn take_runs(&self, topic: &Arc<Topic>, mut from: Cursor, echo: bool, live_from: Seq) -> Cursor {
         let mut runs = self.worker.runs.borrow_mut();
-        let mut state = self.state.borrow_mut();
-        let is_held_back = echo && state.replies.said(topic.name.as_str()).is_some();
-        if is_held_back || !runs.are_welcome() || !self.worker.are_several_behind(topic) {
-            return from;
-        }
-        let not_by = (!echo).then_some(self.id);
-        while state.outbox.len() < CATCH_UP_BYTES && !self.worker.turns.is_over() {
+        while !self.has_enough() {
             let Some(run) = runs.get(topic, self.encoding, from) else { break };
+            let mut state = self.state.borrow_mut();
             let before = state.outbox.len();
-            let count = run
-                .parts(from.next, not_by, |part| state.outbox.push_shared(&run.bytes, part.start, part.end));
-            let publications = run.since(from.next);
-            self.note_queued(topic, publications, count, state.outbox.len() - before, from.next >= live_from);
+            let count = if echo {
+                let mut all = 0..0;
+                let count = run.parts(from.next, None, |part| all = part);
+                state.outbox.push_shared(&run.bytes, all.start, all.end);
+                count
+            } else {
+                // Cut into pieces where its own are left out: many small ones would be many writes.
+                run.parts(from.next, Some(self.id), |part| {
+                    state.outbox.push_with(|out| out.extend_from_slice(&run.bytes[part]));
+                })
+            };
+            let looked_at = run.end().next.since(from.next) as usize;
+            let oldest = run.oldest().filter(|_| from.next == run.begin().next && from.next >= live_from);
+            self.note_queued(topic, looked_at, count, state.outbox.len() - before, oldest);
             from = run.end();
         }
         from
     }
 
-    /// Counts what was queued to catch up: so many of these publications, and so many bytes of frames.
+    /// Notes what was queued to catch up, of so many publications that were looked at; `oldest` is when the first that is
+    /// news was received.
     fn note_queued(
         &self,
         topic: &Topic,
-        publications: &[Arc<Publication>],
+        looked_at: usize,
         count: u64,
         bytes: usize,
-        is_live: bool,
+        oldest: Option<Instant>,
     ) {
         // What is left out was looked at all the same.
-        self.worker.turns.count_bytes(publications.len() * LOOK_BYTES + bytes);
+        self.worker.turns.count_bytes(looked_at * LOOK_BYTES + bytes);
         self.worker.stats.delivered(topic.namespace.index, self.encoding, count);
-        if let Some(oldest) = publications.first().filter(|_| is_live && count > 0) {
-            self.worker.metrics.fanout(oldest.content.received.instant().elapsed());
+        if let Some(oldest) = oldest.filter(|_| count > 0) {
+            self.worker.metrics.fanout(oldest.elapsed());
         }
     }
 
@@ -331,7 +354,9 @@ impl Connection {
             }
         }
         let bytes = state.outbox.len() - before;
-        self.note_queued(topic, &publications[..looked_at], count, bytes, is_live);
+        let oldest = publications.first().filter(|_| is_live);
+        let oldest = oldest.map(|oldest| Instant::from_std(oldest.content.received.instant()));
+        self.note_queued(topic, looked_at, count, bytes, oldest);
         looked_at
     }
 
@@ -418,15 +443,15 @@ mod tests {
         for _ in 0..3 {
             peers.push(connect(&worker, Encoding::Json).await);
         }
-        // No more than one run has.
-        (0..40).for_each(|_| publish(&worker, &topic));
+        (0..8).for_each(|_| publish(&worker, &topic));
         let connections = worker.all_connections();
         worker.count_awaited(&topic, true);
-        assert_eq!(connections[0].take_runs(&topic, first, true, first.next), first, "it is alone");
+        assert!(!connections[0].shares_runs(&topic, true), "it is alone");
         worker.count_awaited(&topic, true);
         let all = Cursor { next: topic.head().seq.next(), after: topic.head().position.offset };
         for connection in &connections {
             worker.turns.begin(false);
+            assert!(connection.shares_runs(&topic, true));
             assert_eq!(connection.take_runs(&topic, first, true, first.next), all);
         }
         let mut runs = worker.runs.borrow_mut();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fanfare_protocol::TopicName;
+use fanfare_protocol::{Offset, TopicName};
 use tokio::time::Instant;
 
 use crate::connection::Connection;
@@ -97,39 +97,35 @@ pub(crate) struct Batch {
     /// Where its first publication stands.
     begin: Cursor,
     pub(crate) bytes: Rc<Vec<u8>>,
-    publications: Vec<Arc<Publication>>,
-    /// Where each publication's frame ends.
-    ends: Vec<usize>,
+    frames: Vec<Frame>,
+    /// When the first publication was received.
+    oldest: Option<Instant>,
     payload_bytes: usize,
+}
+
+/// What a batch knows of a publication whose frame it has: the publication itself may go.
+#[derive(Debug)]
+struct Frame {
+    /// Where it ends.
+    end: usize,
+    offset: Offset,
+    origin: Option<ConnectionId>,
 }
 
 impl Batch {
     /// An empty batch that begins there.
     pub(crate) fn new(encoding: Encoding, begin: Cursor) -> Self {
-        Self {
-            encoding,
-            begin,
-            bytes: Rc::default(),
-            publications: Vec::new(),
-            ends: Vec::new(),
-            payload_bytes: 0,
-        }
+        Self { encoding, begin, bytes: Rc::default(), frames: Vec::new(), oldest: None, payload_bytes: 0 }
     }
 
     /// How many publications, and their payloads' bytes.
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.publications.len(), self.payload_bytes)
+        (self.frames.len(), self.payload_bytes)
     }
 
-    /// Where somebody stands who has the first `count` of its publications.
-    fn cursor(&self, count: usize) -> Cursor {
-        match count.checked_sub(1) {
-            None => self.begin,
-            Some(last) => {
-                let after = self.publications[last].offset;
-                Cursor { next: self.begin.next.plus(count), after }
-            }
-        }
+    /// Bytes that it takes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.frames.capacity() * size_of::<Frame>()
     }
 
     /// Where its first publication stands.
@@ -137,40 +133,41 @@ impl Batch {
         self.begin
     }
 
+    /// Where somebody stands who has the first `count` of its publications.
+    fn cursor(&self, count: usize) -> Cursor {
+        match count.checked_sub(1) {
+            None => self.begin,
+            Some(last) => {
+                let after = self.frames[last].offset;
+                Cursor { next: self.begin.next.plus(count), after }
+            }
+        }
+    }
+
     /// Where somebody stands who has all of it.
     pub(crate) fn end(&self) -> Cursor {
-        self.cursor(self.publications.len())
+        self.cursor(self.frames.len())
     }
 
     /// When its first publication was received.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.publications.first().map(|first| Instant::from_std(first.content.received.instant()))
+        self.oldest
     }
 
     /// Appends publications of the topic of that name that follow its last one. Who holds its bytes keeps them as they were.
     pub(crate) fn extend(&mut self, topic: &TopicName, publications: &mut Vec<Arc<Publication>>) {
         let bytes = Rc::make_mut(&mut self.bytes);
         bytes.reserve(publications.iter().map(|publication| publication.frame_len(self.encoding)).sum());
-        publications.drain(..).for_each(|publication| self.push(topic, publication));
-    }
-
-    /// Appends a publication of the topic of that name that follows its last one.
-    pub(crate) fn push(&mut self, topic: &TopicName, publication: Arc<Publication>) {
-        let bytes = Rc::make_mut(&mut self.bytes);
-        publication.put_frame(topic.into(), self.encoding, bytes);
-        self.ends.push(bytes.len());
-        self.payload_bytes += publication.content.payload.as_bytes().len();
-        self.publications.push(publication);
-    }
-
-    /// Its publications from that index on, which is at least where it begins.
-    pub(crate) fn since(&self, from: Seq) -> &[Arc<Publication>] {
-        &self.publications[self.count_before(from)..]
-    }
-
-    /// How many of its publications come before that index.
-    fn count_before(&self, from: Seq) -> usize {
-        (from.since(self.begin.next) as usize).min(self.publications.len())
+        if self.oldest.is_none() {
+            let first = publications.first();
+            self.oldest = first.map(|first| Instant::from_std(first.content.received.instant()));
+        }
+        for publication in publications.drain(..) {
+            publication.put_frame(topic.into(), self.encoding, bytes);
+            let (end, origin) = (bytes.len(), publication.content.origin);
+            self.frames.push(Frame { end, offset: publication.offset, origin });
+            self.payload_bytes += publication.content.payload.as_bytes().len();
+        }
     }
 
     /// Hands `take` the parts of the batch that a subscriber gets who wants what is `from` that index on, which
@@ -182,9 +179,9 @@ impl Batch {
         not_by: Option<ConnectionId>,
         mut take: impl FnMut(Range<usize>),
     ) -> u64 {
-        let skipped = self.count_before(from);
-        let mut start = skipped.checked_sub(1).map_or(0, |before| self.ends[before]);
-        let wanted = &self.publications[skipped..];
+        let skipped = (from.since(self.begin.next) as usize).min(self.frames.len());
+        let mut start = skipped.checked_sub(1).map_or(0, |before| self.frames[before].end);
+        let wanted = &self.frames[skipped..];
         if wanted.is_empty() {
             return 0;
         }
@@ -193,16 +190,16 @@ impl Batch {
             return wanted.len() as u64;
         };
         let (mut end, mut count) = (start, 0);
-        for (publication, &frame_end) in wanted.iter().zip(&self.ends[skipped..]) {
-            if publication.content.origin == Some(not_by) {
+        for frame in wanted {
+            if frame.origin == Some(not_by) {
                 if end > start {
                     take(start..end);
                 }
-                start = frame_end;
+                start = frame.end;
             } else {
                 count += 1;
             }
-            end = frame_end;
+            end = frame.end;
         }
         if end > start {
             take(start..end);
@@ -212,9 +209,9 @@ impl Batch {
 
     /// Where the frame lies that the byte before `end` belongs to, and where somebody stands who has it.
     pub(crate) fn frame_before(&self, end: usize) -> (Range<usize>, Cursor) {
-        let nth = self.ends.partition_point(|&frame_end| frame_end < end);
-        let start = nth.checked_sub(1).map_or(0, |before| self.ends[before]);
-        (start..self.ends[nth], self.cursor(nth + 1))
+        let nth = self.frames.partition_point(|frame| frame.end < end);
+        let start = nth.checked_sub(1).map_or(0, |before| self.frames[before].end);
+        (start..self.frames[nth].end, self.cursor(nth + 1))
     }
 }
 
@@ -224,7 +221,7 @@ mod tests {
     use crate::budget::Budget;
     use crate::clock::Moment;
     use crate::topic::publication::Unpositioned;
-    use fanfare_protocol::{Offset, Payload};
+    use fanfare_protocol::Payload;
 
     /// Publications at these offsets; `origin` made the even ones.
     fn publications(offsets: std::ops::RangeInclusive<u64>, origin: ConnectionId) -> Vec<Arc<Publication>> {

@@ -70,7 +70,8 @@ impl Replay {
         }
     }
 
-    fn clear(&mut self) {
+    /// Gives everything back.
+    pub(crate) fn clear(&mut self) {
         self.frames = HashMap::new();
         self.charge.set(0);
     }

@@ -12,35 +12,66 @@ use crate::budget::{Budget, Charge};
 use crate::encoding::Encoding;
 use crate::topic::Topic;
 use crate::topic::publication::Publication;
-use crate::topic::ring::Cursor;
+use crate::topic::ring::{Cursor, Seq};
 
 /// Indices of a run: it ends before the next multiple.
-const RUN_LEN: u64 = 64;
-/// Bytes of frames after which a run takes no more.
-const RUN_BYTES_MAX: usize = 16 * 1024;
-/// A larger payload is not for a run: what there is to gain by it is nothing beside its copy into the socket.
+const RUN_LEN: u64 = 16;
+/// Fewer publications than these are written for each as quickly as found.
+const RUN_LEN_MIN: usize = 4;
+/// A larger payload is for no run: what there is to gain by it is little beside its copy into the socket.
 const SMALL_BYTES_MAX: usize = 1024;
-/// Bytes of all runs above which all of them go.
-const BYTES_MAX: usize = 4 * 1024 * 1024;
-/// What a publication takes in a run beside its frame.
-const PLACE_BYTES: usize = size_of::<Arc<Publication>>() + size_of::<usize>();
+/// Bytes of a generation.
+const GENERATION_BYTES: usize = 1024 * 1024;
+/// What a run takes beside what its batch says: its places in the map and on the heap.
+const PLACE_BYTES: usize = 256;
 
-/// The runs that were written lately for those who catch up. They go when a look at all connections passes in which nobody
-/// asked for one, or where more is on its way than may be.
+/// Where the run of that index ends.
+pub(crate) fn run_end(from: Seq) -> Seq {
+    Seq::new((from.get() / RUN_LEN + 1) * RUN_LEN)
+}
+
+/// The runs that were written lately for those who catch up, in two generations: the older one goes when the newer one is full,
+/// and at each look at all connections. They hold no publication, only frames.
 #[derive(Debug)]
 pub(crate) struct Runs {
-    runs: HashMap<Key, Run>,
+    newer: Generation,
+    older: Generation,
     /// What is on its way.
     budget: Arc<Budget>,
-    /// Invariant: the bytes of `runs`.
+    /// Invariant: the bytes of both generations.
     charge: Charge,
-    is_used: bool,
     /// Publications on their way from the ring into a run.
     read: Vec<Arc<Publication>>,
 }
 
 /// The topic's address, which its run keeps from being given to another, the encoding, and the index by `RUN_LEN`.
 type Key = (usize, Encoding, u64);
+
+#[derive(Debug, Default)]
+struct Generation {
+    runs: HashMap<Key, Run>,
+    /// Invariant: the bytes of `runs`.
+    bytes: usize,
+}
+
+impl Generation {
+    fn insert(&mut self, key: Key, run: Run) {
+        self.bytes += run.bytes();
+        self.runs.insert(key, run);
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Run> {
+        let run = self.runs.remove(key)?;
+        self.bytes -= run.bytes();
+        Some(run)
+    }
+
+    /// The batch of that run, if it has what comes `from` there.
+    fn get(&self, key: &Key, from: Seq) -> Option<&Batch> {
+        let batch = self.runs.get(key).map(|run| &run.batch)?;
+        (batch.begin().next <= from && from < batch.end().next).then_some(batch)
+    }
+}
 
 #[derive(Debug)]
 struct Run {
@@ -50,74 +81,88 @@ struct Run {
 
 impl Run {
     fn bytes(&self) -> usize {
-        self.batch.bytes.len() + self.batch.size().0 * PLACE_BYTES
+        self.batch.held_bytes() + PLACE_BYTES
     }
 
-    /// Takes in what the topic has for it by now. Says whether it could: not where the topic has lost what comes next.
+    /// Takes in what the topic has for it by now, up to what is large. Says whether it could: not where the topic has
+    /// lost what comes next.
     fn extend(&mut self, read: &mut Vec<Arc<Publication>>) -> bool {
         let next = self.batch.end().next;
-        let room = RUN_LEN - next.get() % RUN_LEN;
-        let is_whole = next > self.batch.begin().next && room == RUN_LEN;
-        if is_whole || self.batch.bytes.len() >= RUN_BYTES_MAX {
-            return true;
-        }
+        let room = run_end(self.batch.begin().next).since(next) as usize;
         read.clear();
-        let is_there = self.topic.read(next, room as usize, RUN_BYTES_MAX, read).is_ok();
+        if room > 0 && self.topic.read(next, room, usize::MAX, read).is_err() {
+            return false;
+        }
         let is_small =
             |publication: &Arc<Publication>| publication.content.payload.as_bytes().len() <= SMALL_BYTES_MAX;
-        for publication in read.drain(..).take_while(is_small) {
-            if self.batch.bytes.len() >= RUN_BYTES_MAX {
-                break;
-            }
-            self.batch.push(&self.topic.name, publication);
+        read.truncate(read.iter().position(|publication| !is_small(publication)).unwrap_or(read.len()));
+        if !read.is_empty() {
+            self.batch.extend(&self.topic.name, read);
         }
-        is_there
+        true
     }
 }
 
 impl Runs {
     /// Runs of which there are none yet, and that count against what is on its way.
     pub(crate) fn new(in_flight: &Arc<Budget>) -> Self {
-        let charge = in_flight.charge(0);
-        Self { runs: HashMap::new(), budget: Arc::clone(in_flight), charge, is_used: false, read: Vec::new() }
+        Self {
+            newer: Generation::default(),
+            older: Generation::default(),
+            budget: Arc::clone(in_flight),
+            charge: in_flight.charge(0),
+            read: Vec::new(),
+        }
     }
 
-    /// The run of the topic that has what comes `from` there, if that is for a run. Nothing of it was lost, whatever
-    /// the topic has lost meanwhile.
+    /// The run of the topic that has what comes `from` there, if there is enough for one. Nothing of it was lost on the way,
+    /// whatever the topic has lost meanwhile.
     pub(crate) fn get(&mut self, topic: &Arc<Topic>, encoding: Encoding, from: Cursor) -> Option<&Batch> {
-        self.is_used = true;
         let key = (Arc::as_ptr(topic).addr(), encoding, from.next.get() / RUN_LEN);
-        let found = self.runs.remove(&key);
-        let before = found.as_ref().map_or(0, Run::bytes);
+        let has_whole =
+            self.newer.get(&key, from.next).is_some_and(|batch| batch.end().next == run_end(from.next));
+        if !has_whole {
+            self.write(key, topic, encoding, from);
+        }
+        self.newer.get(&key, from.next)
+    }
+
+    /// Writes what that run has not yet; it is the newer generation's then.
+    fn write(&mut self, key: Key, topic: &Arc<Topic>, encoding: Encoding, from: Cursor) {
+        let found = self.newer.remove(&key).or_else(|| self.older.remove(&key));
         // Who asks for what comes before it has others come after it, too.
         let found = found.filter(|run| run.batch.begin().next <= from.next);
         let mut run =
             found.unwrap_or_else(|| Run { topic: Arc::clone(topic), batch: Batch::new(encoding, from) });
-        let is_of_use = run.extend(&mut self.read) && run.batch.size().0 > 0;
-        let bytes = if is_of_use { run.bytes() } else { 0 };
-        self.charge.set(self.charge.bytes() - before + bytes);
-        if self.charge.bytes() > BYTES_MAX {
-            self.runs.clear();
-            self.charge.set(bytes);
+        if run.extend(&mut self.read) && run.batch.size().0 >= RUN_LEN_MIN {
+            if self.newer.bytes + run.bytes() > GENERATION_BYTES {
+                self.age();
+            }
+            self.newer.insert(key, run);
         }
-        if !is_of_use {
-            return None;
-        }
-        let run = self.runs.entry(key).insert_entry(run).into_mut();
-        (from.next < run.batch.end().next).then_some(&run.batch)
+        self.charge.set(self.newer.bytes + self.older.bytes);
+    }
+
+    fn age(&mut self) {
+        self.older = std::mem::take(&mut self.newer);
     }
 
     /// Whether there is room for them.
     pub(crate) fn are_welcome(&self) -> bool {
-        !self.budget.is_over()
+        self.budget.crowded() == 0
     }
 
-    /// Gives everything back if nobody has asked since the last time, or others need the memory.
+    /// Gives back what nobody has asked for since the time before the last.
     pub(crate) fn tend(&mut self) {
-        if !std::mem::take(&mut self.is_used) || self.budget.is_over() {
-            (self.runs, self.read) = Default::default();
-            self.charge.set(0);
-        }
+        self.age();
+        self.read = Vec::new();
+        self.charge.set(self.older.bytes);
+    }
+
+    /// Gives everything back.
+    pub(crate) fn clear(&mut self) {
+        (self.newer, self.older, self.read) = Default::default();
+        self.charge.set(0);
     }
 }
 
@@ -157,7 +202,7 @@ mod tests {
         let bytes = Rc::clone(&runs.get(&topic, Encoding::Json, first).expect("a run").bytes);
         let again = runs.get(&topic, Encoding::Json, behind(first, 4)).expect("a run");
         assert!(Rc::ptr_eq(&again.bytes, &bytes), "it was written once");
-        assert_eq!(again.since(behind(first, 4).next).len(), 6);
+        assert_eq!((again.begin(), again.end()), (first, behind(first, 10)));
         assert!(runs.get(&topic, Encoding::Json, behind(first, 10)).is_none(), "nothing comes after it");
         assert!(in_flight.used() > bytes.len());
 
@@ -166,14 +211,15 @@ mod tests {
         assert!(grown.bytes.starts_with(&bytes) && grown.bytes.len() > bytes.len());
         assert!(bytes.len() < grown.bytes.len(), "who holds it keeps it as it was");
 
-        // One run after the other: everything, in order and once.
-        let (mut from, mut publications) = (first, Vec::new());
+        // One run after the other: everything, in order and once; fewer than there must be are for no run.
+        let (mut from, mut count) = (first, 0);
         while let Some(run) = runs.get(&topic, Encoding::Json, from) {
+            assert_eq!(run.parts(from.next, None, |_| {}), run.end().next.since(from.next));
+            count += run.parts(from.next, None, |_| {});
             assert!(run.size().0 as u64 <= RUN_LEN);
-            publications.extend(run.since(from.next).iter().map(|publication| publication.offset.get()));
             from = run.end();
         }
-        assert_eq!(publications, (1..=210).collect::<Vec<_>>());
+        assert_eq!((count, from), (207, behind(first, 207)));
         assert!(runs.get(&topic, Encoding::MessagePack, first).is_some(), "each encoding has its own");
     }
 
@@ -192,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_is_for_no_run_and_a_run_holds_so_many_bytes() {
+    fn what_is_large_is_for_no_run_and_ends_one() {
         let worker = worker();
         let (topic, first) = subscribe(&worker, "t");
         let in_flight = Budget::new(usize::MAX);
@@ -200,37 +246,42 @@ mod tests {
         publish_payload(&worker, &topic, Payload::text("x".repeat(SMALL_BYTES_MAX + 1)));
         assert!(runs.get(&topic, Encoding::Json, first).is_none());
         assert_eq!(in_flight.used(), 0);
-        for _ in 0..40 {
-            // Each character is written as six.
-            publish_payload(&worker, &topic, Payload::text("\u{1}".repeat(SMALL_BYTES_MAX)));
-        }
+        publish(&worker, &topic, 5);
+        publish_payload(&worker, &topic, Payload::text("x".repeat(SMALL_BYTES_MAX + 1)));
+        publish(&worker, &topic, 5);
         let run = runs.get(&topic, Encoding::Json, behind(first, 1)).expect("a run");
-        assert!((1..5).contains(&run.size().0) && run.bytes.len() < RUN_BYTES_MAX + 7 * SMALL_BYTES_MAX);
-        let end = run.end();
-        assert!(runs.get(&topic, Encoding::Json, end).is_none(), "what follows is written for each");
+        assert_eq!(run.end(), behind(first, 6));
+        assert!(
+            runs.get(&topic, Encoding::Json, behind(first, 6)).is_none(),
+            "up to its end each writes for itself"
+        );
+        assert!(runs.get(&topic, Encoding::Json, behind(first, 1)).is_some(), "which costs others nothing");
     }
 
     #[test]
-    fn runs_are_charged_bounded_and_given_back_when_nobody_asks() {
+    fn runs_keep_no_publication_alive_are_charged_bounded_and_go_when_nobody_asks() {
         let worker = worker();
-        let in_flight = Budget::new(2 * BYTES_MAX);
+        let in_flight = Budget::new(4 * GENERATION_BYTES);
         let mut runs = Runs::new(&in_flight);
         for nth in 0..600 {
             let (topic, first) = subscribe(&worker, &format!("t{nth}"));
-            for _ in 0..16 {
+            for _ in 0..RUN_LEN_MIN {
                 publish_payload(&worker, &topic, Payload::text("x".repeat(SMALL_BYTES_MAX)));
             }
-            let held = runs.get(&topic, Encoding::Json, first).expect("a run").bytes.len();
-            assert!((held..=BYTES_MAX).contains(&in_flight.used()), "{}", in_flight.used());
-            assert_eq!(in_flight.used(), runs.runs.values().map(Run::bytes).sum::<usize>());
+            assert!(runs.get(&topic, Encoding::Json, first).is_some());
+            let held = [&runs.newer, &runs.older].map(|it| it.runs.values().map(Run::bytes).sum::<usize>());
+            assert_eq!(in_flight.used(), held[0] + held[1]);
+            assert!(held.iter().all(|&bytes| bytes <= GENERATION_BYTES), "{held:?}");
+            let mut read = Vec::new();
+            topic.read(first.next, 1, usize::MAX, &mut read).expect("it is kept");
+            assert_eq!(Arc::strong_count(&read[0]), 2, "the ring's, and this one");
         }
         runs.tend();
         assert!(in_flight.used() > 0, "somebody has asked");
-        let others = in_flight.charge(2 * BYTES_MAX);
-        assert!(!runs.are_welcome());
-        drop(others);
         assert!(runs.are_welcome());
+        let others = in_flight.charge(3 * GENERATION_BYTES);
+        assert!(!runs.are_welcome());
         runs.tend();
-        assert_eq!(in_flight.used(), 0);
+        assert_eq!(in_flight.used(), others.bytes());
     }
 }

@@ -25,9 +25,6 @@ const STUCK_AFTER: Duration = Duration::from_millis(500);
 /// Whoever holds less than this of what is on its way is not closed for want of memory.
 const HELD_MIN: usize = 64 * 1024;
 
-/// Answers that are read slowly are given up while less than this share of what may be on its way is free.
-const FREE_SHARE: usize = 8;
-
 /// Connections closed at a stop between two looks at the clock.
 const DRAIN_STEPS: u32 = 100;
 
@@ -49,7 +46,7 @@ impl Worker {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut slice: Vec<Rc<Connection>> = Vec::new();
         let mut before = self.now_ms();
-        let (mut meter, mut balance) = (Meter::new(), Balance::default());
+        let (mut meter, mut balance, mut was_crowded) = (Meter::new(), Balance::default(), false);
         for nth in (0..slices).cycle() {
             ticks.tick().await;
             if nth == 0 {
@@ -84,7 +81,7 @@ impl Worker {
             if nth + 1 == slices {
                 self.stats.blocked_max(self.blocked_max_ms.take());
             }
-            self.relieve();
+            self.relieve(&mut was_crowded);
             self.look_at_blocked(now);
             let ticks_per_look = (BALANCE.as_micros() / tick.as_micros().max(1)).max(1) as usize;
             if nth % ticks_per_look == 0 {
@@ -105,14 +102,22 @@ impl Worker {
         self.blocked.borrow_mut().shrink_to(2 * waiting + 16);
     }
 
-    /// Where nearly as much is on its way as there may be, gives up HTTP answers that are read slowly; where it is more,
-    /// closes those of this worker who hold most.
-    fn relieve(&self) {
+    /// Where nearly as much is on its way as there may be, gives back what is kept for those who catch up, and gives up HTTP
+    /// answers that are read slowly; where it is more, closes those of this worker who hold most.
+    fn relieve(&self, was_crowded: &mut bool) {
         let budget = self.hub.in_flight(false);
-        // With some of it free, or the next body that is not small would find none for as long as they are read.
-        let wanted = budget.limit() - budget.limit() / FREE_SHARE;
-        let crowded = budget.used().saturating_sub(wanted);
-        let freed = if crowded > 0 { self.hub.answers.give_up(crowded, Instant::now()) } else { 0 };
+        if budget.crowded() == 0 {
+            *was_crowded = false;
+            return;
+        }
+        self.replay.borrow_mut().clear();
+        self.runs.borrow_mut().clear();
+        // Only what is left when every worker has done so is somebody's.
+        let crowded = budget.crowded();
+        if crowded == 0 || !std::mem::replace(was_crowded, true) {
+            return;
+        }
+        let freed = self.hub.answers.give_up(crowded, Instant::now());
         let mut over = budget.over().saturating_sub(freed);
         if over == 0 {
             return;

@@ -4,7 +4,7 @@ use fanfare::Broker;
 use fanfare_client::Event;
 use fanfare_harness::{Client, Proxy, soon, start};
 use fanfare_protocol::Codec;
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -216,6 +216,47 @@ async fn echo_can_be_turned_off_and_on_and_is_not_replayed_while_off() {
         other.publish(topic, json!("live")).await;
         assert_eq!(client.expect("message").await["data"], "live");
     }
+}
+
+#[tokio::test]
+async fn many_who_come_back_together_get_everything_in_order_whatever_its_size_and_without_their_own() {
+    const PUBLISHED: u64 = 1200;
+    let broker = start(keep_everything).await;
+    let mut own = Client::connect(&broker).await;
+    let mut publisher = Client::connect(&broker).await;
+    let epoch = publisher.request(json!({"type": "history", "id": 1, "topic": "t"})).await["epoch"].clone();
+    for n in 1..=PUBLISHED {
+        // Small ones, some of which are written as six times as much, and some that are large, alone and in a row.
+        let data = match n {
+            n if n % 50 == 0 || (300..340).contains(&n) => json!({"n": n, "padding": "x".repeat(3000)}),
+            n if n % 7 == 0 => json!({"n": n, "padding": "\u{1}".repeat(900)}),
+            n => json!({"n": n, "padding": "x".repeat((n % 90) as usize)}),
+        };
+        let by = if n % 3 == 0 { &mut own } else { &mut publisher };
+        by.publish("t", data).await;
+    }
+    let come_back = async |mut client: Client, offset: u64, echo: bool| {
+        let since = json!({"epoch": epoch, "offset": offset});
+        let subscribe = json!({"type": "subscribe", "id": 1, "topic": "t", "since": since, "echo": echo});
+        client.request(subscribe).await;
+        let mut got = Vec::new();
+        let last = if echo { PUBLISHED } else { PUBLISHED - 1 };
+        while got.last() != Some(&last) {
+            let message = client.expect("message").await;
+            assert_eq!(message["data"]["n"], offset_of(&message));
+            got.push(offset_of(&message));
+        }
+        assert!(
+            got.into_iter().eq((offset + 1..=PUBLISHED).filter(|n| echo || n % 3 != 0)),
+            "since {offset}"
+        );
+    };
+    let mut others = Vec::new();
+    for nth in 0..20 {
+        let client = Client::connect_with(&broker, CODECS[nth % CODECS.len()]).await;
+        others.push(come_back(client, nth as u64 * 37, true));
+    }
+    join(come_back(own, 11, false), join_all(others)).await;
 }
 
 #[tokio::test]
