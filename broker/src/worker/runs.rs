@@ -279,7 +279,7 @@ mod tests {
         runs.tend();
         assert!(in_flight.used() > 0, "somebody has asked");
         assert!(runs.are_welcome());
-        let others = in_flight.charge(3 * GENERATION_BYTES);
+        let others = in_flight.charge(4 * GENERATION_BYTES);
         assert!(!runs.are_welcome());
         runs.tend();
         assert_eq!(in_flight.used(), others.bytes());
