@@ -25,7 +25,8 @@ const CATCH_UP_BYTES: usize = 64 * 1024;
 const OUTBOX_BYTES: usize = 64 * 1024;
 /// Bytes that are copied in about the time that a look at a publication takes: so turns count those left out.
 const LOOK_BYTES: usize = 64;
-/// Publications that it reads of one topic at a time, before the next topic has its turn.
+/// Publications that it reads of one topic at a time, before the next topic has its turn; those that are written for
+/// several too are bounded by bytes alone.
 const CATCH_UP_COUNT: usize = 256;
 
 impl Connection {

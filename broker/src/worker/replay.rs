@@ -64,7 +64,7 @@ impl Replay {
         if self.charge.bytes() + frame.len() > BYTES_MAX {
             self.clear();
         }
-        if !self.budget.is_over() {
+        if self.budget.crowded() == 0 {
             self.charge.grow(frame.len());
             self.frames.insert(key, (Arc::clone(publication), frame.to_vec()));
         }

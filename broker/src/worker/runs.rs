@@ -84,18 +84,23 @@ impl Run {
         self.batch.held_bytes() + PLACE_BYTES
     }
 
-    /// Takes in what the topic has for it by now, up to what is large. Says whether it could: not where the topic has
-    /// lost what comes next.
+    /// Takes in what the topic has for it by now, up to what is large. Says whether it is of use then: not with so few, nor
+    /// where the topic has lost what comes next.
     fn extend(&mut self, read: &mut Vec<Arc<Publication>>) -> bool {
         let next = self.batch.end().next;
         let room = run_end(self.batch.begin().next).since(next) as usize;
         read.clear();
-        if room > 0 && self.topic.read(next, room, usize::MAX, read).is_err() {
+        if self.batch.size().0 + room < RUN_LEN_MIN
+            || (room > 0 && self.topic.read(next, room, usize::MAX, read).is_err())
+        {
             return false;
         }
         let is_small =
             |publication: &Arc<Publication>| publication.content.payload.as_bytes().len() <= SMALL_BYTES_MAX;
         read.truncate(read.iter().position(|publication| !is_small(publication)).unwrap_or(read.len()));
+        if self.batch.size().0 + read.len() < RUN_LEN_MIN {
+            return false;
+        }
         if !read.is_empty() {
             self.batch.extend(&self.topic.name, read);
         }
@@ -134,7 +139,7 @@ impl Runs {
         let found = found.filter(|run| run.batch.begin().next <= from.next);
         let mut run =
             found.unwrap_or_else(|| Run { topic: Arc::clone(topic), batch: Batch::new(encoding, from) });
-        if run.extend(&mut self.read) && run.batch.size().0 >= RUN_LEN_MIN {
+        if run.extend(&mut self.read) {
             if self.newer.bytes + run.bytes() > GENERATION_BYTES {
                 self.age();
             }

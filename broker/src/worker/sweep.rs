@@ -114,7 +114,7 @@ impl Worker {
         self.runs.borrow_mut().clear();
         // Only what is left when every worker has done so is somebody's.
         let crowded = budget.crowded();
-        if crowded == 0 || !std::mem::replace(was_crowded, true) {
+        if !std::mem::replace(was_crowded, crowded > 0) || crowded == 0 {
             return;
         }
         let freed = self.hub.answers.give_up(crowded, Instant::now());
