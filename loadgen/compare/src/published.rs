@@ -131,9 +131,9 @@ fn the_page_of_the_comparison_can_be_drawn_and_says_no_time_beside_a_p99_that_mi
     for contender in &comparison.contenders {
         assert!(page.contains(&contender.name) && text.contains(&contender.name), "{}", contender.name);
     }
-    assert!(page.contains("11.2 µs") && text.contains("11.2 µs"), "Fanfare at 50/s");
-    for missed in ["451 ns", "428 ns"] {
-        assert!(!page.contains(missed) && !text.contains(missed), "Bun at 3,000/s: {missed}");
+    assert!(page.contains("11.5 µs") && text.contains("11.5 µs"), "Fanfare at 50/s");
+    for missed in ["444 ns", "471 ns"] {
+        assert!(!page.contains(missed) && !text.contains(missed), "Bun at 3,000/s or 5,000/s: {missed}");
     }
     let written = super::json::to_text(&comparison).expect("JSON");
     assert_eq!(written.lines().count(), DATA.lines().count(), "it is as --json writes it");
