@@ -194,7 +194,7 @@ impl Connection {
         };
         let (mut publications, mut has_moved) = (Vec::new(), false);
         for key in behind {
-            if self.state.borrow().outbox.len() >= CATCH_UP_BYTES || self.worker.turns.is_over() {
+            if self.has_enough() {
                 return true;
             }
             self.state.borrow_mut().subscriptions.serve(key);
@@ -216,9 +216,8 @@ impl Connection {
             let Subscription { topic, echo, on_lag, live_from, .. } = subscription;
             (Arc::clone(topic), from, *echo, *on_lag, *live_from)
         };
-        let begin = from.next;
+        let (begin, shares) = (from.next, self.shares_runs(&topic, echo));
         loop {
-            let shares = self.shares_runs(&topic, echo);
             if shares {
                 from = self.take_runs(&topic, from, echo, live_from);
                 if from.next > begin && self.has_enough() {
