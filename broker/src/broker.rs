@@ -208,7 +208,7 @@ impl Broker {
 
     /// Topics that there may be.
     pub fn topics_max(&self) -> usize {
-        self.hub.config.limits.topics
+        self.hub.config().limits.topics
     }
 
     /// Connections that there may be.
@@ -223,13 +223,13 @@ impl Broker {
     }
 
     /// The bounds of its memory, none of them 0.
-    pub fn memory(&self) -> &MemoryConfig {
-        &self.hub.config.memory
+    pub fn memory(&self) -> MemoryConfig {
+        self.hub.config().memory.clone()
     }
 
     /// Whether anybody may do everything.
     pub fn is_open(&self) -> bool {
-        self.hub.access.is_open()
+        self.hub.access().is_open()
     }
 
     /// Threads that own connections.
@@ -263,7 +263,7 @@ impl Broker {
     /// 4401 at once: nothing more is written to them of any topic, and nothing that waits of theirs is carried out.
     #[doc(hidden)]
     pub fn revoke(&self, user: &str) {
-        if self.hub.access.revoke(user) {
+        if self.hub.access().revoke(user) {
             self.hub.workers.iter().for_each(|worker| worker.inbox.revoke());
         }
     }

@@ -81,7 +81,7 @@ impl Public {
             plain: routes.clone(),
             for_pages: routes.layer(cors.clone()),
             cors,
-            keep_alive: KeepAlive::new(&hub.config.limits),
+            keep_alive: KeepAlive::new(&hub.config().limits),
             metrics,
         })
     }
@@ -181,7 +181,7 @@ fn cors() -> CorsLayer {
 
 /// A page to try the broker with, where anybody may do everything anyway.
 async fn welcome(State(hub): State<Arc<Hub>>) -> Response {
-    if hub.access.is_open() {
+    if hub.access().is_open() {
         Html(include_str!("http/welcome.html")).into_response()
     } else {
         nothing_here().into_response()

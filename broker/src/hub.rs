@@ -5,6 +5,7 @@ mod metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::{ArcSwap, Guard};
 use fanfare_protocol::TopicRef;
 use tokio::time::Instant;
 
@@ -53,10 +54,10 @@ impl Throttle {
 /// What all workers share.
 #[derive(Debug)]
 pub struct Hub {
-    /// The configuration.
-    pub config: Config,
+    /// The configuration, which may be changed while all runs: what is kept of it is what it was.
+    config: ArcSwap<Config>,
     /// Who may do what.
-    pub access: Access,
+    access: ArcSwap<Access>,
     /// All topics.
     pub table: TopicTable,
     /// The workers, as others see them.
@@ -107,8 +108,8 @@ impl Hub {
             in_flight,
             of_strangers,
             answers: Arc::default(),
-            config,
-            access,
+            config: ArcSwap::from_pointee(config),
+            access: ArcSwap::from_pointee(access),
             table,
             workers,
             engine,
@@ -118,6 +119,16 @@ impl Hub {
             draining: AtomicBool::new(false),
             next_connection: AtomicU64::new(1),
         }
+    }
+
+    /// The configuration as it is now. Not to be held for long.
+    pub fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// Who may do what, as it is now. Not to be held for long.
+    pub fn access(&self) -> Guard<Arc<Access>> {
+        self.access.load()
     }
 
     /// Has the engine begin to work for it.

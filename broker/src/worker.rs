@@ -160,7 +160,7 @@ impl Worker {
         never_ending.spawn_local(async move { vital("turns", &for_turns, turns).await });
         never_ending.spawn_local(async move { vital("intake", &for_intake, intake).await });
         never_ending.spawn_local(async move { vital("sweeps", &never, sweeps).await });
-        if let Some(pause) = self.hub.config.server.testing.shuffle.filter(|_| self.hub.workers.len() > 1) {
+        if let Some(pause) = self.hub.config().server.testing.shuffle.filter(|_| self.hub.workers.len() > 1) {
             never_ending.spawn_local(Rc::clone(&self).shuffles(pause));
         }
         stop.cancelled().await;

@@ -204,7 +204,7 @@ impl Connection {
         if let Err(denied) = self.state.borrow().session.may_connect() {
             return Answer::Now(Err(denied));
         }
-        let known = token.map(|token| admit::admit(&hub.access, Some(token), &|| self.promise_to_know()));
+        let known = token.map(|token| admit::admit(&hub.access(), Some(token), &|| self.promise_to_know()));
         let grant = match known {
             None => None,
             Some(Answer::Now(Err(why))) => return Answer::Now(Err(why.into())),
@@ -221,8 +221,8 @@ impl Connection {
         let connected = Reply::Connected {
             connection: self.id,
             user: user.as_deref(),
-            ping_interval: hub.config.limits.ping_interval,
-            message_size: hub.config.limits.message_size.as_u64(),
+            ping_interval: hub.config().limits.ping_interval,
+            message_size: hub.config().limits.message_size.as_u64(),
         };
         self.reply(id, connected);
         Answer::Now(Ok(()))
@@ -233,7 +233,7 @@ impl Connection {
             let state = self.state.borrow();
             let promise =
                 || if state.session.is_stranger() { self.promise_to_know() } else { self.promise(0) };
-            admit::refresh(&self.worker.hub.access, state.session.grant(), token, &promise)
+            admit::refresh(&self.worker.hub.access(), state.session.grant(), token, &promise)
         };
         known.map(|grant| {
             self.state.borrow_mut().session.refreshed(grant?);

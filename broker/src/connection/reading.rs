@@ -67,7 +67,7 @@ impl Connection {
             }
             state.inbound.take_decoder()
         };
-        let limits = &self.worker.hub.config.limits;
+        let limits = &self.worker.hub.config().limits;
         let limits = MessageLimits {
             bytes: limits.message_size.as_u64() as usize,
             fragments: limits.message_fragments,

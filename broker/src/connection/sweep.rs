@@ -11,7 +11,7 @@ use crate::websocket::Outgoing;
 impl Connection {
     /// Looks after deadlines and pings. After a `hole` in the worker's own time nobody is judged by it.
     pub(crate) fn sweep(self: &Rc<Self>, now: u32, hole: bool) {
-        let limits = &self.worker.hub.config.limits;
+        let limits = &self.worker.hub.config().limits;
         if let Some(ms) = self.backpressure.blocked_for(now) {
             self.worker.note_blocked(ms);
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -69,7 +70,8 @@ pub(crate) async fn run(
 }
 
 async fn serve(hub: Arc<Hub>, router: Router, stream: TcpStream, stop: CancellationToken) {
-    let limits = &hub.config.limits;
+    let config = Guard::into_inner(hub.config());
+    let limits = &config.limits;
     let keep_alive = KeepAlive::new(limits);
     let service = service_fn(|request| answer(router.clone(), request, &keep_alive, &stop));
     let opening = Opening::new(stream);

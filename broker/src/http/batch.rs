@@ -100,7 +100,7 @@ pub(super) async fn publish_batch(
 ) -> Result<Response, Problem> {
     let grant = grant(hub, worker, &headers).await?;
     publish::leave_at_all(&grant)?;
-    let message_size = hub.config.limits.message_size.as_u64() as usize;
+    let message_size = hub.config().limits.message_size.as_u64() as usize;
     let body = body::read(hub, &headers, body, BATCH_FACTOR * message_size).await?;
     // Reading it is work in one piece, however many batches are whole at the same moment: they take turns.
     let mut publisher = Publisher::new(hub, worker, Wants::Many);

@@ -33,7 +33,8 @@ pub(super) async fn read(
     limit: usize,
 ) -> Result<ChargedBody, Problem> {
     check_content_encoding(headers)?;
-    let whole = tokio::time::timeout(hub.config.limits.message_timeout, collect(hub, body, limit)).await;
+    let message_timeout = hub.config().limits.message_timeout;
+    let whole = tokio::time::timeout(message_timeout, collect(hub, body, limit)).await;
     whole.unwrap_or_else(|_| {
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "bad_request", "the body was not whole in time"))
     })

@@ -29,7 +29,7 @@ pub(super) async fn grant(
         Err(unknown) => return Ok(Err(unknown)),
     };
     let inbox = &hub.workers[worker].inbox;
-    Ok(known(Claim::Stranger, inbox, |later| admit(&hub.access, token, later)).await??)
+    Ok(known(Claim::Stranger, inbox, |later| admit(&hub.access(), token, later)).await??)
 }
 
 fn token<'a>(
@@ -39,7 +39,7 @@ fn token<'a>(
 ) -> Result<Option<&'a str>, UnknownToken> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     Ok(match (values.next(), values.next()) {
-        _ if hub.access.is_open() => None,
+        _ if hub.access().is_open() => None,
         (None, _) => query.filter(|token| !token.is_empty()),
         (Some(value), None) => Some(bearer(value).ok_or(UnknownToken)?),
         (Some(_), Some(_)) => return Err(UnknownToken),

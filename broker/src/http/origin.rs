@@ -15,12 +15,12 @@ use crate::origin::{AllowedOrigin, Origin};
 
 /// Refuses a request from a page that may not ask.
 pub(super) fn check(hub: &Hub, metrics: &HttpMetrics, headers: &HeaderMap) -> Result<(), Problem> {
-    let config = &hub.config.server;
+    let config = &hub.config().server;
     let allowed = &config.allowed_origins;
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     // Any name on the web can be made to resolve to 127.0.0.1. Its pages then call the broker by their
     // own name, as their own host; so where only loopback may reach an open broker, names must be too.
-    let trust_any_host = !(config.listen.ip().is_loopback() && hub.access.is_open());
+    let trust_any_host = !(config.listen.ip().is_loopback() && hub.access().is_open());
     let mut origins = headers.get_all(ORIGIN).iter();
     let Some(header) = origins.next() else {
         // A page's GET to its own host has no origin.

@@ -60,7 +60,8 @@ pub(super) async fn publish(
             Some(key.into())
         }
     };
-    let body = body::read(&hub, &headers, body, hub.config.limits.message_size.as_u64() as usize).await?;
+    let message_size = hub.config().limits.message_size.as_u64() as usize;
+    let body = body::read(&hub, &headers, body, message_size).await?;
     Publisher::new(&hub, worker, Wants::One).permitted(body.bytes.len()).await;
     let content = Content {
         payload: payload(&headers, body.bytes)?,

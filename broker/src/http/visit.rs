@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
+use arc_swap::Guard;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -44,14 +45,8 @@ pub(super) async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socke
     };
     let mut opening = Opening::new(stream);
     let visit = Visit::new(&worker, public, permit);
-    opening
-        .read(
-            worker.hub.config.limits.handshake_timeout,
-            &stop,
-            |cx| visit.poll_turn(cx),
-            |read| visit.with_buffer(read),
-        )
-        .await;
+    let timeout = worker.hub.config().limits.handshake_timeout;
+    opening.read(timeout, &stop, |cx| visit.poll_turn(cx), |read| visit.with_buffer(read)).await;
     if opening.read.is_empty() && stop.is_cancelled() {
         // It may have asked already. Nothing of it was read, so it is told as those are who knock at a stop.
         return full::say_and_close(&SockRef::from(&opening.stream));
@@ -134,7 +129,7 @@ impl<'w> Visit<'w> {
     /// Makes a WebSocket of a connection that asks for one in the usual way. Gives back any other.
     async fn open(&self, opening: Opening, stop: &CancellationToken) -> Option<Opening> {
         let hub = &self.worker.hub;
-        let Some(request) = handshake::recognise(&opening.read, hub.config.limits.header_count) else {
+        let Some(request) = handshake::recognise(&opening.read, hub.config().limits.header_count) else {
             return Some(opening);
         };
         self.is_answering.set(true);
@@ -144,7 +139,7 @@ impl<'w> Visit<'w> {
             return Some(opening);
         };
         let mut stream =
-            WriteTimeout::new(opening.stream, hub.config.limits.message_timeout, Arc::clone(&self.relief));
+            WriteTimeout::new(opening.stream, hub.config().limits.message_timeout, Arc::clone(&self.relief));
         if let Err(error) = stream.write_all(&handshake::written(&response)).await {
             self.public.metrics.rejected("bad_http");
             tracing::debug!(%error, "an HTTP connection ended badly");
@@ -157,10 +152,10 @@ impl<'w> Visit<'w> {
 
     /// Answers what hyper reads.
     async fn talk(&self, opening: Opening, stop: &CancellationToken) {
-        let limits = &self.worker.hub.config.limits;
+        let config = Guard::into_inner(self.worker.hub.config());
         let relief = Arc::clone(&self.relief);
         let service = service_fn(|request| self.answer(request));
-        match talk::talk(opening, limits, stop, relief, |cx| self.poll_turn(cx), service).await {
+        match talk::talk(opening, &config.limits, stop, relief, |cx| self.poll_turn(cx), service).await {
             // One that was kept alive and has nothing more to ask.
             Err(error) if error.is_timeout() && self.has_asked.get() => {}
             Err(error) => {

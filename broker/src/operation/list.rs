@@ -101,7 +101,7 @@ mod tests {
     #[tokio::test]
     async fn pages_follow_each_other_and_none_is_larger_than_a_page_may_be() {
         let worker = worker();
-        let grant = worker.hub.access.grant(None).expect("anybody");
+        let grant = worker.hub.access().grant(None).expect("anybody");
         let all: Vec<_> = (0..50).map(|nth| format!("t{nth:02}")).collect();
         for name in &all {
             subscribe(&worker, name);

@@ -45,7 +45,7 @@ impl Leave<'_> {
         if hub.is_draining() {
             return Answer::Now(Err(Denied::new(ErrorCode::Unavailable, "the server is stopping")));
         }
-        let limit = hub.config.limits.subscriptions_per_connection;
+        let limit = hub.config().limits.subscriptions_per_connection;
         if subscriptions >= limit {
             let message = format!("a connection may have at most {limit} subscriptions");
             return Answer::Now(Err(Denied::new(ErrorCode::LimitExceeded, message)));

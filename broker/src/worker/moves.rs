@@ -196,7 +196,7 @@ impl Worker {
 
     /// Looks whether connections of this worker should be another's, and has them move.
     pub(super) fn balance(&self, balance: &mut Balance) {
-        if self.hub.workers.len() < 2 || self.hub.config.server.testing.spread {
+        if self.hub.workers.len() < 2 || self.hub.config().server.testing.spread {
             return;
         }
         let loads: SmallVec<[_; 16]> = self.hub.workers.loads().collect();
@@ -262,7 +262,7 @@ impl Worker {
     pub(crate) fn bring_together(&self, connection: &Connection, home: usize) {
         let there = &self.hub.workers[home];
         let is_busy = there.busy.share() >= BUSY && there.busy.share() > self.handle().busy.share();
-        if there.takes_sockets() && !is_busy && !self.hub.config.server.testing.apart {
+        if there.takes_sockets() && !is_busy && !self.hub.config().server.testing.apart {
             connection.move_to(home, Reason::Topic);
         }
     }

@@ -37,7 +37,7 @@ const LAST_WORD: Duration = Duration::from_millis(100);
 impl Worker {
     /// Looks after deadlines and pings, for ever.
     pub(super) async fn sweeps(self: Rc<Self>) {
-        let limits = &self.hub.config.limits;
+        let limits = self.hub.config().limits.clone();
         // Fine enough that a deadline is met within a quarter of itself.
         let pass = PASS_MAX.min(limits.ping_interval / 4).min(limits.message_timeout / 4);
         let tick = TICK.min(pass);
@@ -55,7 +55,7 @@ impl Worker {
             }
             self.handle().heartbeat.beat();
             let (share, had) = meter.measure();
-            let shares = self.hub.config.server.testing.shares;
+            let shares = self.hub.config().server.testing.shares;
             self.handle().busy.set(shares.map_or(share, |shares| (shares.0)(self.index)));
             self.stats.busy(had);
             let now = self.now_ms();
@@ -142,7 +142,7 @@ impl Worker {
     /// the time is up.
     pub(super) async fn drain(self: &Rc<Self>) {
         use rand::seq::SliceRandom;
-        let window = self.hub.config.server.drain_window;
+        let window = self.hub.config().server.drain_window;
         let mut connections = self.all_connections();
         connections.shuffle(&mut rand::rng());
         let per_step = connections.len().div_ceil(DRAIN_STEPS as usize).max(1);

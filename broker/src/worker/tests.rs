@@ -82,7 +82,7 @@ pub(crate) async fn connect(
     worker: &Rc<Worker>,
     encoding: Encoding,
 ) -> (TcpStream, impl Future<Output = ()> + use<>) {
-    let grant = worker.hub.access.grant(None).ok();
+    let grant = worker.hub.access().grant(None).ok();
     let dialect = match encoding.codec() {
         Some(codec) => Dialect::Native(codec),
         None => Dialect::Raw("t".parse().expect("a topic name")),
@@ -156,7 +156,7 @@ async fn a_subscription_that_a_request_brings_begins_in_any_dialect_and_is_answe
             (Dialect::Raw("t".parse().expect("a name")), "x"),
         ];
         for (nth, (dialect, expected)) in replies.into_iter().enumerate() {
-            let grant = worker.hub.access.grant(None).ok();
+            let grant = worker.hub.access().grant(None).ok();
             let begins_with = Some(Subscribe { history: Some(1), ..Subscribe::new(topic()) });
             let (mut peer, life) = open(&worker, Request { dialect, grant, begins_with }, b"").await;
             tokio::task::spawn_local(life);
@@ -218,7 +218,7 @@ async fn what_a_stranger_sends_with_its_request_waits_for_a_turn_for_which_it_st
     let test = async {
         let access = toml::from_str("[anonymous]\npublish = []\nsubscribe = []").expect("well-formed");
         let worker = worker_with(Access::new(Some(&access)).expect("good"));
-        let (dialect, grant) = (Dialect::Native(Codec::Json), worker.hub.access.grant(None).ok());
+        let (dialect, grant) = (Dialect::Native(Codec::Json), worker.hub.access().grant(None).ok());
         let request = Request { dialect, grant, begins_with: None };
         let early = masked(r#"{"type":"ping","id":1}"#).repeat(3);
         let (mut peer, life) = open(&worker, request, &early).await;

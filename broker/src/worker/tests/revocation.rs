@@ -15,7 +15,7 @@ fn worker_of_alice() -> Rc<Worker> {
 
 /// A connection of alice's that subscribes to `s`, has yet to get 2,000 publications of it, and has asked for that beside.
 async fn alice_with(worker: &Rc<Worker>, asks: &str) -> TcpStream {
-    let grant = worker.hub.access.grant(Some(ALICE)).ok();
+    let grant = worker.hub.access().grant(Some(ALICE)).ok();
     let request = Request { dialect: Dialect::Native(Codec::Json), grant, begins_with: None };
     let (mut peer, life) = open(worker, request, b"").await;
     tokio::task::spawn_local(life);
@@ -38,7 +38,7 @@ async fn alice_with(worker: &Rc<Worker>, asks: &str) -> TcpStream {
 
 /// Revokes alice's credentials: each of her connections has been found when it returns.
 fn revoke_alice(worker: &Rc<Worker>) {
-    assert!(worker.hub.access.revoke("alice"));
+    assert!(worker.hub.access().revoke("alice"));
     let mut walk = Some(Walk::to_revoke());
     while let Some(under_way) = walk {
         walk = worker.go_on(under_way);
