@@ -180,6 +180,7 @@ mod tests {
             for (code, close) in [
                 (ErrorCode::Forbidden, CloseCode::FORBIDDEN),
                 (ErrorCode::Unauthorized, CloseCode::UNAUTHORIZED),
+                (ErrorCode::RateLimited, CloseCode::RATE_LIMITED),
                 (ErrorCode::Unavailable, CloseCode::UNAVAILABLE),
                 (ErrorCode::LimitExceeded, CloseCode::UNAVAILABLE),
             ] {

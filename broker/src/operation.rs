@@ -11,6 +11,8 @@ pub(crate) mod publish;
 pub(crate) mod read;
 pub(crate) mod subscribe;
 
+use std::time::Duration;
+
 use fanfare_protocol::ErrorCode;
 
 use crate::access::Grant;
@@ -21,17 +23,19 @@ use crate::answer::Refusal;
 pub(crate) struct Denied {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
+    /// The time after which the same may be allowed at the earliest, where that is known.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Denied {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), retry_after: None }
     }
 
     /// A refusal for want of a right to do `what`, such as "publish to this topic".
     fn of(grant: &Grant, what: &'static str) -> Self {
         let (code, message) = grant.refusal(what);
-        Self { code, message }
+        Self::new(code, message)
     }
 }
 

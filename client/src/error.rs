@@ -45,6 +45,8 @@ pub enum Error {
         message: String,
         /// Whether the same may succeed later, as the broker said.
         retryable: bool,
+        /// The time after which it may at the earliest, where the broker said so: it limits how much is asked.
+        retry_after: Option<Duration>,
         /// Whether it was sent before, on a connection that was lost: the broker may have done it then.
         may_have_happened: bool,
     },
@@ -71,6 +73,14 @@ impl Error {
             Self::Closed { .. } | Self::Invalid { .. } => false,
             Self::Full | Self::NotConnected(_) | Self::Timeout { .. } => true,
             Self::Refused { retryable, .. } => *retryable,
+        }
+    }
+
+    /// The time after which the same call may succeed at the earliest, where the broker said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 
@@ -104,7 +114,8 @@ impl Error {
     /// What the broker would have said of a frame that is larger than it takes, and then have closed the connection.
     pub(crate) fn too_large(bytes: usize, max: usize) -> Self {
         let message = format!("this takes {bytes} bytes, and the broker takes messages of {max} at most");
-        Self::Refused { code: ErrorCode::TooLarge, message, retryable: false, may_have_happened: false }
+        let code = ErrorCode::TooLarge;
+        Self::Refused { code, message, retryable: false, retry_after: None, may_have_happened: false }
     }
 
     /// `what` is not as it must be, as `source` says.

@@ -16,6 +16,7 @@ mod topics;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_protocol::{
@@ -432,9 +433,9 @@ impl Session {
     }
 
     fn refused(&mut self, error: ErrorFrame<'_>) {
-        let ErrorFrame { id, topic, code, message, retryable } = error;
-        let error =
-            Error::Refused { code, message: message.into_owned(), retryable, may_have_happened: false };
+        let ErrorFrame { id, topic, code, message, retryable, retry_after_ms } = error;
+        let (message, retry_after) = (message.into_owned(), retry_after_ms.map(Duration::from_millis));
+        let error = Error::Refused { code, message, retryable, retry_after, may_have_happened: false };
         let Some(id) = id else {
             warn!(%error, "the broker refused something that it could not name");
             return;

@@ -4,8 +4,7 @@ use std::iter;
 use std::rc::Rc;
 
 use fanfare_protocol::{
-    ClientFrame, ClientOp, CloseCode, ErrorCode, FrameError, Position, Publish, RequestId, Subscribe,
-    TopicName, TopicRef,
+    ClientFrame, ClientOp, CloseCode, ErrorCode, Position, Publish, RequestId, Subscribe, TopicName, TopicRef,
 };
 use tokio::time::Instant;
 
@@ -13,7 +12,7 @@ use super::Connection;
 use super::replies::WaitingPublish;
 use crate::answer::Answer;
 use crate::dialect::RefusalForm;
-use crate::dialect::message::{FrameResult, Unreadable, WebSocketMessage};
+use crate::dialect::message::{FrameResult, RefusedFrame, Unreadable, WebSocketMessage};
 use crate::dialect::reply::Reply;
 use crate::operation::publish::Content;
 use crate::operation::{Denied, admit, presence, publish, read, subscribe};
@@ -66,8 +65,8 @@ impl Connection {
     pub(super) fn ask<'a>(self: &Rc<Self>, ask: FrameResult<'a>) -> Option<FrameResult<'a>> {
         match ask {
             Ok(frame) => self.frame(frame).map(Ok),
-            Err(FrameError { id, topic, code, message }) => {
-                self.refuse(id, topic.as_deref(), &Denied { code, message });
+            Err(RefusedFrame { id, topic, denied }) => {
+                self.refuse(id, topic.as_deref(), &denied);
                 None
             }
         }

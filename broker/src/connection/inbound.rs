@@ -14,7 +14,7 @@ const STEP: usize = 64;
 fn steps_of(ask: &FrameResult<'static>) -> u32 {
     let bytes = match ask {
         Ok(frame) => frame.owned_bytes(),
-        Err(error) => size_of_val(ask) + error.message.len(),
+        Err(refused) => size_of_val(ask) + refused.denied.message.len(),
     };
     bytes.div_ceil(STEP) as u32
 }
@@ -118,10 +118,12 @@ impl Inbound {
 
 #[cfg(test)]
 mod tests {
-    use fanfare_protocol::{ClientFrame, ClientOp, ErrorCode, FrameError, PayloadRef, Publish, TopicRef};
+    use fanfare_protocol::{ClientFrame, ClientOp, ErrorCode, PayloadRef, Publish, TopicRef};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dialect::message::RefusedFrame;
+    use crate::operation::Denied;
 
     /// An ask that is told from all others by its size.
     fn ask(bytes: usize) -> FrameResult<'static> {
@@ -189,8 +191,8 @@ mod tests {
     #[test]
     fn a_bad_frame_is_kept_in_its_place_with_what_it_takes() {
         let mut inbound = Inbound::default();
-        let bad =
-            FrameError { id: None, topic: None, code: ErrorCode::BadRequest, message: "x".repeat(1000) };
+        let denied = Denied::new(ErrorCode::BadRequest, "x".repeat(1000));
+        let bad = RefusedFrame { id: None, topic: None, denied };
         inbound.keep(ask(1));
         inbound.keep(Err(bad.clone()));
         assert!(inbound.held_bytes() > 1000);

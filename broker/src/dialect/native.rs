@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use fanfare_protocol::{CloseCode, Codec, ErrorFrame, Gap, RequestId, ServerFrame, Subscribed, TopicRef};
+use fanfare_protocol::{
+    ClientFrame, CloseCode, Codec, ErrorFrame, FrameError, Gap, RequestId, ServerFrame, Subscribed, TopicRef,
+};
 
-use super::message::{FrameResult, Unreadable, WebSocketMessage};
+use super::message::{Unreadable, WebSocketMessage};
 use super::reply::Reply;
 use crate::operation::Denied;
 use crate::operation::read::TopicHistory;
@@ -16,7 +18,10 @@ use crate::websocket::put_frame_with;
 ///
 /// # Errors
 /// [`Unreadable`]: the wrong kind of message, or no frames.
-pub(super) fn read(codec: Codec, message: WebSocketMessage<'_>) -> Result<Vec<FrameResult<'_>>, Unreadable> {
+pub(super) fn read(
+    codec: Codec,
+    message: WebSocketMessage<'_>,
+) -> Result<Vec<Result<ClientFrame<'_>, FrameError>>, Unreadable> {
     let frames = match (codec, message) {
         (Codec::Json, WebSocketMessage::Text(text)) => Codec::decode_client_text(text),
         (Codec::MessagePack, WebSocketMessage::Binary(bytes)) => codec.decode_client(bytes),
@@ -87,6 +92,7 @@ pub(super) fn put_error(
         code: denied.code,
         message: Cow::Borrowed(&denied.message),
         retryable: denied.code.is_retryable(),
+        retry_after_ms: denied.retry_after.map(|after| after.as_millis() as u64),
     };
     put(codec, &ServerFrame::Error(error), out);
 }
@@ -228,6 +234,7 @@ mod tests {
                     code,
                     message: "why".into(),
                     retryable,
+                    retry_after_ms: None,
                 };
                 assert_eq!(said(codec, &out), [ServerFrame::Error(error)]);
             }

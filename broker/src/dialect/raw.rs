@@ -22,6 +22,7 @@ pub(super) fn read<'m>(topic: &'m TopicName, message: WebSocketMessage<'m>) -> C
 pub(super) fn close_code(code: ErrorCode) -> CloseCode {
     match code {
         ErrorCode::Forbidden => CloseCode::FORBIDDEN,
+        ErrorCode::RateLimited => CloseCode::RATE_LIMITED,
         ErrorCode::Unauthorized => CloseCode::UNAUTHORIZED,
         _ => CloseCode::UNAVAILABLE,
     }

@@ -1,5 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457) with the protocol's codes.
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fanfare_protocol::ErrorCode;
@@ -19,6 +21,8 @@ struct Details {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
     #[serde(skip)]
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -30,7 +34,14 @@ fn status_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Re
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self(Box::new(Details { title, status, code, detail: detail.into(), headers: Vec::new() }))
+        Self(Box::new(Details {
+            title,
+            status,
+            code,
+            detail: detail.into(),
+            retry_after_ms: None,
+            headers: Vec::new(),
+        }))
     }
 
     /// A problem that one of the protocol's codes names.
@@ -57,6 +68,16 @@ impl Problem {
         }
     }
 
+    /// Says the time after which the same may be allowed at the earliest: to the millisecond, and in seconds as HTTP has it.
+    fn with_retry_after(mut self, after: Duration) -> Self {
+        self.0.retry_after_ms = Some(after.as_millis() as u64);
+        self.0.headers.retain(|(name, _)| name != header::RETRY_AFTER);
+        self.0
+            .headers
+            .push((header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64)));
+        self
+    }
+
     pub(super) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.0.headers.push((name, HeaderValue::from_static(value)));
         self
@@ -64,8 +85,12 @@ impl Problem {
 }
 
 impl From<Denied> for Problem {
-    fn from(Denied { code, message }: Denied) -> Self {
-        Self::of(code, message)
+    fn from(Denied { code, message, retry_after }: Denied) -> Self {
+        let problem = Self::of(code, message);
+        match retry_after {
+            Some(after) => problem.with_retry_after(after),
+            None => problem,
+        }
     }
 }
 

@@ -131,3 +131,25 @@ fn a_request_that_is_too_large_for_the_broker_is_refused_and_not_forgotten() {
     }
     assert!(!session.awaits_reply());
 }
+
+#[test]
+fn whoever_is_refused_for_a_while_is_told_for_how_long() {
+    let mut session = session();
+    session.connected();
+    let mut refused_with = |also: &str| {
+        let (reply, mut answer) = Reply::new();
+        session.command(Command::Ping { reply });
+        let message = session.pack(Codec::Json, SIZES).expect("a frame");
+        let asked = Codec::Json.decode_client(&message).expect("a frame").remove(0).expect("a good one");
+        let id = asked.id.expect("an id").get();
+        let text = format!(
+            r#"{{"type":"error","id":{id},"code":"rate_limited","message":"","retryable":true{also}}}"#
+        );
+        for frame in Codec::Json.decode_server(text.as_bytes()).expect("frames") {
+            session.receive(frame);
+        }
+        answer.try_recv().expect("answered").expect_err("it was refused")
+    };
+    assert_eq!(refused_with(r#","retry_after_ms":250"#).retry_after(), Some(Duration::from_millis(250)));
+    assert_eq!(refused_with("").retry_after(), None);
+}

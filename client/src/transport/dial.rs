@@ -228,7 +228,9 @@ fn not_connected(error: &ErrorFrame<'_>) -> DialError {
     match error.code {
         ErrorCode::Unauthorized => DialError::Unauthorized(message),
         code if error.retryable => {
-            Failure::new(FailureKind::Refused, format!("refused with {code}: {message}")).into()
+            let why = Failure::new(FailureKind::Refused, format!("refused with {code}: {message}"));
+            let told = error.retry_after_ms.map(Duration::from_millis);
+            DialError::Passing(Setback { why, retry_after: told.map(|told| told.min(RETRY_AFTER_MAX)) })
         }
         code => DialError::Final(CloseReason::Refused { code: Some(code), message }),
     }

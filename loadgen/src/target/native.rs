@@ -293,6 +293,7 @@ mod tests {
             code: ErrorCode::TooLarge,
             message: "no".into(),
             retryable: false,
+            retry_after_ms: None,
         });
         for codec in CODECS {
             assert_eq!(read(codec, &encoded(codec, &published)), [Event::Published(7)]);

@@ -167,6 +167,8 @@ pub struct ErrorFrame<'a> {
     pub message: Cow<'a, str>,
     /// Whether the same frame may succeed later.
     pub retryable: bool,
+    /// The time after which it may at the earliest, in milliseconds; `None` where that is not known.
+    pub retry_after_ms: Option<u64>,
 }
 
 impl From<FrameError> for ErrorFrame<'static> {
@@ -177,6 +179,7 @@ impl From<FrameError> for ErrorFrame<'static> {
             code: error.code,
             message: Cow::Owned(error.message),
             retryable: error.code.is_retryable(),
+            retry_after_ms: None,
         }
     }
 }

@@ -74,6 +74,7 @@ keys! {
     Recovered = "recovered", in Server;
     Replayed = "replayed", in Server;
     Retryable = "retryable", in Server;
+    RetryAfterMs = "retry_after_ms", in Server;
     Server = "server", in Server;
     Since = "since", in Client;
     To = "to", in Server;

@@ -129,6 +129,7 @@ impl Error {
             code: fields.required(Key::Code)?,
             message: fields.optional(Key::Message)?.unwrap_or_default(),
             retryable: fields.optional(Key::Retryable)?.unwrap_or(false),
+            retry_after_ms: fields.optional(Key::RetryAfterMs)?,
         }))
     }
 
@@ -136,7 +137,8 @@ impl Error {
         out.put_some(Key::Topic, error.topic.as_deref())?;
         out.put(Key::Code, error.code.as_str())?;
         out.put(Key::Message, &*error.message)?;
-        out.put(Key::Retryable, error.retryable)
+        out.put(Key::Retryable, error.retryable)?;
+        out.put_some(Key::RetryAfterMs, error.retry_after_ms)
     }
 }
 

@@ -82,14 +82,10 @@ pub(crate) fn server_frame() -> impl Strategy<Value = ServerFrame<'static>> {
                     }
                 }
             ),
-        (id(), option::of(text(300)), error_code(), text(300), any::<bool>()).prop_map(
-            |(id, topic, code, message, retryable)| ServerFrame::Error(ErrorFrame {
-                id,
-                topic,
-                code,
-                message,
-                retryable
-            })
+        (id(), option::of(text(300)), error_code(), text(300), any::<bool>(), option::of(number())).prop_map(
+            |(id, topic, code, message, retryable, retry_after_ms)| {
+                ServerFrame::Error(ErrorFrame { id, topic, code, message, retryable, retry_after_ms })
+            }
         ),
         (topic(), epoch(), offset(), offset(), option::of(number())).prop_map(
             |(topic, epoch, from, to, missed)| ServerFrame::Gap(Gap { topic, epoch, from, to, missed })

@@ -351,6 +351,18 @@ fn error() {
             code: ErrorCode::Forbidden,
             message: "...".into(),
             retryable: false,
+            retry_after_ms: None,
+        }),
+    );
+    server(
+        r#"{"type":"error","id":4,"code":"rate_limited","message":"...","retryable":true,"retry_after_ms":250}"#,
+        ServerFrame::Error(ErrorFrame {
+            id: id(4),
+            topic: None,
+            code: ErrorCode::RateLimited,
+            message: "...".into(),
+            retryable: true,
+            retry_after_ms: Some(250),
         }),
     );
 }
@@ -368,6 +380,7 @@ fn a_reader_skips_what_a_newer_server_says() {
             code: ErrorCode::Internal,
             message: "".into(),
             retryable: false,
+            retry_after_ms: None,
         };
         assert_eq!(
             codec.decode_server(&message),

@@ -445,7 +445,14 @@ fn with_letter(payload: &Payload, at: usize, change: fn(u8) -> u8) -> Payload {
 }
 
 fn error(id: Option<RequestId>, code: ErrorCode) -> ServerFrame<'static> {
-    ServerFrame::Error(ErrorFrame { id, topic: None, code, message: "no".into(), retryable: false })
+    ServerFrame::Error(ErrorFrame {
+        id,
+        topic: None,
+        code,
+        message: "no".into(),
+        retryable: false,
+        retry_after_ms: None,
+    })
 }
 
 fn position(offset: u64) -> Position {
