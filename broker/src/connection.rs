@@ -38,13 +38,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fanfare_protocol::{ClientFrame, ClientOp, CloseCode};
-use tokio::net::TcpStream;
 
 use crate::dialect::Dialect;
 use crate::encoding::Encoding;
 use crate::ids::ConnectionId;
 use crate::inbox::Count;
 use crate::permit::Permit;
+use crate::stream::Stream;
 use crate::topic::Topic;
 use crate::topic::ring::Cursor;
 use crate::worker::Worker;
@@ -81,7 +81,7 @@ pub(crate) struct Connection {
     pub(crate) encoding: Encoding,
     dialect: Dialect,
     worker: Rc<Worker>,
-    stream: TcpStream,
+    stream: Stream,
     /// Whether the round at hand has queued something, which is written at its end.
     pub(crate) touched: Cell<bool>,
     /// The worker to which it is to move, if it is to.
@@ -103,7 +103,7 @@ pub(crate) struct Connection {
 
 /// With the counts of its `Rc`, and the 32 bytes of a socket as it is released, it fits in what the allocator has for 320.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Connection>() - size_of::<TcpStream>() + 32 + 16 <= 320);
+const _: () = assert!(size_of::<Connection>() - size_of::<Stream>() + 32 + 16 <= 320);
 
 /// The parts that are borrowed together.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ impl Connection {
     /// request. Returns its task, which ends when it is closed or has moved to another worker.
     pub(crate) fn open(
         worker: Rc<Worker>,
-        stream: TcpStream,
+        stream: Stream,
         early: &[u8],
         request: Request,
         permit: Permit,
@@ -199,7 +199,7 @@ impl Connection {
         worker: &Rc<Worker>,
         id: ConnectionId,
         dialect: Dialect,
-        stream: TcpStream,
+        stream: Stream,
         parts: Parts,
     ) -> Rc<Self> {
         let Parts { settles_at, has_published, backpressure, account, state } = parts;
@@ -393,7 +393,10 @@ impl Connection {
         let (bytes, is_stranger) = {
             let state = self.state.borrow();
             (
-                state.inbound.held_bytes() + state.replies.held_bytes() + state.outbox.held_bytes(),
+                state.inbound.held_bytes()
+                    + state.replies.held_bytes()
+                    + state.outbox.held_bytes()
+                    + self.stream.held_bytes(),
                 state.session.is_stranger(),
             )
         };

@@ -38,6 +38,7 @@ mod relief;
 mod route;
 mod setting;
 mod source;
+mod stream;
 pub mod supervise;
 mod sync;
 pub mod topic;

@@ -1,10 +1,8 @@
 //! Ending a connection's life: by a close frame behind what is still to be said, or without a word.
 
-use std::net::Shutdown;
 use std::rc::Rc;
 
 use fanfare_protocol::CloseCode;
-use socket2::SockRef;
 
 use super::life::{Phase, reason_of};
 use super::{Connection, State};
@@ -121,7 +119,7 @@ impl Connection {
             Phase::Closing { by_peer: true, .. } => state.life.end(),
             Phase::Closing { until, .. } => {
                 // Tells the peer that nothing more comes; it may still be sending.
-                drop(SockRef::from(&self.stream).shutdown(Shutdown::Write));
+                drop(self.stream.shutdown_write());
                 state.life.linger(until);
             }
             Phase::Draining(_) | Phase::Gone | Phase::Lingering { .. } | Phase::Open => {}

@@ -79,7 +79,7 @@ impl Connection {
         (count - batch.parts(from.next, not_by, |_| {}), BatchOutcome::Blocked { from })
     }
 
-    /// Writes to the socket; returns how much that was if the socket does not take it all.
+    /// Writes to the socket; returns how much it took if it takes no more then.
     fn write_now(self: &Rc<Self>, bytes: &[u8]) -> Option<usize> {
         let mut written = 0;
         while written < bytes.len() {
@@ -98,7 +98,20 @@ impl Connection {
                 }
             }
         }
-        None
+        (self.flush() == PumpEnd::Blocked).then_some(written)
+    }
+
+    /// Has the socket take what it was given before. While it does not it takes no more.
+    fn flush(self: &Rc<Self>) -> PumpEnd {
+        match self.stream.try_flush() {
+            Ok(()) => return PumpEnd::Done,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                self.block();
+                return PumpEnd::Blocked;
+            }
+            Err(_) => self.lose(),
+        }
+        PumpEnd::Done
     }
 
     /// Writes what waits, with as few calls as may be.
@@ -123,7 +136,8 @@ impl Connection {
         loop {
             let mut state = self.state.borrow_mut();
             if state.outbox.is_empty() {
-                return PumpEnd::Done;
+                drop(state);
+                return self.flush();
             }
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let filled = state.outbox.slices(&mut slices);

@@ -6,7 +6,6 @@
 //! nothing of them goes along; they keep what it has yet to get as they do for whoever is behind.
 
 use std::io;
-use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,6 +23,7 @@ use super::{Connection, Parts, State};
 use crate::dialect::Dialect;
 use crate::ids::ConnectionId;
 use crate::permit::Permit;
+use crate::stream::Parted;
 use crate::topic::Topic;
 use crate::topic::ring::{Cursor, Seq};
 use crate::worker::Worker;
@@ -37,7 +37,7 @@ pub(super) const SUBSCRIPTIONS_MAX: usize = 128;
 pub(crate) struct Moving {
     id: ConnectionId,
     dialect: Dialect,
-    stream: TcpStream,
+    stream: Parted,
     permit: Box<Permit>,
     settles_at: u8,
     has_published: bool,
@@ -167,7 +167,7 @@ impl Connection {
         self.leave_worker();
         let Some(this) = Rc::into_inner(self) else { unreachable!("nobody else has it") };
         let State { inbound, outbox, session, liveness, .. } = this.state.into_inner();
-        let stream = match this.stream.into_std() {
+        let stream = match this.stream.part() {
             Ok(stream) => stream,
             Err(error) => {
                 lose(&worker, &this.account, subscriptions);
@@ -223,7 +223,7 @@ impl Connection {
     pub(crate) fn arrive(worker: &Rc<Worker>, moving: Moving) -> io::Result<ConnectionTask> {
         let Moving { id, dialect, stream, permit, has_published, backpressure, account, .. } = moving;
         let Moving { settles_at, inbound, unwritten, session, liveness, subscriptions, .. } = moving;
-        let stream = match tokio::net::TcpStream::from_std(stream) {
+        let stream = match stream.arrive() {
             Ok(stream) => stream,
             Err(error) => {
                 lose(worker, &account, subscriptions);

@@ -1,13 +1,9 @@
 //! Reading from the socket, and taking in what was read. [hot; life of a publication: step 1]
 
-use std::io::{self, Read as _};
-use std::mem::MaybeUninit;
+use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::task::Waker;
-
-use socket2::SockRef;
-use tokio::io::Interest;
 
 use super::{Connection, UNREAD_REPLIES_MAX};
 use crate::dialect::message::{FrameResult, WebSocketMessage};
@@ -21,7 +17,7 @@ impl Connection {
     pub(super) fn read(self: &Rc<Self>) {
         let mut scratch = self.worker.scratch.take();
         scratch.resize(READ_BYTES, 0);
-        match self.read_into(&mut scratch) {
+        match self.stream.try_read(&mut scratch) {
             Ok(0) => self.lose(),
             Ok(count) => {
                 self.worker.stats.received(count);
@@ -32,18 +28,6 @@ impl Connection {
             Err(_) => self.lose(),
         }
         self.worker.scratch.set(scratch);
-    }
-
-    /// One system call. A read that does not fill the buffer has emptied the socket: saying so to tokio
-    /// spares the call that would find out.
-    fn read_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut count = None;
-        let result = self.stream.try_io(Interest::READABLE, || {
-            let read = (&*SockRef::from(&self.stream)).read(buffer)?;
-            count = Some(read);
-            if (1..buffer.len()).contains(&read) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(read) }
-        });
-        count.map_or(result, Ok)
     }
 
     /// Keeps what was read with the request for its first turn, for which a stranger stands in line.
@@ -195,11 +179,5 @@ impl Connection {
         if has_to_leave {
             self.worker.handle().leave(self.lane());
         }
-    }
-
-    /// Whether something lies in the socket that was not read yet, the end of the stream included.
-    pub(super) fn has_unread_input(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        SockRef::from(&self.stream).peek(&mut byte).is_ok()
     }
 }

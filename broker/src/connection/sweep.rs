@@ -44,7 +44,7 @@ impl Connection {
         let is_stuck = self.is_blocked() && state.subscriptions.behind() > 0;
         drop(state);
         // Whoever takes nothing is silent, whatever it has sent: what lies in its socket may have lain there before.
-        if (is_late || (is_silent && !self.is_blocked())) && self.has_unread_input() {
+        if (is_late || (is_silent && !self.is_blocked())) && self.stream.has_unread_input() {
             // It has spoken; it was not heard yet.
             self.wake();
         } else if is_silent {

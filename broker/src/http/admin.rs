@@ -74,7 +74,7 @@ async fn serve(hub: Arc<Hub>, router: Router, stream: TcpStream, stop: Cancellat
     let limits = &config.limits;
     let keep_alive = KeepAlive::new(limits);
     let service = service_fn(|request| answer(router.clone(), request, &keep_alive, &stop));
-    let opening = Opening::new(stream);
+    let opening = Opening::new(stream.into());
     if let Err(error) = talk::talk(opening, limits, &stop, Arc::default(), |_| Poll::Ready(()), service).await
     {
         tracing::debug!(%error, "a connection to the admin listener ended badly");

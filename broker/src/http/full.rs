@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::write_timeout::WriteTimeout;
+use crate::stream::Stream;
 
 /// The answer that a socket above a limit gets.
 pub(crate) const FULL: &[u8] =
@@ -39,9 +40,9 @@ impl Full {
     pub(crate) fn turn_away(&self, stream: TcpStream, tasks: &TaskTracker) {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             // What its peer sends may destroy the answer, which is why the others are waited for.
-            return say_and_close(&SockRef::from(&stream));
+            return say_on(&SockRef::from(&stream));
         };
-        let mut stream = WriteTimeout::new(stream, WRITE_TIMEOUT, Arc::default());
+        let mut stream = WriteTimeout::new(stream.into(), WRITE_TIMEOUT, Arc::default());
         tasks.spawn(async move {
             if stream.write_all(FULL).await.is_ok() {
                 drop(stream.shutdown().await);
@@ -56,12 +57,18 @@ pub(crate) fn turn_away(stream: &std::net::TcpStream) {
     if stream.set_nonblocking(true).is_err() {
         return;
     }
-    say_and_close(&SockRef::from(stream));
+    say_on(&SockRef::from(stream));
+}
+
+/// Answers 503 on a socket of which nothing was read. It is to be dropped then.
+pub(super) fn say_and_close(stream: &Stream) {
+    let Stream::Plain(tcp) = stream;
+    say_on(&SockRef::from(tcp));
 }
 
 /// A fresh socket takes so little at once, or its peer does without the reason. What it has sent already is read, or the kernel
 /// would follow the answer up with a reset.
-pub(super) fn say_and_close(socket: &SockRef<'_>) {
+fn say_on(socket: &SockRef<'_>) {
     drop(socket.send(FULL).and_then(|_| socket.shutdown(Shutdown::Write)));
     drop((&**socket).read(&mut [0; 4096]));
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::stream::Stream;
 
 /// Bytes that are read at first, as many as hyper reads at first: so what is handed to it comes to it in one piece.
 pub(super) const FIRST_BYTES: usize = 8 * 1024;
@@ -17,7 +18,7 @@ pub(super) const FIRST_BYTES: usize = 8 * 1024;
 /// A connection of which little was read.
 #[derive(Debug)]
 pub(super) struct Opening {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// The moment from which its first request is waited for.
     pub(super) since: Instant,
     /// What was read.
@@ -25,7 +26,7 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self { stream, since: Instant::now(), read: Bytes::new() }
     }
 

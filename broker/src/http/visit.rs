@@ -16,7 +16,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +30,7 @@ use crate::connection::request::Request as ConnectionRequest;
 use crate::inbox::Socket;
 use crate::permit::Permit;
 use crate::relief::Relief;
+use crate::stream::Stream;
 use crate::worker::gate::Place;
 use crate::worker::{READ_BYTES, Worker};
 use crate::workers::stats::Wait;
@@ -43,13 +43,13 @@ pub(super) async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socke
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
     };
-    let mut opening = Opening::new(stream);
+    let mut opening = Opening::new(stream.into());
     let visit = Visit::new(&worker, public, permit);
     let timeout = worker.hub.config().limits.handshake_timeout;
     opening.read(timeout, &stop, |cx| visit.poll_turn(cx), |read| visit.with_buffer(read)).await;
     if opening.read.is_empty() && stop.is_cancelled() {
         // It may have asked already. Nothing of it was read, so it is told as those are who knock at a stop.
-        return full::say_and_close(&SockRef::from(&opening.stream));
+        return full::say_and_close(&opening.stream);
     }
     if let Some(opening) = visit.open(opening, &stop).await {
         // Boxed, for it is many times as large as the rest, and most do not come here.
@@ -201,7 +201,7 @@ impl<'w> Visit<'w> {
 }
 
 /// The socket that hyper has answered with a switch of protocols, and what it has read of it beyond the request.
-async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
+async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Stream, Vec<u8>)> {
     let parts = on_upgrade.await.ok()?.downcast::<TokioIo<WriteTimeout>>();
     let parts = parts.expect("this is what the connection was made of");
     let (stream, unread) = parts.io.into_inner().into_inner();
@@ -209,13 +209,7 @@ async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
 }
 
 /// Makes a WebSocket of a socket, and gives it a task of its own.
-fn adopt(
-    worker: Rc<Worker>,
-    admitted: &Admitted,
-    stream: TcpStream,
-    early: &[u8],
-    request: ConnectionRequest,
-) {
+fn adopt(worker: Rc<Worker>, admitted: &Admitted, stream: Stream, early: &[u8], request: ConnectionRequest) {
     let permit = admitted.permit.take().expect("one request becomes a WebSocket");
     let task = Connection::open(Rc::clone(&worker), stream, early, request, permit);
     worker.tasks.spawn_local(task);

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::relief::Relief;
+use crate::stream::Stream;
 
 /// The time after the last answer for which a peer is still read from, ...
 const LINGER_MAX: Duration = Duration::from_secs(3);
@@ -27,7 +27,7 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// request.
 #[derive(Debug)]
 pub(super) struct WriteTimeout {
-    stream: TcpStream,
+    stream: Stream,
     /// What was read of the socket before, and comes first.
     read: Bytes,
     /// The time for which the peer may take nothing.
@@ -49,7 +49,7 @@ struct Lingering {
 }
 
 impl WriteTimeout {
-    pub(super) fn new(stream: TcpStream, timeout: Duration, relief: Arc<Relief>) -> Self {
+    pub(super) fn new(stream: Stream, timeout: Duration, relief: Arc<Relief>) -> Self {
         Self {
             stream,
             read: Bytes::new(),
@@ -67,14 +67,14 @@ impl WriteTimeout {
     }
 
     /// The socket, and what is to be read before it.
-    pub(super) fn into_inner(self) -> (TcpStream, Bytes) {
+    pub(super) fn into_inner(self) -> (Stream, Bytes) {
         (self.stream, self.read)
     }
 
     fn write<T>(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if self.relief.is_given_up(cx.waker()) {
             return Poll::Ready(Err(io::Error::new(
@@ -96,7 +96,7 @@ impl WriteTimeout {
 
 impl Lingering {
     /// Reads until the peer has closed its side too, or has had its time.
-    fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0; 8 * 1024];
         while self.until.as_mut().poll(cx).is_pending() {
             let mut buf = ReadBuf::new(&mut scratch);

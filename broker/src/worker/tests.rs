@@ -102,7 +102,7 @@ async fn open(
     let (stream, _) = accepted.expect("a socket");
     let permit =
         Permit::take(&worker.hub.connections, usize::MAX, &worker.handle().load).expect("there is room");
-    (peer.expect("a socket"), Connection::open(Rc::clone(worker), stream, early, request, permit))
+    (peer.expect("a socket"), Connection::open(Rc::clone(worker), stream.into(), early, request, permit))
 }
 
 /// A text message of a peer, in one frame.

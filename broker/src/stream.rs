@@ -1,0 +1,193 @@
+//! A peer's socket, as everybody reads and writes it: plain, or secured by TLS. [hot]
+//!
+//! It must not know what is said on it. A plain one costs a branch more than the socket itself.
+
+use std::io::{self, IoSlice, Read as _};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A peer's socket, which belongs to the runtime of a thread.
+///
+/// What is written is taken as far as the socket takes it. What was taken and has not left yet goes first with whatever is
+/// written next, and with [`try_flush`](Self::try_flush).
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// The bytes go as they are.
+    Plain(TcpStream),
+}
+
+/// A peer's socket between two threads, with all that is known of it.
+#[derive(Debug)]
+pub(crate) enum Parted {
+    /// The bytes go as they are.
+    Plain(std::net::TcpStream),
+}
+
+impl Stream {
+    /// Ready when there may be something to read, the end of the stream included.
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => tcp.poll_read_ready(cx),
+        }
+    }
+
+    /// Ready when the socket may take something.
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => tcp.poll_write_ready(cx),
+        }
+    }
+
+    /// Reads what there is, with one system call; `Ok(0)` at the end of the stream. A read that does not fill the buffer
+    /// has emptied the socket: saying so to tokio spares the call that would find out.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there is nothing, else what the system says.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => read_socket(tcp, buffer),
+        }
+    }
+
+    /// Writes to the socket; says how much of it was taken.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the socket takes nothing, else what the system says.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.try_write(bytes),
+        }
+    }
+
+    /// Writes several pieces in order, with one system call; says how much of them was taken.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the socket takes nothing, else what the system says.
+    pub(crate) fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.try_write_vectored(pieces),
+        }
+    }
+
+    /// Writes what was taken and has not left yet.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the socket does not take all of it, else what the system says.
+    pub(crate) fn try_flush(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+        }
+    }
+
+    /// Whether something lies in it that was not read yet, the end of the stream included.
+    pub(crate) fn has_unread_input(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        match self {
+            Self::Plain(tcp) => SockRef::from(tcp).peek(&mut byte).is_ok(),
+        }
+    }
+
+    /// Tells the peer that nothing more comes, behind what was taken; it may still be sending.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => SockRef::from(tcp).shutdown(Shutdown::Write),
+        }
+    }
+
+    /// Bytes that it holds of what was read or written and is on its way.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+        }
+    }
+
+    /// Takes it out of its thread.
+    ///
+    /// # Errors
+    /// What the system says: the socket is closed then.
+    pub(crate) fn part(self) -> io::Result<Parted> {
+        match self {
+            Self::Plain(tcp) => tcp.into_std().map(Parted::Plain),
+        }
+    }
+}
+
+impl Parted {
+    /// Has it belong to the runtime of this thread.
+    ///
+    /// # Errors
+    /// What the system says: the socket is closed then.
+    pub(crate) fn arrive(self) -> io::Result<Stream> {
+        match self {
+            Self::Plain(tcp) => TcpStream::from_std(tcp).map(Stream::Plain),
+        }
+    }
+}
+
+/// One read of a socket.
+fn read_socket(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut count = None;
+    let result = tcp.try_io(Interest::READABLE, || {
+        let read = (&*SockRef::from(tcp)).read(buffer)?;
+        count = Some(read);
+        if (1..buffer.len()).contains(&read) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(read) }
+    });
+    count.map_or(result, Ok)
+}
+
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Self {
+        Self::Plain(tcp)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+        }
+    }
+}
