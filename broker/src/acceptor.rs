@@ -84,7 +84,7 @@ impl Acceptor {
         let (hub, here) = (&self.worker.hub, self.worker.index);
         let home = hub.workers.next_for_socket(hub.config().server.testing.spread);
         let handle = &hub.workers[home];
-        let Some(permit) = Permit::take(&hub.connections, hub.connections_max, &handle.load) else {
+        let Some(permit) = Permit::take(&hub.connections, hub.connections_max(), &handle.load) else {
             return self.entrance.refuse("limit", stream, &self.worker.tasks);
         };
         let socket = Socket { stream, permit };

@@ -3,7 +3,6 @@
 //! All threads and descriptors that a stop needs are there from the start: it may come because there are no more.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,13 +22,15 @@ use crate::access::{Access, Authority};
 use crate::answer::Refusal;
 use crate::budget::Budget;
 use crate::budget::config::MemoryConfig;
-use crate::config::{Config, ConfigError};
+use crate::capacity::{NoCapacity, connections_max, worker_count};
+use crate::config::{Changes, Config, ConfigError};
 use crate::connection::metrics::ConnectionMetrics;
 use crate::engine::{Engine, MemoryEngine};
 use crate::heartbeat;
 use crate::http::metrics::HttpMetrics;
 use crate::hub::Hub;
 use crate::namespaces::Namespaces;
+use crate::reload::{ConfigSource, ReloadError, Reloader, resolved};
 use crate::setting::InvalidSetting;
 use crate::supervise::{restarted, vital, vital_thread};
 use crate::topic::table::TopicTable;
@@ -38,14 +39,6 @@ use crate::worker::moves::Moves;
 use crate::workers::Workers;
 use crate::{http, machine};
 
-/// File descriptors that are not for connections: listeners, logs, an operator's connections, and some to spare.
-const FILES_RESERVED: u64 = 56;
-/// File descriptors for the runtime of each worker.
-const FILES_PER_WORKER: u64 = 4;
-/// A broker that has room for fewer connections than this does not start, where nobody asked for so few.
-const CONNECTIONS_MIN: u64 = 16;
-/// Connections on a system that does not say how many files it allows.
-const CONNECTIONS_DEFAULT: usize = 10_000;
 /// How often the topic table is asked for what is due.
 const TEND: Duration = Duration::from_millis(250);
 
@@ -55,21 +48,21 @@ pub enum StartError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Too few files may be open.
-    #[error(
-        "only {allowed} files may be open, and at least {needed} are needed, of which {reserved} are for the broker itself; raise the limit (ulimit -n, LimitNOFILE)"
-    )]
-    Files {
-        /// How many may be.
-        allowed: u64,
-        /// How many are needed.
-        needed: u64,
-        /// How many of these are not for connections.
-        reserved: u64,
-    },
+    /// Too few files may be open: how many may be, and how many are needed.
+    #[error("{0}")]
+    Files(String),
     /// An address cannot be listened on, or a thread not started.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl From<NoCapacity> for StartError {
+    fn from(why: NoCapacity) -> Self {
+        match why {
+            NoCapacity::Files { .. } => Self::Files(why.to_string()),
+            NoCapacity::Setting(why) => why.into(),
+        }
+    }
 }
 
 impl From<InvalidSetting> for StartError {
@@ -94,6 +87,7 @@ impl From<InvalidSetting> for StartError {
 #[derive(Debug)]
 pub struct Broker {
     hub: Arc<Hub>,
+    reloader: Arc<Reloader>,
     public_addr: SocketAddr,
     admin_addr: SocketAddr,
     open_files_max: Option<u64>,
@@ -133,23 +127,39 @@ impl Broker {
         Self::start_with(config, Engine::Memory(MemoryEngine), Authority::Configured).await
     }
 
+    /// Starts with the configuration of that source, from which it can be [read again](Self::reload).
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs then.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, what runs already ends.
+    pub async fn start_from(source: ConfigSource) -> Result<Self, StartError> {
+        let config = source()?;
+        Self::build(config, Some(source), Engine::Memory(MemoryEngine), Authority::Configured)
+    }
+
     /// Starts with another engine, and another authority on who somebody is.
     ///
     /// # Errors
     /// [`StartError`]: nothing runs then.
     #[doc(hidden)]
     pub async fn start_with(
-        mut config: Config,
+        config: Config,
         engine: Engine,
         authority: Authority,
     ) -> Result<Self, StartError> {
-        config.check()?;
-        let memory = machine::memory_bytes(Path::new("/"));
-        config.memory = config.memory.resolved(memory, config.limits.message_size);
-        config.limits = config.limits.resolved(memory);
-        if let Some(warning) = config.memory.warning(memory) {
-            tracing::warn!("{warning}");
-        }
+        Self::build(config, None, engine, authority)
+    }
+
+    fn build(
+        read: Config,
+        source: Option<ConfigSource>,
+        engine: Engine,
+        authority: Authority,
+    ) -> Result<Self, StartError> {
+        read.check()?;
+        let config = resolved(read.clone());
         let access = Access::new(config.access.as_ref())?.asking(authority);
         let open_files_max = machine::raise_open_files_max();
         let connections_max = connections_max(&config, open_files_max)?;
@@ -167,8 +177,18 @@ impl Broker {
         let accepting = Arc::default();
         let entrance = Entrance::new(public, Arc::clone(&accepting), Arc::clone(&common.http))?;
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let mut this =
-            Self { hub, public_addr, admin_addr, open_files_max, drain, end, tasks, workers: Vec::new() };
+        let reloader = Reloader::new(Arc::clone(&hub), source, open_files_max, read);
+        let mut this = Self {
+            hub,
+            reloader,
+            public_addr,
+            admin_addr,
+            open_files_max,
+            drain,
+            end,
+            tasks,
+            workers: Vec::new(),
+        };
         for index in 0..this.worker_count() {
             let (hub, entrance, drain) = (Arc::clone(&this.hub), Arc::clone(&entrance), this.drain.clone());
             this.workers.push(start_worker(index, hub, common.clone(), entrance, drain)?);
@@ -180,9 +200,9 @@ impl Broker {
     /// Starts what runs beside the workers, each [supervised](crate::supervise).
     fn start_tasks(&self, admin: TcpListener, accepting: Arc<Accepting>) {
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
-        let tasks = self.tasks.clone();
+        let (tasks, reloader) = (self.tasks.clone(), Arc::clone(&self.reloader));
         self.tasks.spawn(async move {
-            let serve = || http::admin::run(&hub, &admin, &end, &tasks);
+            let serve = || http::admin::run(&hub, &reloader, &admin, &end, &tasks);
             restarted("admin", &hub.panics, &end, serve).await;
         });
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
@@ -213,7 +233,7 @@ impl Broker {
 
     /// Connections that there may be.
     pub fn connections_max(&self) -> usize {
-        self.hub.connections_max
+        self.hub.connections_max()
     }
 
     /// Files that the process may have open, after it has raised that as far as it may; `None` where the
@@ -245,6 +265,18 @@ impl Broker {
     /// Connections open now, HTTP ones included.
     pub fn connections(&self) -> usize {
         self.hub.connections.load(Ordering::Relaxed)
+    }
+
+    /// Reads the configuration again from where it [came from](Self::start_from): everything of it counts from then on but
+    /// the listeners, the workers and the set of namespaces. What is there and would not fit any more stays.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: nothing has changed.
+    ///
+    /// # Cancel safety
+    /// Dropped, it goes on by itself: a configuration counts as a whole or not at all.
+    pub async fn reload(&self) -> Result<Changes, ReloadError> {
+        self.reloader.reload().await
     }
 
     /// The engine.
@@ -329,34 +361,6 @@ pub(crate) fn build_hub(config: Config, access: Access, connections_max: usize, 
     hub
 }
 
-fn worker_count(config: &Config) -> usize {
-    match config.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        count => count,
-    }
-}
-
-/// How many connections there may be, where so many files may be open.
-fn connections_max(config: &Config, open_files_max: Option<u64>) -> Result<usize, StartError> {
-    let configured = config.limits.connections;
-    let reserved = FILES_RESERVED + FILES_PER_WORKER * worker_count(config) as u64;
-    let needed = reserved + CONNECTIONS_MIN;
-    if let Some(allowed) = open_files_max.filter(|&files| configured == 0 && files < needed) {
-        return Err(StartError::Files { allowed, needed, reserved });
-    }
-    let allowed = open_files_max.map(|files| files.saturating_sub(reserved) as usize);
-    match (configured, allowed) {
-        (0, allowed) => Ok(allowed.unwrap_or(CONNECTIONS_DEFAULT)),
-        (configured, Some(allowed)) if configured > allowed => Err(InvalidSetting::new(
-            "limits.connections",
-            format!(
-                "{configured} connections do not fit the limit of open files, which allows {allowed}; raise it (ulimit -n, LimitNOFILE)"
-            ),
-        ).into()),
-        (configured, _) => Ok(configured),
-    }
-}
-
 fn start_worker(
     index: usize,
     hub: Arc<Hub>,
@@ -414,22 +418,4 @@ async fn tend(hub: Arc<Hub>, end: CancellationToken) {
     };
     // Between two ticks an idle table costs nothing, and a tick looks at what is due alone.
     end.run_until_cancelled(tend).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_each_worker_opens_is_not_given_to_connections() {
-        let mut config = Config::for_tests();
-        let mut max = |workers| {
-            config.server.workers = workers;
-            connections_max(&config, Some(1000))
-        };
-        assert_eq!(max(1).expect("enough"), 940);
-        assert_eq!(max(32).expect("enough"), 816);
-        let few = max(240).expect_err("nothing is left").to_string();
-        assert!(few.contains("at least 1032") && few.contains("1016 are for the broker"), "{few}");
-    }
 }

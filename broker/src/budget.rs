@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
     /// What is charged to a part is charged to the whole.
     whole: Option<Arc<Self>>,
 }
@@ -35,12 +35,13 @@ pub const fn allocated_bytes(bytes: usize) -> usize {
 impl Budget {
     /// A budget of so many bytes.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit, whole: None })
+        Arc::new(Self { used: AtomicUsize::new(0), limit: AtomicUsize::new(limit), whole: None })
     }
 
     /// A part of this budget: it says how much of it is used there, and has no limit of its own.
     pub fn part(self: &Arc<Self>) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit: usize::MAX, whole: Some(Arc::clone(self)) })
+        let (used, limit) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        Arc::new(Self { used, limit, whole: Some(Arc::clone(self)) })
     }
 
     /// Bytes charged now.
@@ -50,27 +51,34 @@ impl Budget {
 
     /// Whether something should be evicted.
     pub fn is_over(&self) -> bool {
-        self.used() > self.limit
+        self.used() > self.limit()
     }
 
     /// How many bytes may be charged.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many bytes may be charged from now on. What is charged stays: where it is more now it is
+    /// [over](Self::over).
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Bytes beyond seven eighths of the limit: what is left is for those who come next.
     pub fn crowded(&self) -> usize {
-        self.used().saturating_sub(self.limit - self.limit / FREE_SHARE)
+        let limit = self.limit();
+        self.used().saturating_sub(limit - limit / FREE_SHARE)
     }
 
     /// Bytes beyond the limit.
     pub fn over(&self) -> usize {
-        self.used().saturating_sub(self.limit)
+        self.used().saturating_sub(self.limit())
     }
 
     /// Whether nothing more may be taken in.
     pub fn is_exhausted(&self) -> bool {
-        self.used() > self.limit.saturating_mul(HARD_FACTOR)
+        self.used() > self.limit().saturating_mul(HARD_FACTOR)
     }
 
     /// Charges so many bytes, which are to be [given back](Self::give_back).

@@ -3,6 +3,7 @@
 //!
 //! It must not know what is done with a setting: it says what is set, and refuses what makes no sense.
 
+mod changes;
 mod env;
 mod limits;
 mod secrets;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::namespaces;
 
+pub use changes::Changes;
 pub use env::{environment, overlay as overlay_environment};
 pub use limits::LimitsConfig;
 pub use server::ServerConfig;

@@ -31,6 +31,11 @@ pub(crate) use metrics::UnansweredPublish;
 /// What all who may do nothing have of what is on its way.
 const STRANGERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The part of what may be on its way that is for those who may do nothing.
+const fn strangers_bytes_max(in_flight: usize) -> usize {
+    if in_flight / 8 < STRANGERS_BYTES_MAX { in_flight / 8 } else { STRANGERS_BYTES_MAX }
+}
+
 /// Lets one log line a second through.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
@@ -77,7 +82,7 @@ pub struct Hub {
     /// Connections of both kinds that the public listener has accepted and that are still open.
     pub connections: Arc<AtomicUsize>,
     /// Connections that there may be.
-    pub connections_max: usize,
+    connections_max: AtomicUsize,
     /// Keeps a page that tries again and again from filling the log.
     pub(crate) refused_origins: Throttle,
     /// Set when the broker is told to stop.
@@ -94,9 +99,9 @@ impl Hub {
         connections_max: usize,
         engine: Engine,
     ) -> Self {
-        let in_flight = Budget::new(config.memory.in_flight.as_u64() as usize);
-        let of_strangers =
-            Budget::new((config.memory.in_flight.as_u64() as usize / 8).min(STRANGERS_BYTES_MAX));
+        let in_flight_bytes = config.memory.in_flight.as_u64() as usize;
+        let in_flight = Budget::new(in_flight_bytes);
+        let of_strangers = Budget::new(strangers_bytes_max(in_flight_bytes));
         let registry = Registry::new();
         access.register(&registry);
         topic::metrics::register(&registry, &table);
@@ -114,7 +119,7 @@ impl Hub {
             workers,
             engine,
             connections: Arc::default(),
-            connections_max,
+            connections_max: connections_max.into(),
             refused_origins: Throttle::default(),
             draining: AtomicBool::new(false),
             next_connection: AtomicU64::new(1),
@@ -129,6 +134,26 @@ impl Hub {
     /// Who may do what, as it is now. Not to be held for long.
     pub fn access(&self) -> Guard<Arc<Access>> {
         self.access.load()
+    }
+
+    /// Connections that there may be.
+    pub fn connections_max(&self) -> usize {
+        self.connections_max.load(Ordering::Relaxed)
+    }
+
+    /// Has all go on with another configuration, which is checked and resolved, and gives that access and so many
+    /// connections. What is there and would not fit any more stays.
+    pub(crate) fn reconfigure(&self, config: Config, access: Access, connections_max: usize) {
+        let (memory, limits) = (&config.memory, &config.limits);
+        let in_flight = memory.in_flight.as_u64() as usize;
+        self.in_flight.set_limit(in_flight);
+        self.of_strangers.set_limit(strangers_bytes_max(in_flight));
+        self.table.budget().set_limit(memory.retained.as_u64() as usize);
+        self.table.set_limits(limits.topics, limits.topics_per_user);
+        self.table.namespaces().set_retention(&config.namespace);
+        self.connections_max.store(connections_max, Ordering::Relaxed);
+        self.config.store(Arc::new(config));
+        self.access.store(Arc::new(access));
     }
 
     /// Has the engine begin to work for it.

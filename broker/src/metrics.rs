@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, TextEncoder,
 };
 
 pub(crate) use scraped::Add;
@@ -65,6 +65,11 @@ impl Registry {
 
     pub(crate) fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.make(IntGauge::new(name, help))
+    }
+
+    /// A moment in Unix seconds.
+    pub(crate) fn moment(&self, name: &str, help: &str) -> Gauge {
+        self.make(Gauge::new(name, help))
     }
 
     /// Durations in seconds.

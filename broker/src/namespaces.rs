@@ -1,6 +1,7 @@
 //! Namespaces: what the configuration says of topics whose names begin alike.
 
 pub(crate) mod config;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::figures::Figures;
 use config::{NamespaceConfig, Retention};
+use retention::LiveRetention;
 
 /// The name of those that the configuration does not name: in metrics all of them are one.
 const OTHER: &str = "other";
@@ -19,8 +21,7 @@ pub struct Namespace {
     pub name: String,
     /// Its place among the namespaces, for counters.
     pub index: usize,
-    /// What its topics keep.
-    pub retention: Retention,
+    retention: LiveRetention,
     /// What its topics keep now.
     pub figures: Figures,
     ids_evicted: AtomicU64,
@@ -31,10 +32,15 @@ impl Namespace {
         Arc::new(Self {
             name: name.to_owned(),
             index,
-            retention,
+            retention: LiveRetention::new(retention),
             figures: Figures::default(),
             ids_evicted: AtomicU64::new(0),
         })
+    }
+
+    /// What its topics keep, as it is now.
+    pub fn retention(&self) -> Retention {
+        self.retention.get()
     }
 
     /// Counts message ids of its topics that were evicted before their time.
@@ -73,6 +79,16 @@ impl Namespaces {
         let count = by_name.len() + 1;
         let other = Namespace::new(OTHER, count - 1, default);
         Self { by_name, other, count }
+    }
+
+    /// Has all topics keep what another configuration says, from now on. What a section says of a namespace that is not
+    /// among these is left out.
+    pub(crate) fn set_retention(&self, config: &BTreeMap<String, NamespaceConfig>) {
+        let default = config.get("default").cloned().unwrap_or_default().resolve(Retention::default());
+        for namespace in self.iter() {
+            let configured = config.get(&namespace.name).map(|section| section.resolve(default));
+            namespace.retention.set(configured.unwrap_or(default));
+        }
     }
 
     /// The namespace that rules topics named so.

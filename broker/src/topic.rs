@@ -421,7 +421,7 @@ impl Topic {
     /// Ends the history when nothing was published for so long that it is over: exact, though what is over its
     /// time is only dropped now and then.
     fn end_history_in_time(&self, state: &mut State, now: Uptime) {
-        if now.since(state.published_at) >= self.namespace.retention.history_ttl {
+        if now.since(state.published_at) >= self.namespace.retention().history_ttl {
             state.ring.end_history();
         }
     }

@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,13 +21,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::api::json;
 use super::full::Full;
 use super::head;
 use super::opening::Opening;
 use super::problem::Problem;
 use super::talk::{self, KeepAlive};
 use super::watched_body::WatchedBody;
+use crate::config::{Changes, LimitsConfig};
 use crate::hub::Hub;
+use crate::reload::{ReloadError, Reloader};
 
 /// Connections that there may be: file descriptors are set aside for so many, whatever the public listener
 /// does.
@@ -38,11 +41,12 @@ const SHORT_REST: Duration = Duration::from_millis(50);
 /// Serves the admin listener until `stop` is cancelled. Its connections are tasks of `tasks`.
 pub(crate) async fn run(
     hub: &Arc<Hub>,
+    reloader: &Arc<Reloader>,
     listener: &TcpListener,
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) {
-    let router = routes(Arc::clone(hub));
+    let router = routes(Arc::clone(hub), Arc::clone(reloader));
     let (permits, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::default());
     loop {
         let accepted = tokio::select! {
@@ -73,7 +77,7 @@ async fn serve(hub: Arc<Hub>, router: Router, stream: TcpStream, stop: Cancellat
     let config = Guard::into_inner(hub.config());
     let limits = &config.limits;
     let keep_alive = KeepAlive::new(limits);
-    let service = service_fn(|request| answer(router.clone(), request, &keep_alive, &stop));
+    let service = service_fn(|request| answer(router.clone(), request, (&keep_alive, limits), &stop));
     let opening = Opening::new(stream.into());
     if let Err(error) = talk::talk(opening, limits, &stop, Arc::default(), |_| Poll::Ready(()), service).await
     {
@@ -84,7 +88,7 @@ async fn serve(hub: Arc<Hub>, router: Router, stream: TcpStream, stop: Cancellat
 async fn answer(
     router: Router,
     request: hyper::Request<Incoming>,
-    keep_alive: &KeepAlive,
+    (keep_alive, limits): (&KeepAlive, &LimitsConfig),
     stop: &CancellationToken,
 ) -> Result<Response, Infallible> {
     let wants_to_stay = talk::wants_to_stay(&request);
@@ -96,16 +100,17 @@ async fn answer(
         Err(problem) => problem.into_response(),
     };
     let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !stop.is_cancelled();
-    keep_alive.tell(&mut response, is_kept);
+    keep_alive.tell(&mut response, is_kept, limits);
     Ok(response)
 }
 
 /// The routes of the admin listener.
-fn routes(hub: Arc<Hub>) -> Router {
+fn routes(hub: Arc<Hub>, reloader: Arc<Reloader>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
+        .route("/v1/reload", post(reload).with_state(reloader))
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "not_found", "there are /metrics, /livez and /readyz here")
         })
@@ -137,4 +142,20 @@ async fn ready(State(hub): State<Arc<Hub>>) -> Response {
     } else {
         "ok\n".into_response()
     }
+}
+
+/// Reads the configuration again, and says what that changes.
+async fn reload(State(reloader): State<Arc<Reloader>>) -> Result<Response, Problem> {
+    let Changes { applied, needs_restart } = reloader.reload().await.map_err(|error| {
+        let (status, code) = match error {
+            ReloadError::UnderWay => (StatusCode::CONFLICT, "limit_exceeded"),
+            ReloadError::NoSource => (StatusCode::NOT_FOUND, "not_found"),
+            ReloadError::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            ReloadError::Config(_) | ReloadError::Capacity(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "bad_request")
+            }
+        };
+        Problem::new(status, code, error.to_string())
+    })?;
+    Ok(json(&serde_json::json!({ "applied": applied, "needs_restart": needs_restart })))
 }

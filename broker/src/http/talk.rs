@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::http::{HeaderName, HeaderValue, Request, Version, header};
 use axum::response::Response;
 use hyper::body::Incoming;
@@ -128,19 +129,37 @@ pub(super) fn wants_to_stay<B>(request: &Request<B>) -> bool {
 
 /// What an answer says of how long its connection is kept for the next request.
 #[derive(Debug)]
-pub(super) struct KeepAlive(Option<HeaderValue>);
+pub(super) struct KeepAlive(ArcSwap<Said>);
+
+/// What is said where the head of a request must come within that time.
+#[derive(Debug)]
+struct Said {
+    handshake_timeout: Duration,
+    value: Option<HeaderValue>,
+}
+
+impl Said {
+    fn new(handshake_timeout: Duration) -> Self {
+        let seconds = handshake_timeout.saturating_sub(KEPT_LESS).as_secs();
+        // A client takes 0 for "at once".
+        let value =
+            (seconds > 0).then(|| HeaderValue::try_from(format!("timeout={seconds}")).expect("digits"));
+        Self { handshake_timeout, value }
+    }
+}
 
 impl KeepAlive {
     pub(super) fn new(limits: &LimitsConfig) -> Self {
-        let seconds = limits.handshake_timeout.saturating_sub(KEPT_LESS).as_secs();
-        // A client takes 0 for "at once".
-        Self((seconds > 0).then(|| HeaderValue::try_from(format!("timeout={seconds}")).expect("digits")))
+        Self(ArcSwap::from_pointee(Said::new(limits.handshake_timeout)))
     }
 
     /// Has the answer say it, or that its connection is not kept.
-    pub(super) fn tell(&self, response: &mut Response, is_kept: bool) {
+    pub(super) fn tell(&self, response: &mut Response, is_kept: bool, limits: &LimitsConfig) {
+        if self.0.load().handshake_timeout != limits.handshake_timeout {
+            self.0.store(Arc::new(Said::new(limits.handshake_timeout)));
+        }
         let headers = response.headers_mut();
-        match &self.0 {
+        match &self.0.load().value {
             _ if !is_kept => {
                 headers.append(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -193,7 +193,7 @@ impl<'w> Visit<'w> {
             });
         } else {
             let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !hub.is_draining();
-            public.keep_alive.tell(&mut response, is_kept);
+            public.keep_alive.tell(&mut response, is_kept, &hub.config().limits);
         }
         self.is_answering.set(false);
         Ok(response)

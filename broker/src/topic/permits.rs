@@ -2,7 +2,7 @@
 //! so that subscribers never take the capacity that publishers need.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::limit::TopicLimit;
@@ -15,9 +15,9 @@ type User = Option<Arc<str>>;
 pub(crate) struct TopicPermits {
     held: Mutex<Counts>,
     /// The most topics of one user.
-    per_user: usize,
+    per_user: AtomicUsize,
     /// The most topics of all users together.
-    in_all: usize,
+    in_all: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +30,14 @@ struct Counts {
 
 impl TopicPermits {
     pub(crate) fn new(per_user: usize, in_all: usize) -> Arc<Self> {
+        let (per_user, in_all) = (AtomicUsize::new(per_user), AtomicUsize::new(in_all));
         Arc::new(Self { held: Mutex::default(), per_user, in_all })
+    }
+
+    /// Sets how many there may be from now on. Those that are held stay.
+    pub(super) fn set_limits(&self, per_user: usize, in_all: usize) {
+        self.per_user.store(per_user, Ordering::Relaxed);
+        self.in_all.store(in_all, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -43,12 +50,13 @@ impl TopicPermits {
     /// [`TopicLimit`]: this user's subscriptions, or all together, hold as many topics as they may.
     pub(crate) fn acquire(self: &Arc<Self>, user: Option<&Arc<str>>) -> Result<TopicPermit, TopicLimit> {
         let user = user.cloned();
+        let (per_user, in_all) = (self.per_user.load(Ordering::Relaxed), self.in_all.load(Ordering::Relaxed));
         let mut held = self.lock();
-        if held.by_user.get(&user).is_some_and(|&count| count >= self.per_user) || self.per_user == 0 {
+        if held.by_user.get(&user).is_some_and(|&count| count >= per_user) || per_user == 0 {
             // It may be others who hold them, and let go.
             return Err(if user.is_none() { TopicLimit::Strangers } else { TopicLimit::User });
         }
-        if held.in_all >= self.in_all {
+        if held.in_all >= in_all {
             return Err(TopicLimit::Table);
         }
         held.in_all += 1;

@@ -61,7 +61,7 @@ pub struct TopicTable {
     namespaces: Namespaces,
     budget: Arc<Budget>,
     /// How many topics there may be.
-    limit: usize,
+    limit: AtomicUsize,
     count: AtomicUsize,
     workers: usize,
     permits: Arc<TopicPermits>,
@@ -130,7 +130,7 @@ impl TopicTable {
             taken: AtomicUsize::new(usize::MAX),
             namespaces,
             budget,
-            limit,
+            limit: AtomicUsize::new(limit),
             count: AtomicUsize::new(0),
             workers,
             // A quarter is left to those who publish.
@@ -177,7 +177,7 @@ impl TopicTable {
         if let Ok(topic) = self.find_hashed(hash, name.as_str()) {
             return Ok(topic);
         }
-        if self.count.load(Ordering::Relaxed) >= self.limit {
+        if self.count.load(Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed) {
             return Err(TopicLimit::Table);
         }
         let permit = match maker {
@@ -267,6 +267,12 @@ impl TopicTable {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Sets how many topics there may be from now on, and how many of one user's. Those that are there stay.
+    pub(crate) fn set_limits(&self, limit: usize, limit_per_user: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.permits.set_limits(limit_per_user, limit - limit / 4);
     }
 
     /// The namespaces.

@@ -6,3 +6,4 @@ mod docs;
 mod hostile;
 mod http;
 mod metrics;
+mod reload;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use fanfare::{Broker, Config, config};
+use fanfare::{Broker, Config, ConfigError, config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::ServeArgs;
@@ -33,14 +33,14 @@ fn in_runtime(args: ServeArgs, log: &Log) -> anyhow::Result<()> {
 async fn serve(args: ServeArgs, mut signals: Signals, log: &Log) -> anyhow::Result<()> {
     let broker = start(args).await.map_err(|error| not_started(&error))?;
     announce(&broker, log);
-    let signal = signals.stop().await;
+    let signal = signals.stop(&broker).await;
     tracing::info!(signal, connections = broker.connections(), "stopping");
     tokio::select! {
         () = broker.stop() => {
             tracing::info!("stopped");
             Ok(())
         }
-        signal = signals.stop() => {
+        signal = signals.stops.next() => {
             tracing::warn!(signal, "stopped at once by a second signal");
             Err(output::AlreadySaid.into())
         }
@@ -54,10 +54,15 @@ fn not_started(error: &anyhow::Error) -> anyhow::Error {
 
 /// What the process is asked for from outside.
 struct Signals {
+    stops: Stops,
+    hang_up: Signal,
+}
+
+/// The signals that ask for a stop.
+struct Stops {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
-    hang_up: Signal,
 }
 
 impl Signals {
@@ -66,30 +71,45 @@ impl Signals {
         // They mean nothing here. Once listened to, a signal does nothing for as long as the process lives.
         drop((signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?));
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
+            stops: Stops {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                quit: signal(SignalKind::quit())?,
+            },
             hang_up: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for a signal that asks for a stop: its name.
-    async fn stop(&mut self) -> &'static str {
+    /// Waits for a signal that asks for a stop: its name. Meanwhile the broker reads its configuration again each time that it
+    /// is asked to, which says in the log what came of it.
+    async fn stop(&mut self, broker: &Broker) -> &'static str {
         loop {
+            let reload = tokio::select! {
+                signal = self.stops.next() => return signal,
+                _ = self.hang_up.recv() => broker.reload(),
+            };
             tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.quit.recv() => return "SIGQUIT",
-                _ = self.hang_up.recv() => {
-                    // Sent by those who want a reload, and by a terminal that is closed.
-                    tracing::info!("SIGHUP is ignored: there is no reload; restart to change something");
-                }
+                // The disk that it is read from may stand still.
+                signal = self.stops.next() => return signal,
+                _ = reload => {}
             }
         }
     }
 }
 
-async fn start(args: ServeArgs) -> anyhow::Result<Broker> {
+impl Stops {
+    /// Waits for one: its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.quit.recv() => "SIGQUIT",
+        }
+    }
+}
+
+/// The configuration: the file, the environment, then the flags.
+fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
     let mut config = Config::load(args.config.as_deref(), config::environment()?)?;
     if let Some(listen) = args.listen {
         config.server.listen = listen;
@@ -98,9 +118,12 @@ async fn start(args: ServeArgs) -> anyhow::Result<Broker> {
         config.server.admin_listen = admin_listen;
     }
     config.server.insecure_open |= args.insecure_open;
-    let is_exposed = !config.server.listen.ip().is_loopback() && config.access.is_none();
-    let broker = Broker::start(config).await?;
-    if is_exposed {
+    Ok(config)
+}
+
+async fn start(args: ServeArgs) -> anyhow::Result<Broker> {
+    let broker = Broker::start_from(Box::new(move || load(&args))).await?;
+    if broker.is_open() && !broker.public_addr().ip().is_loopback() {
         tracing::warn!("anybody who can reach this address may subscribe and publish (insecure_open)");
     }
     Ok(broker)

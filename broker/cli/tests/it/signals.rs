@@ -7,6 +7,7 @@ use fanfare_protocol::Codec;
 use serde_json::json;
 
 use crate::process::Process;
+use crate::temp_file::TempFile;
 
 #[tokio::test]
 async fn signals_that_ask_for_no_stop_stop_nothing() {
@@ -16,8 +17,8 @@ async fn signals_that_ask_for_no_stop_stop_nothing() {
         broker.signal(signal).await;
         client.publish("t", json!(signal)).await;
     }
-    eventually("the log to say what becomes of a SIGHUP", || broker.log().contains("SIGHUP is ignored"))
-        .await;
+    let is_said = || broker.log().contains("the configuration was read again");
+    eventually("the log to say what becomes of a SIGHUP", is_said).await;
     assert_eq!(http(broker.admin, "GET", "/readyz", &[], b"").await.status, 200);
     client.publish("t", json!("still here")).await;
     broker.signal("TERM").await;
@@ -25,6 +26,29 @@ async fn signals_that_ask_for_no_stop_stop_nothing() {
     let (status, log) = broker.ended().await;
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("\"signal\":\"SIGTERM\""), "{log}");
+}
+
+#[tokio::test]
+async fn a_hang_up_has_the_file_read_again_and_a_bad_one_changes_nothing() {
+    let file = TempFile::new("");
+    let write = |text: &str| std::fs::write(file.path(), text).expect("it can be written");
+    let broker = Process::start(&["--config", file.path()]).await;
+    let mut client = Client::connect_to(broker.public, "/ws", Codec::Json).await;
+    client.subscribe("a").await;
+    write("[limits]\nsubscriptions_per_connection = 1");
+    broker.signal("HUP").await;
+    let is_applied = || broker.log().contains("limits.subscriptions_per_connection");
+    eventually("the log to name what is changed", is_applied).await;
+    let refused = client.request(json!({"type": "subscribe", "id": 1, "topic": "b"})).await;
+    assert_eq!(refused["code"], "limit_exceeded", "{refused}");
+    write("[limits]\nsubscriptions_per_connection = 5\nsubscription = 1");
+    broker.signal("HUP").await;
+    let is_refused = || broker.log().contains("all stays as it was") && broker.log().contains("line 3");
+    eventually("the log to name what is wrong, and where", is_refused).await;
+    let refused = client.request(json!({"type": "subscribe", "id": 2, "topic": "b"})).await;
+    assert_eq!(refused["code"], "limit_exceeded", "{refused}");
+    broker.signal("TERM").await;
+    assert_eq!(client.closed().await, 1012);
 }
 
 #[tokio::test]

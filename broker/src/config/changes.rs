@@ -1,0 +1,131 @@
+//! What is different between two configurations.
+
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+use super::Config;
+
+/// Keys that are read once, at the start: the listeners and what they were made with, and the workers.
+const AT_START: [&str; 4] = ["server.listen", "server.admin_listen", "server.workers", "limits.send_buffer"];
+
+/// The namespace that is there whether it is configured or not.
+const DEFAULT: &str = "default";
+
+/// What another configuration changes, by its keys. No value is in here: it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// The keys whose values count from now on.
+    pub applied: BTreeSet<String>,
+    /// The keys whose values count after a restart alone.
+    pub needs_restart: BTreeSet<String>,
+}
+
+impl Changes {
+    /// What is different in `new`. What is not written out, such as a token, is not compared.
+    pub(crate) fn between(old: &Config, new: &Config) -> Self {
+        let mut keys = BTreeSet::new();
+        compare("", &table(old), &table(new), &mut keys);
+        let is_new = |name: &str| is_there(old, name) != is_there(new, name);
+        let is_at_start = |key: &String| {
+            let namespace = key.strip_prefix("namespace.").map(|rest| rest.split('.').next().unwrap_or(rest));
+            AT_START.contains(&key.as_str()) || namespace.is_some_and(is_new)
+        };
+        let (needs_restart, applied) = keys.into_iter().partition(is_at_start);
+        Self { applied, needs_restart }
+    }
+}
+
+impl Config {
+    /// This configuration with what is read once, at the start, as in the `old` one.
+    #[must_use]
+    pub(crate) fn within(mut self, old: &Self) -> Self {
+        self.server.listen = old.server.listen;
+        self.server.admin_listen = old.server.admin_listen;
+        self.server.workers = old.server.workers;
+        self.server.testing = old.server.testing;
+        self.limits.send_buffer = old.limits.send_buffer;
+        self.namespace.retain(|name, _| is_there(old, name));
+        for (name, section) in old.namespace.iter().filter(|(name, _)| *name != DEFAULT) {
+            self.namespace.entry(name.clone()).or_insert_with(|| section.clone());
+        }
+        self
+    }
+}
+
+/// Whether there is a namespace of that name: one is always there.
+fn is_there(config: &Config, name: &str) -> bool {
+    name == DEFAULT || config.namespace.contains_key(name)
+}
+
+fn table(config: &Config) -> Table {
+    Table::try_from(config).expect("a configuration can be written")
+}
+
+/// Notes the keys whose values are different, below `at`.
+fn compare(at: &str, old: &Table, new: &Table, keys: &mut BTreeSet<String>) {
+    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let key = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        match (old.get(name), new.get(name)) {
+            (Some(Value::Table(old)), Some(Value::Table(new))) => compare(&key, old, new, keys),
+            (old, new) if old != new => drop(keys.insert(key)),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        toml::from_str(text).expect("well-formed")
+    }
+
+    fn changed(old: &str, new: &str) -> (Vec<String>, Vec<String>) {
+        let Changes { applied, needs_restart } = Changes::between(&config(old), &config(new));
+        (applied.into_iter().collect(), needs_restart.into_iter().collect())
+    }
+
+    #[test]
+    fn what_is_changed_is_named_by_its_keys_apart_from_what_needs_a_restart() {
+        let none = Vec::<String>::new;
+        assert_eq!(changed("", "[limits]\nmessage_size = \"64KiB\""), (none(), none()), "the default");
+        assert_eq!(
+            changed(
+                "[limits]\nping_interval = \"5s\"\n[namespace.room]\nhistory_count = 1",
+                "[server]\nworkers = 3\nlisten = \"127.0.0.1:1\"\n[namespace.room]\nhistory_count = 2"
+            ),
+            (
+                vec!["limits.ping_interval".into(), "namespace.room.history_count".into()],
+                vec!["server.listen".into(), "server.workers".into()]
+            )
+        );
+    }
+
+    #[test]
+    fn a_namespace_that_comes_or_goes_needs_a_restart() {
+        let with = "[namespace.room]\nhistory_count = 1";
+        for (old, new) in [("", with), (with, "")] {
+            assert_eq!(changed(old, new), (vec![], vec!["namespace.room".into()]));
+        }
+    }
+
+    #[test]
+    fn the_default_namespace_is_always_there() {
+        let with = "[namespace.default]\nhistory_count = 1";
+        for (old, new) in [("", with), (with, "")] {
+            assert_eq!(changed(old, new), (vec!["namespace.default".into()], vec![]));
+            assert_eq!(config(new).within(&config(old)), config(new));
+        }
+    }
+
+    #[test]
+    fn no_value_stands_in_what_is_said_of_a_change() {
+        let token = "[[access.token]]\nuser = \"u\"\ntoken = \"0123456789abcdef\"";
+        let changes = Changes::between(&config(""), &config(token));
+        assert_eq!(changes.applied, ["access".to_owned()].into());
+        assert!(!format!("{changes:?}").contains("0123456789"));
+    }
+}
