@@ -1,5 +1,6 @@
 //! Who may do what: grants, from tokens or for those without. It knows no operation but by name.
 
+pub mod admin;
 mod authority;
 pub(crate) mod config;
 #[doc(hidden)]
@@ -7,6 +8,7 @@ pub mod delayed;
 mod metrics;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +16,7 @@ use fanfare_protocol::{ErrorCode, TopicName};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Answer, Refusal};
-use crate::inbox::Later;
+use crate::inbox::{GrantSeen, Later};
 use crate::metrics::Registry;
 use crate::pattern::Names;
 use crate::setting::InvalidSetting;
@@ -66,6 +68,12 @@ impl Grant {
         Names::in_order(self.subscribe.0.iter().map(Pattern::to_names), prefix)
     }
 
+    /// What it allows, as patterns.
+    pub(crate) fn seen(&self) -> GrantSeen {
+        let written = |patterns: &Patterns| patterns.0.iter().map(Pattern::to_string).collect();
+        GrantSeen { subscribe: written(&self.subscribe), publish: written(&self.publish) }
+    }
+
     /// Whether there is no topic at all that may be published to.
     pub(crate) fn may_publish_nothing(&self) -> bool {
         self.publish.0.is_empty()
@@ -92,6 +100,16 @@ enum Pattern {
     All,
     Exact(String),
     Prefix(String),
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::Exact(name) => f.write_str(name),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
 }
 
 impl Pattern {

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::acceptor::Acceptor;
 use crate::acceptor::accepting::Accepting;
 use crate::acceptor::entrance::{self, Entrance};
+use crate::access::admin::AdminTokens;
 use crate::access::{Access, Authority};
 use crate::answer::Refusal;
 use crate::budget::Budget;
@@ -161,6 +162,7 @@ impl Broker {
         read.check()?;
         let config = resolved(read.clone());
         let access = Access::new(config.access.as_ref())?.asking(authority);
+        let admin_tokens = AdminTokens::new(&config.admin)?;
         let open_files_max = machine::raise_open_files_max();
         let connections_max = connections_max(&config, open_files_max)?;
         let send_buffer = config.limits.send_buffer.as_u64();
@@ -169,6 +171,7 @@ impl Broker {
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let hub = build_hub(config, access, connections_max, engine);
+        hub.set_admin(admin_tokens);
         let common = Common {
             connections: ConnectionMetrics::new(&hub.registry, hub.table.namespaces()),
             moves: Moves::new(&hub.registry, hub.workers.len()),
@@ -193,16 +196,16 @@ impl Broker {
             let (hub, entrance, drain) = (Arc::clone(&this.hub), Arc::clone(&entrance), this.drain.clone());
             this.workers.push(start_worker(index, hub, common.clone(), entrance, drain)?);
         }
-        this.start_tasks(admin, accepting);
+        this.start_tasks(admin, accepting, common.http);
         Ok(this)
     }
 
     /// Starts what runs beside the workers, each [supervised](crate::supervise).
-    fn start_tasks(&self, admin: TcpListener, accepting: Arc<Accepting>) {
+    fn start_tasks(&self, admin: TcpListener, accepting: Arc<Accepting>, metrics: Arc<HttpMetrics>) {
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         let (tasks, reloader) = (self.tasks.clone(), Arc::clone(&self.reloader));
         self.tasks.spawn(async move {
-            let serve = || http::admin::run(&hub, &reloader, &admin, &end, &tasks);
+            let serve = || http::admin::run((&hub, &reloader, &metrics), &admin, &end, &tasks);
             restarted("admin", &hub.panics, &end, serve).await;
         });
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());

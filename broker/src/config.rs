@@ -24,6 +24,7 @@ pub use server::ServerConfig;
 #[doc(hidden)]
 pub use server::Shares;
 
+pub use crate::access::admin::AdminConfig;
 pub use crate::access::config::{AccessConfig, GrantConfig, TokenConfig};
 pub use crate::budget::config::MemoryConfig;
 pub use crate::namespaces::config::{Keep, NamespaceConfig, Retention};
@@ -39,6 +40,8 @@ pub const DEFAULT_FILE: &str = include_str!("config/default.toml");
 pub struct Config {
     /// Addresses, threads, start and stop.
     pub server: ServerConfig,
+    /// Who may ask the admin listener.
+    pub admin: AdminConfig,
     /// Bounds of what a peer may do.
     pub limits: LimitsConfig,
     /// Bounds of the process as a whole.

@@ -28,6 +28,7 @@ mod subscribe;
 mod subscriptions;
 mod sweep;
 pub(crate) mod task;
+mod visited;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -203,7 +204,7 @@ impl Connection {
         parts: Parts,
     ) -> Rc<Self> {
         let Parts { settles_at, has_published, backpressure, account, state } = parts;
-        worker.insert(|key| {
+        let connection = worker.insert(|key| {
             Rc::new(Self {
                 id,
                 key,
@@ -222,7 +223,9 @@ impl Connection {
                 account,
                 state: RefCell::new(state),
             })
-        })
+        });
+        worker.hub.directory.put(id, worker.index, connection.key);
+        connection
     }
 
     /// Wakes the connection's own task.

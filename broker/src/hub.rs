@@ -10,10 +10,12 @@ use fanfare_protocol::TopicRef;
 use tokio::time::Instant;
 
 use crate::access::Access;
+use crate::access::admin::AdminTokens;
 use crate::answer::{Answer, Refusal};
 use crate::budget::Budget;
 use crate::clock::Uptime;
 use crate::config::Config;
+use crate::directory::Directory;
 use crate::engine::{Engine, Here};
 use crate::ids::ConnectionId;
 use crate::inbox::Later;
@@ -63,6 +65,8 @@ pub struct Hub {
     config: ArcSwap<Config>,
     /// Who may do what.
     access: ArcSwap<Access>,
+    /// Who may ask the admin listener.
+    admin: ArcSwap<AdminTokens>,
     /// All topics.
     pub table: TopicTable,
     /// The workers, as others see them.
@@ -71,6 +75,8 @@ pub struct Hub {
     pub in_flight: Arc<Budget>,
     /// What is on its way of those who may do nothing: they have little, and take nothing from the others.
     of_strangers: Arc<Budget>,
+    /// Where each WebSocket is.
+    pub(crate) directory: Arc<Directory>,
     /// HTTP answers on their way.
     pub(crate) answers: Arc<UnreadAnswers>,
     /// What is counted, for a scrape.
@@ -112,9 +118,11 @@ impl Hub {
             registry,
             in_flight,
             of_strangers,
+            directory: Arc::default(),
             answers: Arc::default(),
             config: ArcSwap::from_pointee(config),
             access: ArcSwap::from_pointee(access),
+            admin: ArcSwap::default(),
             table,
             workers,
             engine,
@@ -154,6 +162,16 @@ impl Hub {
         self.connections_max.store(connections_max, Ordering::Relaxed);
         self.config.store(Arc::new(config));
         self.access.store(Arc::new(access));
+    }
+
+    /// Who may ask the admin listener, as it is now. Not to be held for long.
+    pub(crate) fn admin(&self) -> Guard<Arc<AdminTokens>> {
+        self.admin.load()
+    }
+
+    /// From now on those may ask the admin listener who bring one of these tokens.
+    pub(crate) fn set_admin(&self, tokens: AdminTokens) {
+        self.admin.store(Arc::new(tokens));
     }
 
     /// Has the engine begin to work for it.

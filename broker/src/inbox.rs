@@ -5,6 +5,7 @@
 
 mod arrival;
 mod count;
+mod inquiry;
 mod lanes;
 mod pending;
 mod promise;
@@ -17,9 +18,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::answer::{Outcome, Refusal, Ticket};
+use crate::ids::ConnectionId;
 use arrival::Kind;
 pub(crate) use arrival::{Answered, Arrival};
 pub(crate) use count::Count;
+pub(crate) use inquiry::{ASKED_MAX, GrantSeen, Host, Inquiry, SubscriptionSeen, Summary, Visited};
 pub(crate) use lanes::Lanes;
 pub(crate) use pending::Pending;
 pub use promise::{Later, Promise};
@@ -121,6 +124,44 @@ impl Inbox {
         self.put(Arrival::Ask(count)).map_err(|_| Refusal::Busy)?;
         let counted = tokio::time::timeout(ANSWER_TIMEOUT, counted).await;
         counted.ok().and_then(Result::ok).ok_or(Refusal::Unanswered)
+    }
+
+    /// Has the worker look at each of these connections by their keys and ids, of which there are [`ASKED_MAX`] at most: what
+    /// `look` has seen of those that are its own. Where they take too long to look at it is fewer, but always one.
+    ///
+    /// # Errors
+    /// [`Refusal`]: too many inquire, or it did not answer in time.
+    ///
+    /// # Cancel safety
+    /// It may be done all the same.
+    pub(crate) async fn visit<T: Send + 'static>(
+        &self,
+        asked: Vec<(u32, ConnectionId)>,
+        look: impl Fn(&dyn Visited) -> T + Send + 'static,
+    ) -> Result<Vec<Option<T>>, Refusal> {
+        self.inquire(move |host| inquiry::look_at_each(host, &asked, look)).await
+    }
+
+    /// Has the worker do something on its thread, in one piece that has a bound of its own.
+    ///
+    /// # Errors
+    /// [`Refusal`]: too many inquire, or it did not answer in time.
+    ///
+    /// # Cancel safety
+    /// What the worker has not begun yet when it is dropped is not done.
+    pub(crate) async fn inquire<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Host) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let inquiry = Inquiry::new(move |host| {
+            if !answer.is_closed() {
+                let _unheard = answer.send(work(host));
+            }
+        });
+        self.put(Arrival::Inquire(inquiry)).map_err(|_| Refusal::Busy)?;
+        let answered = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
+        answered.ok().and_then(Result::ok).ok_or(Refusal::Unanswered)
     }
 
     /// A promise to answer a question of a connection; `None` where too many wait.
@@ -322,7 +363,7 @@ mod tests {
         let mut taken = Vec::new();
         assert!(inbox.take(false, &mut taken));
         let count = |kind| taken.iter().filter(|arrival| arrival.kind() == kind).count();
-        assert_eq!(Kind::ALL.map(count), [128, 8, 0, 1], "some of each");
+        assert_eq!(Kind::ALL.map(count), [128, 8, 0, 1, 0], "some of each");
         taken.clear();
         inbox.revoke();
         assert!(inbox.take(true, &mut taken));

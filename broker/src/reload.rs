@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use prometheus::{Gauge, IntGauge};
 
 use crate::access::Access;
+use crate::access::admin::AdminTokens;
 use crate::capacity::{NoCapacity, connections_max};
 use crate::clock::unix_ms;
 use crate::config::{Changes, Config, ConfigError};
@@ -135,8 +136,10 @@ impl Reloader {
         config.check()?;
         let connections_max = connections_max(&config, self.open_files_max)?;
         let access = Access::new(config.access.as_ref())?;
+        let admin = AdminTokens::new(&config.admin)?;
         // From here on nothing can fail.
         self.hub.reconfigure(config, access, connections_max);
+        self.hub.set_admin(admin);
         *read = new;
         Ok(changes)
     }

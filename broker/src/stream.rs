@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice, Read as _};
 use std::mem::MaybeUninit;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -100,6 +100,16 @@ impl Stream {
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => SockRef::from(tcp).shutdown(Shutdown::Write),
+        }
+    }
+
+    /// Who is at the other end, as the system says.
+    ///
+    /// # Errors
+    /// What the system says: mostly that nobody is any more.
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Plain(tcp) => tcp.peer_addr(),
         }
     }
 

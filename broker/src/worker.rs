@@ -8,6 +8,7 @@
 mod balance;
 pub(crate) mod gate;
 pub(crate) mod group;
+mod inquiries;
 mod intake;
 pub(crate) mod moves;
 mod replay;

@@ -9,8 +9,8 @@ use super::secrets::{is_secret, without_value};
 use super::{AccessConfig, Config, ConfigError, DEFAULT_FILE, InvalidSetting, with_example};
 
 const PREFIX: &str = "FANFARE_";
-/// Ours, but not the broker's: what `fanfare pub` and `fanfare sub` read.
-const OF_CLIENTS: [&str; 2] = ["TOKEN", "URL"];
+/// Ours, but not the broker's: what `fanfare pub`, `fanfare sub` and `fanfare admin` read.
+const OF_CLIENTS: [&str; 4] = ["ADMIN_TOKEN", "ADMIN_URL", "TOKEN", "URL"];
 
 /// The variables of this process whose names begin with `FANFARE_`, for [`Config::load`].
 ///

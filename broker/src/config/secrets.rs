@@ -3,31 +3,41 @@
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::AccessConfig;
+use super::{AccessConfig, AdminConfig};
 
-/// The section that holds secrets.
-const SECTION: &str = "access";
+/// The sections that hold secrets.
+const SECTIONS: [&str; 2] = ["access", "admin"];
+/// What begins like one of them, and is none.
+const NO_SECTION: &str = "admin_listen";
+
 /// Whether all in the section of that name is kept secret.
 pub(super) fn is_secret(section: &str) -> bool {
-    section == SECTION
+    SECTIONS.contains(&section)
 }
 
 /// Whether what is wrong with a file may be where secrets stand.
 pub(super) fn may_be_wrong(text: &str) -> bool {
     match text.parse::<Table>() {
         Ok(mut table) => {
-            table.remove(SECTION).is_some_and(|access| AccessConfig::deserialize(access).is_err())
+            let is_wrong = |access: Value| AccessConfig::deserialize(access).is_err();
+            table.remove("access").is_some_and(is_wrong)
+                || table.remove("admin").is_some_and(|admin| AdminConfig::deserialize(admin).is_err())
         }
         // Where it is cannot be told.
-        Err(_) => text.contains(SECTION),
+        Err(_) => {
+            let text = text.replace(NO_SECTION, "");
+            SECTIONS.iter().any(|section| text.contains(section))
+        }
     }
 }
 
 /// The key, unless it is none that is known to stand there: anything else may be a part of a token.
 pub(super) fn known_key(key: &str) -> Option<&str> {
-    let section = Value::try_from(AccessConfig::example()).expect("a section is a table");
+    let access = Value::try_from(AccessConfig::example()).expect("a section is a table");
+    let admin = Value::try_from(AdminConfig::default()).expect("a section is a table");
     let name = key.trim_start_matches('[').trim_end_matches(']');
-    name.split('.').all(|part| part.trim() == SECTION || is_key(&section, part.trim())).then_some(key)
+    let is_known = |part: &str| SECTIONS.contains(&part) || is_key(&access, part) || is_key(&admin, part);
+    name.split('.').all(|part| is_known(part.trim())).then_some(key)
 }
 
 /// Whether that is a key anywhere in it.

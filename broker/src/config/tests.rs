@@ -151,7 +151,7 @@ fn what_is_said_of_a_variable_fits_the_kind_of_its_key() {
         (
             "NOWHERE__X__Y",
             "1",
-            "unknown field `nowhere`, expected one of `server`, `limits`, `memory`, `access`, `namespace`",
+            "unknown field `nowhere`, expected one of `server`, `admin`, `limits`, `memory`, `access`, `namespace`",
         ),
     ];
     for (key, value, said) in EXPECTED {

@@ -21,6 +21,7 @@ use super::subscriptions::Subscription;
 use super::task::ConnectionTask;
 use super::{Connection, Parts, State};
 use crate::dialect::Dialect;
+use crate::directory::OnItsWay;
 use crate::ids::ConnectionId;
 use crate::permit::Permit;
 use crate::stream::Parted;
@@ -36,6 +37,8 @@ pub(super) const SUBSCRIPTIONS_MAX: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Moving {
     id: ConnectionId,
+    /// Its place in the directory.
+    on_its_way: OnItsWay,
     dialect: Dialect,
     stream: Parted,
     permit: Box<Permit>,
@@ -165,6 +168,7 @@ impl Connection {
     ) -> io::Result<Moving> {
         let worker = Rc::clone(&self.worker);
         self.leave_worker();
+        let on_its_way = OnItsWay::new(&worker.hub.directory, self.id);
         let Some(this) = Rc::into_inner(self) else { unreachable!("nobody else has it") };
         let State { inbound, outbox, session, liveness, .. } = this.state.into_inner();
         let stream = match this.stream.part() {
@@ -176,6 +180,7 @@ impl Connection {
         };
         Ok(Moving {
             id: this.id,
+            on_its_way,
             dialect: this.dialect,
             stream,
             permit,
@@ -222,7 +227,8 @@ impl Connection {
     /// What the system says where its socket cannot belong to this thread: the connection is lost then.
     pub(crate) fn arrive(worker: &Rc<Worker>, moving: Moving) -> io::Result<ConnectionTask> {
         let Moving { id, dialect, stream, permit, has_published, backpressure, account, .. } = moving;
-        let Moving { settles_at, inbound, unwritten, session, liveness, subscriptions, .. } = moving;
+        let Moving { on_its_way, settles_at, inbound, unwritten, session, liveness, subscriptions, .. } =
+            moving;
         let stream = match stream.arrive() {
             Ok(stream) => stream,
             Err(error) => {
@@ -237,6 +243,7 @@ impl Connection {
         let parts = Parts { settles_at, has_published, backpressure, account, state };
         let connection = Self::put_together(worker, id, dialect, stream, parts);
         let task = ConnectionTask::new(Rc::clone(&connection), permit);
+        on_its_way.arrive();
         worker.watch(&connection);
         for subscription in subscriptions {
             connection.take_up(subscription);

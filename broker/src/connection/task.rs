@@ -75,6 +75,7 @@ impl Drop for ConnectionTask {
         let worker = &connection.worker;
         connection.end_subscriptions();
         connection.leave_worker();
+        worker.hub.directory.remove(connection.id);
         connection.account.close(|of| worker.hub.in_flight(of));
         {
             let mut state = connection.state.borrow_mut();

@@ -1,6 +1,10 @@
-//! The admin listener: metrics and health.
+//! The admin listener: metrics and health, and what an operator looks at and does.
+
+mod control;
+mod guard;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -12,7 +16,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,13 +28,15 @@ use tower::ServiceExt;
 use super::api::json;
 use super::full::Full;
 use super::head;
+use super::metrics::HttpMetrics;
 use super::opening::Opening;
 use super::problem::Problem;
 use super::talk::{self, KeepAlive};
 use super::watched_body::WatchedBody;
 use crate::config::{Changes, LimitsConfig};
-use crate::hub::Hub;
+use crate::hub::{Hub, Throttle};
 use crate::reload::{ReloadError, Reloader};
+use guard::Refused;
 
 /// Connections that there may be: file descriptors are set aside for so many, whatever the public listener
 /// does.
@@ -38,23 +44,42 @@ const CONNECTIONS_MAX: usize = 32;
 /// The time for which accepting rests after a failure: descriptors come back when others close.
 const SHORT_REST: Duration = Duration::from_millis(50);
 
+/// What all connections to the admin listener have in common.
+#[derive(Debug, Clone)]
+struct Admin {
+    hub: Arc<Hub>,
+    metrics: Arc<HttpMetrics>,
+    router: Router,
+    /// Whether only this machine can reach it.
+    is_loopback: bool,
+    /// Keeps whoever tries again and again from filling the log.
+    refused: Arc<Throttle>,
+    stop: CancellationToken,
+}
+
 /// Serves the admin listener until `stop` is cancelled. Its connections are tasks of `tasks`.
 pub(crate) async fn run(
-    hub: &Arc<Hub>,
-    reloader: &Arc<Reloader>,
+    (hub, reloader, metrics): (&Arc<Hub>, &Arc<Reloader>, &Arc<HttpMetrics>),
     listener: &TcpListener,
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) {
-    let router = routes(Arc::clone(hub), Arc::clone(reloader));
+    let admin = Admin {
+        hub: Arc::clone(hub),
+        metrics: Arc::clone(metrics),
+        router: routes(Arc::clone(hub), Arc::clone(reloader)),
+        is_loopback: listener.local_addr().is_ok_and(|address| address.ip().is_loopback()),
+        refused: Arc::default(),
+        stop: stop.clone(),
+    };
     let (permits, full) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Full::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "the admin listener cannot accept");
                 tokio::time::sleep(SHORT_REST).await;
@@ -65,7 +90,7 @@ pub(crate) async fn run(
             full.turn_away(stream, tasks);
             continue;
         };
-        let serving = serve(Arc::clone(hub), router.clone(), stream, stop.clone());
+        let serving = serve(admin.clone(), stream, peer);
         tasks.spawn(async move {
             let _permit = permit;
             serving.await;
@@ -73,35 +98,50 @@ pub(crate) async fn run(
     }
 }
 
-async fn serve(hub: Arc<Hub>, router: Router, stream: TcpStream, stop: CancellationToken) {
-    let config = Guard::into_inner(hub.config());
+async fn serve(admin: Admin, stream: TcpStream, peer: SocketAddr) {
+    let config = Guard::into_inner(admin.hub.config());
     let limits = &config.limits;
     let keep_alive = KeepAlive::new(limits);
-    let service = service_fn(|request| answer(router.clone(), request, (&keep_alive, limits), &stop));
+    let service = service_fn(|request| answer(&admin, peer, request, (&keep_alive, limits)));
+    let stop = &admin.stop;
     let opening = Opening::new(stream.into());
-    if let Err(error) = talk::talk(opening, limits, &stop, Arc::default(), |_| Poll::Ready(()), service).await
+    if let Err(error) = talk::talk(opening, limits, stop, Arc::default(), |_| Poll::Ready(()), service).await
     {
         tracing::debug!(%error, "a connection to the admin listener ended badly");
     }
 }
 
 async fn answer(
-    router: Router,
+    admin: &Admin,
+    peer: SocketAddr,
     request: hyper::Request<Incoming>,
     (keep_alive, limits): (&KeepAlive, &LimitsConfig),
-    stop: &CancellationToken,
 ) -> Result<Response, Infallible> {
     let wants_to_stay = talk::wants_to_stay(&request);
     let (head, body) = request.into_parts();
     let (body, is_whole) = WatchedBody::new(body);
     let request = hyper::Request::from_parts(head, Body::new(body));
-    let mut response = match head::check(&request) {
-        Ok(()) => router.oneshot(request).await?,
+    let mut response = match head::check(&request).and_then(|()| admin.check(peer, &request)) {
+        Ok(()) => admin.router.clone().oneshot(request).await?,
         Err(problem) => problem.into_response(),
     };
-    let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !stop.is_cancelled();
+    let is_kept = wants_to_stay && is_whole.load(Ordering::Relaxed) && !admin.stop.is_cancelled();
     keep_alive.tell(&mut response, is_kept, limits);
     Ok(response)
+}
+
+impl Admin {
+    /// Refuses a request of whoever may not ask, and says so in the log.
+    fn check<B>(&self, peer: SocketAddr, request: &hyper::Request<B>) -> Result<(), Problem> {
+        let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
+        guard::check(&self.hub.admin(), self.is_loopback, method, path, headers).map_err(|why: Refused| {
+            self.metrics.admin_refused(why.name());
+            if let Some(unlogged) = self.refused.may_log() {
+                tracing::warn!(%peer, why = why.name(), unlogged, "refused a request to the admin listener");
+            }
+            why.into()
+        })
+    }
 }
 
 /// The routes of the admin listener.
@@ -111,8 +151,16 @@ fn routes(hub: Arc<Hub>, reloader: Arc<Reloader>) -> Router {
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/v1/reload", post(reload).with_state(reloader))
+        .route("/v1/connections", get(control::connections))
+        .route("/v1/connections/{id}", get(control::connection).delete(control::close))
+        .route("/v1/users", get(control::users))
+        .route("/v1/users/{user}/connections", delete(control::close_user))
         .fallback(async || {
-            Problem::new(StatusCode::NOT_FOUND, "not_found", "there are /metrics, /livez and /readyz here")
+            let what = "there are /metrics, /livez, /readyz and /v1/ here (docs/operations.md)";
+            Problem::new(StatusCode::NOT_FOUND, "not_found", what)
+        })
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method")
         })
         .with_state(hub)
 }

@@ -13,6 +13,7 @@ use crate::route::Route;
 #[derive(Debug)]
 pub(crate) struct HttpMetrics {
     rejected: IntCounterVec,
+    admin_refused: IntCounterVec,
     requests: IntCounterVec,
     duration: HistogramVec,
     routes: [OfRoute; Route::COUNT],
@@ -35,6 +36,11 @@ impl HttpMetrics {
                 "Connections refused before they were WebSockets.",
                 &["reason"],
             ),
+            admin_refused: registry.counters(
+                "fanfare_admin_refused_total",
+                "Requests to the admin listener refused.",
+                &["reason"],
+            ),
             requests: registry.counters(
                 "fanfare_http_requests_total",
                 "HTTP requests answered.",
@@ -51,6 +57,10 @@ impl HttpMetrics {
 
     pub(crate) fn rejected(&self, reason: &'static str) {
         self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn admin_refused(&self, reason: &'static str) {
+        self.admin_refused.with_label_values(&[reason]).inc();
     }
 
     pub(super) fn answered(&self, route: Route, method: &Method, status: StatusCode, took: Duration) {

@@ -60,7 +60,7 @@ fn refuse(hub: &Hub, metrics: &HttpMetrics, origin: &str) -> Problem {
 }
 
 /// Whether a host is named as only the web's own names are: with a dot, and no address.
-fn is_public_name(host: &str) -> bool {
+pub(super) fn is_public_name(host: &str) -> bool {
     let name = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
     !host.starts_with('[') && name.contains('.') && name.parse::<IpAddr>().is_err() && !is_loopback(&name)
 }

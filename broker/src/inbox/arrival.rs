@@ -1,6 +1,7 @@
 //! What may come to a worker, and how much of each kind.
 
 use super::count::Count;
+use super::inquiry::Inquiry;
 use super::questions::{Asker, CLAIMS_MAX, Claim};
 use super::socket::Socket;
 use crate::answer::{Outcome, Ticket};
@@ -9,6 +10,8 @@ use crate::answer::{Outcome, Ticket};
 const SOCKETS_WAITING_MAX: usize = 1024;
 /// Questions to a worker that may wait for it.
 const ASKS_WAITING_MAX: usize = 16;
+/// Inquiries of operators that may wait for one worker: each of their connections waits for one at a time.
+const INQUIRIES_WAITING_MAX: usize = 64;
 /// Sockets that a worker takes in before its other tasks have had their turn.
 const SOCKETS_A_CYCLE: usize = 8;
 /// Answers that a worker takes in before its other tasks have had their turn.
@@ -26,6 +29,8 @@ pub(crate) enum Arrival {
     Ask(Count),
     /// Some grants are revoked: whoever has one is to go.
     Revoke,
+    /// What an operator wants to be looked at or done.
+    Inquire(Inquiry),
 }
 
 /// An answer, and who has asked under which ticket.
@@ -44,11 +49,12 @@ pub(super) enum Kind {
     Adopt,
     Ask,
     Revoke,
+    Inquire,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 4] = [Self::Answer, Self::Adopt, Self::Ask, Self::Revoke];
+    pub(super) const ALL: [Self; 5] = [Self::Answer, Self::Adopt, Self::Ask, Self::Revoke, Self::Inquire];
 
     /// How many may wait to be taken in.
     pub(super) const fn waiting_max(self) -> usize {
@@ -59,6 +65,7 @@ impl Kind {
             Self::Ask => ASKS_WAITING_MAX,
             // One that waits is as good for those who come after it: the grants say who is revoked.
             Self::Revoke => 1,
+            Self::Inquire => INQUIRIES_WAITING_MAX,
         }
     }
 
@@ -67,7 +74,7 @@ impl Kind {
         match self {
             Self::Answer => ANSWERS_A_CYCLE,
             Self::Adopt => SOCKETS_A_CYCLE,
-            Self::Ask | Self::Revoke => 1,
+            Self::Ask | Self::Revoke | Self::Inquire => 1,
         }
     }
 
@@ -84,6 +91,7 @@ impl Arrival {
             Self::Adopt(_) => Kind::Adopt,
             Self::Ask(_) => Kind::Ask,
             Self::Revoke => Kind::Revoke,
+            Self::Inquire(_) => Kind::Inquire,
         }
     }
 }

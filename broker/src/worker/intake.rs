@@ -32,6 +32,7 @@ impl Worker {
                         }
                         Arrival::Ask(count) => walks.push_back(Walk::to_count(count)),
                         Arrival::Revoke => walks.push_back(Walk::to_revoke()),
+                        Arrival::Inquire(inquiry) => inquiry.answer(&*self),
                     }
                 }
                 if let Some(walk) = walks.pop_front()

@@ -2,6 +2,7 @@
 
 mod api;
 mod contracts;
+mod control;
 mod docs;
 mod hostile;
 mod http;

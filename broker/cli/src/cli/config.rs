@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fanfare::access::Access;
+use fanfare::access::admin::AdminTokens;
 use fanfare::{Config, config, machine};
 
 use super::output;
@@ -12,6 +13,7 @@ pub(crate) fn check(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file, config::environment()?)?;
     config.check()?;
     Access::new(config.access.as_ref())?;
+    AdminTokens::new(&config.admin)?;
     let memory = machine::memory_bytes(Path::new("/"));
     if let Some(warning) = config.memory.resolved(memory, config.limits.message_size).warning(memory) {
         output::notice(&format!("warning, for this machine: {warning}"));
