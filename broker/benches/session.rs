@@ -21,7 +21,7 @@ fn access() -> Access {
         token = "{TOKEN}"
         publish = ["news", "public:*", "room:*"]"#
     );
-    Access::new(Some(&toml::from_str(&config).expect("well-formed"))).expect("good")
+    Access::new(Some(&toml::from_str(&config).expect("well-formed")), &Default::default()).expect("good")
 }
 
 /// A `publish` with a JSON payload of so many bytes, as a client sends it.

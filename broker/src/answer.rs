@@ -57,6 +57,9 @@ pub enum Refusal {
     /// More answers are waited for than may be.
     #[error("too many wait for an answer already; try again a little later")]
     Busy,
+    /// The keys by which tokens are signed are not there.
+    #[error("the keys that tell whose the token is are not there; try again a little later")]
+    KeysMissing,
     /// No answer came in time.
     #[error("no answer came in time: what was asked for may have been done all the same")]
     Unanswered,
@@ -66,7 +69,7 @@ impl Refusal {
     /// The error code that says so.
     pub fn code(self) -> ErrorCode {
         match self {
-            Self::Exhausted | Self::Busy | Self::Unanswered => ErrorCode::Unavailable,
+            Self::Exhausted | Self::Busy | Self::KeysMissing | Self::Unanswered => ErrorCode::Unavailable,
             Self::TopicLimit(why) => why.code(),
         }
     }

@@ -22,7 +22,7 @@ use crate::topic::Mailboxes;
 use crate::topic::publication::{Publication, Unpositioned};
 use crate::topic::ring::{Cursor, Seq};
 use crate::topic::table::TopicTable;
-use crate::topic::{At, Topic};
+use crate::topic::{At, Start, Topic};
 use crate::worker::group::Batch;
 
 /// A publication's content without a message id; `origin` is the number of the connection it came by.
@@ -147,7 +147,7 @@ impl Admission {
         let grant = self.0.grant();
         match op {
             ClientOp::Publish(asked) => publish::leave(grant, &asked.topic).is_ok(),
-            ClientOp::Subscribe(asked) => subscribe::leave(grant, &asked.topic).is_ok(),
+            ClientOp::Subscribe(asked) => subscribe::leave(grant, &asked.topic, Start::History(0)).is_ok(),
             _ => true,
         }
     }

@@ -19,7 +19,7 @@ use crate::acceptor::Acceptor;
 use crate::acceptor::accepting::Accepting;
 use crate::acceptor::entrance::{self, Entrance};
 use crate::access::admin::AdminTokens;
-use crate::access::{Access, Authority};
+use crate::access::{Access, Authority, Revocation, RevocationError};
 use crate::answer::Refusal;
 use crate::budget::Budget;
 use crate::budget::config::MemoryConfig;
@@ -161,7 +161,7 @@ impl Broker {
     ) -> Result<Self, StartError> {
         read.check()?;
         let config = resolved(read.clone());
-        let access = Access::new(config.access.as_ref())?.asking(authority);
+        let access = Access::new(config.access.as_ref(), &config.namespace)?.asking(authority);
         let admin_tokens = AdminTokens::new(&config.admin)?;
         let open_files_max = machine::raise_open_files_max();
         let connections_max = connections_max(&config, open_files_max)?;
@@ -294,13 +294,15 @@ impl Broker {
         self.hub.workers.iter().map(|worker| worker.inbox.waiting()).sum()
     }
 
-    /// Revokes all credentials of a user, for good: nobody is admitted with them any more, and whoever was is closed with
+    /// Revokes credentials until the process ends: nobody is admitted with them any more, and whoever was is closed with
     /// 4401 at once: nothing more is written to them of any topic, and nothing that waits of theirs is carried out.
-    #[doc(hidden)]
-    pub fn revoke(&self, user: &str) {
-        if self.hub.access().revoke(user) {
-            self.hub.workers.iter().for_each(|worker| worker.inbox.revoke());
-        }
+    ///
+    /// # Errors
+    /// [`RevocationError`]: nothing was revoked.
+    pub fn revoke(&self, revocation: &Revocation) -> Result<(), RevocationError> {
+        self.hub.access().revoke(revocation)?;
+        self.hub.workers.iter().for_each(|worker| worker.inbox.revoke());
+        Ok(())
     }
 
     /// WebSockets of a user, as the workers count them one after the other.

@@ -25,10 +25,11 @@ pub use server::ServerConfig;
 pub use server::Shares;
 
 pub use crate::access::admin::AdminConfig;
-pub use crate::access::config::{AccessConfig, GrantConfig, TokenConfig};
+pub use crate::access::config::{AccessConfig, GrantConfig, JwtAlgorithm, JwtConfig, TokenConfig};
 pub use crate::budget::config::MemoryConfig;
 pub use crate::namespaces::config::{Keep, NamespaceConfig, Retention};
 pub use crate::origin::{AllowedOrigin, InvalidOrigin, Origin};
+pub use crate::right::Right;
 pub use crate::setting::InvalidSetting;
 
 /// The default configuration as a commented file: what `fanfare config default` prints.
@@ -109,7 +110,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.limits.check()?;
         self.memory.check(self.limits.message_size)?;
-        namespaces::config::check(&self.namespace)?;
+        namespaces::config::check(&self.namespace, self.access.is_some())?;
         Ok(self.server.check(self.access.is_some())?)
     }
 

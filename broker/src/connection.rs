@@ -165,6 +165,7 @@ impl Connection {
         let Request { dialect, grant, begins_with } = request;
         let encoding = dialect.encoding();
         // Whoever walks over all for those whose grants are revoked may have passed where it will stand.
+        let has_grant = grant.is_some();
         let is_known = grant.as_ref().is_some_and(|grant| !grant.is_revoked());
         let now = worker.now_ms();
         let parts = Parts {
@@ -177,8 +178,10 @@ impl Connection {
         let connection = Self::put_together(&worker, hub.next_connection_id(), dialect, stream, parts);
         worker.metrics.opened(encoding);
         let task = ConnectionTask::new(Rc::clone(&connection), Box::new(permit));
-        if !is_known {
+        if !has_grant {
             connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
+        } else if !is_known {
+            connection.close_if_revoked();
         } else if let Some(subscribe) = begins_with
             && let Some(waiting) =
                 connection.ask(Ok(ClientFrame { id: None, op: ClientOp::Subscribe(subscribe) }))

@@ -161,7 +161,12 @@ impl Hub {
         self.table.namespaces().set_retention(&config.namespace);
         self.connections_max.store(connections_max, Ordering::Relaxed);
         self.config.store(Arc::new(config));
-        self.access.store(Arc::new(access));
+        let old = self.access.load_full();
+        let access = Arc::new(access.succeeding(&old));
+        self.access.store(Arc::clone(&access));
+        // Whoever is admitted by the old one meanwhile finds it when it is asked, like all who were before.
+        old.retire(&access);
+        self.workers.iter().for_each(|worker| worker.inbox.revoke());
     }
 
     /// Who may ask the admin listener, as it is now. Not to be held for long.

@@ -39,6 +39,7 @@ mod pattern;
 mod permit;
 mod relief;
 mod reload;
+pub mod right;
 mod route;
 mod setting;
 mod source;

@@ -135,7 +135,7 @@ impl Reloader {
         let config = resolved(new.clone());
         config.check()?;
         let connections_max = connections_max(&config, self.open_files_max)?;
-        let access = Access::new(config.access.as_ref())?;
+        let access = Access::new(config.access.as_ref(), &config.namespace)?;
         let admin = AdminTokens::new(&config.admin)?;
         // From here on nothing can fail.
         self.hub.reconfigure(config, access, connections_max);

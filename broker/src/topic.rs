@@ -126,12 +126,14 @@ pub struct Head {
 }
 
 /// The place where a subscription is to begin.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// With the newest so many publications.
     History(u64),
     /// After this position.
     Since(Position),
+    /// At the head, for one who may not be told of what was before: but whether there was anything after this position.
+    Live(Position),
 }
 
 /// The place where a subscription has begun.
@@ -256,6 +258,7 @@ impl Topic {
         let (from, resume) = match start {
             Start::History(count) => (state.ring.newest(count), None),
             Start::Since(since) => state.resume(since),
+            Start::Live(since) => (state.ring.end(), Some(state.missed(since))),
         };
         Ok(SubscriptionStart { head, from, resume, home })
     }
@@ -464,6 +467,16 @@ impl State {
         match self.ring.after(since.offset) {
             Some(from) if from.next >= self.ring.history().next.min(end.next) => (from, Some(Resume::Whole)),
             _ => (end, Some(Resume::Missed(self.ring.count_after(since.offset)))),
+        }
+    }
+
+    /// What somebody misses who has everything up to `since` and goes on at the head.
+    fn missed(&self, since: Position) -> Resume {
+        match self.resume(since) {
+            (from, Some(Resume::Whole)) if from.next < self.ring.end().next => {
+                Resume::Missed(self.ring.count_after(since.offset))
+            }
+            (_, resume) => resume.unwrap_or(Resume::Missed(None)),
         }
     }
 

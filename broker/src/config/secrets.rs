@@ -52,6 +52,13 @@ fn is_key(value: &Value, name: &str) -> bool {
 /// serde's message without the value that it quotes:
 /// ``invalid type: integer `7`, expected a string`` becomes `invalid type: integer, expected a string`.
 pub(super) fn without_value(message: &str) -> String {
+    if let Some((_, expected)) =
+        message.strip_prefix("unknown variant `").and_then(|m| m.rsplit_once("`, expected "))
+    {
+        // What is expected has quotes of the same kind, so its begin is looked for from the front.
+        let expected = message.split_once("`, expected ").map_or(expected, |(_, expected)| expected);
+        return format!("unknown word, expected {expected}");
+    }
     if !message.starts_with("invalid ") {
         return message.to_owned();
     }

@@ -135,10 +135,24 @@ fn what_is_said_of_a_variable_fits_the_kind_of_its_key() {
             "is a list, whose items are separated by commas, without brackets and quotes",
         ),
         ("ACCESS__ANONYMOUS__PUBLISH__0", "*", "invalid type: map, expected a sequence"),
-        ("ACCESS__ANONYMOUS__X", "*", "unknown field `x`, expected `subscribe` or `publish`"),
+        (
+            "ACCESS__ANONYMOUS__X",
+            "*",
+            "unknown field `x`, expected one of `subscribe`, `publish`, `presence`, `history`",
+        ),
         ("ACCESS__TOKEN", "[t]", "invalid type: string, expected a sequence"),
         ("ACCESS__TOKEN__0__TOKEN", "t", "invalid type: map, expected a sequence"),
-        ("ACCESS__X", "t", "unknown field `x`, expected `anonymous` or `token`"),
+        (
+            "ACCESS__X",
+            "t",
+            "unknown field `x`, expected one of `anonymous`, `authenticated`, `leeway`, `lifetime_max`, `token`, `jwt`",
+        ),
+        ("ACCESS__LEEWAY", "soon", "invalid value: string, expected a duration"),
+        (
+            "NAMESPACE__ROOM__ANONYMOUS",
+            "subscribe, everything",
+            "unknown variant `everything`, expected one of `subscribe`, `publish`, `presence`, `history`",
+        ),
         ("NAMESPACE__ROOM", "1", "invalid type: string \"1\", expected struct NamespaceConfig"),
         ("NAMESPACE__DEFAULT", "1", "invalid type: string \"1\", expected struct NamespaceConfig"),
         ("NAMESPACE__ROOM__HISTORY_COUNT", "many", "\"many\" is no whole number"),
@@ -233,6 +247,16 @@ fn what_stands_where_secrets_stand_is_never_quoted() {
         (3, format!("[[access.token]]\ntoken = \"\"\"\n{CANARY}==\n"), ""),
         (2, format!("[[access.token]]\n{CANARY}==\n"), ""),
         (2, format!("[[access.token]]\ntoken = {CANARY}\n"), "in `token`"),
+        (
+            2,
+            format!("[[access.jwt]]\nalgorithm = \"{CANARY}\"\n"),
+            "unknown word, expected one of `HS256`, `RS256`",
+        ),
+        (
+            2,
+            format!("[[access.jwt]]\nsecret = [\"{CANARY}\"]\n"),
+            "invalid type: sequence, expected a string",
+        ),
     ] {
         let error = load(&file, &[]).unwrap_err().to_string();
         assert!(!error.contains("canary") && !error.contains("2026"), "{file}: {error}");
@@ -283,6 +307,15 @@ fn what_can_never_match_is_refused() {
             &["server.admin_listen"],
         ),
         ("[memory]\nretained = \"1KiB\"", &["memory.retained"]),
+        (
+            "[namespace.room]\nanonymous = [\"subscribe\"]",
+            &["namespace.room.anonymous", "without a section [access]"],
+        ),
+        (
+            "[access]\n[namespace.default]\nauthenticated = [\"publish\"]",
+            &["namespace.default.authenticated"],
+        ),
+        ("[namespace.room]\nanonymous = [\"read\"]", &["line 2", "`read`", "`subscribe`"]),
     ] {
         let checked = load(text, &[]).and_then(|config| config.check());
         let error = checked.expect_err(text).to_string();
@@ -291,6 +324,7 @@ fn what_can_never_match_is_refused() {
     for text in [
         "[server]\nallowed_origins = [\"https://app.example.com:443\", \"moz-extension://*\", \"*\"]",
         "[namespace.room]\n[namespace.\"a/b\"]",
+        "[access]\n[namespace.room]\nanonymous = [\"subscribe\"]\nauthenticated = [\"publish\", \"history\"]",
         "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"",
         "[server]\nlisten = \"127.0.0.1:9\"\nadmin_listen = \"127.0.0.2:9\"",
     ] {

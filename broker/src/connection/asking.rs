@@ -151,9 +151,9 @@ impl Connection {
     fn takes_long(&self, op: &ClientOp<'_>) -> Result<bool, Denied> {
         let state = self.state.borrow();
         match op {
-            ClientOp::History { topic, .. } => read::leave(state.session.grant(), topic).map(|_| true),
+            ClientOp::History { topic, .. } => read::history(state.session.grant(), topic).map(|_| true),
             ClientOp::Subscribe(asked) if !asked.echo && self.has_published.get() => {
-                subscribe::leave(state.session.grant(), &asked.topic).map(|_| true)
+                subscribe::leave(state.session.grant(), &asked.topic, start_of(asked)).map(|_| true)
             }
             _ => Ok(false),
         }
@@ -286,21 +286,19 @@ impl Connection {
 
     /// Begins or changes a subscription, and says so.
     fn begin(self: &Rc<Self>, id: Option<RequestId>, asked: &Subscribe<'_>) -> Answer<Result<(), Denied>> {
-        let start = match (asked.since, asked.history) {
-            (Some(since), _) => Start::Since(since),
-            (None, count) => Start::History(count.unwrap_or(0)),
-        };
-        self.subscribe(&asked.topic, start, asked.echo, self.dialect.on_lag(asked.on_lag)).map(|began| {
-            let began = began?;
-            let subscribed = Reply::Subscribed {
-                topic: asked.topic.clone(),
-                position: began.head.position,
-                recovery: began.recovery,
-                replayed: began.replayed,
-            };
-            self.reply(id, subscribed);
-            Ok(())
-        })
+        self.subscribe(&asked.topic, start_of(asked), asked.echo, self.dialect.on_lag(asked.on_lag)).map(
+            |began| {
+                let began = began?;
+                let subscribed = Reply::Subscribed {
+                    topic: asked.topic.clone(),
+                    position: began.head.position,
+                    recovery: began.recovery,
+                    replayed: began.replayed,
+                };
+                self.reply(id, subscribed);
+                Ok(())
+            },
+        )
     }
 
     /// Ends a subscription, and says so.
@@ -321,7 +319,7 @@ impl Connection {
         limit: Option<u64>,
     ) -> Answer<Result<(), Denied>> {
         let hub = &self.worker.hub;
-        let leave = match read::leave(self.state.borrow().session.grant(), topic) {
+        let leave = match read::history(self.state.borrow().session.grant(), topic) {
             Ok(leave) => leave,
             Err(denied) => return Answer::Now(Err(denied)),
         };
@@ -343,6 +341,14 @@ enum Done<'a> {
     Yes,
     /// The frame has to wait, for credit, its turn, or an answer, and is given back.
     Waits(ClientOp<'a>),
+}
+
+/// Where a subscription is to begin.
+fn start_of(asked: &Subscribe<'_>) -> Start {
+    match (asked.since, asked.history) {
+        (Some(since), _) => Start::Since(since),
+        (None, count) => Start::History(count.unwrap_or(0)),
+    }
 }
 
 fn topic_of<'f>(op: &'f ClientOp<'_>) -> Option<&'f TopicRef<'f>> {

@@ -6,6 +6,7 @@ use fanfare_protocol::CloseCode;
 
 use super::life::{Phase, reason_of};
 use super::{Connection, State};
+use crate::access::GrantEnd;
 use crate::websocket::put_close;
 
 /// Milliseconds after which a closing connection is dropped, whether or not its peer has read the close frame.
@@ -59,12 +60,17 @@ impl Connection {
         }
     }
 
-    /// Closes a connection whose grant was revoked, at once: nothing that has yet to be written of its topics is for it
+    /// Closes a connection whose grant was taken back, at once: nothing that has yet to be written of its topics is for it
     /// any more. What it missed it can ask for by its last position, should it ever be let in again.
     pub(crate) fn close_if_revoked(&self) {
-        let is_revoked = self.state.borrow().session.grant().is_revoked();
-        if is_revoked {
-            self.close(CloseCode::UNAUTHORIZED, "the credentials were revoked");
+        let end = self.state.borrow().session.grant().taken_back();
+        match end {
+            None => {}
+            // It may come back, and finds what its credentials grant now.
+            Some(GrantEnd::Superseded) => {
+                self.close(CloseCode::SERVICE_RESTART, "what the credentials grant has changed");
+            }
+            Some(_) => self.close(CloseCode::UNAUTHORIZED, "the credentials were revoked"),
         }
     }
 

@@ -64,9 +64,10 @@ mod tests {
     use fanfare_protocol::TopicRef;
 
     use super::*;
-    use crate::access::{Access, UnknownToken};
+    use crate::access::{Access, RefusedToken};
     use crate::answer::Answer;
     use crate::operation::{admit, publish, subscribe};
+    use crate::topic::Start;
 
     fn access() -> Access {
         let config = r#"
@@ -83,7 +84,7 @@ mod tests {
             [[token]]
             user = "bob"
             token = "bob-token-012345""#;
-        Access::new(Some(&toml::from_str(config).expect("well-formed"))).expect("good")
+        Access::new(Some(&toml::from_str(config).expect("well-formed")), &Default::default()).expect("good")
     }
 
     fn now<T>(answer: Answer<T>) -> T {
@@ -96,14 +97,14 @@ mod tests {
     }
 
     fn may_subscribe(session: &Session, topic: &str) -> Result<(), Denied> {
-        subscribe::leave(session.grant(), &named(topic)).map(drop)
+        subscribe::leave(session.grant(), &named(topic), Start::History(0)).map(drop)
     }
 
     fn may_publish(session: &Session, topic: &str) -> Result<(), Denied> {
         publish::leave(session.grant(), &named(topic)).map(drop)
     }
 
-    fn connect(session: &mut Session, access: &Access, token: &str) -> Result<(), UnknownToken> {
+    fn connect(session: &mut Session, access: &Access, token: &str) -> Result<(), RefusedToken> {
         let known = now(admit::admit(access, Some(token), &|| None)).expect("it is found out here");
         known.map(|grant| session.connected(Some(grant)))
     }
@@ -124,7 +125,7 @@ mod tests {
     fn connect_brings_the_grant_of_its_token_once() {
         let access = access();
         let mut session = Session::new(access.grant(None).expect("anonymous"));
-        assert_eq!(connect(&mut session, &access, "nobody's"), Err(UnknownToken));
+        assert_eq!(connect(&mut session, &access, "nobody's"), Err(RefusedToken::Unknown));
         assert_eq!(connect(&mut session, &access, "alice-token-0123"), Ok(()));
         assert_eq!(may_subscribe(&session, "room:2"), Ok(()));
         assert_eq!(may_publish(&session, "room:1"), Ok(()));

@@ -44,7 +44,7 @@ impl Connection {
         on_lag: OnLag,
     ) -> Answer<Result<SubscribeOutcome, Denied>> {
         let worker = &self.worker;
-        let leave = subscribe::leave(self.state.borrow().session.grant(), name);
+        let leave = subscribe::leave(self.state.borrow().session.grant(), name, start);
         let leave = match leave {
             Ok(leave) => leave,
             Err(denied) => return Answer::Now(Err(denied)),
@@ -54,7 +54,7 @@ impl Connection {
             return Answer::Now(Ok(SubscribeOutcome { head, recovery: None, replayed: 0 }));
         }
         let count = self.state.borrow().subscriptions.len();
-        let began = leave.subscribe(&worker.hub, worker.index, start, count, &|| self.promise(0));
+        let began = leave.subscribe(&worker.hub, worker.index, count, &|| self.promise(0));
         began.map(|began| began.map(|(topic, began)| self.add_subscription(topic, began, echo, on_lag)))
     }
 

@@ -69,7 +69,7 @@ pub(super) async fn history(
     let topic = TopicRef::from(&topic);
     let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
     let grant = grant(&hub, worker, &headers).await?;
-    let leave = read::leave(&grant, &topic)?;
+    let leave = read::history(&grant, &topic)?;
     let since = match (query.since_epoch, query.since_offset) {
         (None, None) => None,
         (Some(epoch), Some(offset)) => {
@@ -114,7 +114,7 @@ pub(super) async fn topic(
 ) -> Result<Response, Problem> {
     let topic = TopicRef::from(&topic);
     let grant = grant(&hub, worker, &headers).await?;
-    let leave = read::leave(&grant, &topic)?;
+    let leave = read::position(&grant, &topic)?;
     let inbox = &hub.workers[worker].inbox;
     let (position, subscribers) =
         known(Claim::Admitted, inbox, |later| leave.position(&hub, later)).await??;

@@ -6,7 +6,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 
 use super::question::known;
-use crate::access::{Grant, UnknownToken};
+use crate::access::{Grant, RefusedToken};
 use crate::hub::Hub;
 use crate::inbox::Claim;
 use crate::operation::Denied;
@@ -16,14 +16,14 @@ use crate::operation::admit::admit;
 /// there is neither what anybody may.
 ///
 /// # Errors
-/// [`UnknownToken`], also where there is a header that holds no bearer's token: who brings credentials
+/// [`RefusedToken`], also where there is a header that holds no bearer's token: who brings credentials
 /// does not want to be taken for a stranger. [`Denied`]: it cannot be found out.
 pub(super) async fn grant(
     hub: &Hub,
     worker: usize,
     headers: &HeaderMap,
     query: Option<&str>,
-) -> Result<Result<Arc<Grant>, UnknownToken>, Denied> {
+) -> Result<Result<Arc<Grant>, RefusedToken>, Denied> {
     let token = match token(hub, headers, query) {
         Ok(token) => token,
         Err(unknown) => return Ok(Err(unknown)),
@@ -36,13 +36,13 @@ fn token<'a>(
     hub: &Hub,
     headers: &'a HeaderMap,
     query: Option<&'a str>,
-) -> Result<Option<&'a str>, UnknownToken> {
+) -> Result<Option<&'a str>, RefusedToken> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     Ok(match (values.next(), values.next()) {
         _ if hub.access().is_open() => None,
         (None, _) => query.filter(|token| !token.is_empty()),
-        (Some(value), None) => Some(bearer(value).ok_or(UnknownToken)?),
-        (Some(_), Some(_)) => return Err(UnknownToken),
+        (Some(value), None) => Some(bearer(value).ok_or(RefusedToken::Unknown)?),
+        (Some(_), Some(_)) => return Err(RefusedToken::Unknown),
     })
 }
 

@@ -8,7 +8,11 @@ use fanfare_protocol::TopicRef;
 use serde::{Deserialize, Serialize};
 
 use super::OTHER;
+use crate::right::Right;
 use crate::setting::InvalidSetting;
+
+/// The name of the namespace of topics that name none.
+const DEFAULT: &str = "default";
 
 /// What the topics of one namespace keep; what is absent is as in `default`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -36,6 +40,12 @@ pub struct NamespaceConfig {
     /// gather never.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub gather_max: Option<Duration>,
+    /// What those may do with its topics who bring no credentials, where access is configured. Not as in `default`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub anonymous: Vec<Right>,
+    /// What those may do with its topics who bring good ones, whatever these grant beside. Not as in `default`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authenticated: Vec<Right>,
 }
 
 /// What the topics of one namespace keep, every value known.
@@ -95,12 +105,16 @@ impl NamespaceConfig {
     }
 }
 
-/// Checks the names of the namespaces.
+/// Checks the names of the namespaces, and that rights in them count.
 ///
 /// # Errors
-/// Names one in which no topic can be, or which is the name of those that are not named.
-pub(crate) fn check(namespaces: &BTreeMap<String, NamespaceConfig>) -> Result<(), InvalidSetting> {
-    for name in namespaces.keys() {
+/// Names one in which no topic can be, or which is the name of those that are not named; or rights that nobody would ask for.
+pub(crate) fn check(
+    namespaces: &BTreeMap<String, NamespaceConfig>,
+    has_access: bool,
+) -> Result<(), InvalidSetting> {
+    for (name, namespace) in namespaces {
+        check_rights(name, namespace, has_access)?;
         let wrong = |message| Err(InvalidSetting::new(format!("namespace.\"{name}\""), message));
         if name == OTHER {
             return wrong(format!("metrics call the namespaces that are not named here \"{OTHER}\""));
@@ -112,6 +126,26 @@ pub(crate) fn check(namespaces: &BTreeMap<String, NamespaceConfig>) -> Result<()
                 return wrong("no topic is in it: a namespace is what stands before the first ':'".into());
             }
             Err(e) => return wrong(format!("no topic is in it: {e}")),
+        }
+    }
+    Ok(())
+}
+
+fn check_rights(name: &str, namespace: &NamespaceConfig, has_access: bool) -> Result<(), InvalidSetting> {
+    for (key, rights) in [("anonymous", &namespace.anonymous), ("authenticated", &namespace.authenticated)] {
+        let wrong = |message| Err(InvalidSetting::new(format!("namespace.{name}.{key}"), message));
+        match (rights.is_empty(), has_access, name) {
+            (true, ..) => {}
+            (false, false, _) => {
+                return wrong(
+                    "without a section [access] anybody may do everything: this would grant nothing",
+                );
+            }
+            // They begin alike in nothing.
+            (false, true, DEFAULT) => {
+                return wrong("topics without a namespace are granted by their names, in [access]");
+            }
+            (false, true, _) => {}
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fanfare_protocol::ErrorCode;
 
 use super::Denied;
-use crate::access::{Access, Grant, UnknownToken};
+use crate::access::{Access, Grant, RefusedToken};
 use crate::answer::{Answer, Refusal};
 use crate::inbox::Later;
 
@@ -17,7 +17,7 @@ pub(crate) fn admit(
     access: &Access,
     token: Option<&str>,
     later: Later<'_>,
-) -> Answer<Result<Result<Arc<Grant>, UnknownToken>, Refusal>> {
+) -> Answer<Result<Result<Arc<Grant>, RefusedToken>, Refusal>> {
     access.find(token, later)
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn refresh(
     later: Later<'_>,
 ) -> Answer<Result<Arc<Grant>, Denied>> {
     admit(access, Some(token), later).map(|known| {
-        let grant = known?.map_err(|unknown| Denied::new(ErrorCode::Unauthorized, unknown.to_string()))?;
+        let grant = known?.map_err(|refused| Denied::new(ErrorCode::Unauthorized, refused.to_string()))?;
         if grant.user != present.user {
             access.count_refused("refresh");
             return Err(Denied::new(ErrorCode::Forbidden, "a refresh may not change the user"));

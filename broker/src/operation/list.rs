@@ -79,7 +79,8 @@ mod tests {
     #[tokio::test]
     async fn only_topics_that_may_be_subscribed_to_are_told_of() {
         let config = "[anonymous]\nsubscribe = [\"news\", \"room:*\"]\npublish = [\"*\"]";
-        let access = Access::new(Some(&toml::from_str(config).expect("well-formed"))).expect("good");
+        let access = Access::new(Some(&toml::from_str(config).expect("well-formed")), &Default::default())
+            .expect("good");
         let grant = access.grant(None).expect("anybody");
         let worker = worker();
         for name in ["news", "newsroom", "room:1", "room:2", "secret"] {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use fanfare_protocol::{ErrorCode, TopicRef};
 
-use super::Denied;
+use super::{Denied, allowed};
 use crate::access::Grant;
 use crate::answer::Answer;
 use crate::inbox::Later;
@@ -15,9 +15,12 @@ pub(crate) struct Leave<'a> {
     _topic: &'a TopicRef<'a>,
 }
 
-/// Asks for a leave to be told who subscribes to that topic. Whoever asks has it, whatever the grant: nobody is told
-/// anything yet.
-pub(crate) fn leave<'a>(_grant: &Grant, topic: &'a TopicRef<'a>) -> Result<Leave<'a>, Denied> {
+/// Asks the grant for a leave to be told who subscribes to that topic.
+///
+/// # Errors
+/// [`Denied`], which is counted.
+pub(crate) fn leave<'a>(grant: &Grant, topic: &'a TopicRef<'a>) -> Result<Leave<'a>, Denied> {
+    allowed(grant.may_see_presence(topic.as_str()), grant, "see who subscribes to this topic")?;
     Ok(Leave { _topic: topic })
 }
 

@@ -18,22 +18,37 @@ const HISTORY_BYTES_MAX: usize = 1024 * 1024;
 /// Where a topic stands, and publications that it keeps.
 pub(crate) type TopicHistory = (Position, Vec<Arc<Publication>>);
 
-/// A leave to read one topic.
+/// A leave to read the history of one topic.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Leave<'a> {
+pub(crate) struct HistoryLeave<'a> {
     topic: &'a TopicRef<'a>,
 }
 
-/// Asks the grant for a leave to read that topic: whoever may subscribe to it may.
+/// A leave to be told where one topic stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PositionLeave<'a> {
+    topic: &'a TopicRef<'a>,
+}
+
+/// Asks the grant for a leave to read the history of that topic.
 ///
 /// # Errors
 /// [`Denied`], which is counted.
-pub(crate) fn leave<'a>(grant: &Grant, topic: &'a TopicRef<'a>) -> Result<Leave<'a>, Denied> {
-    allowed(grant.may_subscribe(topic.as_str()), grant, "subscribe to this topic")?;
-    Ok(Leave { topic })
+pub(crate) fn history<'a>(grant: &Grant, topic: &'a TopicRef<'a>) -> Result<HistoryLeave<'a>, Denied> {
+    allowed(grant.may_read_history(topic.as_str()), grant, "read the history of this topic")?;
+    Ok(HistoryLeave { topic })
 }
 
-impl Leave<'_> {
+/// Asks the grant for a leave to be told where that topic stands: whoever may subscribe to it may, for to subscribe tells it too.
+///
+/// # Errors
+/// [`Denied`], which is counted.
+pub(crate) fn position<'a>(grant: &Grant, topic: &'a TopicRef<'a>) -> Result<PositionLeave<'a>, Denied> {
+    allowed(grant.may_subscribe(topic.as_str()), grant, "subscribe to this topic")?;
+    Ok(PositionLeave { topic })
+}
+
+impl HistoryLeave<'_> {
     /// Where the topic stands, and what it keeps: after `since` the oldest `limit` publications, without it the newest
     /// `limit`. There are never more of them than an answer may have, in count and in bytes by the `measure`, but
     /// always one if any is wanted. Makes no topic.
@@ -56,7 +71,9 @@ impl Leave<'_> {
             })
         })
     }
+}
 
+impl PositionLeave<'_> {
     /// Where the topic stands, and how many subscriptions it has. Makes no topic.
     ///
     /// # Errors

@@ -15,17 +15,29 @@ use crate::topic::{Start, SubscriptionStart, Topic};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Leave<'a> {
     topic: &'a TopicRef<'a>,
+    start: Start,
     /// The bearer of the grant, on whose account a topic is that nobody has published to.
     user: Option<Arc<str>>,
 }
 
-/// Asks the grant for a leave to subscribe to that topic.
+/// Asks the grant for a leave to subscribe to that topic from there. To begin in the past is to read history. Whoever may not and
+/// comes back with a position goes on at the head, and is told what it missed: it is not shut out for having been away, and gets
+/// nothing by a position that it makes up.
 ///
 /// # Errors
 /// [`Denied`], which is counted.
-pub(crate) fn leave<'a>(grant: &Grant, topic: &'a TopicRef<'a>) -> Result<Leave<'a>, Denied> {
+pub(crate) fn leave<'a>(grant: &Grant, topic: &'a TopicRef<'a>, start: Start) -> Result<Leave<'a>, Denied> {
     allowed(grant.may_subscribe(topic.as_str()), grant, "subscribe to this topic")?;
-    Ok(Leave { topic, user: grant.user.clone() })
+    let reads_history = || grant.may_read_history(topic.as_str());
+    let start = match start {
+        Start::History(1..) => {
+            allowed(reads_history(), grant, "read the history of this topic")?;
+            start
+        }
+        Start::Since(since) if !reads_history() => Start::Live(since),
+        start => start,
+    };
+    Ok(Leave { topic, start, user: grant.user.clone() })
 }
 
 impl Leave<'_> {
@@ -38,7 +50,6 @@ impl Leave<'_> {
         self,
         hub: &Hub,
         worker: usize,
-        start: Start,
         subscriptions: usize,
         later: Later<'_>,
     ) -> Answer<Result<(Arc<Topic>, SubscriptionStart), Denied>> {
@@ -50,7 +61,7 @@ impl Leave<'_> {
             let message = format!("a connection may have at most {limit} subscriptions");
             return Answer::Now(Err(Denied::new(ErrorCode::LimitExceeded, message)));
         }
-        let began = hub.subscribe(self.topic, worker, self.user.as_ref(), start, later);
+        let began = hub.subscribe(self.topic, worker, self.user.as_ref(), self.start, later);
         began.map(|began| began.map_err(Denied::from))
     }
 }

@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A worker of which nothing runs but what a test has run, and where anybody may do everything.
 pub(crate) fn worker() -> Rc<Worker> {
-    worker_with(Access::new(None).expect("no configuration is a good one"))
+    worker_with(Access::new(None, &Default::default()).expect("no configuration is a good one"))
 }
 
 /// A worker with that access.
@@ -217,7 +217,7 @@ async fn a_history_is_encoded_in_a_turn_for_which_its_connection_stood_in_line()
 async fn what_a_stranger_sends_with_its_request_waits_for_a_turn_for_which_it_stood_in_line() {
     let test = async {
         let access = toml::from_str("[anonymous]\npublish = []\nsubscribe = []").expect("well-formed");
-        let worker = worker_with(Access::new(Some(&access)).expect("good"));
+        let worker = worker_with(Access::new(Some(&access), &Default::default()).expect("good"));
         let (dialect, grant) = (Dialect::Native(Codec::Json), worker.hub.access().grant(None).ok());
         let request = Request { dialect, grant, begins_with: None };
         let early = masked(r#"{"type":"ping","id":1}"#).repeat(3);
@@ -266,7 +266,8 @@ async fn who_waits_for_an_answer_has_given_back_what_is_left_of_its_share() {
         let access =
             toml::from_str("[anonymous]\npublish = [\"*\"]\nsubscribe = [\"*\"]").expect("well-formed");
         let never = Authority::Delayed(DelayedAuthority::new(Duration::ZERO, 1));
-        let worker = worker_with(Access::new(Some(&access)).expect("good").asking(never));
+        let worker =
+            worker_with(Access::new(Some(&access), &Default::default()).expect("good").asking(never));
         leave_no_credit(worker.handle());
         let (mut peer, life) = connect(&worker, Encoding::Json).await;
         tokio::task::spawn_local(life);

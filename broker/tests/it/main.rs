@@ -1,5 +1,6 @@
 //! The broker from outside, over real sockets.
 
+mod access;
 mod api;
 mod contracts;
 mod control;

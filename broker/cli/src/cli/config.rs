@@ -12,7 +12,7 @@ use super::output;
 pub(crate) fn check(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file, config::environment()?)?;
     config.check()?;
-    Access::new(config.access.as_ref())?;
+    Access::new(config.access.as_ref(), &config.namespace)?;
     AdminTokens::new(&config.admin)?;
     let memory = machine::memory_bytes(Path::new("/"));
     if let Some(warning) = config.memory.resolved(memory, config.limits.message_size).warning(memory) {

@@ -1,6 +1,7 @@
 //! Revoked credentials, and what waits of those who have them.
 
 use super::*;
+use crate::access::Revocation;
 use crate::inbox::Claim;
 use crate::worker::walk::Walk;
 
@@ -10,7 +11,9 @@ const ALICE: &str = "0123456789abcdef";
 fn worker_of_alice() -> Rc<Worker> {
     let access =
         format!("[[token]]\nuser = \"alice\"\ntoken = \"{ALICE}\"\npublish = [\"*\"]\nsubscribe = [\"*\"]");
-    worker_with(Access::new(Some(&toml::from_str(&access).expect("well-formed"))).expect("good"))
+    worker_with(
+        Access::new(Some(&toml::from_str(&access).expect("well-formed")), &Default::default()).expect("good"),
+    )
 }
 
 /// A connection of alice's that subscribes to `s`, has yet to get 2,000 publications of it, and has asked for that beside.
@@ -38,7 +41,7 @@ async fn alice_with(worker: &Rc<Worker>, asks: &str) -> TcpStream {
 
 /// Revokes alice's credentials: each of her connections has been found when it returns.
 fn revoke_alice(worker: &Rc<Worker>) {
-    assert!(worker.hub.access().revoke("alice"));
+    worker.hub.access().revoke(&Revocation::of_user("alice")).expect("room");
     let mut walk = Some(Walk::to_revoke());
     while let Some(under_way) = walk {
         walk = worker.go_on(under_way);
@@ -94,7 +97,8 @@ async fn a_stranger_who_refreshes_takes_nothing_from_those_who_are_admitted() {
     in_time(async {
         let never = Authority::Delayed(DelayedAuthority::new(Duration::ZERO, 1));
         let access = toml::from_str("").expect("well-formed");
-        let worker = worker_with(Access::new(Some(&access)).expect("good").asking(never));
+        let worker =
+            worker_with(Access::new(Some(&access), &Default::default()).expect("good").asking(never));
         let inbox = &worker.handle().inbox;
         let strangers: Vec<_> = std::iter::from_fn(|| inbox.issue((99, 99), Claim::Stranger)).collect();
         let (mut peer, life) = connect(&worker, Encoding::Json).await;

@@ -29,12 +29,13 @@ fn token(user: &str, token: &str, subscribe: &[&str], publish: &[&str]) -> Token
 /// Strangers may read what is public; Alice may do all in her rooms, Bob may write to one of them.
 pub(super) fn guarded(config: &mut Config) {
     config.access = Some(AccessConfig {
-        anonymous: GrantConfig { subscribe: names(&["public:*"]), publish: Vec::new() },
+        anonymous: GrantConfig { subscribe: names(&["public:*"]), ..GrantConfig::default() },
         token: vec![
             token("alice", ALICE, &["room:*", "public:*"], &["room:*", "public:news"]),
             token("alice", ALICE_READS, &["room:*"], &[]),
             token("bob", BOB, &["lobby"], &["room:1"]),
         ],
+        ..AccessConfig::default()
     });
 }
 

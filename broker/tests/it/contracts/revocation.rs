@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fanfare::Broker;
+use fanfare::access::Revocation;
 use fanfare_protocol::Codec;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -44,7 +45,7 @@ async fn whoever_was_admitted_with_revoked_credentials_is_closed() {
     for _ in 1..=COUNT {
         assert!(raw.receive_message().await.is_text());
     }
-    broker.revoke("alice");
+    broker.revoke(&Revocation::of_user("alice")).expect("room");
     for alice in natives {
         assert_eq!(alice.closed().await, 4401);
     }
@@ -91,13 +92,13 @@ async fn nobody_is_missed_who_opens_while_the_workers_look() {
     let revoke = async {
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            broker.revoke("alice");
+            broker.revoke(&Revocation::of_user("alice")).expect("room");
         }
     };
     let (codes, ()) = tokio::join!(all, revoke);
     assert!(codes.iter().all(|code| *code == 4401), "{codes:?}");
     assert_eq!(broker.connections_of("alice").await, Ok(0));
-    broker.revoke("nobody");
+    broker.revoke(&Revocation::of_user("nobody")).expect("room");
 }
 
 #[tokio::test]
@@ -117,7 +118,7 @@ async fn a_request_whose_body_comes_after_a_revocation_publishes_nothing() {
         socket.send(head.as_bytes()).await;
         // The body is waited for, so the grant is known.
         assert_eq!(socket.head().await.status, 100, "{path}");
-        broker.revoke("alice");
+        broker.revoke(&Revocation::of_user("alice")).expect("room");
         socket.send(body.as_bytes()).await;
         let response = socket.response().await;
         assert!(
@@ -154,7 +155,7 @@ async fn a_revoked_client_that_sends_and_does_not_read_costs_nobody_else_the_wor
     for id in 2..50 {
         assert_eq!(other.request(json!({"type": "ping", "id": id})).await["type"], "pong", "others go on");
     }
-    broker.revoke("alice");
+    broker.revoke(&Revocation::of_user("alice")).expect("room");
     for id in 100..150 {
         assert_eq!(other.request(json!({"type": "ping", "id": id})).await["type"], "pong", "{id}");
     }

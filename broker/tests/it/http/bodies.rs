@@ -76,7 +76,7 @@ async fn bodies_take_of_the_budget_what_has_come_and_give_it_back() {
 fn closed_but_for(publish: &[&str]) -> impl FnOnce(&mut Config) {
     let publish = publish.iter().map(|&pattern| pattern.to_owned()).collect();
     move |config| {
-        let anonymous = GrantConfig { subscribe: vec!["*".into()], publish };
+        let anonymous = GrantConfig { subscribe: vec!["*".into()], publish, ..GrantConfig::default() };
         config.access = Some(AccessConfig { anonymous, ..AccessConfig::default() });
     }
 }

@@ -12,7 +12,7 @@ const TOKEN: &str = "ab+cd/ef0123456789+==";
 async fn guarded() -> Broker {
     start(|config| {
         config.access = Some(AccessConfig {
-            anonymous: GrantConfig { subscribe: vec!["public:*".into()], publish: Vec::new() },
+            anonymous: GrantConfig { subscribe: vec!["public:*".into()], ..GrantConfig::default() },
             token: vec![TokenConfig {
                 user: "alice".into(),
                 token: Some(TOKEN.into()),
@@ -20,6 +20,7 @@ async fn guarded() -> Broker {
                 publish: vec!["*".into()],
                 ..TokenConfig::default()
             }],
+            ..AccessConfig::default()
         });
     })
     .await

@@ -1,0 +1,118 @@
+//! Signed tokens (JWT): whose they are, by which key, and what they grant.
+//!
+//! Nothing that a token says counts before its signature is verified, but for which of the configured keys is tried.
+
+mod claims;
+mod crypto;
+mod entry;
+mod jwks;
+pub(crate) mod mint;
+
+use std::time::Duration;
+
+use jsonwebtoken::decode_header;
+
+use super::config::AccessConfig;
+use super::refused::RefusedToken;
+use super::tokens::TOKEN_BYTES_MAX;
+use crate::setting::InvalidSetting;
+pub(super) use claims::Verified;
+use claims::Window;
+pub(super) use entry::{Entry, Keys, SigningKey};
+
+/// Keys and key sets that may be configured: a token without the id of its key is tried by all of them.
+const ENTRIES_MAX: usize = 32;
+/// Longest leeway and longest lifetime: more than that nobody means.
+const LEEWAY_MAX: Duration = Duration::from_secs(60 * 60);
+const LIFETIME_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// All keys by which tokens may be signed.
+#[derive(Debug, Default)]
+pub(super) struct Jwts {
+    entries: Vec<Entry>,
+    pub(super) window: Window,
+}
+
+impl Jwts {
+    /// Reads the keys of a configuration.
+    ///
+    /// # Errors
+    /// Names what is wrong, without quoting a secret.
+    pub(super) fn new(config: &AccessConfig) -> Result<Self, InvalidSetting> {
+        if config.jwt.len() > ENTRIES_MAX {
+            return Err(InvalidSetting::new("access.jwt", format!("there may be {ENTRIES_MAX} at most")));
+        }
+        if config.leeway > LEEWAY_MAX {
+            return Err(InvalidSetting::new("access.leeway", "may be 1h at most"));
+        }
+        if config.lifetime_max.is_zero() || config.lifetime_max > LIFETIME_MAX {
+            return Err(InvalidSetting::new("access.lifetime_max", "must be above 0s, and 10 years at most"));
+        }
+        if !config.jwt.is_empty() {
+            crypto::install();
+        }
+        let window = Window { leeway: config.leeway.as_secs(), lifetime_max: config.lifetime_max.as_secs() };
+        let entries: Vec<_> =
+            config.jwt.iter().map(|jwt| Entry::new(jwt, window)).collect::<Result<_, _>>()?;
+        let is_twice =
+            |(nth, entry): (usize, &Entry)| entries[..nth].iter().any(|other| other.is_same(entry));
+        if entries.iter().enumerate().any(is_twice) {
+            return Err(InvalidSetting::new("access.jwt", "two of them are the same"));
+        }
+        Ok(Self { entries, window })
+    }
+
+    /// Whether nobody may sign tokens.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// All keys, those in sets among them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = SigningKey> {
+        self.entries.iter().flat_map(|entry| match &entry.keys {
+            Keys::One(key) => vec![key.clone()],
+            Keys::Set(set) => set.keys(),
+        })
+    }
+
+    /// Goes on with those keys of older ones that are the same, and so with their grants.
+    pub(super) fn succeed(&mut self, older: &Self) {
+        for entry in &mut self.entries {
+            let Some(old) = older.entries.iter().find(|old| old.is_same(entry)) else { continue };
+            match (&mut entry.keys, &old.keys) {
+                (Keys::One(key), Keys::One(old)) => *key = old.clone(),
+                (Keys::Set(set), Keys::Set(old)) => set.succeed(old),
+                _ => {}
+            }
+        }
+    }
+
+    /// Who the token is of, and what it grants. Costs the verification of a signature for each key that it may be by.
+    ///
+    /// # Errors
+    /// [`RefusedToken`].
+    pub(super) fn verify(&self, token: &str) -> Result<Verified, RefusedToken> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(RefusedToken::TooLarge);
+        }
+        let head = decode_header(token).map_err(|_| RefusedToken::Malformed)?;
+        let kid = head.kid.as_deref();
+        let is_named = kid.is_some() && self.entries.iter().any(|entry| entry.kid() == kid);
+        let mut refused = RefusedToken::Algorithm;
+        for entry in self.entries.iter().filter(|entry| entry.algorithm() == head.alg) {
+            // A key that the token names goes before those without a name.
+            let may_be = kid.is_none() || entry.kid() == kid || entry.kid().is_none() && !is_named;
+            let verified =
+                if may_be { entry.verify(token, kid, self.window) } else { Err(RefusedToken::Key) };
+            match verified {
+                Ok(verified) => return Ok(verified),
+                Err(why) if why.progress() >= refused.progress() => refused = why,
+                Err(_) => {}
+            }
+        }
+        Err(refused)
+    }
+}
+
+#[cfg(test)]
+mod tests;

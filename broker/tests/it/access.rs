@@ -1,0 +1,4 @@
+//! Who somebody is, and what that lets them do.
+
+mod rights;
+mod signed;

@@ -1,0 +1,132 @@
+//! Signed tokens, through each door.
+
+use std::time::Duration;
+
+use fanfare::access::{NewToken, Revocation, SigningSecret};
+use fanfare::config::{AccessConfig, Config, GrantConfig, JwtAlgorithm, JwtConfig};
+use fanfare_harness::{Client, http, start};
+use fanfare_protocol::Codec;
+use serde_json::{Value, json};
+
+const SECRET: &str = "a secret of more than 32 bytes, which is enough";
+
+/// Whoever has the secret may sign.
+fn signed(config: &mut Config) {
+    let jwt = JwtConfig { secret: Some(SECRET.into()), ..JwtConfig::default() };
+    config.access = Some(AccessConfig { jwt: vec![jwt], ..AccessConfig::default() });
+}
+
+fn token_by(secret: &str, user: &str, id: &str) -> String {
+    let rooms = vec!["room:*".to_owned()];
+    let grant = GrantConfig { subscribe: rooms.clone(), publish: rooms, ..GrantConfig::default() };
+    let token = NewToken {
+        user: user.into(),
+        grant,
+        ttl: Duration::from_secs(600),
+        token_id: Some(id.into()),
+        ..NewToken::default()
+    };
+    let key = SigningSecret::new(JwtAlgorithm::HS256, secret.as_bytes()).expect("a secret");
+    key.sign(token).expect("it can sign")
+}
+
+fn token(user: &str, id: &str) -> String {
+    token_by(SECRET, user, id)
+}
+
+#[tokio::test]
+async fn a_signed_token_is_known_at_each_door_and_a_forged_one_at_none() {
+    let broker = start(signed).await;
+    let address = broker.public_addr();
+    let forged = token_by("the secret of somebody else, of 32 bytes", "alice", "1");
+    for (token, is_good) in [(token("alice", "1"), true), (forged, false), ("a.b.c".into(), false)] {
+        let mut client = Client::connect(&broker).await;
+        client.send(json!({"type": "connect", "id": 1, "token": token})).await;
+        let reply = client.receive().await;
+        assert_eq!(reply["user"] == "alice", is_good, "{reply}");
+        if !is_good {
+            assert_eq!(
+                (&reply["code"], &reply["message"]),
+                (&json!("unauthorized"), &json!("the token is not known"))
+            );
+            assert_eq!(client.closed().await, 4401);
+        }
+        let path = format!("/ws?token={token}");
+        let mut client = Client::connect_to(address, &path, Codec::Json).await;
+        match is_good {
+            true => assert_eq!(
+                client.request(json!({"type": "subscribe", "id": 1, "topic": "room:1"})).await["offset"],
+                0
+            ),
+            false => assert_eq!(client.closed().await, 4401),
+        }
+        let bearer = format!("Authorization: Bearer {token}");
+        let status = http(address, "GET", "/v1/topics/room:1", &[&bearer], b"").await.status;
+        assert_eq!(status, if is_good { 200 } else { 401 });
+        let status = http(address, "GET", "/v1/topics/room%3A1", &[&bearer], b"").await.status;
+        assert_eq!(status, if is_good { 200 } else { 401 }, "the encoding is undone, once");
+        if is_good {
+            for path in [
+                "/v1/topics/Room:1",
+                "/v1/topics/room%253A1",
+                "/v1/topics/room",
+                "/v1/topic?topic=room%EF%BC%9A1",
+            ] {
+                assert_eq!(http(address, "GET", path, &[&bearer], b"").await.status, 403, "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_takes_a_newer_token_of_the_same_user_alone() {
+    let broker = start(signed).await;
+    let mut client = Client::connect(&broker).await;
+    client.request(json!({"type": "connect", "id": 1, "token": token("alice", "1")})).await;
+    let refresh = |token: String| json!({"type": "refresh", "id": 2, "token": token});
+    assert_eq!(client.request(refresh(token("bob", "2"))).await["code"], "forbidden");
+    assert_eq!(client.request(refresh(token("Alice", "2"))).await["code"], "forbidden");
+    assert_eq!(client.request(refresh(token("alice", "2"))).await["type"], "refreshed");
+    // By now it is the newer one that counts.
+    broker.revoke(&Revocation::TokenId("1".into())).expect("room");
+    assert_eq!(client.request(json!({"type": "ping", "id": 3})).await["type"], "pong");
+    broker.revoke(&Revocation::TokenId("2".into())).expect("room");
+    assert_eq!(client.closed().await, 4401);
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_its_connections_and_lets_nobody_in() {
+    let broker = start(signed).await;
+    let connect = async |token: String| {
+        let mut client = Client::connect(&broker).await;
+        client.send(json!({"type": "connect", "id": 1, "token": token})).await;
+        client
+    };
+    let admitted = async |token: String| {
+        let mut client = connect(token).await;
+        assert_eq!(client.receive().await["type"], "connected");
+        client.subscribe("room:1").await;
+        client
+    };
+    let (one, other, mut bob) = (
+        admitted(token("alice", "1")).await,
+        admitted(token("alice", "2")).await,
+        admitted(token("bob", "3")).await,
+    );
+    broker.revoke(&Revocation::TokenId("1".into())).expect("room");
+    assert_eq!(one.closed().await, 4401);
+    broker.revoke(&Revocation::of_user("alice")).expect("room");
+    assert_eq!(other.closed().await, 4401);
+    for refused in [token("alice", "1"), token("alice", "4")] {
+        let mut client = connect(refused).await;
+        assert_eq!(client.receive().await["message"], "the token was revoked");
+        assert_eq!(client.closed().await, 4401);
+    }
+    let publish = json!({"type": "publish", "id": 5, "topic": "room:1", "data": 1});
+    assert_eq!(bob.request(publish).await["type"], "published", "others go on");
+    broker.revoke(&Revocation::IssuedBefore(u64::MAX)).expect("room");
+    assert_eq!(bob.closed().await, 4401);
+    let mut stranger = Client::connect(&broker).await;
+    let pong: Value = stranger.request(json!({"type": "ping", "id": 1})).await;
+    assert_eq!(pong["type"], "pong", "without a token there is nothing to revoke");
+}
