@@ -43,7 +43,6 @@ use fanfare_protocol::{ClientFrame, ClientOp, CloseCode};
 use crate::dialect::Dialect;
 use crate::encoding::Encoding;
 use crate::ids::ConnectionId;
-use crate::inbox::Count;
 use crate::permit::Permit;
 use crate::stream::Stream;
 use crate::topic::Topic;
@@ -487,11 +486,6 @@ impl Connection {
     /// A subscription is out of step: it goes on from there at its own pace.
     pub(crate) fn put_behind(&self, key: usize, from: Cursor) {
         self.state.borrow_mut().subscriptions.put_behind(key, from);
-    }
-
-    /// Counts where it is somebody's who is asked for.
-    pub(crate) fn be_counted(&self, count: &mut Count) {
-        count.look_at(self.state.borrow().session.user());
     }
 
     /// Bytes that wait to be written.

@@ -6,10 +6,12 @@
 
 mod connections;
 mod scan;
+mod top;
 mod users;
 
-pub(crate) use connections::{Description, Filter, close, close_user, describe, list};
+pub(crate) use connections::{Description, Filter, close, close_user, describe, end_subscription, list};
 pub(crate) use scan::Found;
+pub(crate) use top::{BusyTopic, SlowReader, busiest, slowest};
 pub(crate) use users::list as list_users;
 
 /// What one page holds where the request does not say how much.

@@ -125,6 +125,17 @@ impl Dialect {
         }
     }
 
+    /// Writes that a subscription has ended that its peer did not end, or says how else it is to be told.
+    pub(crate) fn ended(&self, topic: TopicRef<'_>, denied: &Denied, out: &mut Vec<u8>) -> RefusalForm {
+        match self {
+            Self::Native(codec) => {
+                native::put_ended(*codec, topic, denied, out);
+                RefusalForm::Said
+            }
+            Self::Raw(_) => RefusalForm::Close(raw::close_code(denied.code)),
+        }
+    }
+
     /// Bytes that a publication of that topic has within the reply to `history`, at most.
     pub(crate) fn size_in_history(&self, topic: &TopicRef<'_>, publication: &Publication) -> usize {
         match self {

@@ -42,6 +42,7 @@ mod reload;
 pub mod right;
 mod route;
 mod setting;
+mod sketch;
 mod source;
 mod stream;
 pub mod supervise;

@@ -14,6 +14,7 @@ pub(crate) mod moves;
 mod replay;
 mod round;
 pub(crate) mod runs;
+mod slowest;
 mod sweep;
 mod turns;
 pub(crate) mod unheard;
@@ -46,6 +47,7 @@ use group::{LocalTopic, Member};
 use moves::{Moves, Recent};
 use replay::Replay;
 use runs::Runs;
+use slowest::Slowest;
 use turns::Turns;
 use unheard::Unheard;
 
@@ -94,6 +96,8 @@ pub(crate) struct Worker {
     /// The longest time, in milliseconds, for which a socket has taken nothing, of those that were looked at
     /// since this was last told.
     blocked_max_ms: Cell<u32>,
+    /// The connections whose sockets have taken nothing for longest.
+    slowest: RefCell<Slowest>,
     /// Connections whose sockets take no more, by when that began. Each is in here at most once.
     blocked: RefCell<VecDeque<Weak<Connection>>>,
     /// Gives its HTTP connections their turns.
@@ -134,6 +138,7 @@ impl Worker {
             moves,
             recent: RefCell::default(),
             blocked_max_ms: Cell::new(0),
+            slowest: RefCell::default(),
             blocked: RefCell::default(),
             gate: gate::Gate::new(),
             tasks: TaskTracker::new(),
@@ -227,8 +232,9 @@ impl Worker {
         local.count_awaited(self.index, is_awaited);
     }
 
-    /// A socket has taken nothing for so long.
-    pub(crate) fn note_blocked(&self, ms: u32) {
+    /// The socket of a connection has taken nothing for so long.
+    pub(crate) fn note_blocked(&self, connection: &Connection, ms: u32) {
+        self.slowest.borrow_mut().note(ms, connection.id, connection.key);
         self.blocked_max_ms.set(self.blocked_max_ms.get().max(ms));
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod busy;
 pub(crate) mod credit;
 pub(crate) mod handle;
+pub(crate) mod heat;
 pub(crate) mod stats;
 
 use std::ops::Deref;

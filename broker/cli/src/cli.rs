@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod admin;
 pub(crate) mod args;
 pub(crate) mod config;
 pub(crate) mod logging;
@@ -7,6 +8,7 @@ pub(crate) mod output;
 pub(crate) mod publish;
 pub(crate) mod serve;
 pub(crate) mod subscribe;
+pub(crate) mod top;
 
 use clap::CommandFactory;
 use clap_complete::Shell;

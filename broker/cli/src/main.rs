@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 fn run(Args { command, serve }: Args) -> anyhow::Result<()> {
     match command {
         None => cli::serve::run(serve),
+        Some(Command::Admin(args)) => cli::admin::run(args),
         Some(Command::Completions { shell }) => cli::completions(shell),
         Some(Command::Config(ConfigCommand::Check { file, config })) => {
             cli::config::check(file.or(config).as_deref())
@@ -44,5 +45,6 @@ fn run(Args { command, serve }: Args) -> anyhow::Result<()> {
         Some(Command::Pub(args)) => cli::publish::run(args),
         Some(Command::Serve(serve)) => cli::serve::run(serve),
         Some(Command::Sub(args)) => cli::subscribe::run(args),
+        Some(Command::Top(args)) => cli::top::run(args),
     }
 }

@@ -164,7 +164,7 @@ impl Connection {
         self.reply_with(|out| self.dialect.reply(id, reply, out));
     }
 
-    fn reply_with(&self, put: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn reply_with(&self, put: impl FnOnce(&mut Vec<u8>)) {
         self.reply_of(|| None, put);
     }
 
@@ -262,6 +262,7 @@ impl Connection {
             received: Instant::from_std(self.worker.turns.now()),
         };
         let (hub, bytes) = (&self.worker.hub, content.payload.as_bytes().len());
+        self.worker.handle().heat.published(publish.topic.as_str(), bytes);
         let (asked, answer) = leave.publish(hub, content, self.dialect.source(), &|| self.promise(bytes));
         let topic = publish.topic;
         match answer {

@@ -13,7 +13,7 @@ impl Connection {
     pub(crate) fn sweep(self: &Rc<Self>, now: u32, hole: bool) {
         let limits = &self.worker.hub.config().limits;
         if let Some(ms) = self.backpressure.blocked_for(now) {
-            self.worker.note_blocked(ms);
+            self.worker.note_blocked(self, ms);
         }
         let mut state = self.state.borrow_mut();
         state.subscriptions.end_arrivals();

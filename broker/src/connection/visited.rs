@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_protocol::{CloseCode, TopicName};
+use fanfare_protocol::{CloseCode, ErrorCode, TopicName, TopicRef};
 
 use super::Connection;
 use super::subscriptions::{Pace, Subscription};
-use crate::inbox::{GrantSeen, SubscriptionSeen, Summary, Visited};
+use crate::dialect::RefusalForm;
+use crate::inbox::{Count, GrantSeen, SubscriptionSeen, Summary, Visited};
+use crate::operation::Denied;
+
+/// Subscriptions of a connection of which it is looked how far behind they are, where the one that is furthest is looked for.
+const BEHIND_LOOKED_AT_MAX: usize = 64;
 
 impl Visited for Connection {
     fn user(&self) -> Option<Arc<str>> {
@@ -51,6 +56,14 @@ impl Visited for Connection {
         wanted.into_iter().map(|subscription| self.seen(subscription)).collect()
     }
 
+    fn most_behind(&self) -> Option<(TopicName, u64)> {
+        let state = self.state.borrow();
+        let all = state.subscriptions.iter().map(|(_, subscription)| subscription);
+        let behind = all.filter(|subscription| subscription.behind().is_some()).take(BEHIND_LOOKED_AT_MAX);
+        let lags = behind.map(|subscription| (subscription.topic.name.clone(), self.lag(subscription)));
+        lags.max_by_key(|(_, lag)| *lag)
+    }
+
     fn grant(&self) -> GrantSeen {
         self.state.borrow().session.grant().seen()
     }
@@ -58,9 +71,24 @@ impl Visited for Connection {
     fn close(&self, code: CloseCode, reason: &str) {
         Self::close(self, code, reason);
     }
+
+    fn end_subscription(&self, topic: &str) -> bool {
+        let Some(name) = TopicRef::new(topic).ok().filter(|_| self.unsubscribe(topic)) else { return false };
+        let denied = Denied::new(ErrorCode::Forbidden, "ended by an operator");
+        let mut how = RefusalForm::Said;
+        self.reply_with(|out| how = self.dialect.ended(name, &denied, out));
+        self.close_if_unsaid(how, &denied);
+        self.wake();
+        true
+    }
 }
 
 impl Connection {
+    /// Counts where it is somebody's who is asked for.
+    pub(crate) fn be_counted(&self, count: &mut Count) {
+        count.look_at(self.state.borrow().session.user());
+    }
+
     fn seen(&self, subscription: &Subscription) -> SubscriptionSeen {
         SubscriptionSeen {
             topic: subscription.topic.name.clone(),

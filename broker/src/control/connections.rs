@@ -147,6 +147,22 @@ pub(crate) async fn close_user(hub: &Hub, user: String) -> Result<usize, Refusal
     Ok(closed)
 }
 
+/// Ends a subscription of a connection, which is told so; says whether there was one, `None` where the connection is no more.
+///
+/// # Errors
+/// [`Refusal`]: a worker did not answer in time.
+///
+/// # Cancel safety
+/// It may have ended all the same.
+pub(crate) async fn end_subscription(
+    hub: &Hub,
+    id: ConnectionId,
+    topic: TopicName,
+) -> Result<Option<bool>, Refusal> {
+    let ended = one(hub, id, move |connection| connection.end_subscription(topic.as_str())).await?;
+    Ok(ended.map(|ended| ended.seen))
+}
+
 /// Looks at one connection, wherever it is; `None` where it is no more.
 async fn one<T: Send + 'static>(
     hub: &Hub,

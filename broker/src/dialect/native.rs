@@ -78,6 +78,12 @@ pub(super) fn put_gap(codec: Codec, gap: Gap<'_>, out: &mut Vec<u8>) {
     put(codec, &ServerFrame::Gap(gap), out);
 }
 
+/// Writes that a subscription has ended that nobody asked to end.
+pub(super) fn put_ended(codec: Codec, topic: TopicRef<'_>, denied: &Denied, out: &mut Vec<u8>) {
+    let (code, message) = (Some(denied.code), Some(Cow::Borrowed(denied.message.as_str())));
+    put(codec, &ServerFrame::Unsubscribed { id: None, topic, code, message }, out);
+}
+
 /// Writes that something is refused.
 pub(super) fn put_error(
     codec: Codec,

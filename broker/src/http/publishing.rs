@@ -40,6 +40,7 @@ impl PendingPublish {
     pub(super) fn begin(hub: &Hub, worker: usize, leave: Leave<'_>, content: Content) -> Self {
         let question = Question::new(&hub.workers[worker].inbox);
         let bytes = content.payload.as_bytes().len();
+        hub.workers[worker].heat.published(leave.topic(), bytes);
         let promise = || question.promise_charged(&hub.in_flight, bytes);
         let (asked, answer) = leave.publish(hub, content, Source::Http, &promise);
         Self { asked, answer: question.answered(answer) }

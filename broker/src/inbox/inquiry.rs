@@ -18,6 +18,10 @@ const CYCLE_MAX: Duration = Duration::from_micros(500);
 pub(crate) trait Host {
     /// Has a look at the connection of that key and that id, where it is this worker's.
     fn visit(&self, key: u32, id: ConnectionId, look: &mut dyn FnMut(&dyn Visited));
+
+    /// Has a look at those of its connections whose sockets had taken nothing for longest when all were last looked at, the first for the
+    /// longest time: so many at most.
+    fn blocked(&self, most: usize, look: &mut dyn FnMut(&dyn Visited));
 }
 
 /// What a connection shows of itself, and what may be done to it.
@@ -33,11 +37,17 @@ pub(crate) trait Visited {
     /// Its subscriptions in the order of their topics' names: up to `most` of those after that name.
     fn subscriptions(&self, after: Option<&str>, most: usize) -> Vec<SubscriptionSeen>;
 
+    /// The topic of which it has yet to get most, and how many publications: of some of its subscriptions that are behind.
+    fn most_behind(&self) -> Option<(TopicName, u64)>;
+
     /// What its credentials allow.
     fn grant(&self) -> GrantSeen;
 
     /// Closes it.
     fn close(&self, code: CloseCode, reason: &str);
+
+    /// Ends its subscription to the topic of that name, and tells it so; says whether there was one.
+    fn end_subscription(&self, topic: &str) -> bool;
 }
 
 /// A connection at a glance: what costs as much however much it subscribes to.
@@ -135,6 +145,8 @@ mod tests {
             let began = Instant::now();
             while began.elapsed() <= CYCLE_MAX {}
         }
+
+        fn blocked(&self, _: usize, _: &mut dyn FnMut(&dyn Visited)) {}
     }
 
     #[test]

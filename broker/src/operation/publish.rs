@@ -55,6 +55,11 @@ pub(crate) fn leave_at_all(grant: &Grant) -> Result<(), Denied> {
 }
 
 impl Leave<'_> {
+    /// The topic's name.
+    pub(crate) fn topic(&self) -> &str {
+        self.topic.as_str()
+    }
+
     /// Publishes to the topic of the leave, and counts it. See [`Engine::publish`](crate::engine::Engine::publish). What
     /// is answered later is to be [`settled`].
     ///

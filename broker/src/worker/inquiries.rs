@@ -16,6 +16,13 @@ impl Host for Worker {
             self.guarded(&connection, |connection| look(&**connection));
         }
     }
+
+    fn blocked(&self, most: usize, look: &mut dyn FnMut(&dyn Visited)) {
+        let slowest = self.slowest.borrow().first(most);
+        for (key, id) in slowest {
+            self.visit(key, id, look);
+        }
+    }
 }
 
 impl Worker {

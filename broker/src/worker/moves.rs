@@ -188,6 +188,7 @@ impl Worker {
         if delivered == 0 {
             return;
         }
+        self.handle().heat.delivered(topic.name.as_str(), delivered);
         let mut recent = self.recent.borrow_mut();
         let next = recent.next;
         recent.walks[next] = (key(topic), delivered as u32);

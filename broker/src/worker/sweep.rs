@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Worker;
 use super::balance::Balance;
+use crate::clock::Uptime;
 use crate::connection::Connection;
 use crate::workers::busy::Meter;
 
@@ -54,6 +55,7 @@ impl Worker {
                 self.runs.borrow_mut().tend();
             }
             self.handle().heartbeat.beat();
+            self.handle().heat.tick(Uptime::now());
             let (share, had) = meter.measure();
             let shares = self.hub.config().server.testing.shares;
             self.handle().busy.set(shares.map_or(share, |shares| (shares.0)(self.index)));
@@ -80,6 +82,7 @@ impl Worker {
             self.handle().inbox.expire(Instant::now());
             if nth + 1 == slices {
                 self.stats.blocked_max(self.blocked_max_ms.take());
+                self.slowest.borrow_mut().end_pass();
             }
             self.relieve(&mut was_crowded);
             self.look_at_blocked(now);

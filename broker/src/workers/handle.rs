@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::busy::Busy;
 use super::credit::{Credit, Lane, Wants};
+use super::heat::Heat;
 use super::stats::WorkerStats;
 use crate::heartbeat::Heartbeat;
 use crate::inbox::Inbox;
@@ -35,6 +36,8 @@ pub struct WorkerHandle {
     pub(crate) load: Arc<AtomicUsize>,
     /// Whether it runs.
     pub(crate) heartbeat: Arc<Heartbeat>,
+    /// What it has most to do with.
+    pub(crate) heat: Heat,
     /// What it counts.
     pub(crate) stats: Arc<WorkerStats>,
 }
@@ -50,6 +53,7 @@ impl WorkerHandle {
             busy: Busy::default(),
             load: Arc::default(),
             heartbeat: Arc::default(),
+            heat: Heat::default(),
             stats: WorkerStats::new(namespaces.count()),
         }
     }

@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fanfare_client::{Client, Codec, ConnectOptions, ConnectionState, Position, TopicName};
 
+use super::admin::{AdminArgs, TopArgs};
 use super::output;
 
 /// A pub/sub message broker with a WebSocket front end.
@@ -25,6 +26,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Look at a running broker's connections and users, and intervene.
+    Admin(AdminArgs),
     /// Print a shell's completions.
     Completions {
         /// The shell.
@@ -39,6 +42,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Subscribe to topics and print what is published.
     Sub(SubArgs),
+    /// Show the busiest topics and the slowest readers of a running broker, live.
+    Top(TopArgs),
 }
 
 #[derive(Debug, Subcommand)]

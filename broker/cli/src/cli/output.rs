@@ -20,6 +20,11 @@ pub(crate) fn is_for_people() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Whether a person can press keys.
+pub(crate) fn can_be_asked() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// Writes a line for people; nobody is there to be told when that fails.
 pub(crate) fn notice(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));

@@ -190,6 +190,26 @@ pub(super) async fn close(State(hub): State<Arc<Hub>>, Path(id): Path<String>) -
     Ok(json(&ClosedBody { closed: 1 }))
 }
 
+#[derive(Debug, Serialize)]
+struct EndedBody<'a> {
+    unsubscribed: &'a str,
+}
+
+/// `DELETE /v1/connections/{id}/subscriptions/{topic}`: ends a subscription.
+pub(super) async fn end_subscription(
+    State(hub): State<Arc<Hub>>,
+    Path((id, topic)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let (id, topic) = (connection_id(&id)?, topic_name(&topic)?);
+    let ended = control::end_subscription(&hub, id, topic.clone()).await.map_err(unanswered)?;
+    if !ended.ok_or_else(no_connection)? {
+        let why = "the connection does not subscribe to that topic";
+        return Err(Problem::new(StatusCode::NOT_FOUND, ErrorCode::NotSubscribed.as_str(), why));
+    }
+    tracing::info!(connection = %id, "a subscription was ended by an operator");
+    Ok(json(&EndedBody { unsubscribed: topic.as_str() }))
+}
+
 /// A user, as the API tells it.
 #[derive(Debug, Serialize)]
 struct UserBody<'a> {

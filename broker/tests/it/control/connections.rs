@@ -199,3 +199,46 @@ async fn whoever_lists_in_a_loop_costs_nobody_else_the_worker() {
     }
     assert!(listing.try_join_next().is_none(), "they list all the while");
 }
+
+#[tokio::test]
+async fn a_subscription_that_an_operator_ends_is_told_and_nothing_comes_after() {
+    let broker = start(with_users).await;
+    let admin = broker.admin_addr();
+    let mut bob = connect_as(&broker, BOB).await;
+    for codec in fanfare_harness::CODECS {
+        let path = format!("/ws?token={ALICE}");
+        let mut alice = Client::connect_to(broker.public_addr(), &path, codec).await;
+        let id = name(&mut alice).await;
+        for topic in ["room:1/a?b", "room:2"] {
+            alice.subscribe(topic).await;
+        }
+        for n in 0..50 {
+            bob.publish("room:1/a?b", json!(n)).await;
+        }
+        let path = format!("/v1/connections/{id}/subscriptions/room%3A1%2Fa%3Fb");
+        let ended = ask(admin, "DELETE", &path).await;
+        assert_eq!((ended.status, ended.json()), (200, json!({"unsubscribed": "room:1/a?b"})));
+        bob.publish("room:1/a?b", json!("after")).await;
+        bob.publish("room:2", json!("other")).await;
+        let mut frames = Vec::new();
+        while frames.last().is_none_or(|frame: &Value| frame["topic"] != "room:2") {
+            frames.push(alice.receive().await);
+        }
+        let is_end = |frame: &Value| frame["type"] == "unsubscribed";
+        let end = frames.iter().position(is_end).expect("it is told");
+        assert_eq!((&frames[end]["code"], &frames[end]["id"]), (&json!("forbidden"), &Value::Null));
+        assert!(frames[end + 1..].iter().all(|frame| frame["topic"] == "room:2"), "{frames:?}");
+        assert!(frames[..end].iter().all(|frame| frame["data"].is_u64()), "{frames:?}");
+        let again = ask(admin, "DELETE", &path).await;
+        assert_eq!((again.status, &again.json()["code"]), (404, &json!("not_subscribed")));
+        alice.subscribe("room:1/a?b").await;
+    }
+    let path = format!("/ws/room:1?token={ALICE}");
+    let raw = Client::connect_to(broker.public_addr(), &path, fanfare_protocol::Codec::Json).await;
+    let listed = async || all_pages(admin, "connections", "topic=room:1").await;
+    until("it to subscribe", async || listed().await.len() == 1).await;
+    let id = names(&listed().await).remove(0);
+    let ended = ask(admin, "DELETE", &format!("/v1/connections/{id}/subscriptions/room:1")).await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+    assert_eq!(raw.closed().await, 4403, "it cannot be told otherwise");
+}
