@@ -8,6 +8,7 @@ pub(crate) mod output;
 pub(crate) mod publish;
 pub(crate) mod serve;
 pub(crate) mod subscribe;
+pub(crate) mod token;
 pub(crate) mod top;
 
 use clap::CommandFactory;

@@ -45,6 +45,7 @@ fn run(Args { command, serve }: Args) -> anyhow::Result<()> {
         Some(Command::Pub(args)) => cli::publish::run(args),
         Some(Command::Serve(serve)) => cli::serve::run(serve),
         Some(Command::Sub(args)) => cli::subscribe::run(args),
+        Some(Command::Token(command)) => cli::token::run(command),
         Some(Command::Top(args)) => cli::top::run(args),
     }
 }

@@ -42,8 +42,89 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Subscribe to topics and print what is published.
     Sub(SubArgs),
+    /// Make tokens, or say what they grant.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Show the busiest topics and the slowest readers of a running broker, live.
     Top(TopArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Say what a token would grant, or exactly why it would be refused; exits with 1 then. The token is never shown.
+    Check {
+        /// The token; `-` (or nothing) reads it from standard input, where other users of the machine do not see it.
+        token: Option<String>,
+        /// The configuration of the broker, as for `serve`.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the SHA-256 of a token, for `token_sha256` in the configuration.
+    Hash {
+        /// The token; `-` (or nothing) reads it from standard input, where other users of the machine do not see it.
+        token: Option<String>,
+    },
+    /// Print a new signed token (JWT).
+    New(NewTokenArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewTokenArgs {
+    /// Who its bearer is.
+    #[arg(long)]
+    pub(crate) user: String,
+    /// What the bearer may subscribe to: a pattern, as often as needed.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) subscribe: Vec<String>,
+    /// What the bearer may publish to.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) publish: Vec<String>,
+    /// Whose subscribers the bearer may see; by default of what it may subscribe to.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) presence: Option<Vec<String>>,
+    /// Whose history the bearer may read; by default of what it may subscribe to.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) history: Option<Vec<String>>,
+    /// The bearer may read no history.
+    #[arg(long, conflicts_with = "history")]
+    pub(crate) no_history: bool,
+    /// How long it is good.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1h")]
+    pub(crate) ttl: Duration,
+    /// Its id (`jti`), by which it can be revoked.
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    /// The configuration of the broker: its first HS256 key signs, and issuer, audience and key id are as it says.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A file with the secret of HS256, in the place of the configuration.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// A file with a private key in PEM (PKCS#8), for the other algorithms.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "secret_file"], requires = "algorithm")]
+    pub(crate) private_key_file: Option<PathBuf>,
+    /// The algorithm of the private key.
+    #[arg(long, value_enum, requires = "private_key_file")]
+    pub(crate) algorithm: Option<AlgorithmArg>,
+    /// The id of the key (`kid`).
+    #[arg(long)]
+    pub(crate) kid: Option<String>,
+    /// Who issues it (`iss`).
+    #[arg(long)]
+    pub(crate) issuer: Option<String>,
+    /// Whom it is for (`aud`).
+    #[arg(long)]
+    pub(crate) audience: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum AlgorithmArg {
+    #[value(name = "RS256")]
+    Rs256,
+    #[value(name = "ES256")]
+    Es256,
+    #[value(name = "EdDSA")]
+    EdDsa,
 }
 
 #[derive(Debug, Subcommand)]

@@ -294,7 +294,7 @@ async fn completions_and_help_are_printed() {
     let help = run(&["pub", "--help"]).await;
     assert!(help.stdout.contains("--json") && help.stdout.contains("By default text"), "{}", help.stdout);
     let help = run(&["--help"]).await;
-    for command in ["serve", "pub", "sub", "config", "completions"] {
+    for command in ["serve", "pub", "sub", "config", "token", "completions"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}: {}", help.stdout);
     }
 }

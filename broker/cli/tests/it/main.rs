@@ -12,3 +12,4 @@ mod shim;
 mod signals;
 mod supervision;
 mod temp_file;
+mod token;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
 
-use super::super::config::{GrantConfig, JwtAlgorithm};
+use super::super::config::{GrantConfig, JwtAlgorithm, JwtConfig};
+use super::super::grant::Rights;
+use super::super::tokens::check_user;
 use super::claims::{Claims, Seconds};
 use super::crypto;
 
@@ -51,12 +53,30 @@ impl SigningSecret {
         Ok(Self { algorithm, key })
     }
 
+    /// The secret of a configured key, which has to be one of HS256. Reads its file.
+    ///
+    /// # Errors
+    /// There is no secret, or it cannot be read.
+    pub fn of_config(config: &JwtConfig) -> Result<Self, String> {
+        match (&config.secret, &config.secret_file) {
+            (Some(secret), None) => Self::new(JwtAlgorithm::HS256, secret.as_bytes()),
+            (None, Some(path)) => {
+                let bytes =
+                    std::fs::read(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+                Self::new(JwtAlgorithm::HS256, bytes.trim_ascii())
+            }
+            _ => Err("it has no secret to sign with".into()),
+        }
+    }
+
     /// Signs a token that is good from now on.
     ///
     /// # Errors
-    /// The key cannot sign.
+    /// Nobody could use it: the user, or a pattern, is none. Or the key cannot sign.
     pub fn sign(&self, token: NewToken) -> Result<String, String> {
         let NewToken { user, grant, ttl, token_id, issuer, audience, kid } = token;
+        check_user(&user).map_err(|what| format!("\"{}\" is no user: {what}", user.escape_debug()))?;
+        Rights::parse(&grant).map_err(|(right, why)| format!("{}: {why}", right.as_str()))?;
         let now = get_current_timestamp();
         let claims = Claims {
             sub: user,
