@@ -4,6 +4,7 @@ pub(crate) mod accepting;
 pub(crate) mod entrance;
 
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,13 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
+use crate::address::networks::contain;
 use crate::http::{Public, full};
 use crate::inbox::Socket;
+use crate::operation::limit;
 use crate::permit::Permit;
 use crate::worker::{Doors, Worker};
-use entrance::Entrance;
+use entrance::{Entrance, Refused};
 
 /// How long accepting rests when the process is out of file descriptors or the system of memory.
 const SHORT_REST: Duration = Duration::from_millis(50);
@@ -58,8 +61,8 @@ impl Acceptor {
         let next = || listener.async_io(Interest::READABLE, |entrance| entrance.accept());
         while let Some(accepted) = self.stop.run_until_cancelled(next()).await {
             match accepted {
-                Ok(stream) if self.stop.is_cancelled() => full::turn_away(&stream),
-                Ok(stream) => self.admit(stream),
+                Ok((stream, _)) if self.stop.is_cancelled() => full::turn_away(&stream),
+                Ok((stream, from)) => self.admit(stream, from),
                 Err(error) if is_short(&error) => self.rest(&error).await,
                 // The peer has gone already, or the like.
                 Err(error) => tracing::debug!(%error, "accepting failed"),
@@ -80,19 +83,26 @@ impl Acceptor {
         tokio::time::sleep(SHORT_REST).await;
     }
 
-    fn admit(&self, stream: std::net::TcpStream) {
+    fn admit(&self, stream: std::net::TcpStream, from: IpAddr) {
         let (hub, here) = (&self.worker.hub, self.worker.index);
         let home = hub.workers.next_for_socket(hub.config().server.testing.spread);
         let handle = &hub.workers[home];
-        let Some(permit) = Permit::take(&hub.connections, hub.connections_max(), &handle.load) else {
-            return self.entrance.refuse("limit", stream, &self.worker.tasks);
+        let Some(mut permit) = Permit::take(&hub.connections, hub.connections_max(), &handle.load) else {
+            return self.entrance.refuse(Refused::Limit, stream, &self.worker.tasks);
         };
-        let socket = Socket { stream, permit };
+        if !contain(&hub.config().server.trusted_proxies, from) {
+            // Whom a proxy brings is counted when it has said so.
+            match limit::enter(hub, from) {
+                Ok(counted) => permit.count_among(counted),
+                Err(_) => return self.entrance.refuse(Refused::Address, stream, &self.worker.tasks),
+            }
+        }
+        let socket = Socket { stream, permit, from };
         if home == here {
             let served = self.public.serve(Rc::clone(&self.worker), socket, self.stop.clone());
             self.worker.tasks.spawn_local(served);
         } else if let Err(socket) = handle.inbox.adopt(socket) {
-            self.entrance.refuse("overload", socket.stream, &self.worker.tasks);
+            self.entrance.refuse(Refused::Overload, socket.stream, &self.worker.tasks);
         }
     }
 }

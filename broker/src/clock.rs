@@ -65,6 +65,21 @@ impl Moment {
         Self(moment.saturating_duration_since(*START).as_nanos() as u64)
     }
 
+    /// The present moment.
+    pub fn now() -> Self {
+        Self::of(Instant::now())
+    }
+
+    /// The moment so many nanoseconds after the start.
+    pub const fn from_ns(ns: u64) -> Self {
+        Self(ns)
+    }
+
+    /// Its nanoseconds since the start: to be kept in an atomic.
+    pub const fn as_ns(self) -> u64 {
+        self.0
+    }
+
     /// The moment as an `Instant`, to measure from.
     pub fn instant(self) -> Instant {
         *START + Duration::from_nanos(self.0)

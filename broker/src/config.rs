@@ -26,9 +26,12 @@ pub use server::Shares;
 
 pub use crate::access::admin::AdminConfig;
 pub use crate::access::config::{AccessConfig, GrantConfig, JwtAlgorithm, JwtConfig, TokenConfig};
+pub use crate::address::forwarded::ForwardedHeader;
+pub use crate::address::networks::{InvalidNetwork, Network};
 pub use crate::budget::config::MemoryConfig;
 pub use crate::namespaces::config::{Keep, NamespaceConfig, Retention};
 pub use crate::origin::{AllowedOrigin, InvalidOrigin, Origin};
+pub use crate::rate::config::{InvalidRate, Rate, RateConfig, RateLimit};
 pub use crate::right::Right;
 pub use crate::setting::InvalidSetting;
 

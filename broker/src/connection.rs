@@ -14,6 +14,7 @@ mod closing;
 mod delivery;
 mod inbound;
 mod life;
+mod limiting;
 mod liveness;
 pub(crate) mod metrics;
 pub(crate) mod moving;
@@ -29,6 +30,7 @@ mod subscriptions;
 mod sweep;
 pub(crate) mod task;
 mod visited;
+mod visitor;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -46,7 +48,6 @@ use crate::ids::ConnectionId;
 use crate::permit::Permit;
 use crate::stream::Stream;
 use crate::topic::Topic;
-use crate::topic::ring::Cursor;
 use crate::worker::Worker;
 use crate::workers::stats::Wait;
 use account::Account;
@@ -63,6 +64,7 @@ use session::Session;
 use standing::Standing;
 use subscriptions::{Pace, Subscriptions};
 use task::ConnectionTask;
+use visitor::Visitor;
 
 /// Bytes that wait to be written above which nothing more is taken in: a peer that asks and does not read the
 /// answers waits for itself.
@@ -112,6 +114,7 @@ struct State {
     replies: Replies,
     outbox: Outbox,
     session: Session,
+    visitor: Visitor,
     subscriptions: Subscriptions,
     liveness: Liveness,
     life: Life,
@@ -119,12 +122,13 @@ struct State {
 
 impl State {
     /// The state of a conversation in which nothing waits.
-    fn new(session: Session, liveness: Liveness) -> Self {
+    fn new(session: Session, visitor: Visitor, liveness: Liveness) -> Self {
         Self {
             inbound: Inbound::default(),
             replies: Replies::default(),
             outbox: Outbox::default(),
             session,
+            visitor,
             subscriptions: Subscriptions::default(),
             liveness,
             life: Life::new(),
@@ -161,18 +165,18 @@ impl Connection {
         permit: Permit,
     ) -> ConnectionTask {
         let hub = Arc::clone(&worker.hub);
-        let Request { dialect, grant, begins_with } = request;
+        let Request { dialect, grant, begins_with, client } = request;
         let encoding = dialect.encoding();
         // Whoever walks over all for those whose grants are revoked may have passed where it will stand.
         let has_grant = grant.is_some();
         let is_known = grant.as_ref().is_some_and(|grant| !grant.is_revoked());
-        let now = worker.now_ms();
+        let (now, session) = (worker.now_ms(), Session::new(grant.unwrap_or_default()));
         let parts = Parts {
             settles_at: 1,
             has_published: false,
             backpressure: Backpressure::new(now),
             account: Account::default(),
-            state: State::new(Session::new(grant.unwrap_or_default()), Liveness::new(now)),
+            state: State::new(session, Visitor::new(client), Liveness::new(now)),
         };
         let connection = Self::put_together(&worker, hub.next_connection_id(), dialect, stream, parts);
         worker.metrics.opened(encoding);
@@ -183,7 +187,7 @@ impl Connection {
             connection.close_if_revoked();
         } else if let Some(subscribe) = begins_with
             && let Some(waiting) =
-                connection.ask(Ok(ClientFrame { id: None, op: ClientOp::Subscribe(subscribe) }))
+                connection.begin_with(Ok(ClientFrame { id: None, op: ClientOp::Subscribe(subscribe) }))
         {
             connection.keep(waiting);
         }
@@ -476,16 +480,6 @@ impl Connection {
             Pace::InStep { slot } => Some(slot),
             Pace::Behind(_) => None,
         }
-    }
-
-    /// A subscription is in step from now on, or in another slot.
-    pub(crate) fn put_in_step(&self, key: usize, slot: usize) {
-        self.state.borrow_mut().subscriptions.put_in_step(key, slot);
-    }
-
-    /// A subscription is out of step: it goes on from there at its own pace.
-    pub(crate) fn put_behind(&self, key: usize, from: Cursor) {
-        self.state.borrow_mut().subscriptions.put_behind(key, from);
     }
 
     /// Bytes that wait to be written.

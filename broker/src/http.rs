@@ -4,6 +4,7 @@
 
 pub(crate) mod admin;
 mod api;
+mod asker;
 mod batch;
 mod body;
 mod bounded;
@@ -16,6 +17,7 @@ pub(crate) mod metrics;
 mod opening;
 mod origin;
 mod problem;
+mod proxied;
 mod publish;
 mod publisher;
 mod publishing;
@@ -48,6 +50,7 @@ use crate::hub::Hub;
 use crate::inbox::Socket;
 use crate::route::Route;
 use crate::worker::{Doors, Worker};
+use asker::{Asker, Peer};
 use metrics::HttpMetrics;
 use problem::Problem;
 use request_context::RequestContext;
@@ -87,21 +90,21 @@ impl Public {
     }
 
     /// Answers a request, if its head and its origin are good, and counts it.
-    async fn answer(&self, hub: &Hub, request: Request) -> Response {
+    async fn answer(&self, hub: &Hub, peer: Peer, request: Request) -> Response {
         let is_upgrade = request.method() == Method::GET
             && matches!(Route::of(request.uri().path()), Route::Native | Route::Raw);
         if is_upgrade {
-            return self.answer_upgrade(hub, request.map(drop)).await;
+            return self.answer_upgrade(hub, peer, request.map(drop)).await;
         }
         let by_route = async |request: Request| {
             self.routes_for(request.headers()).oneshot(request).await.into_response()
         };
-        self.answer_by(hub, request, by_route).await
+        self.answer_by(hub, peer, request, by_route).await
     }
 
     /// The same for a `GET` of [`Route::Native`] or [`Route::Raw`], past the routes: it is what is asked for most, and needs
     /// nothing of what they bring along.
-    async fn answer_upgrade(&self, hub: &Hub, request: Request<()>) -> Response {
+    async fn answer_upgrade(&self, hub: &Hub, peer: Peer, request: Request<()>) -> Response {
         let upgrade = async |request| upgrade::answer(&self.context, &request).await.into_response();
         let upgrade_for_pages = async |request| {
             let upgrade = service_fn(async |request| Ok(upgrade(request).await));
@@ -110,21 +113,23 @@ impl Public {
         };
         match request.headers().contains_key(header::ORIGIN) {
             // Boxed, or whoever has said nothing yet would hold room for it.
-            false => self.answer_by(hub, request, upgrade).await,
-            true => Box::pin(self.answer_by(hub, request, upgrade_for_pages)).await,
+            false => self.answer_by(hub, peer, request, upgrade).await,
+            true => Box::pin(self.answer_by(hub, peer, request, upgrade_for_pages)).await,
         }
     }
 
     async fn answer_by<B>(
         &self,
         hub: &Hub,
-        request: Request<B>,
+        peer: Peer,
+        mut request: Request<B>,
         answer: impl AsyncFnOnce(Request<B>) -> Response,
     ) -> Response {
         let started = Instant::now();
         let (route, method) = (Route::of(request.uri().path()), request.method().clone());
         let checked =
             head::check(&request).and_then(|()| origin::check(hub, &self.metrics, request.headers()));
+        let checked = checked.and_then(|()| Asker::look_at(hub, peer, &mut request));
         let mut response = match checked {
             Ok(()) => answer(request).await,
             Err(refused) => refused.into_response(),

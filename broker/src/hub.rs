@@ -1,5 +1,6 @@
 //! What all workers share: topics, engine, configuration, access, metrics. It knows no connection.
 
+mod limits;
 mod metrics;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use crate::topic::publication::Unpositioned;
 use crate::topic::table::{Absent, Maker, TopicTable};
 use crate::topic::{self, Accepted, Mailboxes, Retired, Start, SubscriptionStart, Topic};
 use crate::workers::Workers;
+use limits::PeerLimits;
+pub(crate) use limits::TooMany;
 use metrics::HubMetrics;
 pub(crate) use metrics::UnansweredPublish;
 
@@ -83,6 +86,8 @@ pub struct Hub {
     pub(crate) registry: Registry,
     /// Tasks that ended by a panic.
     pub(crate) panics: Panics,
+    /// What is counted of peers.
+    pub(crate) limits: PeerLimits,
     metrics: HubMetrics,
     engine: Engine,
     /// Connections of both kinds that the public listener has accepted and that are still open.
@@ -115,6 +120,7 @@ impl Hub {
         Self {
             metrics: HubMetrics::new(&registry, table.namespaces(), &in_flight),
             panics: Panics::new(&registry),
+            limits: PeerLimits::new(&registry),
             registry,
             in_flight,
             of_strangers,

@@ -254,7 +254,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let stream = std::net::TcpStream::connect(listener.local_addr().expect("an address"));
         let permit = Permit::take(&Arc::default(), 1, &Arc::default()).expect("it is the first");
-        Socket { stream: stream.expect("a socket"), permit }
+        Socket { stream: stream.expect("a socket"), permit, from: [127, 0, 0, 1].into() }
     }
 
     fn refused(outcome: &Outcome) -> Option<Refusal> {

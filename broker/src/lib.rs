@@ -10,6 +10,7 @@
 
 mod acceptor;
 pub mod access;
+mod address;
 pub mod answer;
 #[doc(hidden)]
 pub mod bench;
@@ -37,6 +38,7 @@ mod operation;
 mod origin;
 mod pattern;
 mod permit;
+mod rate;
 mod relief;
 mod reload;
 pub mod right;
@@ -47,6 +49,7 @@ mod source;
 mod stream;
 pub mod supervise;
 mod sync;
+mod tally;
 pub mod topic;
 pub mod websocket;
 mod worker;

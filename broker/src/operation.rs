@@ -5,6 +5,7 @@
 //! door somebody asks, nor how the answer is said.
 
 pub(crate) mod admit;
+pub(crate) mod limit;
 pub(crate) mod list;
 pub(crate) mod presence;
 pub(crate) mod publish;

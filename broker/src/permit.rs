@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::address::AddressKey;
+use crate::tally::Counted;
+
 /// A socket counts among all, and on its worker, while this is there.
 #[derive(Debug)]
 pub(crate) struct Permit {
     all: Arc<AtomicUsize>,
     load: Arc<AtomicUsize>,
+    /// It counts among those of its address, where these are limited.
+    by_address: Option<Counted<AddressKey>>,
 }
 
 impl Permit {
@@ -18,11 +23,16 @@ impl Permit {
             return None;
         }
         load.fetch_add(1, Ordering::Relaxed);
-        Some(Self { all: Arc::clone(all), load: Arc::clone(load) })
+        Some(Self { all: Arc::clone(all), load: Arc::clone(load), by_address: None })
     }
 }
 
 impl Permit {
+    /// Counts the socket among those of its address.
+    pub(crate) fn count_among(&mut self, by_address: Option<Counted<AddressKey>>) {
+        self.by_address = by_address;
+    }
+
     /// Counts the socket on the worker with that load from now on.
     pub(crate) fn move_to(&mut self, load: &Arc<AtomicUsize>) {
         load.fetch_add(1, Ordering::Relaxed);

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Uptime;
+use crate::config::LimitsConfig;
 use crate::connection::Connection;
 use crate::connection::metrics::ConnectionMetrics;
 use crate::encoding::Encoding;
@@ -89,6 +90,8 @@ pub(crate) struct Worker {
     /// What is written for several who catch up together.
     pub(crate) runs: RefCell<Runs>,
     pub(crate) turns: Turns,
+    /// Whether anything of how often peers may ask is limited: looked at with each read, so that nobody else has to.
+    pub(crate) limits_rates: Cell<bool>,
     pub(crate) unheard: Unheard,
     moves: Arc<Moves>,
     /// What it has delivered of late, by topic.
@@ -134,6 +137,7 @@ impl Worker {
             connections: RefCell::default(),
             scratch: Cell::default(),
             turns: Turns::default(),
+            limits_rates: Cell::default(),
             unheard: Unheard::default(),
             moves,
             recent: RefCell::default(),
@@ -143,6 +147,11 @@ impl Worker {
             gate: gate::Gate::new(),
             tasks: TaskTracker::new(),
         })
+    }
+
+    /// Looks at whether anything of how often peers may ask is limited.
+    pub(crate) fn look_at_limits(&self, limits: &LimitsConfig) {
+        self.limits_rates.set(!limits.rate.is_none());
     }
 
     pub(crate) fn handle(&self) -> &WorkerHandle {

@@ -1,7 +1,7 @@
 //! The one listener, and what is said to those who are not let in.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
@@ -42,6 +42,28 @@ pub(crate) fn bind(address: SocketAddr, send_buffer: u64) -> io::Result<TcpListe
     socket.listen(BACKLOG).map_err(name)
 }
 
+/// Why a socket is not let in.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Refused {
+    /// Its address has as many as it may, or comes too often.
+    Address,
+    /// There are as many as there may be in all.
+    Limit,
+    /// Its worker has too many yet to take in.
+    Overload,
+}
+
+impl Refused {
+    /// The reason as it is counted, and what the peer is told.
+    fn told(self) -> (&'static str, &'static [u8]) {
+        match self {
+            Self::Address => ("address", full::TOO_MANY),
+            Self::Limit => ("limit", full::FULL),
+            Self::Overload => ("overload", full::FULL),
+        }
+    }
+}
+
 /// What accepting takes, for all workers together.
 #[derive(Debug)]
 pub(crate) struct Entrance {
@@ -68,33 +90,38 @@ impl Entrance {
     }
 
     /// A socket that has knocked, if there is one. It belongs to no runtime yet.
-    pub(super) fn accept(&self) -> io::Result<std::net::TcpStream> {
+    pub(super) fn accept(&self) -> io::Result<(std::net::TcpStream, IpAddr)> {
         #[cfg(target_os = "linux")]
         {
-            use rustix::net::{SocketFlags, accept_with};
-            Ok(accept_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?.into())
+            use rustix::net::{SocketFlags, acceptfrom_with};
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let (stream, from) = acceptfrom_with(&self.listener, flags)?;
+            let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+            let from = from.ok_or(io::ErrorKind::AddrNotAvailable)?;
+            Ok((stream.into(), from.ip().to_canonical()))
         }
         #[cfg(not(target_os = "linux"))]
         {
-            let (stream, _) = self.listener.accept()?;
+            let (stream, from) = self.listener.accept()?;
             stream.set_nonblocking(true)?;
-            Ok(stream)
+            Ok((stream, from.ip().to_canonical()))
         }
     }
 
     /// Turns away all who have knocked.
     pub(super) fn close(&self) {
         for _ in 0..BACKLOG {
-            let Ok(stream) = self.accept() else { break };
+            let Ok((stream, _)) = self.accept() else { break };
             full::turn_away(&stream);
         }
     }
 
     /// Tells a peer that there is no room for it, by a task that is among `tasks`.
-    pub(super) fn refuse(&self, reason: &'static str, stream: std::net::TcpStream, tasks: &TaskTracker) {
+    pub(super) fn refuse(&self, why: Refused, stream: std::net::TcpStream, tasks: &TaskTracker) {
+        let (reason, answer) = why.told();
         self.metrics.rejected(reason);
         match TcpStream::from_std(stream) {
-            Ok(stream) => self.full.turn_away(stream, tasks),
+            Ok(stream) => self.full.turn_away(stream, answer, tasks),
             Err(error) => tracing::debug!(%error, "a socket failed before it was turned away"),
         }
     }

@@ -69,6 +69,13 @@ impl End {
 }
 
 impl Grant {
+    /// What tells the token of the configuration that it is of from others, while they are there; `None` where it is of none.
+    pub(crate) fn static_token(&self) -> Option<u64> {
+        // All who bring the token have this very grant.
+        let is_static = self.user.is_some() && self.issue.is_none();
+        is_static.then_some(std::ptr::from_ref(self).addr() as u64)
+    }
+
     /// Whether the other one grants the same to the same user.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.user == other.user && self.own == other.own && self.common == other.common

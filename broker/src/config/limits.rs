@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::rate::config::RateConfig;
 use crate::setting::InvalidSetting;
 
 /// Bounds of what a peer may do.
@@ -36,8 +37,14 @@ pub struct LimitsConfig {
     pub send_buffer: ByteSize,
     /// Topics in all. 0 derives it from the memory that the process may take.
     pub topics: usize,
+    /// Connections of one address at a time. 0: a quarter of all, of a public address.
+    pub connections_per_ip: usize,
+    /// WebSockets of one user at a time. 0: any number.
+    pub connections_per_user: usize,
     /// Topics to which nobody has published, that one user's subscriptions made. 0: a quarter of `topics`.
     pub topics_per_user: usize,
+    /// How often a peer may do what.
+    pub rate: RateConfig,
 }
 
 impl Default for LimitsConfig {
@@ -54,7 +61,10 @@ impl Default for LimitsConfig {
             header_count: 64,
             send_buffer: ByteSize::kib(128),
             topics: 0,
+            connections_per_ip: 0,
+            connections_per_user: 0,
             topics_per_user: 0,
+            rate: RateConfig::default(),
         }
     }
 }

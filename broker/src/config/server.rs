@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::forwarded::ForwardedHeader;
+use crate::address::networks::Network;
 use crate::origin::AllowedOrigin;
 use crate::setting::InvalidSetting;
 
@@ -26,6 +28,12 @@ pub struct ServerConfig {
     pub drain_window: Duration,
     /// Origins of web pages that may connect, beside the broker's own host and loopback.
     pub allowed_origins: Vec<AllowedOrigin>,
+    /// Networks of proxies that are believed who asked them.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether these begin each connection with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// The header by which these say who asked them.
+    pub forwarded_header: ForwardedHeader,
     /// Start on a public address although no access is configured.
     pub insecure_open: bool,
     /// What tests want otherwise.
@@ -67,6 +75,9 @@ impl Default for ServerConfig {
             workers: 0,
             drain_window: Duration::from_secs(5),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            forwarded_header: ForwardedHeader::default(),
             insecure_open: false,
             testing: Testing::default(),
         }
@@ -82,6 +93,10 @@ impl ServerConfig {
         if self.workers > WORKERS_MAX {
             let why = format!("expected 0 to {WORKERS_MAX}");
             return Err(InvalidSetting::new("server.workers", why));
+        }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            let why = "is expected from server.trusted_proxies alone, of which there are none";
+            return Err(InvalidSetting::new("server.proxy_protocol", why));
         }
         self.check_listeners()?;
         self.check_exposure(has_access)

@@ -1,6 +1,5 @@
 //! What is asked on a connection, carried out and answered. [hot; life of a publication: step 1]
 
-use std::iter;
 use std::rc::Rc;
 
 use fanfare_protocol::{
@@ -45,12 +44,15 @@ impl Connection {
                 // One of the frames before had it closed: nothing may follow the close frame.
                 return;
             }
+            let Some(ask) = self.limited(ask) else { return };
             let waiting = match self.is_to_pause() || self.state.borrow().inbound.has_backlog() {
                 true => Some(ask),
                 false => self.ask(ask),
             };
             if let Some(ask) = waiting {
-                for ask in iter::once(ask).chain(frames) {
+                self.keep(ask.map(ClientFrame::into_owned));
+                for ask in frames {
+                    let Some(ask) = self.limited(ask) else { return };
                     self.keep(ask.map(ClientFrame::into_owned));
                 }
                 return;
@@ -207,7 +209,10 @@ impl Connection {
         let grant = match known {
             None => None,
             Some(Answer::Now(Err(why))) => return Answer::Now(Err(why.into())),
-            Some(Answer::Now(Ok(Ok(grant)))) => Some(grant),
+            Some(Answer::Now(Ok(Ok(grant)))) => match self.admit(&grant) {
+                Ok(()) => Some(grant),
+                Err(denied) => return Answer::Now(Err(denied)),
+            },
             Some(Answer::Now(Ok(Err(unknown)))) => {
                 self.refuse(id, None, &Denied::new(ErrorCode::Unauthorized, unknown.to_string()));
                 self.close(CloseCode::UNAUTHORIZED, &unknown.to_string());
@@ -235,7 +240,12 @@ impl Connection {
             admit::refresh(&self.worker.hub.access(), state.session.grant(), token, &promise)
         };
         known.map(|grant| {
-            self.state.borrow_mut().session.refreshed(grant?);
+            let grant = grant?;
+            {
+                let state = &mut *self.state.borrow_mut();
+                state.session.refreshed(grant);
+                state.visitor.change_bearer();
+            }
             self.reply(id, Reply::Refreshed);
             Ok(())
         })
@@ -352,7 +362,7 @@ fn start_of(asked: &Subscribe<'_>) -> Start {
     }
 }
 
-fn topic_of<'f>(op: &'f ClientOp<'_>) -> Option<&'f TopicRef<'f>> {
+pub(super) fn topic_of<'f>(op: &'f ClientOp<'_>) -> Option<&'f TopicRef<'f>> {
     match op {
         ClientOp::History { topic, .. }
         | ClientOp::Presence { topic, .. }

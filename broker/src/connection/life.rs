@@ -152,6 +152,7 @@ pub(super) fn reason_of(code: CloseCode, by_peer: bool) -> &'static str {
         CloseCode::BAD_FRAME => "bad_frame",
         CloseCode::UNAUTHORIZED | CloseCode::FORBIDDEN => "auth",
         CloseCode::TIMEOUT => "timeout",
+        CloseCode::RATE_LIMITED => "rate_limited",
         CloseCode::TOO_SLOW => "slow_consumer",
         CloseCode::UNAVAILABLE => "unavailable",
         CloseCode::TRY_AGAIN_LATER => "overload",

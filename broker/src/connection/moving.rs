@@ -19,6 +19,7 @@ use super::outbox::{Outbox, Unwritten};
 use super::session::Session;
 use super::subscriptions::Subscription;
 use super::task::ConnectionTask;
+use super::visitor::Visitor;
 use super::{Connection, Parts, State};
 use crate::dialect::Dialect;
 use crate::directory::OnItsWay;
@@ -49,6 +50,7 @@ pub(crate) struct Moving {
     inbound: Inbound,
     unwritten: Unwritten,
     session: Session,
+    visitor: Visitor,
     liveness: Liveness,
     subscriptions: Vec<MovingSubscription>,
 }
@@ -170,7 +172,7 @@ impl Connection {
         self.leave_worker();
         let on_its_way = OnItsWay::new(&worker.hub.directory, self.id);
         let Some(this) = Rc::into_inner(self) else { unreachable!("nobody else has it") };
-        let State { inbound, outbox, session, liveness, .. } = this.state.into_inner();
+        let State { inbound, outbox, session, visitor, liveness, .. } = this.state.into_inner();
         let stream = match this.stream.part() {
             Ok(stream) => stream,
             Err(error) => {
@@ -191,6 +193,7 @@ impl Connection {
             inbound,
             unwritten: outbox.into_unwritten(),
             session,
+            visitor,
             liveness,
             subscriptions,
         })
@@ -227,8 +230,8 @@ impl Connection {
     /// What the system says where its socket cannot belong to this thread: the connection is lost then.
     pub(crate) fn arrive(worker: &Rc<Worker>, moving: Moving) -> io::Result<ConnectionTask> {
         let Moving { id, dialect, stream, permit, has_published, backpressure, account, .. } = moving;
-        let Moving { on_its_way, settles_at, inbound, unwritten, session, liveness, subscriptions, .. } =
-            moving;
+        let Moving { settles_at, inbound, unwritten, session, visitor, liveness, .. } = moving;
+        let Moving { on_its_way, subscriptions, .. } = moving;
         let stream = match stream.arrive() {
             Ok(stream) => stream,
             Err(error) => {
@@ -238,7 +241,7 @@ impl Connection {
         };
         // Whether the new thread's socket takes anything is yet to be seen.
         backpressure.begin_anew(worker.now_ms());
-        let (outbox, state) = (Outbox::of(unwritten), State::new(session, liveness));
+        let (outbox, state) = (Outbox::of(unwritten), State::new(session, visitor, liveness));
         let state = State { inbound, outbox, ..state };
         let parts = Parts { settles_at, has_published, backpressure, account, state };
         let connection = Self::put_together(worker, id, dialect, stream, parts);

@@ -52,6 +52,7 @@ impl Connection {
             state.inbound.take_decoder()
         };
         let limits = &self.worker.hub.config().limits;
+        self.worker.look_at_limits(limits);
         let limits = MessageLimits {
             bytes: limits.message_size.as_u64() as usize,
             fragments: limits.message_fragments,

@@ -12,7 +12,7 @@ use super::moving::SUBSCRIPTIONS_MAX;
 use super::subscriptions::Subscription;
 use crate::answer::Answer;
 use crate::operation::{Denied, subscribe};
-use crate::topic::ring::Seq;
+use crate::topic::ring::{Cursor, Seq};
 use crate::topic::{self, Head, Resume, Start, Topic};
 
 /// How a subscription began.
@@ -141,6 +141,16 @@ impl Connection {
         }
         // What the ring has just lost is told by a gap when it comes to delivering.
         topic.count(next, head, |p| p.content.origin != Some(self.id)).unwrap_or(all)
+    }
+
+    /// A subscription is in step from now on, or in another slot.
+    pub(crate) fn put_in_step(&self, key: usize, slot: usize) {
+        self.state.borrow_mut().subscriptions.put_in_step(key, slot);
+    }
+
+    /// A subscription is out of step: it goes on from there at its own pace.
+    pub(crate) fn put_behind(&self, key: usize, from: Cursor) {
+        self.state.borrow_mut().subscriptions.put_behind(key, from);
     }
 
     /// Ends a subscription; says whether there was one.

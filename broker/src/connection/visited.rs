@@ -28,7 +28,10 @@ impl Visited for Connection {
         Summary {
             id: self.id,
             user: state.session.user().cloned(),
-            address: self.stream.peer_addr().ok(),
+            address: match state.visitor.forwarded() {
+                Some(forwarded) => Some(forwarded.to_string()),
+                None => self.stream.peer_addr().ok().map(|peer| peer.to_string()),
+            },
             protocol: self.encoding.name(),
             worker: self.worker.index,
             is_open: state.life.is_open(),

@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::api::json;
-use super::full::Full;
+use super::full::{FULL, Full};
 use super::head;
 use super::metrics::HttpMetrics;
 use super::opening::Opening;
@@ -88,7 +88,7 @@ pub(crate) async fn run(
             }
         };
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            full.turn_away(stream, tasks);
+            full.turn_away(stream, FULL, tasks);
             continue;
         };
         let serving = serve(admin.clone(), stream, peer);

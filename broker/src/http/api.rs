@@ -11,6 +11,7 @@ use fanfare_protocol::{Codec, Epoch, ErrorCode, Offset, Position, TopicName, Top
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::asker::Asker;
 use super::credentials;
 use super::problem::Problem;
 use super::question::{Asking, known};
@@ -21,6 +22,7 @@ use crate::dialect::native;
 use crate::hub::Hub;
 use crate::inbox::{Claim, Later};
 use crate::operation::{Denied, list, read};
+use crate::rate::kind::Kind;
 use crate::topic::publication::Publication;
 
 pub(super) fn problem(code: ErrorCode, detail: impl ToString) -> Problem {
@@ -31,10 +33,17 @@ pub(super) fn topic_ref(name: &str) -> Result<TopicRef<'_>, Problem> {
     TopicRef::new(name).map_err(|e| problem(ErrorCode::InvalidTopic, e))
 }
 
-pub(super) async fn grant(hub: &Hub, worker: usize, headers: &HeaderMap) -> Result<Arc<Grant>, Problem> {
-    credentials::grant(hub, worker, headers, None)
+pub(super) async fn grant(
+    hub: &Hub,
+    worker: usize,
+    headers: &HeaderMap,
+    asker: Asker,
+) -> Result<Arc<Grant>, Problem> {
+    let grant = credentials::grant(hub, worker, headers, None)
         .await?
-        .map_err(|unknown| problem(ErrorCode::Unauthorized, unknown))
+        .map_err(|unknown| problem(ErrorCode::Unauthorized, unknown))?;
+    asker.take(hub, Kind::Frames, Some(&grant))?;
+    Ok(grant)
 }
 
 /// An answer that says `body` in JSON.
@@ -64,12 +73,14 @@ pub(super) async fn history(
     State(RequestContext { hub, worker }): State<RequestContext>,
     TopicPath(topic): TopicPath,
     query: Result<Query<HistoryQuery>, QueryRejection>,
+    asker: Asker,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let topic = TopicRef::from(&topic);
     let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
-    let grant = grant(&hub, worker, &headers).await?;
+    let grant = grant(&hub, worker, &headers, asker).await?;
     let leave = read::history(&grant, &topic)?;
+    asker.take(&hub, Kind::Subscribes, Some(&grant))?;
     let since = match (query.since_epoch, query.since_offset) {
         (None, None) => None,
         (Some(epoch), Some(offset)) => {
@@ -110,10 +121,11 @@ pub(super) async fn history(
 pub(super) async fn topic(
     State(RequestContext { hub, worker }): State<RequestContext>,
     TopicPath(topic): TopicPath,
+    asker: Asker,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let topic = TopicRef::from(&topic);
-    let grant = grant(&hub, worker, &headers).await?;
+    let grant = grant(&hub, worker, &headers, asker).await?;
     let leave = read::position(&grant, &topic)?;
     let inbox = &hub.workers[worker].inbox;
     let (position, subscribers) =
@@ -158,10 +170,11 @@ pub(super) struct ListQuery {
 pub(super) async fn list_topics(
     State(RequestContext { hub, worker }): State<RequestContext>,
     query: Result<Query<ListQuery>, QueryRejection>,
+    asker: Asker,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
-    let grant = grant(&hub, worker, &headers).await?;
+    let grant = grant(&hub, worker, &headers, asker).await?;
     let page = list::leave(&grant, &query.prefix).page(&hub, query.cursor.as_deref(), query.limit).await;
     let topics = page.topics.iter().map(|t| TopicBody::new(t.name.as_str(), t.position, t.subscriptions));
     let cursor = page.cursor.as_ref().map(TopicName::as_str);

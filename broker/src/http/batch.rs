@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::api::{grant, json, problem, topic_ref};
+use super::asker::Asker;
 use super::body;
 use super::bounded::Bounded;
 use super::problem::Problem;
@@ -16,6 +17,7 @@ use super::publisher::Publisher;
 use super::publishing::{PendingPublish, Published};
 use crate::hub::Hub;
 use crate::operation::publish::{self, Content};
+use crate::rate::kind::Kind;
 use crate::topic::Accepted;
 use crate::workers::credit::Wants;
 
@@ -95,10 +97,11 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
 pub(super) async fn publish_batch(
     hub: &Hub,
     worker: usize,
+    asker: Asker,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let grant = grant(hub, worker, &headers).await?;
+    let grant = grant(hub, worker, &headers, asker).await?;
     publish::leave_at_all(&grant)?;
     let message_size = hub.config().limits.message_size.as_u64() as usize;
     let body = body::read(hub, &headers, body, BATCH_FACTOR * message_size).await?;
@@ -132,6 +135,7 @@ pub(super) async fn publish_batch(
             let begun = async {
                 let topic = topic_ref(&name)?;
                 publish::leave(&grant, &topic)?;
+                asker.take(hub, Kind::Publishes, Some(&grant))?;
                 publisher.permitted(payload.as_bytes().len()).await;
                 // By now it may have been revoked.
                 let leave = publish::leave(&grant, &topic)?;
@@ -214,7 +218,9 @@ mod tests {
     #[tokio::test]
     async fn a_batch_is_not_even_read_before_it_is_its_turn() {
         let worker = worker();
-        let publish = || publish_batch(&worker.hub, 0, HeaderMap::new(), Body::from("no batch at all"));
+        let publish = || {
+            publish_batch(&worker.hub, 0, Asker::default(), HeaderMap::new(), Body::from("no batch at all"))
+        };
         let refused = publish().await.expect_err("it is no batch").into_response();
         assert_eq!(refused.status(), 400);
         use_up_credit(worker.handle());

@@ -17,6 +17,9 @@ use crate::stream::Stream;
 /// The answer that a socket above a limit gets.
 pub(crate) const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+/// The answer that a socket above a limit of its address gets.
+pub(crate) const TOO_MANY: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 /// Sockets that may be waited for until they have read it: each takes a file descriptor meanwhile.
 const TOLD_AT_ONCE_MAX: usize = 8;
 /// The time for which one may take nothing of it.
@@ -37,14 +40,14 @@ impl Default for Full {
 impl Full {
     /// Tells the peer to come again later, and closes its socket: by a task that is among `tasks`, so that the end waits for
     /// it.
-    pub(crate) fn turn_away(&self, stream: TcpStream, tasks: &TaskTracker) {
+    pub(crate) fn turn_away(&self, stream: TcpStream, answer: &'static [u8], tasks: &TaskTracker) {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             // What its peer sends may destroy the answer, which is why the others are waited for.
-            return say_on(&SockRef::from(&stream));
+            return say_on(&SockRef::from(&stream), answer);
         };
         let mut stream = WriteTimeout::new(stream.into(), WRITE_TIMEOUT, Arc::default());
         tasks.spawn(async move {
-            if stream.write_all(FULL).await.is_ok() {
+            if stream.write_all(answer).await.is_ok() {
                 drop(stream.shutdown().await);
             }
             drop(permit);
@@ -57,18 +60,23 @@ pub(crate) fn turn_away(stream: &std::net::TcpStream) {
     if stream.set_nonblocking(true).is_err() {
         return;
     }
-    say_on(&SockRef::from(stream));
+    say_on(&SockRef::from(stream), FULL);
 }
 
 /// Answers 503 on a socket of which nothing was read. It is to be dropped then.
 pub(super) fn say_and_close(stream: &Stream) {
     let Stream::Plain(tcp) = stream;
-    say_on(&SockRef::from(tcp));
+    say_on(&SockRef::from(tcp), FULL);
+}
+
+/// Answers 429 on a socket of which no request was read. It is to be dropped then.
+pub(super) fn say_too_many(tcp: &TcpStream) {
+    say_on(&SockRef::from(tcp), TOO_MANY);
 }
 
 /// A fresh socket takes so little at once, or its peer does without the reason. What it has sent already is read, or the kernel
 /// would follow the answer up with a reset.
-fn say_on(socket: &SockRef<'_>) {
-    drop(socket.send(FULL).and_then(|_| socket.shutdown(Shutdown::Write)));
+fn say_on(socket: &SockRef<'_>, answer: &[u8]) {
+    drop(socket.send(answer).and_then(|_| socket.shutdown(Shutdown::Write)));
     drop((&**socket).read(&mut [0; 4096]));
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::api::{grant, json, problem};
+use super::asker::Asker;
 use super::batch::publish_batch;
 use super::body;
 use super::problem::Problem;
@@ -19,6 +20,7 @@ use super::query::verbatim;
 use super::request_context::RequestContext;
 use super::topic_path::TopicPath;
 use crate::operation::publish::{self as operation, Content};
+use crate::rate::kind::Kind;
 use crate::workers::credit::Wants;
 
 /// What a body's content type makes of it.
@@ -43,13 +45,15 @@ fn payload(headers: &HeaderMap, body: Bytes) -> Result<Payload, Problem> {
 pub(super) async fn publish(
     State(RequestContext { hub, worker }): State<RequestContext>,
     TopicPath(topic): TopicPath,
+    asker: Asker,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let topic = TopicRef::from(&topic);
-    let grant = grant(&hub, worker, &headers).await?;
+    let grant = grant(&hub, worker, &headers, asker).await?;
     // Whoever may not is told so before anything is read of it.
     operation::leave(&grant, &topic)?;
+    asker.take(&hub, Kind::Publishes, Some(&grant))?;
     let message_id = match headers.get("idempotency-key") {
         None => None,
         Some(key) => {
@@ -88,12 +92,13 @@ pub(super) async fn publish_or_batch(
     topic: Result<TopicPath, Problem>,
     query: Result<Query<PublishQuery>, QueryRejection>,
     uri: Uri,
+    asker: Asker,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     query.map_err(|e| problem(ErrorCode::BadRequest, e.body_text()))?;
     match verbatim(&uri, "topic")? {
-        Some(_) => publish(State(context), topic?, headers, body).await,
-        None => publish_batch(&context.hub, context.worker, headers, body).await,
+        Some(_) => publish(State(context), topic?, asker, headers, body).await,
+        None => publish_batch(&context.hub, context.worker, asker, headers, body).await,
     }
 }

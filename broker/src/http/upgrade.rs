@@ -15,13 +15,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tungstenite::handshake::server::create_response_with_body;
 
+use super::asker::Asker;
 use super::credentials;
 use super::problem::Problem;
 use super::query::verbatim;
 use super::request_context::RequestContext;
 use super::topic_path::TopicPath;
 use crate::access::Grant;
-use crate::connection::request::Request as ConnectionRequest;
+use crate::connection::request::{Client, Request as ConnectionRequest};
 use crate::dialect::Dialect;
 
 /// A WebSocket that is about to be: left in the response for whoever has the socket.
@@ -71,8 +72,8 @@ async fn open_native(context: &RequestContext, request: &Request<()>) -> Result<
     }
     let codec = offered_codec(request.headers());
     let dialect = Dialect::Native(codec.unwrap_or_default());
-    let mut response =
-        upgrade(context, request, |grant| ConnectionRequest { dialect, grant, begins_with: None }).await?;
+    let asked = |grant, client| ConnectionRequest { dialect, grant, begins_with: None, client };
+    let mut response = upgrade(context, request, asked).await?;
     if let Some(codec) = codec {
         let name = HeaderValue::from_static(codec.subprotocol());
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
@@ -100,8 +101,8 @@ async fn open_raw(
             Problem::of(ErrorCode::BadRequest, "on_lag is \"disconnect\" or \"latest\" here")
         })?;
     }
-    upgrade(context, request, |grant| ConnectionRequest { dialect, grant, begins_with: Some(subscribe) })
-        .await
+    let begins_with = Some(subscribe);
+    upgrade(context, request, |grant, client| ConnectionRequest { dialect, grant, begins_with, client }).await
 }
 
 /// What the query says, if all of it is understood.
@@ -129,7 +130,7 @@ fn offered_codec(headers: &HeaderMap) -> Option<Codec> {
 async fn upgrade(
     RequestContext { hub, worker }: &RequestContext,
     request: &Request<()>,
-    asked: impl FnOnce(Option<Arc<Grant>>) -> ConnectionRequest,
+    asked: impl FnOnce(Option<Arc<Grant>>, Client) -> ConnectionRequest,
 ) -> Result<Response, Problem> {
     check_handshake(request.headers())?;
     if hub.is_draining() {
@@ -138,9 +139,11 @@ async fn upgrade(
     let token = verbatim(request.uri(), "token")?;
     // A page cannot see why a handshake failed, so bad credentials are told by a close code instead.
     let grant = credentials::grant(hub, *worker, request.headers(), token.as_deref()).await?.ok();
+    let asker: Asker = request.extensions().get().copied().unwrap_or_default();
+    let client = asker.admit(hub, grant.as_deref())?;
     let mut response = create_response_with_body(request, Body::empty)
         .map_err(|e| Problem::of(ErrorCode::BadRequest, format!("no WebSocket handshake: {e}")))?;
-    response.extensions_mut().insert(Upgrade(asked(grant)));
+    response.extensions_mut().insert(Upgrade(asked(grant, client)));
     Ok(response)
 }
 

@@ -18,16 +18,19 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::asker::Peer;
 use super::opening::{FIRST_BYTES, Opening};
 use super::upgrade::Upgrade;
 use super::watched_body::WatchedBody;
 use super::write_timeout::WriteTimeout;
-use super::{Public, full, handshake, held, talk};
+use super::{Public, full, handshake, held, proxied, talk};
 use crate::connection::Connection;
 use crate::connection::request::Request as ConnectionRequest;
 use crate::inbox::Socket;
+use crate::operation::limit;
 use crate::permit::Permit;
 use crate::relief::Relief;
 use crate::stream::Stream;
@@ -38,14 +41,34 @@ use crate::workers::stats::Wait;
 /// Serves HTTP on a socket until it is closed or becomes a WebSocket. Stops after the request at hand
 /// when `stop` is cancelled.
 pub(super) async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socket, stop: CancellationToken) {
-    let Socket { stream, permit } = socket;
+    let Socket { stream, mut permit, from } = socket;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%error, "a socket failed before its first request"),
     };
-    let mut opening = Opening::new(stream.into());
-    let visit = Visit::new(&worker, public, permit);
-    let timeout = worker.hub.config().limits.handshake_timeout;
+    let (since, timeout) = (Instant::now(), worker.hub.config().limits.handshake_timeout);
+    let mut peer = Peer { address: from, is_proxied: false };
+    if proxied::is_expected(&worker.hub.config().server, from) {
+        // Boxed, for most do not come here.
+        let told = Box::pin(proxied::read(&stream, from, since + timeout));
+        match stop.run_until_cancelled(told).await {
+            None => return full::say_and_close(&stream.into()),
+            Some(Err(error)) => {
+                public.metrics.rejected("proxy_header");
+                return tracing::debug!(%error, "a proxy did not say whom it brings");
+            }
+            Some(Ok(told)) => peer = told,
+        }
+        match limit::enter(&worker.hub, peer.address) {
+            Ok(counted) => permit.count_among(counted),
+            Err(_) => {
+                public.metrics.rejected("address");
+                return full::say_too_many(&stream);
+            }
+        }
+    }
+    let mut opening = Opening { since, ..Opening::new(stream.into()) };
+    let visit = Visit::new(&worker, public, permit, peer);
     opening.read(timeout, &stop, |cx| visit.poll_turn(cx), |read| visit.with_buffer(read)).await;
     if opening.read.is_empty() && stop.is_cancelled() {
         // It may have asked already. Nothing of it was read, so it is told as those are who knock at a stop.
@@ -77,6 +100,7 @@ impl Drop for Admitted {
 struct Visit<'w> {
     worker: &'w Rc<Worker>,
     public: Arc<Public>,
+    peer: Peer,
     admitted: Rc<Admitted>,
     relief: Arc<Relief>,
     /// Its place in the line for a turn.
@@ -92,10 +116,11 @@ struct Visit<'w> {
 }
 
 impl<'w> Visit<'w> {
-    fn new(worker: &'w Rc<Worker>, public: Arc<Public>, permit: Permit) -> Self {
+    fn new(worker: &'w Rc<Worker>, public: Arc<Public>, permit: Permit, peer: Peer) -> Self {
         Self {
             worker,
             public,
+            peer,
             admitted: Rc::new(Admitted { permit: Cell::new(Some(permit)), worker: Rc::clone(worker) }),
             relief: Arc::default(),
             place: Rc::default(),
@@ -133,7 +158,8 @@ impl<'w> Visit<'w> {
             return Some(opening);
         };
         self.is_answering.set(true);
-        let mut response = talk::last(stop, pin!(self.public.answer_upgrade(hub, request))).await?;
+        let mut response =
+            talk::last(stop, pin!(self.public.answer_upgrade(hub, self.peer, request))).await?;
         let Some(Upgrade(request)) = response.extensions_mut().remove() else {
             self.answered.set(Some(response));
             return Some(opening);
@@ -181,7 +207,7 @@ impl<'w> Visit<'w> {
         let on_upgrade = hyper::upgrade::on(&mut request);
         let response = match self.answered.take() {
             Some(response) => response,
-            None => public.answer(hub, request).await,
+            None => public.answer(hub, self.peer, request).await,
         };
         let mut response = held::charge(hub, response, &self.relief).await;
         if let Some(Upgrade(request)) = response.extensions_mut().remove() {
@@ -235,7 +261,7 @@ mod tests {
         let stream = accepted.expect("a socket").0.into_std().expect("a socket");
         let permit =
             Permit::take(&worker.hub.connections, 1, &worker.handle().load).expect("it is the first");
-        (peer.expect("a socket"), Socket { stream, permit })
+        (peer.expect("a socket"), Socket { stream, permit, from: address.ip() })
     }
 
     #[tokio::test]

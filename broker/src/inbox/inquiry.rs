@@ -1,7 +1,6 @@
 //! Something that an operator has a worker look at or do, among its connections.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,8 +54,9 @@ pub(crate) trait Visited {
 pub(crate) struct Summary {
     pub(crate) id: ConnectionId,
     pub(crate) user: Option<Arc<str>>,
-    /// Its peer; `None` where the system no longer knows it.
-    pub(crate) address: Option<SocketAddr>,
+    /// Where its client is: with the port of its peer, or as a proxy that is trusted says. `None` where the system no longer
+    /// knows it.
+    pub(crate) address: Option<String>,
     /// How it speaks: `json`, `msgpack` or `raw`.
     pub(crate) protocol: &'static str,
     pub(crate) worker: usize,

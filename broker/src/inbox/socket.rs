@@ -1,6 +1,6 @@
 //! An accepted socket on its way to its worker.
 
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 
 use crate::permit::Permit;
 
@@ -9,4 +9,6 @@ use crate::permit::Permit;
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
     pub(crate) permit: Permit,
+    /// Where its other end is.
+    pub(crate) from: IpAddr,
 }

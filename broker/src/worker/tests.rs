@@ -13,7 +13,7 @@ use crate::access::{Access, Authority};
 use crate::answer::Answer;
 use crate::broker::build_hub;
 use crate::config::Config;
-use crate::connection::request::Request;
+use crate::connection::request::{Client, Request};
 use crate::dialect::Dialect;
 use crate::engine::{Engine, MemoryEngine};
 use crate::permit::Permit;
@@ -87,7 +87,7 @@ pub(crate) async fn connect(
         Some(codec) => Dialect::Native(codec),
         None => Dialect::Raw("t".parse().expect("a topic name")),
     };
-    open(worker, Request { dialect, grant, begins_with: None }, b"").await
+    open(worker, Request { dialect, grant, begins_with: None, client: Client::default() }, b"").await
 }
 
 /// A connection of that request, with which came what is `early`: its peer, and its life.
@@ -158,7 +158,8 @@ async fn a_subscription_that_a_request_brings_begins_in_any_dialect_and_is_answe
         for (nth, (dialect, expected)) in replies.into_iter().enumerate() {
             let grant = worker.hub.access().grant(None).ok();
             let begins_with = Some(Subscribe { history: Some(1), ..Subscribe::new(topic()) });
-            let (mut peer, life) = open(&worker, Request { dialect, grant, begins_with }, b"").await;
+            let (mut peer, life) =
+                open(&worker, Request { dialect, grant, begins_with, client: Client::default() }, b"").await;
             tokio::task::spawn_local(life);
             let topic = worker.hub.table.find("t").expect("it subscribes before anything else");
             assert_eq!(topic.subscriptions(), nth + 1);
@@ -219,7 +220,7 @@ async fn what_a_stranger_sends_with_its_request_waits_for_a_turn_for_which_it_st
         let access = toml::from_str("[anonymous]\npublish = []\nsubscribe = []").expect("well-formed");
         let worker = worker_with(Access::new(Some(&access), &Default::default()).expect("good"));
         let (dialect, grant) = (Dialect::Native(Codec::Json), worker.hub.access().grant(None).ok());
-        let request = Request { dialect, grant, begins_with: None };
+        let request = Request { dialect, grant, begins_with: None, client: Client::default() };
         let early = masked(r#"{"type":"ping","id":1}"#).repeat(3);
         let (mut peer, life) = open(&worker, request, &early).await;
         tokio::task::spawn_local(life);

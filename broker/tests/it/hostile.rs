@@ -1,5 +1,6 @@
 //! Hostile peers: each is turned away with the right code, and nobody else notices.
 
+mod floods;
 mod framing;
 mod handshake;
 mod protocol;

@@ -7,5 +7,6 @@ mod control;
 mod docs;
 mod hostile;
 mod http;
+mod limits;
 mod metrics;
 mod reload;

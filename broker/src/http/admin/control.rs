@@ -1,6 +1,5 @@
 //! The admin API: what an operator looks at and does, as JSON.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +43,7 @@ fn topic_name(text: &str) -> Result<TopicName, Problem> {
 struct ConnectionBody<'a> {
     id: String,
     user: Option<&'a str>,
-    address: Option<SocketAddr>,
+    address: Option<&'a str>,
     protocol: &'static str,
     worker: usize,
     age_s: u64,
@@ -66,7 +65,7 @@ impl<'a> ConnectionBody<'a> {
         Self {
             id: id.to_string(),
             user: user.as_deref(),
-            address: *address,
+            address: address.as_deref(),
             protocol,
             worker: *worker,
             age_s: age.as_secs(),

@@ -1,6 +1,5 @@
 //! What is busiest, as JSON.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
@@ -52,7 +51,7 @@ struct TopicsBody<'a> {
 struct ReaderBody<'a> {
     id: String,
     user: Option<&'a str>,
-    address: Option<SocketAddr>,
+    address: Option<&'a str>,
     topic: Option<&'a str>,
     lag: u64,
     blocked_ms: Option<u64>,
@@ -79,7 +78,7 @@ fn reader_body(SlowReader { summary, behind }: &SlowReader) -> ReaderBody<'_> {
     ReaderBody {
         id: summary.id.to_string(),
         user: summary.user.as_deref(),
-        address: summary.address,
+        address: summary.address.as_deref(),
         topic: behind.as_ref().map(|(topic, _)| topic.as_str()),
         lag: behind.as_ref().map_or(0, |(_, lag)| *lag),
         blocked_ms: summary.blocked_for.map(|length| length.as_millis() as u64),

@@ -19,7 +19,12 @@ fn worker_of_alice() -> Rc<Worker> {
 /// A connection of alice's that subscribes to `s`, has yet to get 2,000 publications of it, and has asked for that beside.
 async fn alice_with(worker: &Rc<Worker>, asks: &str) -> TcpStream {
     let grant = worker.hub.access().grant(Some(ALICE)).ok();
-    let request = Request { dialect: Dialect::Native(Codec::Json), grant, begins_with: None };
+    let request = Request {
+        dialect: Dialect::Native(Codec::Json),
+        grant,
+        begins_with: None,
+        client: Client::default(),
+    };
     let (mut peer, life) = open(worker, request, b"").await;
     tokio::task::spawn_local(life);
     let asks = format!(r#"[{{"type":"subscribe","topic":"s"}},{asks}]"#);

@@ -82,3 +82,57 @@ async fn a_kind_of_extension_may_be_allowed_as_a_whole() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_page_that_is_not_listed_gets_neither_an_answer_nor_leave_to_read_one() {
+    let configure = |config: &mut fanfare::Config| {
+        config.access = Some(AccessConfig::default());
+        config.server.allowed_origins = vec!["https://app.example.com".parse().expect("an origin")];
+    };
+    let broker = start(configure).await;
+    let told = |answer: &fanfare_harness::Response| {
+        answer.headers.iter().any(|(name, _)| name.starts_with("access-control-"))
+    };
+    let ask = async |method: &str, path: &str, origin: &str| {
+        let headers = [
+            &*format!("Origin: {origin}"),
+            "Access-Control-Request-Method: POST",
+            "Access-Control-Request-Headers: authorization",
+            "Cookie: token=a-browser-brings-it-along",
+        ];
+        http(broker.public_addr(), method, path, &headers, if method == "POST" { b"1" } else { b"" }).await
+    };
+    for (method, path) in [
+        ("OPTIONS", "/v1/topics/t/messages"),
+        ("OPTIONS", "/v1/messages"),
+        ("OPTIONS", "/ws"),
+        ("OPTIONS", "/nowhere"),
+        ("GET", "/v1/topics/t/messages"),
+        ("GET", "/v1/topics"),
+        ("GET", "/ws"),
+        ("POST", "/v1/topics/t/messages"),
+    ] {
+        for origin in [
+            "null",
+            "https://app.example.com.evil.test",
+            "https://evil-app.example.com",
+            "https://xapp.example.com",
+            "https://app.example.com@evil.test",
+            "https://app.example.com:8443",
+            "http://app.example.com",
+            "https://example.com",
+            "https://app.example.com, https://evil.test",
+            "https://app.example.com/",
+            "*",
+            "",
+        ] {
+            let refused = ask(method, path, origin).await;
+            assert_eq!(refused.status, 403, "{method} {path} from {origin:?}: {refused:?}");
+            assert!(!told(&refused), "{method} {path} from {origin:?}: {refused:?}");
+        }
+        let answered = ask(method, path, "https://app.example.com").await;
+        assert_eq!(answered.header("access-control-allow-origin"), Some("https://app.example.com"), "{path}");
+        // What a browser brings along by itself says nothing of the page.
+        assert_eq!(answered.header("access-control-allow-credentials"), None, "{method} {path}");
+    }
+}

@@ -1,0 +1,172 @@
+//! How often.
+
+use std::time::Duration;
+
+use fanfare_harness::{CODECS, Client, End, RawSocket, frame, http, metric, soon, start};
+use fanfare_protocol::Codec;
+use serde_json::{Value, json};
+
+use super::{ALICE, ALICE_TOO, BOB, guarded, rate, with_token};
+
+/// What is said of something that is asked once too often.
+fn assert_refused(error: &Value, hour_parts: u64) {
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("rate_limited"), &json!(true)), "{error}");
+    let after = error["retry_after_ms"].as_u64().unwrap_or_else(|| panic!("no time: {error}"));
+    assert!((1..=3_600_000 / hour_parts).contains(&after), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_asked_too_often_is_not_carried_out_and_nothing_else_is_disturbed() {
+    for codec in CODECS {
+        let broker = start(|config| config.limits.rate.publishes_per_connection = rate("2/h")).await;
+        let mut client = Client::connect_with(&broker, codec).await;
+        client.publish("t", json!(1)).await;
+        client.publish("t", json!(2)).await;
+        for id in [7, 8] {
+            let refused = client.request(json!({"type": "publish", "id": id, "topic": "t", "data": 3})).await;
+            assert_refused(&refused, 2);
+            assert_eq!((&refused["id"], &refused["topic"]), (&json!(id), &json!("t")));
+        }
+        assert_eq!(client.request(json!({"type": "ping", "id": 9})).await["type"], "pong");
+        let subscribed = client.subscribe("t").await;
+        assert_eq!(subscribed["offset"], 2, "what was refused was not published");
+        Client::connect_with(&broker, codec).await.publish("t", json!("another's")).await;
+        assert_eq!(client.expect("message").await["data"], "another's");
+        assert_eq!(metric(broker.admin_addr(), "fanfare_rate_limited_total").await, 2.0);
+    }
+}
+
+#[tokio::test]
+async fn refusals_keep_their_place_among_the_replies() {
+    let broker = start(|config| config.limits.rate.publishes_per_connection = rate("600/h")).await;
+    let mut client = Client::connect(&broker).await;
+    let publish = |id| json!({"type": "publish", "id": id, "topic": "t", "data": id});
+    let frames: Vec<_> = (1..=650).map(publish).collect();
+    client.send_message(Value::from(frames).to_string().into()).await;
+    for id in 1..=650 {
+        let reply = client.receive().await;
+        let expected = if id <= 600 { "published" } else { "error" };
+        assert_eq!((&reply["id"], &reply["type"]), (&json!(id), &json!(expected)));
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_when_it_was_told_is_let_through() {
+    let broker = start(|config| config.limits.rate.frames_per_connection = rate("5/s burst 1")).await;
+    let mut client = Client::connect(&broker).await;
+    assert_eq!(client.request(json!({"type": "ping", "id": 1})).await["type"], "pong");
+    let refused = client.request(json!({"type": "ping", "id": 2})).await;
+    let after = refused["retry_after_ms"].as_u64().expect("a time");
+    tokio::time::sleep(Duration::from_millis(after)).await;
+    assert_eq!(client.request(json!({"type": "ping", "id": 3})).await["type"], "pong");
+}
+
+#[tokio::test]
+async fn all_connections_of_a_user_share_what_it_may_and_its_requests_too() {
+    let configure = |config: &mut fanfare::Config| {
+        guarded(config);
+        config.limits.rate.publishes_per_user = rate("4/h");
+    };
+    let broker = start(configure).await;
+    let address = broker.public_addr();
+    let mut one = Client::connect_to(address, &with_token(ALICE), Codec::Json).await;
+    let mut other = Client::connect_to(address, &with_token(ALICE_TOO), Codec::MessagePack).await;
+    one.publish("t", json!(1)).await;
+    other.publish("t", json!(2)).await;
+    let authorization = format!("Authorization: Bearer {ALICE}");
+    let publish = async || http(address, "POST", "/v1/topics/t/messages", &[&authorization], b"3").await;
+    assert_eq!(publish().await.status, 200);
+    let batch = br#"{"messages":[{"topics":["t","u"],"data":4}]}"#;
+    let results = http(address, "POST", "/v1/messages", &[&authorization], batch).await.json();
+    assert_eq!(results["results"][0]["offset"], 4);
+    assert_eq!(results["results"][1]["code"], "rate_limited");
+    let refused = publish().await;
+    assert_eq!((refused.status, refused.json()["code"].clone()), (429, json!("rate_limited")));
+    let after = refused.json()["retry_after_ms"].as_u64().expect("a time");
+    assert_eq!(refused.header("retry-after"), Some(&*after.div_ceil(1000).to_string()));
+    for client in [&mut one, &mut other] {
+        assert_refused(
+            &client.request(json!({"type": "publish", "id": 1, "topic": "t", "data": 5})).await,
+            4,
+        );
+    }
+    Client::connect_to(address, &with_token(BOB), Codec::Json).await.publish("t", json!("bob's")).await;
+}
+
+#[tokio::test]
+async fn a_token_has_its_own_limit_and_other_credentials_have_another() {
+    let configure = |config: &mut fanfare::Config| {
+        guarded(config);
+        config.limits.rate.subscribes_per_token = rate("1/h");
+    };
+    let broker = start(configure).await;
+    let mut client = Client::connect_to(broker.public_addr(), &with_token(ALICE), Codec::Json).await;
+    client.subscribe("a").await;
+    assert_refused(&client.request(json!({"type": "subscribe", "id": 1, "topic": "b"})).await, 1);
+    assert_refused(&client.request(json!({"type": "history", "id": 1, "topic": "a"})).await, 1);
+    client.request(json!({"type": "refresh", "id": 2, "token": ALICE_TOO})).await;
+    client.subscribe("b").await;
+    assert_refused(&client.request(json!({"type": "subscribe", "id": 3, "topic": "c"})).await, 1);
+    let again = format!("/ws/c?token={ALICE}");
+    assert_eq!(RawSocket::upgrade(broker.public_addr(), &again).await.end().await, End::Closed(4529));
+}
+
+#[tokio::test]
+async fn an_address_has_its_limit_however_it_asks() {
+    let broker = start(|config| config.limits.rate.frames_per_ip = rate("10/h")).await;
+    let mut client = Client::connect(&broker).await;
+    for id in 1..=7 {
+        client.request(json!({"type": "ping", "id": id})).await;
+    }
+    let ask = async || http(broker.public_addr(), "GET", "/v1/topics/t", &[], b"").await.status;
+    assert_eq!((ask().await, ask().await, ask().await), (200, 200, 429), "to connect was a request too");
+    assert_refused(&client.request(json!({"type": "ping", "id": 9})).await, 10);
+}
+
+#[tokio::test]
+async fn only_whoever_goes_on_regardless_is_closed() {
+    let broker = start(|config| config.limits.rate.frames_per_connection = rate("10/h")).await;
+    let mut patient = Client::connect(&broker).await;
+    for id in 1..=100 {
+        let reply = patient.request(json!({"type": "ping", "id": id})).await;
+        assert_eq!(reply["type"], if id <= 10 { "pong" } else { "error" });
+    }
+    let mut flood = RawSocket::upgrade(broker.public_addr(), "/ws").await;
+    for _ in 0..200 {
+        flood.send(&frame(0x81, br#"{"type":"ping","id":1}"#)).await;
+    }
+    assert_eq!(soon("the end", flood.end()).await, End::Closed(4529));
+    assert_eq!(patient.request(json!({"type": "ping", "id": 1})).await["code"], "rate_limited");
+}
+
+#[tokio::test]
+async fn a_raw_connection_that_cannot_be_told_is_closed() {
+    let broker = start(|config| config.limits.rate.publishes_per_connection = rate("2/h")).await;
+    let mut reader = Client::connect(&broker).await;
+    reader.subscribe("t").await;
+    let mut raw = RawSocket::upgrade(broker.public_addr(), "/ws/t?echo=false").await;
+    for text in ["one", "two", "three"] {
+        raw.send(&frame(0x81, text.as_bytes())).await;
+    }
+    assert_eq!(raw.end().await, End::Closed(4529));
+    for text in ["one", "two"] {
+        assert_eq!(reader.expect("message").await["data"], text);
+    }
+}
+
+#[tokio::test]
+async fn whoever_moves_to_another_worker_has_done_there_what_it_has_done() {
+    let configure = |config: &mut fanfare::Config| {
+        config.limits.rate.publishes_per_connection = rate("2/h");
+        config.server.testing.shuffle = Some(Duration::from_millis(10));
+    };
+    let broker = start(configure).await;
+    let mut client = Client::connect(&broker).await;
+    client.publish("t", json!(1)).await;
+    client.publish("t", json!(2)).await;
+    soon("a move", async {
+        while metric(broker.admin_addr(), "fanfare_connections_moved_total").await < 3.0 {}
+    })
+    .await;
+    assert_refused(&client.request(json!({"type": "publish", "id": 1, "topic": "t", "data": 3})).await, 2);
+}
