@@ -281,6 +281,12 @@ impl Access {
         })
     }
 
+    /// What was revoked and is remembered, and for how long yet: up to `most` of what comes after that
+    /// [cursor](Revocation::cursor).
+    pub(crate) fn revoked(&self, after: Option<&str>, most: usize) -> Vec<(Revocation, Duration)> {
+        self.revocations.list(after, most)
+    }
+
     /// Revokes, at once for whoever asks a grant; who is connected is found by the workers, who are to be told.
     ///
     /// # Errors

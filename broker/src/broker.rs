@@ -300,9 +300,7 @@ impl Broker {
     /// # Errors
     /// [`RevocationError`]: nothing was revoked.
     pub fn revoke(&self, revocation: &Revocation) -> Result<(), RevocationError> {
-        self.hub.access().revoke(revocation)?;
-        self.hub.workers.iter().for_each(|worker| worker.inbox.revoke());
-        Ok(())
+        self.hub.revoke(revocation)
     }
 
     /// WebSockets of a user, as the workers count them one after the other.

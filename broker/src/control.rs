@@ -20,6 +20,6 @@ const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1000;
 
 /// How much a page holds for which so much was asked.
-fn page_size(limit: Option<usize>) -> usize {
+pub(crate) fn page_size(limit: Option<usize>) -> usize {
     limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
 }

@@ -10,8 +10,8 @@ use arc_swap::{ArcSwap, Guard};
 use fanfare_protocol::TopicRef;
 use tokio::time::Instant;
 
-use crate::access::Access;
 use crate::access::admin::AdminTokens;
+use crate::access::{Access, Revocation, RevocationError};
 use crate::answer::{Answer, Refusal};
 use crate::budget::Budget;
 use crate::clock::Uptime;
@@ -183,6 +183,16 @@ impl Hub {
     /// From now on those may ask the admin listener who bring one of these tokens.
     pub(crate) fn set_admin(&self, tokens: AdminTokens) {
         self.admin.store(Arc::new(tokens));
+    }
+
+    /// Revokes credentials, and has the workers look for who has them.
+    ///
+    /// # Errors
+    /// [`RevocationError`]: nothing was revoked.
+    pub(crate) fn revoke(&self, revocation: &Revocation) -> Result<(), RevocationError> {
+        self.access().revoke(revocation)?;
+        self.workers.iter().for_each(|worker| worker.inbox.revoke());
+        Ok(())
     }
 
     /// Has the engine begin to work for it.

@@ -32,6 +32,15 @@ pub enum Revocation {
 }
 
 impl Revocation {
+    /// Its place in a listing, which is in the order of these.
+    pub(crate) fn cursor(&self) -> String {
+        match self {
+            Self::IssuedBefore(_) => "issued_before".to_owned(),
+            Self::TokenId(id) => format!("jti:{id}"),
+            Self::User { user, .. } => format!("user:{user}"),
+        }
+    }
+
     /// All tokens of a user that there are now.
     pub fn of_user(user: impl Into<String>) -> Self {
         Self::User { user: user.into(), issued_before: None }
@@ -138,6 +147,28 @@ impl Revocations {
         let before = Before { issued, until: Uptime::now().plus(remember) };
         self.lock().all.get_or_insert(before).widen(before);
         self.count();
+    }
+
+    /// What is remembered, and for how long yet: up to `most` of what comes after that cursor.
+    pub(super) fn list(&self, after: Option<&str>, most: usize) -> Vec<(Revocation, Duration)> {
+        let now = Uptime::now();
+        let mut found: Vec<_> = {
+            let table = self.lock();
+            let all = table.all.map(|before| (Revocation::IssuedBefore(before.issued), before.until));
+            let users = table.users.iter().map(|(user, before)| {
+                let revocation =
+                    Revocation::User { user: user.to_string(), issued_before: Some(before.issued) };
+                (revocation, before.until)
+            });
+            let ids = table.ids.iter().map(|(id, until)| (Revocation::TokenId(id.to_string()), *until));
+            let is_wanted = |one: &(Revocation, Uptime)| {
+                one.1 > now && after.is_none_or(|after| *one.0.cursor() > *after)
+            };
+            all.into_iter().chain(users).chain(ids).filter(is_wanted).collect()
+        };
+        found.sort_by_cached_key(|(revocation, _)| revocation.cursor());
+        found.truncate(most);
+        found.into_iter().map(|(revocation, until)| (revocation, until.since(now))).collect()
     }
 
     fn revoke(

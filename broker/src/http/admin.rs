@@ -2,6 +2,7 @@
 
 mod control;
 mod guard;
+mod revocations;
 mod top;
 
 use std::convert::Infallible;
@@ -155,6 +156,7 @@ fn routes(hub: Arc<Hub>, reloader: Arc<Reloader>) -> Router {
         .route("/v1/connections", get(control::connections))
         .route("/v1/connections/{id}", get(control::connection).delete(control::close))
         .route("/v1/connections/{id}/subscriptions/{topic}", delete(control::end_subscription))
+        .route("/v1/revocations", get(revocations::revocations).post(revocations::revoke))
         .route("/v1/top", get(top::top))
         .route("/v1/users", get(control::users))
         .route("/v1/users/{user}/connections", delete(control::close_user))

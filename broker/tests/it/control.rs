@@ -1,6 +1,7 @@
 //! What an operator may look at and do by the admin API, and who may not.
 
 mod connections;
+mod revocations;
 mod top;
 mod who;
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 pub(crate) use api::Api;
 use api::segment;
-use args::AdminCommand;
 pub(crate) use args::{AdminArgs, TopArgs};
+use args::{AdminCommand, RevokeArgs};
 use table::age;
 pub(crate) use table::{Table, bytes, cell, count, milliseconds};
 
@@ -41,6 +41,8 @@ pub(crate) fn run(AdminArgs { reach, json, command }: AdminArgs) -> anyhow::Resu
                 let (id, topic) = (segment(&id), segment(topic.as_str()));
                 admin.delete(&format!("/v1/connections/{id}/subscriptions/{topic}")).await
             }
+            AdminCommand::Revoke(revoke) => admin.post("/v1/revocations", &revocation(revoke)).await,
+            AdminCommand::Revocations { limit } => admin.list("revocations", &[], limit, revocations).await,
             AdminCommand::Reload => admin.post("/v1/reload", &json!({})).await,
         }
     })
@@ -204,4 +206,20 @@ fn users(entries: &[Value]) -> Table {
         table.row([cell(&entry["user"]), count(&entry["connections"]), count(&entry["subscriptions"])]);
     }
     table
+}
+
+fn revocations(entries: &[Value]) -> Table {
+    let mut table = Table::new(&["USER", "JTI", "ISSUED BEFORE"]);
+    for entry in entries {
+        table.row([cell(&entry["user"]), cell(&entry["jti"]), cell(&entry["issued_before"])]);
+    }
+    table
+}
+
+fn revocation(RevokeArgs { user, jti, issued_before }: RevokeArgs) -> Value {
+    let mut body = serde_json::Map::new();
+    body.extend(user.map(|user| ("user".to_owned(), user.into())));
+    body.extend(jti.map(|jti| ("jti".to_owned(), jti.into())));
+    body.extend(issued_before.map(|time| ("issued_before".to_owned(), time.into())));
+    Value::Object(body)
 }

@@ -2,6 +2,7 @@
 
 use std::env::VarError;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Subcommand;
 use fanfare_client::TopicName;
@@ -107,8 +108,30 @@ pub(crate) enum AdminCommand {
         /// The topic.
         topic: TopicName,
     },
+    /// Take back tokens, at once: who has one is closed, and it counts no longer.
+    Revoke(RevokeArgs),
+    /// List what was revoked.
+    Revocations {
+        /// Show so many at most.
+        #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one)]
+        limit: usize,
+    },
     /// Have the broker read its configuration anew.
     Reload,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct RevokeArgs {
+    /// The tokens of this user; with --issued-before those that are older.
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// The token of this id (its claim `jti`).
+    #[arg(long, conflicts_with_all = ["user", "issued_before"])]
+    pub(crate) jti: Option<String>,
+    /// The tokens issued before then: seconds since 1970, a date like 2026-01-31T12:00:00Z, or `now`.
+    #[arg(long, value_name = "TIME", value_parser = unix_seconds)]
+    pub(crate) issued_before: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -131,4 +154,18 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(count) if count > 0 => Ok(count),
         _ => Err("expected a number from 1 on".to_owned()),
     }
+}
+
+/// Seconds since 1970.
+fn unix_seconds(text: &str) -> Result<u64, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(seconds);
+    }
+    let time = match text {
+        "now" => Ok(SystemTime::now()),
+        text => humantime::parse_rfc3339_weak(text).map_err(|_| ()),
+    };
+    let seconds =
+        time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
+    seconds.ok_or_else(|| "expected seconds since 1970, a date like 2026-01-31T12:00:00Z, or now".to_owned())
 }
