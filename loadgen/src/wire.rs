@@ -5,4 +5,5 @@ pub(crate) mod handshake;
 pub mod outgoing;
 pub(crate) mod payload;
 pub(crate) mod socket;
+pub(crate) mod tls;
 pub(crate) mod websocket;

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use fanfare_protocol::{Position, TopicName};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::load::plan::Plan;
 use crate::target::{Dialect, Event, Role};
 use crate::wire::handshake::Upgrade;
 use crate::wire::outgoing::{Opcode, Outgoing};
-use crate::wire::socket::{Buffer, ConnectionEnd, Reader, Writer, halves};
+use crate::wire::socket::{Buffer, ConnectionEnd, Reader, Socket, Writer, halves};
 use crate::wire::websocket::Incoming;
 
 /// How long one connection may take to stand.
@@ -52,7 +51,7 @@ impl Connection {
         buffer: &Buffer,
     ) -> anyhow::Result<Self> {
         let opened = async {
-            let mut stream = plan.route(n).connect().await?;
+            let mut stream = plan.route(n).open().await?;
             let early = upgrade.perform(&mut stream).await?;
             let dialect = Dialect::new(plan.target, &plan.context(role, topic, n));
             let mut connection = Self::new(dialect, stream, &early, n);
@@ -65,7 +64,7 @@ impl Connection {
             .with_context(|| format!("cannot connect to {}", plan.server.address))
     }
 
-    fn new(dialect: Dialect, stream: TcpStream, early: &[u8], n: u64) -> Self {
+    fn new(dialect: Dialect, stream: Socket, early: &[u8], n: u64) -> Self {
         let (reader, writer) = halves(stream, early);
         Self { reader, writer, talk: Talk { dialect, out: Outgoing::new(n) } }
     }

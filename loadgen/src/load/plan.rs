@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use fanfare_client::{Client, ConnectOptions};
 use fanfare_protocol::TopicName;
 
 use super::Load;
@@ -17,6 +20,7 @@ use crate::wire::address::ServerAddress;
 use crate::wire::handshake::Upgrade;
 use crate::wire::payload::{PUBLISHERS_MAX, SIZE_MAX, SIZE_MIN, TOPICS_MAX};
 use crate::wire::socket::Route;
+use crate::wire::tls::Trust;
 
 /// Most source addresses: all of 127.0.0.1 to 127.0.0.254.
 const SOURCE_ADDRESSES_MAX: u32 = 254;
@@ -31,6 +35,8 @@ pub(crate) struct Plan {
     /// The secret with which subscriptions are signed, where they are.
     secret: Option<String>,
     pub(crate) server: ServerAddress,
+    /// By whom the server is known, where it is reached by TLS.
+    trust: Option<Trust>,
     pub(crate) subscribers: u32,
     pub(crate) publishers: u32,
     pub(crate) topics: Vec<TopicName>,
@@ -111,6 +117,7 @@ impl Plan {
             target: load.target,
             secret: load.secret.clone(),
             server,
+            trust: None,
             subscribers: load.subscribers,
             publishers: load.publishers,
             topics: (0..load.topics).map(topic).collect(),
@@ -215,7 +222,30 @@ impl Plan {
     /// Where a client of Fanfare's own protocol connects.
     pub(crate) fn url(&self) -> String {
         let (path, _) = self.target.path(&self.server.path, Role::Subscriber, &self.topics[0]);
-        format!("ws://{}{path}", self.server.host)
+        let scheme = if self.server.tls { "wss" } else { "ws" };
+        format!("{scheme}://{}{path}", self.server.host)
+    }
+
+    /// A client of Fanfare's own protocol, to be connected there.
+    pub(crate) fn client(&self, url: &str) -> ConnectOptions {
+        let options = Client::builder(url);
+        match &self.trust {
+            None => options,
+            Some(trust) => options.tls(Arc::clone(&trust.config)),
+        }
+    }
+
+    /// By whom the server is known, where it is reached by TLS: the certificates in that file.
+    ///
+    /// # Errors
+    /// Says what is wrong with the file, or that there is none.
+    pub(crate) fn trust(&mut self, ca_file: Option<&Path>) -> anyhow::Result<()> {
+        if self.server.tls {
+            let file = ca_file.context("wss:// needs --ca-file, whose certificates are to be trusted")?;
+            let host = self.server.host.rsplit_once(':').map_or(&*self.server.host, |(host, _)| host);
+            self.trust = Some(Trust::read(file, host.trim_matches(['[', ']']))?);
+        }
+        Ok(())
     }
 
     /// What connection `n` asks for.
@@ -233,7 +263,7 @@ impl Plan {
     /// How connection `n` comes to the broker.
     pub(crate) fn route(&self, n: u64) -> Route {
         let (source, receive_buffer_bytes) = (self.source_address(n), self.receive_buffer_bytes(n));
-        Route { server: self.server.address, source, receive_buffer_bytes }
+        Route { server: self.server.address, source, receive_buffer_bytes, trust: self.trust.clone() }
     }
 
     /// The address that connection `n` comes from, where it matters.

@@ -18,6 +18,9 @@ pub struct CommonArgs {
     /// program fanfare beside this one, or on PATH].
     #[arg(long)]
     pub url: Option<String>,
+    /// For a broker at wss://: the certificates by which it is known, in PEM form. Each connection makes a full handshake.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// What kind of broker it is.
     #[arg(long, value_enum, default_value_t = Target::Fanfare)]
     pub target: Target,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
 use fanfare_client::Client;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -22,7 +21,7 @@ use crate::report::{Config, Findings, Ingest, OwnUsage, Quantiles, Report, Serve
 use crate::run::closed_loop::{self, ClosedLoopOutcome};
 use crate::target::{Event, Role};
 use crate::wire::payload::PUBLISHERS_MAX;
-use crate::wire::socket::{Buffer, ConnectionEnd};
+use crate::wire::socket::{Buffer, ConnectionEnd, Socket};
 
 /// How long the last acknowledgements may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -210,7 +209,7 @@ async fn stand_by(mut connection: Connection, shared: Rc<(Worker, Buffer)>) -> C
 /// A publisher that is connected.
 enum Publisher {
     Client(Client),
-    Http(TcpStream),
+    Http(Socket),
     Websocket(Box<Connection>),
 }
 
@@ -225,12 +224,12 @@ impl Publisher {
     ) -> anyhow::Result<Self> {
         Ok(match via {
             Via::Client => {
-                let options = Client::builder(url).connect_timeout(CONNECT_TIMEOUT);
+                let options = plan.client(url).connect_timeout(CONNECT_TIMEOUT);
                 let options =
                     options.publish_buffer(WINDOW_MAX as usize).message_size(2 * plan.size.max(64 * 1024));
                 Self::Client(options.connect().await.with_context(|| format!("cannot connect to {url}"))?)
             }
-            Via::Http => Self::Http(plan.route(n.into()).connect().await?),
+            Via::Http => Self::Http(plan.route(n.into()).open().await?),
             Via::Websocket => Self::Websocket(Box::new(
                 Connection::open(plan, Role::Publisher, topic, n.into(), buffer).await?,
             )),

@@ -63,7 +63,9 @@ pub(crate) async fn find_server(
 /// Plans what to ask of the broker.
 async fn plan(load: &Load, common: &CommonArgs, server: &Server) -> anyhow::Result<Arc<Plan>> {
     let address = ServerAddress::resolve(&server.url).await?;
-    let plan = Arc::new(Plan::new(load, address)?);
+    let mut plan = Plan::new(load, address)?;
+    plan.trust(common.ca_file.as_deref())?;
+    let plan = Arc::new(plan);
     if let Some(short) = limits::check(plan.connections(), plan.server.address.ip(), plan.source_addresses)?
         && !common.quiet
     {

@@ -13,25 +13,28 @@ pub(crate) struct ServerAddress {
     pub(crate) host: String,
     /// The path of the URL, without a slash at its end.
     pub(crate) path: String,
+    /// Whether it is reached by TLS.
+    pub(crate) tls: bool,
 }
 
 impl ServerAddress {
-    /// Resolves a `ws://` URL.
+    /// Resolves a `ws://` or `wss://` URL.
     pub(crate) async fn resolve(url: &str) -> anyhow::Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => bail!("{url}: TLS is not supported here; measure the broker behind it with ws://"),
+        let tls = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
             _ => bail!("{url}: a URL such as ws://127.0.0.1:8000/ws is expected"),
-        }
+        };
         let host = uri.host().with_context(|| format!("{url} names no host"))?;
-        let port = uri.port_u16().unwrap_or(80);
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
         let address = found.with_context(|| format!("cannot resolve {host}"))?.next();
         Ok(Self {
             address: address.with_context(|| format!("{host} has no address"))?,
             host: uri.authority().map_or_else(String::new, |authority| authority.as_str().to_owned()),
             path: uri.path().trim_end_matches('/').to_owned(),
+            tls,
         })
     }
 }
@@ -44,11 +47,14 @@ mod tests {
     async fn urls_are_resolved_and_wrong_ones_explained() {
         let server = ServerAddress::resolve("ws://127.0.0.1:8000/ws/").await.expect("valid");
         let address = "127.0.0.1:8000".parse().expect("an address");
-        assert_eq!(server, ServerAddress { address, host: "127.0.0.1:8000".into(), path: "/ws".into() });
+        assert_eq!(
+            server,
+            ServerAddress { address, host: "127.0.0.1:8000".into(), path: "/ws".into(), tls: false }
+        );
+        let secured = ServerAddress::resolve("wss://127.0.0.1/ws").await.expect("valid");
+        assert_eq!((secured.address.port(), secured.tls), (443, true));
         assert!(ServerAddress::resolve("ws://[::1]:9/ws").await.expect("valid").address.is_ipv6());
-        for (url, why) in
-            [("wss://localhost/", "TLS"), ("http://localhost/", "ws://"), ("not a url", "no URL")]
-        {
+        for (url, why) in [("http://localhost/", "ws://"), ("not a url", "no URL")] {
             let error = ServerAddress::resolve(url).await.expect_err(url);
             assert!(error.to_string().contains(why), "{error} should say {why}");
         }

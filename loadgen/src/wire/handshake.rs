@@ -3,8 +3,7 @@
 //! By hand, because what the server sends right after its answer must not stay in somebody's buffer.
 
 use anyhow::{Context as _, bail, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
@@ -24,9 +23,13 @@ pub(crate) struct Upgrade {
 
 impl Upgrade {
     /// Makes `stream` a WebSocket; returns what the server has sent after its answer.
-    pub(crate) async fn perform(&self, stream: &mut TcpStream) -> anyhow::Result<Vec<u8>> {
+    pub(crate) async fn perform(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    ) -> anyhow::Result<Vec<u8>> {
         let key = generate_key();
         stream.write_all(self.request(&key).as_bytes()).await?;
+        stream.flush().await?;
         let mut answer = Vec::with_capacity(512);
         loop {
             ensure!(answer.len() <= ANSWER_BYTES_MAX, "the server's answer is too long for HTTP");

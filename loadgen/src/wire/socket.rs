@@ -5,13 +5,15 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::client::TlsStream;
 
 use super::outgoing::{Opcode, Outgoing};
+use super::tls::{SecuredHalf, Trust};
 use super::websocket::{Incoming, Incomings, Violation};
 use crate::machine::clock::now_ns;
 use crate::machine::limits::no_port_left;
@@ -56,13 +58,22 @@ impl fmt::Display for ConnectionEnd {
 impl std::error::Error for ConnectionEnd {}
 
 /// How a socket comes to its server.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub(crate) server: SocketAddr,
     /// The address that it comes from, where it matters.
     pub(crate) source: Option<IpAddr>,
     /// What the kernel may hold of what has not been read, in bytes, where that is not its own choice.
     pub(crate) receive_buffer_bytes: Option<u32>,
+    /// By whom the server is known, where it is reached by TLS.
+    pub(crate) trust: Option<Trust>,
+}
+
+/// A connection to the server on which nothing was said.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Plain(TcpStream),
+    Secured(Box<TlsStream<TcpStream>>),
 }
 
 impl Route {
@@ -84,21 +95,96 @@ impl Route {
         }
         socket.connect(self.server).await.map_err(explain)
     }
+
+    /// Opens a connection, and TLS on it where that is asked for.
+    pub(crate) async fn open(&self) -> anyhow::Result<Socket> {
+        let tcp = self.connect().await?;
+        Ok(match &self.trust {
+            None => Socket::Plain(tcp),
+            Some(trust) => Socket::Secured(trust.secure(tcp).await?),
+        })
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Secured(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Secured(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Secured(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Secured(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
 }
 
 /// The halves of a stream that has become a WebSocket; `early` came with the handshake's answer.
-pub(crate) fn halves(stream: TcpStream, early: &[u8]) -> (Reader, Writer) {
-    let (read, write) = stream.into_split();
+pub(crate) fn halves(socket: Socket, early: &[u8]) -> (Reader, Writer) {
+    let (read, write) = match socket {
+        Socket::Plain(tcp) => {
+            let (read, write) = tcp.into_split();
+            (ReadHalf::Plain(read), WriteHalf::Plain(write))
+        }
+        Socket::Secured(tls) => {
+            let half = SecuredHalf::new(tls);
+            (ReadHalf::Secured(half.clone()), WriteHalf::Secured(half))
+        }
+    };
     let mut incomings = Incomings::default();
     incomings.keep(early);
     let reader = Reader { half: read, incomings, early: !early.is_empty() };
     (reader, Writer { half: write, silent: false })
 }
 
+#[derive(Debug)]
+enum ReadHalf {
+    Plain(OwnedReadHalf),
+    Secured(SecuredHalf),
+}
+
+#[derive(Debug)]
+enum WriteHalf {
+    Plain(OwnedWriteHalf),
+    Secured(SecuredHalf),
+}
+
+impl ReadHalf {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        match self {
+            Self::Plain(half) => Pin::new(half).poll_read(cx, buf),
+            Self::Secured(half) => half.poll_read(cx, buf),
+        }
+    }
+}
+
 /// The half that reads.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    half: OwnedReadHalf,
+    half: ReadHalf,
     incomings: Incomings,
     /// Something came with the handshake's answer and has not been looked at.
     early: bool,
@@ -131,7 +217,7 @@ impl Reader {
             if !self.early {
                 // A read that does not fill the buffer has emptied the socket, and tokio knows: the next
                 // call waits without another system call. (`try_read` would not.)
-                ready!(Pin::new(&mut self.half).poll_read(cx, &mut into)).map_err(ConnectionEnd::Io)?;
+                ready!(self.half.poll_read(cx, &mut into)).map_err(ConnectionEnd::Io)?;
                 if into.filled().len() == unfinished_bytes {
                     return Poll::Ready(Err(ConnectionEnd::Closed(None)));
                 }
@@ -160,14 +246,15 @@ impl Reader {
     /// Waits until the server ends the TCP connection, of which nothing more is to be read.
     pub(crate) async fn end(&mut self) {
         // However it ends, it has ended.
-        drop(self.half.read(&mut [0]).await);
+        let mut byte = [0];
+        drop(poll_fn(|cx| self.half.poll_read(cx, &mut ReadBuf::new(&mut byte))).await);
     }
 }
 
 /// The half that writes. Says goodbye when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    half: OwnedWriteHalf,
+    half: WriteHalf,
     /// Nothing more is to be said.
     pub(crate) silent: bool,
 }
@@ -175,7 +262,11 @@ pub(crate) struct Writer {
 impl Writer {
     /// Writes as much of `bytes` as goes without waiting; returns how much that was.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize, ConnectionEnd> {
-        match self.half.try_write(bytes) {
+        let written = match &self.half {
+            WriteHalf::Plain(half) => half.try_write(bytes),
+            WriteHalf::Secured(half) => half.try_write(bytes),
+        };
+        match written {
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
             result => result.map_err(ConnectionEnd::Io),
         }
@@ -184,12 +275,19 @@ impl Writer {
     /// Ends the connection without a goodbye, as a process does that is killed.
     pub(crate) fn abort(mut self) -> std::io::Result<()> {
         self.silent = true;
-        self.half.as_ref().set_zero_linger()
+        match &self.half {
+            WriteHalf::Plain(half) => half.as_ref().set_zero_linger(),
+            WriteHalf::Secured(half) => half.set_zero_linger(),
+        }
     }
 
     /// Returns when writing may go on. Cancel safe.
     pub(crate) async fn writable(&self) -> Result<(), ConnectionEnd> {
-        self.half.writable().await.map_err(ConnectionEnd::Io)
+        let writable = match &self.half {
+            WriteHalf::Plain(half) => half.writable().await,
+            WriteHalf::Secured(half) => poll_fn(|cx| half.poll_writable(cx)).await,
+        };
+        writable.map_err(ConnectionEnd::Io)
     }
 }
 

@@ -7,16 +7,16 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::Flow;
+use crate::wire::socket::Socket;
 
 /// Largest answer taken, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 64;
 
 /// Publishes on `stream` until it is time to end and all is answered.
-pub(crate) async fn publish(flow: &mut Flow<'_>, mut stream: TcpStream) -> anyhow::Result<()> {
+pub(crate) async fn publish(flow: &mut Flow<'_>, mut stream: Socket) -> anyhow::Result<()> {
     let plan = &flow.worker.plan;
     let (mut out, mut answers) = (Vec::new(), Vec::with_capacity(ANSWER_BYTES_MAX));
     while !flow.is_done() {
@@ -34,6 +34,7 @@ pub(crate) async fn publish(flow: &mut Flow<'_>, mut stream: TcpStream) -> anyho
         }
         // A window of requests has room in the kernel, or the server reads them as it answers.
         stream.write_all(&out).await?;
+        stream.flush().await?;
         out.clear();
         ensure!(stream.read_buf(&mut answers).await? > 0, "disconnected by the broker");
         let mut read = 0;

@@ -71,7 +71,7 @@ fn absence(client: &Client) -> Option<&'static str> {
 async fn open(plan: &Plan, topic: u32) -> anyhow::Result<(Client, Subscription)> {
     let url = plan.url();
     let codec = if plan.target == Target::FanfareMsgpack { Codec::MessagePack } else { Codec::Json };
-    let options = Client::builder(&url).codec(codec).connect_timeout(CONNECT_TIMEOUT);
+    let options = plan.client(&url).codec(codec).connect_timeout(CONNECT_TIMEOUT);
     let client = options.connect().await.with_context(|| format!("cannot connect to {url}"))?;
     let subscription = client.subscribe(&plan.topics[topic as usize]).await.context("cannot subscribe")?;
     Ok((client, subscription))
