@@ -125,6 +125,16 @@ moving_connections() {
   fi
 }
 
+# Some of the contracts once more, with bytes that are encrypted on their way.
+secured_connections() {
+  export TEST_TLS=1
+  if command -v cargo-nextest >/dev/null; then
+    cargo nextest run -p fanfare --no-fail-fast contracts::{independence,lag,moving,order}:: hostile::framing::
+  else
+    cargo test -p fanfare --no-fail-fast --test it -- contracts::{independence,lag,moving,order}:: hostile::framing::
+  fi
+}
+
 # What would be published, built from its packages. Before 1.90 cargo looks for the one in a registry for the other.
 packages() {
   local cargo
@@ -163,6 +173,7 @@ step "peers" install_peers
 step "rust tests" rust_tests
 step "late answers" late_answers
 step "moving connections" moving_connections
+step "secured connections" secured_connections
 step "doctests" cargo test --workspace --doc
 # Each bench once and unoptimised: so that they go on working, not to measure.
 step "benches" cargo test --workspace --bench '*'

@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
 use crate::address::networks::contain;
-use crate::http::{Public, full};
+use crate::http::Public;
 use crate::inbox::Socket;
 use crate::operation::limit;
 use crate::permit::Permit;
@@ -61,7 +61,7 @@ impl Acceptor {
         let next = || listener.async_io(Interest::READABLE, |entrance| entrance.accept());
         while let Some(accepted) = self.stop.run_until_cancelled(next()).await {
             match accepted {
-                Ok((stream, _)) if self.stop.is_cancelled() => full::turn_away(&stream),
+                Ok((stream, _)) if self.stop.is_cancelled() => self.entrance.turn_away(&stream),
                 Ok((stream, from)) => self.admit(stream, from),
                 Err(error) if is_short(&error) => self.rest(&error).await,
                 // The peer has gone already, or the like.
@@ -137,13 +137,13 @@ mod tests {
         let test = async {
             let worker = worker();
             let metrics = HttpMetrics::new(&worker.hub.registry);
-            let public = Public::new(&worker.hub, worker.index, Arc::clone(&metrics));
+            let public = Public::new(&worker.hub, worker.index, Arc::clone(&metrics), None);
             let listener = bind("127.0.0.1:0".parse().expect("an address"), 32 * 1024).expect("binds");
             let address = listener.local_addr().expect("bound");
             let accepting = Arc::new(Accepting::default());
             accepting.pass_to(1);
             let entrance =
-                Entrance::new(listener, Arc::clone(&accepting), metrics).expect("it is taken over");
+                Entrance::new(listener, Arc::clone(&accepting), metrics, false).expect("it is taken over");
             let stop = CancellationToken::new();
             let acceptor = Acceptor { entrance, worker: Rc::clone(&worker), public, stop: stop.clone() };
             let running = tokio::task::spawn_local(async move { acceptor.run().await });

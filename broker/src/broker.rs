@@ -24,16 +24,20 @@ use crate::answer::Refusal;
 use crate::budget::Budget;
 use crate::budget::config::MemoryConfig;
 use crate::capacity::{NoCapacity, connections_max, worker_count};
-use crate::config::{Changes, Config, ConfigError};
+use crate::config::{Changes, Config, ConfigError, ServerConfig};
 use crate::connection::metrics::ConnectionMetrics;
 use crate::engine::{Engine, MemoryEngine};
 use crate::heartbeat;
 use crate::http::metrics::HttpMetrics;
+use crate::http::secure::Security;
 use crate::hub::Hub;
 use crate::namespaces::Namespaces;
 use crate::reload::{ConfigSource, ReloadError, Reloader, resolved};
 use crate::setting::InvalidSetting;
 use crate::supervise::{restarted, vital, vital_thread};
+use crate::tls::config::TlsConfig;
+use crate::tls::metrics::TlsMetrics;
+use crate::tls::{self, ADMIN_SECTION, PUBLIC_SECTION, Tls};
 use crate::topic::table::TopicTable;
 use crate::worker::Worker;
 use crate::worker::moves::Moves;
@@ -106,6 +110,8 @@ struct Common {
     connections: Arc<ConnectionMetrics>,
     moves: Arc<Moves>,
     http: Arc<HttpMetrics>,
+    /// What public connections are secured by, if they are.
+    security: Option<Security>,
 }
 
 /// A worker's thread.
@@ -163,6 +169,7 @@ impl Broker {
         let config = resolved(read.clone());
         let access = Access::new(config.access.as_ref(), &config.namespace)?.asking(authority);
         let admin_tokens = AdminTokens::new(&config.admin)?;
+        let [tls, admin_tls] = prepare_tls(&config.server)?;
         let open_files_max = machine::raise_open_files_max();
         let connections_max = connections_max(&config, open_files_max)?;
         let send_buffer = config.limits.send_buffer.as_u64();
@@ -172,15 +179,24 @@ impl Broker {
 
         let hub = build_hub(config, access, connections_max, engine);
         hub.set_admin(admin_tokens);
+        let secured: Vec<_> = tls.iter().chain(&admin_tls).map(Arc::clone).collect();
+        let tls_metrics = TlsMetrics::new(&hub.registry, secured.clone());
+        let security = |tls: Option<Arc<Tls>>| tls.map(|tls| Security::new(&tls, &tls_metrics));
         let common = Common {
             connections: ConnectionMetrics::new(&hub.registry, hub.table.namespaces()),
             moves: Moves::new(&hub.registry, hub.workers.len()),
             http: HttpMetrics::new(&hub.registry),
+            security: security(tls),
         };
         let accepting = Arc::default();
-        let entrance = Entrance::new(public, Arc::clone(&accepting), Arc::clone(&common.http))?;
+        let entrance = Entrance::new(
+            public,
+            Arc::clone(&accepting),
+            Arc::clone(&common.http),
+            common.security.is_some(),
+        )?;
         let (drain, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let reloader = Reloader::new(Arc::clone(&hub), source, open_files_max, read);
+        let reloader = Reloader::new(Arc::clone(&hub), source, secured.clone(), open_files_max, read);
         let mut this = Self {
             hub,
             reloader,
@@ -196,16 +212,24 @@ impl Broker {
             let (hub, entrance, drain) = (Arc::clone(&this.hub), Arc::clone(&entrance), this.drain.clone());
             this.workers.push(start_worker(index, hub, common.clone(), entrance, drain)?);
         }
-        this.start_tasks(admin, accepting, common.http);
+        this.start_tasks(admin, security(admin_tls), accepting, common.http);
+        this.watch_certificates(secured);
         Ok(this)
     }
 
     /// Starts what runs beside the workers, each [supervised](crate::supervise).
-    fn start_tasks(&self, admin: TcpListener, accepting: Arc<Accepting>, metrics: Arc<HttpMetrics>) {
+    fn start_tasks(
+        &self,
+        admin: TcpListener,
+        security: Option<Security>,
+        accepting: Arc<Accepting>,
+        metrics: Arc<HttpMetrics>,
+    ) {
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         let (tasks, reloader) = (self.tasks.clone(), Arc::clone(&self.reloader));
         self.tasks.spawn(async move {
-            let serve = || http::admin::run((&hub, &reloader, &metrics), &admin, &end, &tasks);
+            let serve =
+                || http::admin::run((&hub, &reloader, &metrics), &admin, security.as_ref(), &end, &tasks);
             restarted("admin", &hub.panics, &end, serve).await;
         });
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
@@ -217,6 +241,19 @@ impl Broker {
             })
             .await;
         });
+    }
+
+    /// Has the certificates in use be those of their files.
+    fn watch_certificates(&self, secured: Vec<Arc<Tls>>) {
+        for tls in secured {
+            let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
+            self.tasks.spawn(async move {
+                let watch = || async {
+                    end.run_until_cancelled(Arc::clone(&tls).watch()).await;
+                };
+                restarted("certificates", &hub.panics, &end, watch).await;
+            });
+        }
     }
 
     /// Where the public listener really listens.
@@ -253,6 +290,12 @@ impl Broker {
     /// Whether anybody may do everything.
     pub fn is_open(&self) -> bool {
         self.hub.access().is_open()
+    }
+
+    /// Whether the public listener speaks TLS, and the admin listener.
+    pub fn is_secured(&self) -> [bool; 2] {
+        let config = self.hub.config();
+        [config.server.tls.is_some(), config.server.admin_tls.is_some()]
     }
 
     /// Threads that own connections.
@@ -346,6 +389,18 @@ impl Drop for Broker {
     }
 }
 
+/// What the listeners are secured by that are: the public one, and the admin one.
+fn prepare_tls(server: &ServerConfig) -> Result<[Option<Arc<Tls>>; 2], InvalidSetting> {
+    let prepared = |listener, section, config: &Option<TlsConfig>| {
+        let prepared = config.as_ref().map(|config| tls::prepare(config, section)).transpose()?;
+        Ok(prepared.map(|prepared| Tls::new(listener, prepared)))
+    };
+    Ok([
+        prepared("public", PUBLIC_SECTION, &server.tls)?,
+        prepared("admin", ADMIN_SECTION, &server.admin_tls)?,
+    ])
+}
+
 /// What all workers share. Nothing runs yet.
 pub(crate) fn build_hub(config: Config, access: Access, connections_max: usize, engine: Engine) -> Arc<Hub> {
     let worker_count = worker_count(&config);
@@ -377,7 +432,7 @@ fn start_worker(
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         vital_thread("worker", &drain.clone(), || {
             let local = LocalSet::new();
-            let public = http::Public::new(&hub, index, common.http);
+            let public = http::Public::new(&hub, index, common.http, common.security);
             local.block_on(&runtime, async move {
                 let worker = Worker::new(index, Arc::clone(&hub), common.connections, common.moves);
                 let (tasks, stop) = (worker.tasks.clone(), drain.clone());

@@ -34,6 +34,7 @@ pub use crate::origin::{AllowedOrigin, InvalidOrigin, Origin};
 pub use crate::rate::config::{InvalidRate, Rate, RateConfig, RateLimit};
 pub use crate::right::Right;
 pub use crate::setting::InvalidSetting;
+pub use crate::tls::config::{ClientCertificates, InMemory, TlsConfig};
 
 /// The default configuration as a commented file: what `fanfare config default` prints.
 pub const DEFAULT_FILE: &str = include_str!("config/default.toml");

@@ -24,6 +24,7 @@ mod publishing;
 mod query;
 mod question;
 mod request_context;
+pub(crate) mod secure;
 mod talk;
 mod topic_path;
 mod upgrade;
@@ -54,6 +55,7 @@ use asker::{Asker, Peer};
 use metrics::HttpMetrics;
 use problem::Problem;
 use request_context::RequestContext;
+use secure::Security;
 use talk::KeepAlive;
 
 /// The time for which a browser may remember what a preflight said.
@@ -73,10 +75,17 @@ pub(crate) struct Public {
     /// What answers say of the time for which their connection is kept.
     keep_alive: KeepAlive,
     metrics: Arc<HttpMetrics>,
+    /// What its connections are secured by, if they are.
+    security: Option<Security>,
 }
 
 impl Public {
-    pub(crate) fn new(hub: &Arc<Hub>, worker: usize, metrics: Arc<HttpMetrics>) -> Arc<Self> {
+    pub(crate) fn new(
+        hub: &Arc<Hub>,
+        worker: usize,
+        metrics: Arc<HttpMetrics>,
+        security: Option<Security>,
+    ) -> Arc<Self> {
         let context = RequestContext { hub: Arc::clone(hub), worker };
         let (routes, cors) = (public_routes(context.clone()), cors());
         Arc::new(Self {
@@ -86,6 +95,7 @@ impl Public {
             cors,
             keep_alive: KeepAlive::new(&hub.config().limits),
             metrics,
+            security,
         })
     }
 
@@ -205,6 +215,6 @@ impl Doors for Arc<Public> {
     }
 
     fn turn_away(&self, socket: &Socket) {
-        full::turn_away(&socket.stream);
+        full::turn_away(&socket.stream, self.security.is_some());
     }
 }

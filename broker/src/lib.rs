@@ -50,6 +50,7 @@ mod stream;
 pub mod supervise;
 mod sync;
 mod tally;
+mod tls;
 pub mod topic;
 pub mod websocket;
 mod worker;

@@ -46,6 +46,11 @@ impl Origin {
         &self.host
     }
 
+    /// Whether pages of it come by TLS.
+    pub fn is_https(&self) -> bool {
+        self.scheme == "https"
+    }
+
     /// Whether a request with that `Host` asks the host and port of this origin. A `Host` without a port
     /// means the default one of whatever scheme the page came by.
     pub fn is_of_host(&self, host: &str) -> bool {

@@ -19,6 +19,7 @@ use crate::hub::Hub;
 use crate::machine;
 use crate::metrics::Registry;
 use crate::setting::InvalidSetting;
+use crate::tls::Tls;
 
 /// Where a configuration is read from, at the start and each time that it is to be read again. It may wait for a disk.
 pub type ConfigSource = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
@@ -59,6 +60,8 @@ impl From<NoCapacity> for ReloadError {
 pub(crate) struct Reloader {
     hub: Arc<Hub>,
     source: Option<ConfigSource>,
+    /// How the listeners are secured that are.
+    secured: Vec<Arc<Tls>>,
     /// Files that the process may have open.
     open_files_max: Option<u64>,
     /// The configuration as it was read, before anything was derived; what it is compared with.
@@ -78,11 +81,20 @@ impl Reloader {
     pub(crate) fn new(
         hub: Arc<Hub>,
         source: Option<ConfigSource>,
+        secured: Vec<Arc<Tls>>,
         open_files_max: Option<u64>,
         read: Config,
     ) -> Arc<Self> {
         let Metrics { is_successful, succeeded_at } = Metrics::new(&hub.registry);
-        let this = Self { hub, source, open_files_max, read: Mutex::new(read), is_successful, succeeded_at };
+        let this = Self {
+            hub,
+            source,
+            secured,
+            open_files_max,
+            read: Mutex::new(read),
+            is_successful,
+            succeeded_at,
+        };
         this.count(true);
         Arc::new(this)
     }
@@ -137,7 +149,12 @@ impl Reloader {
         let connections_max = connections_max(&config, self.open_files_max)?;
         let access = Access::new(config.access.as_ref(), &config.namespace)?;
         let admin = AdminTokens::new(&config.admin)?;
+        let certificates =
+            self.secured.iter().map(|tls| config.server.prepare(tls)).collect::<Result<Vec<_>, _>>()?;
         // From here on nothing can fail.
+        for (tls, prepared) in self.secured.iter().zip(certificates) {
+            tls.adopt(prepared);
+        }
         self.hub.reconfigure(config, access, connections_max);
         self.hub.set_admin(admin);
         *read = new;

@@ -2,15 +2,22 @@
 //!
 //! It must not know what is said on it. A plain one costs a branch more than the socket itself.
 
+mod rest;
+mod secured;
+mod session;
+
 use std::io::{self, IoSlice, Read as _};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+use secured::PartedSecured;
+pub(crate) use secured::{Kind, Secured, Unsecured};
 
 /// A peer's socket, which belongs to the runtime of a thread.
 ///
@@ -20,6 +27,8 @@ use tokio::net::TcpStream;
 pub(crate) enum Stream {
     /// The bytes go as they are.
     Plain(TcpStream),
+    /// The bytes go in records of TLS, which has begun.
+    Secured(Box<Secured>),
 }
 
 /// A peer's socket between two threads, with all that is known of it.
@@ -27,6 +36,8 @@ pub(crate) enum Stream {
 pub(crate) enum Parted {
     /// The bytes go as they are.
     Plain(std::net::TcpStream),
+    /// The bytes go in records of TLS.
+    Secured(Box<PartedSecured>),
 }
 
 impl Stream {
@@ -34,6 +45,7 @@ impl Stream {
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(tcp) => tcp.poll_read_ready(cx),
+            Self::Secured(secured) => secured.poll_read_ready(cx),
         }
     }
 
@@ -41,6 +53,7 @@ impl Stream {
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(tcp) => tcp.poll_write_ready(cx),
+            Self::Secured(secured) => secured.poll_write_ready(cx),
         }
     }
 
@@ -52,6 +65,7 @@ impl Stream {
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => read_socket(tcp, buffer),
+            Self::Secured(secured) => secured.try_read(buffer),
         }
     }
 
@@ -62,6 +76,7 @@ impl Stream {
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.try_write(bytes),
+            Self::Secured(secured) => secured.try_write(bytes),
         }
     }
 
@@ -72,6 +87,7 @@ impl Stream {
     pub(crate) fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.try_write_vectored(pieces),
+            Self::Secured(secured) => secured.try_write_vectored(pieces),
         }
     }
 
@@ -82,14 +98,15 @@ impl Stream {
     pub(crate) fn try_flush(&self) -> io::Result<()> {
         match self {
             Self::Plain(_) => Ok(()),
+            Self::Secured(secured) => secured.try_flush(),
         }
     }
 
     /// Whether something lies in it that was not read yet, the end of the stream included.
     pub(crate) fn has_unread_input(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
         match self {
-            Self::Plain(tcp) => SockRef::from(tcp).peek(&mut byte).is_ok(),
+            Self::Plain(tcp) => peek(tcp),
+            Self::Secured(secured) => secured.has_unread_input(),
         }
     }
 
@@ -100,6 +117,7 @@ impl Stream {
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => SockRef::from(tcp).shutdown(Shutdown::Write),
+            Self::Secured(secured) => secured.shutdown_write(),
         }
     }
 
@@ -110,13 +128,20 @@ impl Stream {
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Plain(tcp) => tcp.peer_addr(),
+            Self::Secured(secured) => secured.peer_addr(),
         }
+    }
+
+    /// Whether what is said on it is encrypted.
+    pub(crate) fn is_secured(&self) -> bool {
+        matches!(self, Self::Secured(_))
     }
 
     /// Bytes that it holds of what was read or written and is on its way.
     pub(crate) fn held_bytes(&self) -> usize {
         match self {
             Self::Plain(_) => 0,
+            Self::Secured(secured) => secured.held_bytes(),
         }
     }
 
@@ -127,6 +152,7 @@ impl Stream {
     pub(crate) fn part(self) -> io::Result<Parted> {
         match self {
             Self::Plain(tcp) => tcp.into_std().map(Parted::Plain),
+            Self::Secured(secured) => secured.part().map(|parted| Parted::Secured(Box::new(parted))),
         }
     }
 }
@@ -139,8 +165,14 @@ impl Parted {
     pub(crate) fn arrive(self) -> io::Result<Stream> {
         match self {
             Self::Plain(tcp) => TcpStream::from_std(tcp).map(Stream::Plain),
+            Self::Secured(parted) => parted.arrive().map(|secured| Stream::Secured(Box::new(secured))),
         }
     }
+}
+
+/// Whether something lies in a socket that was not read yet, the end of the stream included.
+fn peek(tcp: &TcpStream) -> bool {
+    SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]).is_ok()
 }
 
 /// One read of a socket.
@@ -164,6 +196,12 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Secured(secured) => {
+                let count =
+                    ready!(secured.poll_reading(cx, |secured| secured.try_read(buf.initialize_unfilled())))?;
+                buf.advance(count);
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -172,6 +210,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Secured(secured) => secured.poll_writing(cx, |secured| secured.try_write(bytes)),
         }
     }
 
@@ -182,6 +221,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, pieces),
+            Self::Secured(secured) => secured.poll_writing(cx, |secured| secured.try_write_vectored(pieces)),
         }
     }
 
@@ -192,12 +232,14 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Secured(secured) => secured.poll_writing(cx, Secured::try_flush),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Secured(secured) => secured.poll_writing(cx, Secured::shutdown_write),
         }
     }
 }

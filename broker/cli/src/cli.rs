@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod logging;
 pub(crate) mod output;
 pub(crate) mod publish;
+pub(crate) mod self_signed;
 pub(crate) mod serve;
 pub(crate) mod subscribe;
 pub(crate) mod token;

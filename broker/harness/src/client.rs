@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 
 use crate::deadline::soon;
 use crate::raw::RawSocket;
+use crate::tls;
 
 /// A client of the native protocol that shares no code with the broker below the frames.
 ///
@@ -42,7 +43,7 @@ impl Client {
     /// Connects to a path and query of an address: `/ws`, or `/ws/room:42?echo=false` for a raw connection.
     pub async fn connect_to(address: SocketAddr, path: &str, codec: Codec) -> Self {
         let request = request(address, path, codec);
-        let stream = soon("a connection", TcpStream::connect(address)).await.expect("the broker listens");
+        let stream = tls::connect(address, None).await;
         Self::upgrade(stream, request, codec).await
     }
 

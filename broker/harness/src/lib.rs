@@ -9,6 +9,7 @@ mod flood;
 mod http;
 mod proxy;
 mod raw;
+pub mod tls;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -50,7 +51,16 @@ pub async fn start(configure: impl FnOnce(&mut Config)) -> Broker {
         }
         _ => (Engine::Memory(MemoryEngine), Authority::Configured),
     };
-    Broker::start_with(config, engine, authority).await.expect("the broker starts")
+    // And whatever holds for bytes as they are holds for encrypted ones.
+    let is_secured = std::env::var("TEST_TLS").is_ok() && config.server.tls.is_none();
+    if is_secured {
+        config.server.tls = Some(tls::config());
+    }
+    let broker = Broker::start_with(config, engine, authority).await.expect("the broker starts");
+    if is_secured {
+        tls::reach_by_tls(broker.public_addr());
+    }
+    broker
 }
 
 /// What a metric says now, all its series together; 0 where there is none yet.

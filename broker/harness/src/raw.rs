@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::deadline::soon;
 use crate::http::Response;
+use crate::tls;
 
 /// A TCP connection on which anything may be sent.
 #[derive(Debug)]
@@ -20,16 +21,12 @@ pub struct RawSocket {
 impl RawSocket {
     /// A connection on which nothing was sent.
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = soon("a connection", TcpStream::connect(address)).await.expect("the broker listens");
-        Self { stream, received: Vec::new() }
+        Self { stream: tls::connect(address, None).await, received: Vec::new() }
     }
 
     /// A connection whose kernel keeps little of what is not read.
     pub async fn connect_with_little_buffer(address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(4096).expect("a small buffer");
-        let stream = soon("a connection", socket.connect(address)).await.expect("the broker listens");
-        Self { stream, received: Vec::new() }
+        Self { stream: tls::connect(address, Some(4096)).await, received: Vec::new() }
     }
 
     /// A WebSocket connection to that path, which is open.

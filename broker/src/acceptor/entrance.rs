@@ -73,6 +73,8 @@ pub(crate) struct Entrance {
     full: Full,
     short: Throttle,
     metrics: Arc<HttpMetrics>,
+    /// Whether TLS is spoken, in which nobody is told anything who has not begun it.
+    is_secured: bool,
 }
 
 impl Entrance {
@@ -84,9 +86,10 @@ impl Entrance {
         listener: TcpListener,
         accepting: Arc<Accepting>,
         metrics: Arc<HttpMetrics>,
+        is_secured: bool,
     ) -> io::Result<Arc<Self>> {
         let (listener, full, short) = (listener.into_std()?, Full::default(), Throttle::default());
-        Ok(Arc::new(Self { listener, accepting, full, short, metrics }))
+        Ok(Arc::new(Self { listener, accepting, full, short, metrics, is_secured }))
     }
 
     /// A socket that has knocked, if there is one. It belongs to no runtime yet.
@@ -112,14 +115,22 @@ impl Entrance {
     pub(super) fn close(&self) {
         for _ in 0..BACKLOG {
             let Ok((stream, _)) = self.accept() else { break };
-            full::turn_away(&stream);
+            self.turn_away(&stream);
         }
+    }
+
+    /// Turns away one who has knocked.
+    pub(super) fn turn_away(&self, stream: &std::net::TcpStream) {
+        full::turn_away(stream, self.is_secured);
     }
 
     /// Tells a peer that there is no room for it, by a task that is among `tasks`.
     pub(super) fn refuse(&self, why: Refused, stream: std::net::TcpStream, tasks: &TaskTracker) {
         let (reason, answer) = why.told();
         self.metrics.rejected(reason);
+        if self.is_secured {
+            return;
+        }
         match TcpStream::from_std(stream) {
             Ok(stream) => self.full.turn_away(stream, answer, tasks),
             Err(error) => tracing::debug!(%error, "a socket failed before it was turned away"),

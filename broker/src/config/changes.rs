@@ -7,7 +7,15 @@ use toml::{Table, Value};
 use super::Config;
 
 /// Keys that are read once, at the start: the listeners and what they were made with, and the workers.
-const AT_START: [&str; 4] = ["server.listen", "server.admin_listen", "server.workers", "limits.send_buffer"];
+const AT_START: [&str; 6] = [
+    "server.listen",
+    "server.admin_listen",
+    // Whether there is TLS at all.
+    "server.tls",
+    "server.admin_tls",
+    "server.workers",
+    "limits.send_buffer",
+];
 
 /// The namespace that is there whether it is configured or not.
 const DEFAULT: &str = "default";
@@ -42,6 +50,13 @@ impl Config {
     pub(crate) fn within(mut self, old: &Self) -> Self {
         self.server.listen = old.server.listen;
         self.server.admin_listen = old.server.admin_listen;
+        let keep = |new: &mut Option<_>, old: &Option<_>| {
+            if new.is_some() != old.is_some() {
+                new.clone_from(old);
+            }
+        };
+        keep(&mut self.server.tls, &old.server.tls);
+        keep(&mut self.server.admin_tls, &old.server.admin_tls);
         self.server.workers = old.server.workers;
         self.server.testing = old.server.testing;
         self.limits.send_buffer = old.limits.send_buffer;
@@ -102,6 +117,17 @@ mod tests {
                 vec!["server.listen".into(), "server.workers".into()]
             )
         );
+    }
+
+    #[test]
+    fn other_certificates_count_at_once_and_whether_there_is_tls_does_not() {
+        let (one, other) =
+            ("[server.tls]\ncertificate_file = \"1\"", "[server.tls]\ncertificate_file = \"2\"");
+        assert_eq!(changed(one, other), (vec!["server.tls.certificate_file".into()], vec![]));
+        for (old, new) in [("", one), (one, "")] {
+            assert_eq!(changed(old, new), (vec![], vec!["server.tls".into()]));
+            assert_eq!(config(new).within(&config(old)), config(old));
+        }
     }
 
     #[test]

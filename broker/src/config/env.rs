@@ -10,7 +10,7 @@ use super::{AccessConfig, Config, ConfigError, DEFAULT_FILE, InvalidSetting, wit
 
 const PREFIX: &str = "FANFARE_";
 /// Ours, but not the broker's: what `fanfare pub`, `fanfare sub` and `fanfare admin` read.
-const OF_CLIENTS: [&str; 4] = ["ADMIN_TOKEN", "ADMIN_URL", "TOKEN", "URL"];
+const OF_CLIENTS: [&str; 5] = ["ADMIN_TOKEN", "ADMIN_URL", "CA_FILE", "TOKEN", "URL"];
 
 /// The variables of this process whose names begin with `FANFARE_`, for [`Config::load`].
 ///

@@ -9,6 +9,8 @@ use crate::address::forwarded::ForwardedHeader;
 use crate::address::networks::Network;
 use crate::origin::AllowedOrigin;
 use crate::setting::InvalidSetting;
+use crate::tls::config::TlsConfig;
+use crate::tls::{self, ADMIN_SECTION, PUBLIC_SECTION, Prepared, Tls};
 
 /// Workers that there may be: more than any machine has cores.
 const WORKERS_MAX: usize = 1024;
@@ -36,6 +38,12 @@ pub struct ServerConfig {
     pub forwarded_header: ForwardedHeader,
     /// Start on a public address although no access is configured.
     pub insecure_open: bool,
+    /// How the public listener is secured; absent, it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
+    /// How the admin listener is secured; absent, it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_tls: Option<TlsConfig>,
     /// What tests want otherwise.
     #[doc(hidden)]
     #[serde(skip)]
@@ -79,6 +87,8 @@ impl Default for ServerConfig {
             proxy_protocol: false,
             forwarded_header: ForwardedHeader::default(),
             insecure_open: false,
+            tls: None,
+            admin_tls: None,
             testing: Testing::default(),
         }
     }
@@ -98,8 +108,35 @@ impl ServerConfig {
             let why = "is expected from server.trusted_proxies alone, of which there are none";
             return Err(InvalidSetting::new("server.proxy_protocol", why));
         }
+        for (section, tls) in self.tls_sections() {
+            tls.check(section)?;
+        }
         self.check_listeners()?;
         self.check_exposure(has_access)
+    }
+
+    /// Checks that the files it names can be used, as a start does.
+    ///
+    /// # Errors
+    /// Names the key whose file is of no use.
+    pub fn check_files(&self) -> Result<(), InvalidSetting> {
+        self.tls_sections().try_for_each(|(section, tls)| tls::prepare(tls, section).map(drop))
+    }
+
+    /// Reads and checks what a listener is to be secured by that is.
+    ///
+    /// # Errors
+    /// Names the key whose file is of no use.
+    pub(crate) fn prepare(&self, tls: &Tls) -> Result<Prepared, InvalidSetting> {
+        let found = self.tls_sections().find(|(section, _)| *section == tls.section());
+        let (section, config) = found.expect("whether it is secured does not change");
+        tls::prepare(config, section)
+    }
+
+    /// How the listeners are secured that are.
+    fn tls_sections(&self) -> impl Iterator<Item = (&'static str, &TlsConfig)> {
+        let sections = [(PUBLIC_SECTION, &self.tls), (ADMIN_SECTION, &self.admin_tls)];
+        sections.into_iter().filter_map(|(section, tls)| Some((section, tls.as_ref()?)))
     }
 
     /// Two listeners cannot share an address, and the second to bind would be the one that says so.

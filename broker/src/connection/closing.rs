@@ -122,7 +122,13 @@ impl Connection {
             Phase::Draining(drain) if state.subscriptions.behind() == 0 && state.replies.is_empty() => {
                 self.put_close(&mut state, drain.code, &drain.reason, true, false);
             }
-            Phase::Closing { by_peer: true, .. } => state.life.end(),
+            Phase::Closing { by_peer: true, .. } => {
+                // It goes at once, and TLS ends with a word.
+                if self.stream.is_secured() {
+                    drop(self.stream.shutdown_write());
+                }
+                state.life.end();
+            }
             Phase::Closing { until, .. } => {
                 // Tells the peer that nothing more comes; it may still be sending.
                 drop(self.stream.shutdown_write());

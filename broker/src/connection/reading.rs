@@ -17,7 +17,12 @@ impl Connection {
     pub(super) fn read(self: &Rc<Self>) {
         let mut scratch = self.worker.scratch.take();
         scratch.resize(READ_BYTES, 0);
-        match self.stream.try_read(&mut scratch) {
+        let read = self.stream.try_read(&mut scratch);
+        if self.stream.is_secured() {
+            // Much may have been decrypted of which nothing came.
+            self.worker.turns.took_long();
+        }
+        match read {
             Ok(0) => self.lose(),
             Ok(count) => {
                 self.worker.stats.received(count);

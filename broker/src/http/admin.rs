@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -33,6 +34,7 @@ use super::head;
 use super::metrics::HttpMetrics;
 use super::opening::Opening;
 use super::problem::Problem;
+use super::secure::Security;
 use super::talk::{self, KeepAlive};
 use super::watched_body::WatchedBody;
 use crate::config::{Changes, LimitsConfig};
@@ -63,6 +65,7 @@ struct Admin {
 pub(crate) async fn run(
     (hub, reloader, metrics): (&Arc<Hub>, &Arc<Reloader>, &Arc<HttpMetrics>),
     listener: &TcpListener,
+    security: Option<&Security>,
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) {
@@ -89,10 +92,12 @@ pub(crate) async fn run(
             }
         };
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            full.turn_away(stream, FULL, tasks);
+            if security.is_none() {
+                full.turn_away(stream, FULL, tasks);
+            }
             continue;
         };
-        let serving = serve(admin.clone(), stream, peer);
+        let serving = serve(admin.clone(), stream, peer, security.cloned());
         tasks.spawn(async move {
             let _permit = permit;
             serving.await;
@@ -100,13 +105,27 @@ pub(crate) async fn run(
     }
 }
 
-async fn serve(admin: Admin, stream: TcpStream, peer: SocketAddr) {
+async fn serve(admin: Admin, stream: TcpStream, peer: SocketAddr, security: Option<Security>) {
     let config = Guard::into_inner(admin.hub.config());
     let limits = &config.limits;
     let keep_alive = KeepAlive::new(limits);
     let service = service_fn(|request| answer(&admin, peer, request, (&keep_alive, limits)));
     let stop = &admin.stop;
-    let opening = Opening::new(stream.into());
+    let since = Instant::now();
+    let stream = match security {
+        None => stream.into(),
+        Some(security) => {
+            let deadline = since + limits.handshake_timeout;
+            match security.begin(stream, deadline, stop, |_| Poll::Ready(()), drop).await {
+                Ok(Some(stream)) => stream,
+                Ok(None) => return,
+                Err(reason) => {
+                    return tracing::debug!(reason, "a connection to the admin listener was refused");
+                }
+            }
+        }
+    };
+    let opening = Opening::new(stream, since);
     if let Err(error) = talk::talk(opening, limits, stop, Arc::default(), |_| Poll::Ready(()), service).await
     {
         tracing::debug!(%error, "a connection to the admin listener ended badly");

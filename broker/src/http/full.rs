@@ -55,9 +55,9 @@ impl Full {
     }
 }
 
-/// Answers 503 without waiting for the request. The socket is to be dropped then.
-pub(crate) fn turn_away(stream: &std::net::TcpStream) {
-    if stream.set_nonblocking(true).is_err() {
+/// Answers 503 without waiting for the request, unless it would have to be said in TLS. The socket is to be dropped then.
+pub(crate) fn turn_away(stream: &std::net::TcpStream, is_secured: bool) {
+    if is_secured || stream.set_nonblocking(true).is_err() {
         return;
     }
     say_on(&SockRef::from(stream), FULL);
@@ -65,8 +65,10 @@ pub(crate) fn turn_away(stream: &std::net::TcpStream) {
 
 /// Answers 503 on a socket of which nothing was read. It is to be dropped then.
 pub(super) fn say_and_close(stream: &Stream) {
-    let Stream::Plain(tcp) = stream;
-    say_on(&SockRef::from(tcp), FULL);
+    // In TLS it would have to be encrypted, and the time for that is over.
+    if let Stream::Plain(tcp) = stream {
+        say_on(&SockRef::from(tcp), FULL);
+    }
 }
 
 /// Answers 429 on a socket of which no request was read. It is to be dropped then.

@@ -26,8 +26,9 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, since: Instant::now(), read: Bytes::new() }
+    /// A connection whose first request is waited for since then.
+    pub(super) fn new(stream: Stream, since: Instant) -> Self {
+        Self { stream, since, read: Bytes::new() }
     }
 
     /// Reads once, into that buffer of [`FIRST_BYTES`], when there is something to be read and it is the connection's

@@ -21,19 +21,21 @@ pub(super) fn check(hub: &Hub, metrics: &HttpMetrics, headers: &HeaderMap) -> Re
     // Any name on the web can be made to resolve to 127.0.0.1. Its pages then call the broker by their
     // own name, as their own host; so where only loopback may reach an open broker, names must be too.
     let trust_any_host = !(config.listen.ip().is_loopback() && hub.access().is_open());
+    let is_secured = config.tls.is_some();
     let mut origins = headers.get_all(ORIGIN).iter();
     let Some(header) = origins.next() else {
         // A page's GET to its own host has no origin.
         if trust_any_host || !is_public_name(host) || allowed.iter().any(|entry| names_host(entry, host)) {
             return Ok(());
         }
-        return Err(refuse(hub, metrics, &format!("http://{host}")));
+        let scheme = if is_secured { "https" } else { "http" };
+        return Err(refuse(hub, metrics, &format!("{scheme}://{host}")));
     };
     let origin = match origins.next() {
         None => header.to_str().unwrap_or("(not ASCII)"),
         Some(_) => "(more than one)",
     };
-    match is_allowed(origin, host, allowed, trust_any_host) {
+    match is_allowed(origin, trust_any_host.then_some((host, is_secured)), allowed) {
         true => Ok(()),
         false => Err(refuse(hub, metrics, origin)),
     }
@@ -74,14 +76,15 @@ fn names_host(allowed: &AllowedOrigin, host: &str) -> bool {
     }
 }
 
-fn is_allowed(origin: &str, host: &str, allowed: &[AllowedOrigin], trust_any_host: bool) -> bool {
+/// `own` is the broker's own host as the request names it, where that counts, and whether it is reached by `https` alone.
+fn is_allowed(origin: &str, own: Option<(&str, bool)>, allowed: &[AllowedOrigin]) -> bool {
     if allowed.contains(&AllowedOrigin::Any) {
         return true;
     }
     let Ok(origin) = origin.parse::<Origin>() else { return false };
     allowed.iter().any(|entry| entry.allows(&origin))
         || is_loopback(origin.host())
-        || (trust_any_host && origin.is_of_host(host))
+        || own.is_some_and(|(host, is_secured)| origin.is_of_host(host) && (origin.is_https() || !is_secured))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -111,7 +114,7 @@ mod tests {
             "https://app.example.com",
             "https://APP.example.com",
         ] {
-            assert!(is_allowed(origin, "127.0.0.1:8000", &allowed, false), "{origin}");
+            assert!(is_allowed(origin, None, &allowed), "{origin}");
         }
     }
 
@@ -131,7 +134,7 @@ mod tests {
             "http://evil.test#127.0.0.1",
             "http://evil.test",
         ] {
-            assert!(!is_allowed(origin, "127.0.0.1:8000", &allowed, true), "{origin}");
+            assert!(!is_allowed(origin, Some(("127.0.0.1:8000", false)), &allowed), "{origin}");
         }
     }
 
@@ -152,8 +155,23 @@ mod tests {
 
     #[test]
     fn a_pages_own_host_counts_unless_any_name_could_be_made_to_mean_loopback() {
-        assert!(is_allowed("https://chat.example.com", "chat.example.com", &[], true));
-        assert!(!is_allowed("https://chat.example.com", "other.example.com", &[], true));
-        assert!(!is_allowed("http://evil.test:8000", "evil.test:8000", &[], false));
+        let own = |origin: &str, host, is_secured| is_allowed(origin, Some((host, is_secured)), &[]);
+        assert!(own("https://chat.example.com", "chat.example.com", false));
+        assert!(!own("https://chat.example.com", "other.example.com", false));
+        assert!(!is_allowed("http://evil.test:8000", None, &[]));
+    }
+
+    #[test]
+    fn a_page_that_came_as_it_is_read_on_the_way_is_not_of_a_host_that_is_reached_by_tls() {
+        let own = |origin: &str, host| is_allowed(origin, Some((host, true)), &[]);
+        assert!(own("https://chat.example.com", "chat.example.com"));
+        assert!(own("https://chat.example.com:8443", "chat.example.com:8443"));
+        for (origin, host) in [
+            ("http://chat.example.com", "chat.example.com"),
+            ("http://chat.example.com:8443", "chat.example.com:8443"),
+            ("https://chat.example.com", "chat.example.com:8443"),
+        ] {
+            assert!(!own(origin, host), "{origin}, {host}");
+        }
     }
 }

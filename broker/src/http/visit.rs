@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::asker::Peer;
 use super::opening::{FIRST_BYTES, Opening};
+use super::secure::{self, NO_TLS_HERE, Security, TLS_BEGINS};
 use super::upgrade::Upgrade;
 use super::watched_body::WatchedBody;
 use super::write_timeout::WriteTimeout;
@@ -49,10 +50,12 @@ pub(super) async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socke
     let (since, timeout) = (Instant::now(), worker.hub.config().limits.handshake_timeout);
     let mut peer = Peer { address: from, is_proxied: false };
     if proxied::is_expected(&worker.hub.config().server, from) {
-        // Boxed, for most do not come here.
+        // In TLS nothing can be said yet. Boxed, for most do not come here.
+        let is_plain = public.security.is_none();
         let told = Box::pin(proxied::read(&stream, from, since + timeout));
         match stop.run_until_cancelled(told).await {
-            None => return full::say_and_close(&stream.into()),
+            None if is_plain => return full::say_and_close(&stream.into()),
+            None => return,
             Some(Err(error)) => {
                 public.metrics.rejected("proxy_header");
                 return tracing::debug!(%error, "a proxy did not say whom it brings");
@@ -63,16 +66,33 @@ pub(super) async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socke
             Ok(counted) => permit.count_among(counted),
             Err(_) => {
                 public.metrics.rejected("address");
-                return full::say_too_many(&stream);
+                if is_plain {
+                    full::say_too_many(&stream);
+                }
+                return;
             }
         }
     }
-    let mut opening = Opening { since, ..Opening::new(stream.into()) };
     let visit = Visit::new(&worker, public, permit, peer);
+    let stream = match &visit.public.security {
+        None => stream.into(),
+        Some(security) => {
+            // Boxed, for those who are not secured do without.
+            match Box::pin(visit.secure(security, stream, since + timeout, &stop)).await {
+                Some(stream) => stream,
+                None => return,
+            }
+        }
+    };
+    let mut opening = Opening::new(stream, since);
     opening.read(timeout, &stop, |cx| visit.poll_turn(cx), |read| visit.with_buffer(read)).await;
     if opening.read.is_empty() && stop.is_cancelled() {
         // It may have asked already. Nothing of it was read, so it is told as those are who knock at a stop.
         return full::say_and_close(&opening.stream);
+    }
+    if opening.read.first() == Some(&TLS_BEGINS) {
+        visit.public.metrics.rejected("tls_on_plain");
+        return Box::pin(secure::say_and_wait(opening.stream, NO_TLS_HERE)).await;
     }
     if let Some(opening) = visit.open(opening, &stop).await {
         // Boxed, for it is many times as large as the rest, and most do not come here.
@@ -141,6 +161,32 @@ impl<'w> Visit<'w> {
         }
         self.may_begin.set(true);
         Poll::Ready(())
+    }
+
+    /// Begins to speak TLS with the peer. What each step costs counts among the turns.
+    async fn secure(
+        &self,
+        security: &Security,
+        tcp: TcpStream,
+        deadline: Instant,
+        stop: &CancellationToken,
+    ) -> Option<Stream> {
+        let gate = &self.worker.gate;
+        let poll_turn = |cx: &Context<'_>| {
+            let spawn = |refill| drop(self.worker.tasks.spawn_local(refill));
+            ready!(gate.poll_handshake_turn(&self.place, cx, spawn));
+            if let Some(waited) = self.place.waited() {
+                self.worker.stats.waited(Wait::Turn, waited);
+            }
+            Poll::Ready(())
+        };
+        match security.begin(tcp, deadline, stop, poll_turn, |took| gate.note_handshake(took)).await {
+            Ok(stream) => stream,
+            Err(reason) => {
+                self.public.metrics.rejected(reason);
+                None
+            }
+        }
     }
 
     /// Reads into the worker's own buffer, so that nobody who has said nothing yet has one.
@@ -271,7 +317,7 @@ mod tests {
             let worker = worker();
             leave_no_credit(worker.handle());
             let (mut peer, socket) = knock(&worker).await;
-            let public = Public::new(&worker.hub, worker.index, HttpMetrics::new(&worker.hub.registry));
+            let public = Public::new(&worker.hub, worker.index, HttpMetrics::new(&worker.hub.registry), None);
             spawn_local(serve(Rc::clone(&worker), public, socket, CancellationToken::new()));
             let post = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
             peer.write_all(post.as_bytes()).await.expect("room");

@@ -94,6 +94,24 @@ impl WriteTimeout {
     }
 }
 
+impl WriteTimeout {
+    /// The same for what has yet to leave of what was written, which may be something where the socket is secured. It is no
+    /// answer that is written.
+    fn wait(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        if !self.stream.is_secured() {
+            return act(Pin::new(&mut self.stream), cx);
+        }
+        let answered_at = self.answered_at;
+        let done = self.write(cx, act);
+        self.answered_at = answered_at;
+        done
+    }
+}
+
 impl Lingering {
     /// Reads until the peer has closed its side too, or has had its time.
     fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
@@ -146,13 +164,13 @@ impl AsyncWrite for WriteTimeout {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.wait(cx, |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.lingering.is_none() {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            ready!(this.wait(cx, |stream, cx| stream.poll_shutdown(cx)))?;
         }
         let Some(answered_at) = this.answered_at else { return Poll::Ready(Ok(())) };
         let lingering = this.lingering.get_or_insert_with(|| Lingering {

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 /// Turns that a worker's HTTP connections have together in one cycle of its tasks.
 const TURNS_A_CYCLE: usize = 8;
+/// Processor time that a turn stands for: a step that takes longer counts for several.
+const TURN: Duration = Duration::from_micros(125);
 
 /// Lets so many HTTP connections of one worker have a turn, then all others wait, first come first served, until the
 /// worker's other tasks have run: hundreds that come, ask and go would otherwise all have one before a WebSocket has its
@@ -21,6 +23,8 @@ pub(crate) struct Gate {
     /// What is left of this cycle.
     left: Cell<usize>,
     line: RefCell<VecDeque<Weak<Place>>>,
+    /// What a step of a handshake of TLS has cost of late: that of most is known only when it is done.
+    handshake: Cell<Duration>,
     /// Whether a task refills it; there is one only while somebody waits.
     is_refilled: Cell<bool>,
 }
@@ -35,12 +39,19 @@ impl fmt::Debug for Gate {
 #[derive(Debug, Default)]
 pub(crate) struct Place {
     stands: Cell<LineState>,
+    /// Turns that its next one counts for, beyond the one.
+    more: Cell<usize>,
     /// The moment since which it waits, or has waited for the turn at hand.
     since: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Place {
+    /// Turns that its next one counts for.
+    fn cost(&self) -> usize {
+        1 + self.more.get()
+    }
+
     /// How long it has waited for the turn that it was given, if it has; said once.
     pub(crate) fn waited(&self) -> Option<Duration> {
         self.since.take().map(|since| since.elapsed())
@@ -61,8 +72,33 @@ impl Gate {
         Rc::new(Self {
             left: Cell::new(TURNS_A_CYCLE),
             line: RefCell::default(),
+            handshake: Cell::new(TURN * TURNS_A_CYCLE as u32),
             is_refilled: Cell::new(false),
         })
+    }
+
+    /// The same for a step of a handshake of TLS, which counts for as many turns as such steps have taken of late: a signature
+    /// takes the time of a few requests, or of many, as the key is.
+    pub(crate) fn poll_handshake_turn(
+        self: &Rc<Self>,
+        place: &Rc<Place>,
+        cx: &Context<'_>,
+        spawn: impl FnOnce(Refill),
+    ) -> Poll<()> {
+        if place.stands.get() == LineState::Outside {
+            let turns = (self.handshake.get().as_nanos() / TURN.as_nanos()) as usize;
+            place.more.set(turns.clamp(1, TURNS_A_CYCLE) - 1);
+        }
+        let turn = self.poll_turn(place, cx, spawn);
+        if turn.is_ready() {
+            place.more.set(0);
+        }
+        turn
+    }
+
+    /// A step of a handshake took so long. The longest counts most, and is forgotten by and by.
+    pub(crate) fn note_handshake(&self, took: Duration) {
+        self.handshake.set(took.max(self.handshake.get() * 7 / 8));
     }
 
     /// Ready when the connection may have a turn, which is then taken; until then its task is woken when it may.
@@ -85,8 +121,9 @@ impl Gate {
             LineState::Outside => {}
         }
         let left = self.left.get();
-        if left > 0 && self.line.borrow().is_empty() {
-            self.left.set(left - 1);
+        let cost = place.cost();
+        if left >= cost && self.line.borrow().is_empty() {
+            self.left.set(left - cost);
             return Poll::Ready(());
         }
         place.stands.set(LineState::InLine);
@@ -104,12 +141,15 @@ impl Gate {
             tokio::task::yield_now().await;
             let mut left = TURNS_A_CYCLE;
             let mut line = self.line.borrow_mut();
-            while left > 0
-                && let Some(place) = line.pop_front()
-            {
+            while let Some(first) = line.front() {
+                let place = first.upgrade();
+                if place.as_ref().is_some_and(|place| place.cost() > left) {
+                    break;
+                }
+                line.pop_front();
                 // Whoever has gone meanwhile takes no turn with it.
-                if let Some(place) = place.upgrade() {
-                    left -= 1;
+                if let Some(place) = place {
+                    left -= place.cost();
                     place.stands.set(LineState::InFront);
                     if let Some(waker) = place.waker.take() {
                         waker.wake();
@@ -190,6 +230,35 @@ mod tests {
         let counts =
             (TURNS_A_CYCLE..2 * TURNS_A_CYCLE).map(|n| taken.iter().filter(|&&nth| nth == n).count());
         assert!(counts.min() >= Some(3), "{taken:?}");
+    }
+
+    #[tokio::test]
+    async fn a_handshake_counts_for_as_many_turns_as_it_takes_time() {
+        let (gate, begun) = (Gate::new(), Rc::new(Cell::new(0)));
+        // As long as half of a cycle's turns.
+        (0..100).for_each(|_| gate.note_handshake(TURN * (TURNS_A_CYCLE / 2) as u32));
+        let local = LocalSet::new();
+        for _ in 0..10 * TURNS_A_CYCLE {
+            let (gate, begun) = (Rc::clone(&gate), Rc::clone(&begun));
+            local.spawn_local(async move {
+                let spawn = |refill| drop(tokio::task::spawn_local(refill));
+                let place = Rc::default();
+                poll_fn(|cx| gate.poll_handshake_turn(&place, cx, spawn)).await;
+                begun.set(begun.get() + 1);
+            });
+        }
+        let most_at_once = Rc::new(Cell::new(0));
+        let (seen, most) = (Rc::clone(&begun), Rc::clone(&most_at_once));
+        local.spawn_local(async move {
+            let mut before = 0;
+            while before < 10 * TURNS_A_CYCLE {
+                tokio::task::yield_now().await;
+                most.set(most.get().max(seen.get() - before));
+                before = seen.get();
+            }
+        });
+        local.await;
+        assert!((1..=4).contains(&most_at_once.get()), "{} at once", most_at_once.get());
     }
 
     #[tokio::test]

@@ -10,3 +10,4 @@ mod http;
 mod limits;
 mod metrics;
 mod reload;
+mod tls;

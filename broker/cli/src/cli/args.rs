@@ -159,6 +159,10 @@ pub(crate) struct ServeArgs {
     /// Start on a public address although no access is configured: anybody may do everything.
     #[arg(long)]
     pub(crate) insecure_open: bool,
+    /// Speak TLS with a certificate for localhost that is made anew at each start, for trying out; with a FILE it is
+    /// written there, for clients that are to trust it.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub(crate) tls_self_signed: Option<Option<PathBuf>>,
 }
 
 /// How to reach a broker.
@@ -173,6 +177,9 @@ pub(crate) struct ConnectArgs {
     /// A file that holds the token; the environment variable FANFARE_TOKEN holds the token itself.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A file of certificates in PEM form by which a broker may be known, besides those that the system trusts.
+    #[arg(long, value_name = "FILE", env = "FANFARE_CA_FILE")]
+    ca_file: Option<PathBuf>,
     /// How long to try to connect.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     connect_timeout: Duration,
@@ -225,6 +232,10 @@ impl ConnectArgs {
         };
         let options =
             Client::builder(&self.url).codec(codec).name("fanfare-cli").version(env!("CARGO_PKG_VERSION"));
+        let options = match &self.ca_file {
+            Some(path) => options.root_certificates(path),
+            None => options,
+        };
         Ok(match self.token()? {
             Some(token) => options.token(token),
             None => options,

@@ -14,6 +14,7 @@ pub(crate) fn check(file: Option<&Path>) -> anyhow::Result<()> {
     config.check()?;
     Access::new(config.access.as_ref(), &config.namespace)?;
     AdminTokens::new(&config.admin)?;
+    config.server.check_files()?;
     let memory = machine::memory_bytes(Path::new("/"));
     if let Some(warning) = config.memory.resolved(memory, config.limits.message_size).warning(memory) {
         output::notice(&format!("warning, for this machine: {warning}"));

@@ -3,12 +3,13 @@
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use fanfare::config::TlsConfig;
 use fanfare::{Broker, Config, ConfigError, config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::ServeArgs;
 use super::logging::{self, Log};
-use super::output;
+use super::{output, self_signed};
 
 /// Runs the broker until it is told to stop.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
@@ -108,8 +109,8 @@ impl Stops {
     }
 }
 
-/// The configuration: the file, the environment, then the flags.
-fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
+/// The configuration: the file, the environment, then the flags, of which one says that TLS is `self_signed`.
+fn load(args: &ServeArgs, self_signed: Option<&TlsConfig>) -> Result<Config, ConfigError> {
     let mut config = Config::load(args.config.as_deref(), config::environment()?)?;
     if let Some(listen) = args.listen {
         config.server.listen = listen;
@@ -118,11 +119,24 @@ fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
         config.server.admin_listen = admin_listen;
     }
     config.server.insecure_open |= args.insecure_open;
+    if let Some(self_signed) = self_signed {
+        config.server.tls = Some(self_signed.clone());
+    }
     Ok(config)
 }
 
 async fn start(args: ServeArgs) -> anyhow::Result<Broker> {
-    let broker = Broker::start_from(Box::new(move || load(&args))).await?;
+    let made = args.tls_self_signed.as_ref().map(|file| self_signed::make(file.as_deref())).transpose()?;
+    let (self_signed, sha256) = made.map(|made| (made.config, made.fingerprint)).unzip();
+    let file = args.tls_self_signed.clone().flatten().map(|file| file.display().to_string());
+    let broker = Broker::start_from(Box::new(move || load(&args, self_signed.as_ref()))).await?;
+    if let Some(sha256) = sha256 {
+        tracing::info!(
+            sha256,
+            file,
+            "TLS by a certificate for localhost that nobody has signed: it is for trying out, and another one at each start"
+        );
+    }
     if broker.is_open() && !broker.public_addr().ip().is_loopback() {
         tracing::warn!("anybody who can reach this address may subscribe and publish (insecure_open)");
     }
@@ -142,27 +156,32 @@ fn announce(broker: &Broker, log: &Log) {
         topics_max = broker.topics_max(),
         memory_retained = %broker.memory().retained,
         memory_in_flight = %broker.memory().in_flight,
+        tls = broker.is_secured()[0],
+        admin_tls = broker.is_secured()[1],
         "started"
     );
     if io::stderr().is_terminal() {
-        log.notice(&what_to_try(public, admin, broker.is_open()));
+        log.notice(&what_to_try(public, admin, broker.is_open(), broker.is_secured()));
     }
 }
 
 /// What a person may try next: the page and publishing, or where it is not open publishing with a token.
-fn what_to_try(public: SocketAddr, admin: SocketAddr, is_open: bool) -> String {
+fn what_to_try(public: SocketAddr, admin: SocketAddr, is_open: bool, is_secured: [bool; 2]) -> String {
+    // Who is reached by its address is known by no certificate.
+    let [(scheme, k), (admin_scheme, admin_k)] =
+        is_secured.map(|is| if is { ("https", "-k ") } else { ("http", "") });
     let (at, admin) = (reachable(public), reachable(admin));
     let (page, authorization) = match is_open {
-        true => (format!("open http://{at}/ in two browser tabs, and write\n    "), ""),
+        true => (format!("open {scheme}://{at}/ in two browser tabs, and write\n    "), ""),
         false => (String::new(), "-H 'Authorization: Bearer TOKEN' "),
     };
     format!(
         "
   Fanfare listens on {public}. Try next:
 
-    {page}curl {authorization}-H 'Content-Type: text/plain' -d 'hi from curl' http://{at}/v1/topics/hello/messages
+    {page}curl {k}{authorization}-H 'Content-Type: text/plain' -d 'hi from curl' {scheme}://{at}/v1/topics/hello/messages
 
-    metrics: curl http://{admin}/metrics        stop: Ctrl-C
+    metrics: curl {admin_k}{admin_scheme}://{admin}/metrics        stop: Ctrl-C
 "
     )
 }
@@ -184,7 +203,7 @@ mod tests {
 
     fn shown(public: &str, admin: &str, is_open: bool) -> String {
         let address = |text: &str| text.parse().expect("an address");
-        what_to_try(address(public), address(admin), is_open)
+        what_to_try(address(public), address(admin), is_open, [false, false])
     }
 
     #[test]
@@ -194,6 +213,17 @@ mod tests {
         let closed = shown("127.0.0.1:8000", "127.0.0.1:8001", false);
         assert!(closed.contains("-H 'Authorization: Bearer TOKEN' -H 'Content-Type"), "{closed}");
         assert!(!closed.contains("browser") && !closed.contains("/ in"), "{closed}");
+    }
+
+    #[test]
+    fn what_is_secured_is_shown_as_it_is_reached() {
+        let address = |text: &str| text.parse().expect("an address");
+        let shown = what_to_try(address("127.0.0.1:8000"), address("127.0.0.1:8001"), true, [true, false]);
+        assert!(shown.contains("open https://127.0.0.1:8000/ in"), "{shown}");
+        assert!(
+            shown.contains("curl -k -H") && shown.contains("curl http://127.0.0.1:8001/metrics"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod logs;
 mod memory;
 mod operations;
 mod process;
+mod secured;
 mod shim;
 mod signals;
 mod supervision;
