@@ -30,7 +30,7 @@ use crate::right::Right;
 use crate::setting::InvalidSetting;
 pub use authority::Authority;
 use config::{AccessConfig, GrantConfig};
-use grant::{End, Rights};
+use grant::Rights;
 pub use grant::{Grant, GrantEnd};
 use issue::Issue;
 pub use jwt::mint::{NewToken, SigningSecret};
@@ -170,20 +170,20 @@ impl Access {
         for (hash, grant) in &self.by_token {
             match successor.by_token.get(hash) {
                 Some(same) if Arc::ptr_eq(same, grant) => {}
-                Some(_) => grant.end.supersede(),
+                Some(other) => grant.go_on_as(other),
                 None => grant.end.revoke(),
             }
         }
         if !Arc::ptr_eq(&self.anonymous, &successor.anonymous) {
-            self.anonymous.end.supersede();
+            self.anonymous.go_on_as(&successor.anonymous);
         }
-        for key in self.jwts.keys() {
-            match successor.jwts.keys().find(|other| other.is_same(&key)) {
-                Some(same) if Arc::ptr_eq(&same.end, &key.end) => {}
-                Some(_) => key.end.supersede(),
-                None => key.end.revoke(),
-            }
-        }
+        self.jwts.retire(&successor.jwts);
+    }
+
+    /// What the credentials of a superseded grant are good for now; `None` where that cannot be told without them, for what their key
+    /// is to be held against has changed.
+    pub(crate) fn renewed(&self, grant: &Grant) -> Option<Arc<Grant>> {
+        grant.renewed(&self.authenticated)
     }
 
     /// This access, asking the authority before anybody is admitted with a token.
@@ -242,8 +242,8 @@ impl Access {
             own: rights,
             common: Arc::clone(&self.authenticated),
             issue: Some(Box::new(issue)),
-            end: End::default(),
             refused: self.refused.clone(),
+            ..Grant::default()
         };
         if grant.is_revoked() { Err(RefusedToken::Revoked) } else { Ok(Arc::new(grant)) }
     }

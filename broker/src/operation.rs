@@ -52,5 +52,5 @@ impl From<Refusal> for Denied {
 /// [`Denied`], which is counted.
 fn allowed(is_allowed: bool, grant: &Grant, what: &'static str) -> Result<(), Denied> {
     // A grant may be held for long: over a body that comes slowly, or a wait for credit.
-    (is_allowed && grant.end().is_none()).then_some(()).ok_or_else(|| Denied::of(grant, what))
+    (is_allowed && !grant.is_over()).then_some(()).ok_or_else(|| Denied::of(grant, what))
 }

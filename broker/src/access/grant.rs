@@ -1,8 +1,8 @@
 //! What the bearer of some credentials may do, and for how long.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use fanfare_protocol::ErrorCode;
 
@@ -27,6 +27,8 @@ pub struct Grant {
     /// By whom and until when, where a token says so.
     pub(super) issue: Option<Box<Issue>>,
     pub(super) end: End,
+    /// What the same credentials grant since the configuration was changed.
+    pub(super) successor: OnceLock<Arc<Self>>,
     /// The counter of what is refused, which all grants have in common.
     pub(super) refused: RefusalCounter,
 }
@@ -38,20 +40,26 @@ pub enum GrantEnd {
     Expired,
     /// It was taken back: its bearer needs other credentials.
     Revoked,
-    /// The configuration has changed: the same credentials may grant something else now.
+    /// The configuration has changed: the same credentials may grant something else now. Whoever has it goes on with it until
+    /// that is found out, which is soon.
     Superseded,
 }
 
 /// Whether all grants of a kind have ended. Set once, by whoever ends them; read without a lock.
 #[derive(Debug, Default)]
-pub(super) struct End(AtomicU8);
+pub(super) struct End {
+    how: AtomicU8,
+    /// Of a key: the same key in the configuration that came after.
+    successor: OnceLock<Arc<Self>>,
+}
 
 impl End {
     const REVOKED: u8 = 1;
     const SUPERSEDED: u8 = 2;
 
     pub(super) fn get(&self) -> Option<GrantEnd> {
-        match self.0.load(Ordering::Relaxed) {
+        // What it goes on as is there before.
+        match self.how.load(Ordering::Acquire) {
             Self::REVOKED => Some(GrantEnd::Revoked),
             Self::SUPERSEDED => Some(GrantEnd::Superseded),
             _ => None,
@@ -59,12 +67,27 @@ impl End {
     }
 
     pub(super) fn revoke(&self) {
-        self.0.store(Self::REVOKED, Ordering::Relaxed);
+        self.how.store(Self::REVOKED, Ordering::Relaxed);
     }
 
     pub(super) fn supersede(&self) {
         // What is revoked stays so.
-        let _revoked = self.0.compare_exchange(0, Self::SUPERSEDED, Ordering::Relaxed, Ordering::Relaxed);
+        let _revoked = self.how.compare_exchange(0, Self::SUPERSEDED, Ordering::Release, Ordering::Relaxed);
+    }
+
+    /// Of a key: the same one goes on as that.
+    pub(super) fn go_on_as(&self, successor: &Arc<Self>) {
+        self.successor.get_or_init(|| Arc::clone(successor));
+        self.supersede();
+    }
+
+    /// Of a key: the last that it goes on as, if it does.
+    pub(super) fn last_successor(&self) -> Option<&Arc<Self>> {
+        let mut last = self.successor.get()?;
+        while let Some(next) = last.successor.get() {
+            last = next;
+        }
+        Some(last)
     }
 }
 
@@ -90,6 +113,30 @@ impl Grant {
             refused: refused.clone(),
             ..Self::default()
         }
+    }
+
+    /// The same credentials grant that from now on.
+    pub(super) fn go_on_as(&self, successor: &Arc<Self>) {
+        self.successor.get_or_init(|| Arc::clone(successor));
+        self.end.supersede();
+    }
+
+    /// What the same credentials grant where those with credentials may do `common`, if that can be told without them.
+    pub(super) fn renewed(&self, common: &Arc<Rights>) -> Option<Arc<Self>> {
+        if let Some(mut last) = self.successor.get() {
+            while let Some(next) = last.successor.get() {
+                last = next;
+            }
+            return Some(Arc::clone(last));
+        }
+        let issue = self.issue.as_deref()?;
+        let issue = issue.by(issue.key.last_successor()?);
+        Some(Arc::new(Self { issue: Some(Box::new(issue)), ..self.anew(common, &self.refused) }))
+    }
+
+    /// Whether it lets nobody do anything any more: what was superseded does, until its bearer has what came after.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.end(), None | Some(GrantEnd::Superseded))
     }
 
     /// Whether topics named so may be subscribed to.
@@ -121,10 +168,12 @@ impl Grant {
     /// Why it is none any more, if so. Whoever is told of a revocation by another thread finds it here. Costs a few loads, and a
     /// look at the clock where it expires.
     pub fn end(&self) -> Option<GrantEnd> {
-        self.taken_back().or_else(|| {
-            let expires_at = self.expires_at()?;
-            (Uptime::now() >= expires_at).then_some(GrantEnd::Expired)
-        })
+        let taken_back = self.taken_back();
+        if taken_back == Some(GrantEnd::Revoked) {
+            return taken_back;
+        }
+        let has_expired = self.expires_at().is_some_and(|expires_at| Uptime::now() >= expires_at);
+        if has_expired { Some(GrantEnd::Expired) } else { taken_back }
     }
 
     /// Why it was taken back, if it was; by the clock nothing is.
@@ -140,9 +189,9 @@ impl Grant {
         end
     }
 
-    /// Whether it was taken back, by a revocation or a change of the configuration.
+    /// Whether it was taken back by a revocation, or because its token or key went away.
     pub(crate) fn is_revoked(&self) -> bool {
-        self.taken_back().is_some()
+        self.taken_back() == Some(GrantEnd::Revoked)
     }
 
     /// The moment from which on it grants nothing, the leeway counted in; `None` where it does not expire.
@@ -200,9 +249,11 @@ impl Grant {
             (Some(GrantEnd::Expired), _) => {
                 (ErrorCode::Unauthorized, "the credentials have expired".to_owned())
             }
-            (Some(_), _) => (ErrorCode::Unauthorized, "the credentials were revoked".to_owned()),
-            (None, None) => (ErrorCode::Unauthorized, format!("without credentials you may not {what}")),
-            (None, Some(_)) => (ErrorCode::Forbidden, format!("your credentials do not let you {what}")),
+            (Some(GrantEnd::Revoked), _) => {
+                (ErrorCode::Unauthorized, "the credentials were revoked".to_owned())
+            }
+            (_, None) => (ErrorCode::Unauthorized, format!("without credentials you may not {what}")),
+            (_, Some(_)) => (ErrorCode::Forbidden, format!("your credentials do not let you {what}")),
         }
     }
 }

@@ -25,19 +25,30 @@ pub(super) struct Issue {
 }
 
 impl Issue {
+    /// The same of a token whose key goes on as that one.
+    pub(super) fn by(&self, key: &Arc<End>) -> Self {
+        Self {
+            expires_at: self.expires_at,
+            expires_at_unix: self.expires_at_unix,
+            token_id: self.token_id.clone(),
+            issued_at: self.issued_at,
+            key: Arc::clone(key),
+            revocations: Arc::clone(&self.revocations),
+            checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
+        }
+    }
+
     /// Why the token counts no more, if it was taken back. As long as nothing is revoked that is two loads.
     pub(super) fn taken_back(&self, user: Option<&str>) -> Option<GrantEnd> {
-        if let end @ Some(_) = self.key.get() {
-            return end;
-        }
+        let of_key = self.key.get();
         let generation = self.revocations.generation();
-        if self.checked.load(Ordering::Relaxed) == generation {
-            return None;
+        if of_key == Some(GrantEnd::Revoked) || self.checked.load(Ordering::Relaxed) == generation {
+            return of_key;
         }
         if self.revocations.concern(user, self.token_id.as_deref(), self.issued_at) {
             return Some(GrantEnd::Revoked);
         }
         self.checked.store(generation, Ordering::Relaxed);
-        None
+        of_key
     }
 }

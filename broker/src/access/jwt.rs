@@ -8,6 +8,7 @@ mod entry;
 mod jwks;
 pub(crate) mod mint;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::decode_header;
@@ -69,10 +70,7 @@ impl Jwts {
 
     /// All keys, those in sets among them.
     pub(super) fn keys(&self) -> impl Iterator<Item = SigningKey> {
-        self.entries.iter().flat_map(|entry| match &entry.keys {
-            Keys::One(key) => vec![key.clone()],
-            Keys::Set(set) => set.keys(),
-        })
+        self.entries.iter().flat_map(Entry::keys)
     }
 
     /// Goes on with those keys of older ones that are the same, and so with their grants.
@@ -83,6 +81,23 @@ impl Jwts {
                 (Keys::One(key), Keys::One(old)) => *key = old.clone(),
                 (Keys::Set(set), Keys::Set(old)) => set.succeed(old),
                 _ => {}
+            }
+        }
+    }
+
+    /// Ends the keys that a `successor` does not have. Those that it has otherwise go on as what they are there, as long as tokens
+    /// by them are held against the same.
+    pub(super) fn retire(&self, successor: &Self) {
+        for entry in &self.entries {
+            let same = successor.entries.iter().find(|other| other.is_same(entry));
+            for key in entry.keys() {
+                let of_same = same.and_then(|same| same.keys().into_iter().find(|other| other.is_same(&key)));
+                match of_same {
+                    Some(other) if Arc::ptr_eq(&other.end, &key.end) => {}
+                    Some(other) => key.end.go_on_as(&other.end),
+                    None if successor.keys().any(|other| other.is_same(&key)) => key.end.supersede(),
+                    None => key.end.revoke(),
+                }
             }
         }
     }

@@ -111,6 +111,14 @@ impl Entry {
         Ok(Self { kid: config.kid.clone(), validation, algorithm, keys })
     }
 
+    /// All its keys.
+    pub(super) fn keys(&self) -> Vec<SigningKey> {
+        match &self.keys {
+            Keys::One(key) => vec![key.clone()],
+            Keys::Set(set) => set.keys(),
+        }
+    }
+
     pub(super) fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
