@@ -175,6 +175,23 @@ impl Hub {
         self.workers.iter().for_each(|worker| worker.inbox.revoke());
     }
 
+    /// Revokes credentials, and has the workers see to those who were admitted with them.
+    ///
+    /// # Errors
+    /// [`RevocationError`]: nothing was revoked.
+    pub(crate) fn revoke(&self, revocation: &Revocation) -> Result<(), RevocationError> {
+        loop {
+            let access = self.access.load_full();
+            access.revoke(revocation)?;
+            // Another may have taken its place meanwhile, with grants of its own.
+            if Arc::ptr_eq(&access, &self.access.load_full()) {
+                break;
+            }
+        }
+        self.workers.iter().for_each(|worker| worker.inbox.revoke());
+        Ok(())
+    }
+
     /// Who may ask the admin listener, as it is now. Not to be held for long.
     pub(crate) fn admin(&self) -> Guard<Arc<AdminTokens>> {
         self.admin.load()
@@ -183,16 +200,6 @@ impl Hub {
     /// From now on those may ask the admin listener who bring one of these tokens.
     pub(crate) fn set_admin(&self, tokens: AdminTokens) {
         self.admin.store(Arc::new(tokens));
-    }
-
-    /// Revokes credentials, and has the workers look for who has them.
-    ///
-    /// # Errors
-    /// [`RevocationError`]: nothing was revoked.
-    pub(crate) fn revoke(&self, revocation: &Revocation) -> Result<(), RevocationError> {
-        self.access().revoke(revocation)?;
-        self.workers.iter().for_each(|worker| worker.inbox.revoke());
-        Ok(())
     }
 
     /// Has the engine begin to work for it.

@@ -143,11 +143,13 @@ impl Reloader {
         let new = self.source.as_ref().ok_or(ReloadError::NoSource)?()?;
         new.check()?;
         let changes = Changes::between(read, &new);
+        // What is granted in a namespace counts at once, though what is kept there may wait for a restart.
+        let namespaces = new.namespace.clone();
         let new = new.within(read);
         let config = resolved(new.clone());
         config.check()?;
         let connections_max = connections_max(&config, self.open_files_max)?;
-        let access = Access::new(config.access.as_ref(), &config.namespace)?;
+        let access = Access::new(config.access.as_ref(), &namespaces)?;
         let admin = AdminTokens::new(&config.admin)?;
         let certificates =
             self.secured.iter().map(|tls| config.server.prepare(tls)).collect::<Result<Vec<_>, _>>()?;
