@@ -31,7 +31,7 @@ fn scenario(line: &str) -> anyhow::Result<Plan> {
         Scenario::Rooms(args) => args.load()?,
     };
     let address = "127.0.0.1:8000".parse().expect("an address");
-    Plan::new(&load, ServerAddress { address, host: "localhost".into(), path: "/ws".into() })
+    Plan::new(&load, ServerAddress { address, host: "localhost".into(), path: "/ws".into(), tls: false })
 }
 
 /// How many subscribers each topic has.
