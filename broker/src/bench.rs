@@ -11,8 +11,10 @@ use fanfare_protocol::{ClientOp, Epoch, Offset, Payload, TopicName, TopicRef};
 
 use crate::access::Grant;
 use crate::budget::Budget;
-use crate::clock::Moment;
+use crate::clock::{Moment, Uptime};
+use crate::config::Config;
 use crate::connection::session::Session;
+use crate::connection::tenure::Terms;
 use crate::encoding::Encoding;
 use crate::engine::MemoryEngine;
 use crate::ids::ConnectionId;
@@ -139,7 +141,7 @@ pub struct Admission(Session);
 impl Admission {
     /// A connection that may do what is granted.
     pub fn new(grant: Arc<Grant>) -> Self {
-        Self(Session::new(grant))
+        Self(Session::new(grant, Uptime::now(), Terms::of(&Config::default())))
     }
 
     /// Whether the operation is allowed.

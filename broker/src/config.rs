@@ -114,6 +114,9 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.limits.check()?;
         self.memory.check(self.limits.message_size)?;
+        if let Some(access) = &self.access {
+            access.check()?;
+        }
         namespaces::config::check(&self.namespace, self.access.is_some())?;
         Ok(self.server.check(self.access.is_some())?)
     }

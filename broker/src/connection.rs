@@ -21,6 +21,7 @@ pub(crate) mod moving;
 mod outbox;
 pub(crate) mod progress;
 mod reading;
+mod regrant;
 mod replies;
 pub(crate) mod request;
 pub(crate) mod session;
@@ -29,6 +30,7 @@ mod subscribe;
 mod subscriptions;
 mod sweep;
 pub(crate) mod task;
+pub(crate) mod tenure;
 mod visited;
 mod visitor;
 
@@ -42,6 +44,7 @@ use std::time::Duration;
 
 use fanfare_protocol::{ClientFrame, ClientOp, CloseCode};
 
+use crate::clock::Uptime;
 use crate::dialect::Dialect;
 use crate::encoding::Encoding;
 use crate::ids::ConnectionId;
@@ -64,6 +67,7 @@ use session::Session;
 use standing::Standing;
 use subscriptions::{Pace, Subscriptions};
 use task::ConnectionTask;
+use tenure::Terms;
 use visitor::Visitor;
 
 /// Bytes that wait to be written above which nothing more is taken in: a peer that asks and does not read the
@@ -170,13 +174,14 @@ impl Connection {
         // Whoever walks over all for those whose grants are revoked may have passed where it will stand.
         let has_grant = grant.is_some();
         let is_known = grant.as_ref().is_some_and(|grant| !grant.is_revoked());
-        let (now, session) = (worker.now_ms(), Session::new(grant.unwrap_or_default()));
+        let now = Uptime::now();
+        let session = Session::new(grant.unwrap_or_default(), now, Terms::of(&hub.config()));
         let parts = Parts {
             settles_at: 1,
             has_published: false,
-            backpressure: Backpressure::new(now),
+            backpressure: Backpressure::new(now.as_ms() as u32),
             account: Account::default(),
-            state: State::new(session, Visitor::new(client), Liveness::new(now)),
+            state: State::new(session, Visitor::new(client), Liveness::new(now.as_ms() as u32)),
         };
         let connection = Self::put_together(&worker, hub.next_connection_id(), dialect, stream, parts);
         worker.metrics.opened(encoding);

@@ -117,14 +117,6 @@ impl Dialect {
         }
     }
 
-    /// Writes that publications were missed, where it can be said: see [`on_lag`](Self::on_lag).
-    pub(crate) fn gap(&self, gap: Gap<'_>, out: &mut Vec<u8>) {
-        match self {
-            Self::Native(codec) => native::put_gap(*codec, gap, out),
-            Self::Raw(_) => {}
-        }
-    }
-
     /// Writes that a subscription has ended that its peer did not end, or says how else it is to be told.
     pub(crate) fn ended(&self, topic: TopicRef<'_>, denied: &Denied, out: &mut Vec<u8>) -> RefusalForm {
         match self {
@@ -133,6 +125,22 @@ impl Dialect {
                 RefusalForm::Said
             }
             Self::Raw(_) => RefusalForm::Close(raw::close_code(denied.code)),
+        }
+    }
+
+    /// Writes that the credentials expire then, in Unix milliseconds, where it can be said.
+    pub(crate) fn expiring(&self, expires_at: u64, out: &mut Vec<u8>) {
+        match self {
+            Self::Native(codec) => native::put_expiring(*codec, expires_at, out),
+            Self::Raw(_) => {}
+        }
+    }
+
+    /// Writes that publications were missed, where it can be said: see [`on_lag`](Self::on_lag).
+    pub(crate) fn gap(&self, gap: Gap<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Native(codec) => native::put_gap(*codec, gap, out),
+            Self::Raw(_) => {}
         }
     }
 

@@ -140,7 +140,7 @@ impl Driver {
         let packed_max = self.options.message_size;
         let single_max = connected.message_size.unwrap_or(packed_max);
         let sizes = Sizes { packed_max: packed_max.min(single_max), single_max };
-        let mut refresh = Refresh::new(self.options.dial.token.clone(), connected.expires_at, connected.date);
+        let mut refresh = Refresh::new(&self.options.dial, connected.expires_at, connected.date);
         let backoff = Backoff::new(self.options.backoff_base, self.options.backoff_max);
         let mut resubscribe = Resubscribe::new(backoff);
         let mut read_pause = ReadPause::new();
@@ -173,6 +173,9 @@ impl Driver {
                     }
                     if let Some(expires_at) = self.session.take_refreshed() {
                         refresh.schedule(expires_at);
+                    }
+                    if self.session.take_expiring() {
+                        refresh.hurry(Instant::now());
                     }
                     resubscribe.plan(&self.session);
                 }

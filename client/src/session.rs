@@ -57,6 +57,8 @@ pub(crate) struct Session {
     drains: Vec<Drain>,
     /// The last `refreshed`: when the credentials expire now, in Unix milliseconds.
     refreshed: Option<Option<u64>>,
+    /// Whether the broker has said that the credentials expire soon.
+    expiring: bool,
     /// Topics that the broker would not have again for the moment.
     refused_for_now: bool,
     /// Bytes of the message that was packed last.
@@ -95,6 +97,7 @@ impl Session {
             ids: Ids(0),
             drains: Vec::new(),
             refreshed: None,
+            expiring: false,
             refused_for_now: false,
             packed_bytes: 0,
         }
@@ -167,6 +170,7 @@ impl Session {
             self.own.lost(key);
         }
         self.outgoing.clear();
+        (self.refreshed, self.expiring) = (None, false);
         self.asking.clear();
         self.topics.disconnected();
         self.requests.disconnected();
@@ -185,6 +189,11 @@ impl Session {
         self.refreshed.take()
     }
 
+    /// Whether the broker has said since the last call that the credentials expire soon.
+    pub(crate) fn take_expiring(&mut self) -> bool {
+        std::mem::take(&mut self.expiring)
+    }
+
     /// Whether a topic was refused in a way that may pass: [`resubscribe`](Self::resubscribe) after a while.
     pub(crate) fn is_refused_for_now(&self) -> bool {
         self.refused_for_now
@@ -195,6 +204,7 @@ impl Session {
         match frame {
             ServerFrame::Connected { .. } => {}
             ServerFrame::Error(error) => self.refused(error),
+            ServerFrame::Expiring { .. } => self.expiring = true,
             ServerFrame::Gap(gap) => {
                 if let Some(abandoned) = self.topics.gap(&gap) {
                     self.unsubscribe(abandoned, None);

@@ -5,10 +5,24 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::setting::InvalidSetting;
+
+/// How long before its token expires a peer is told, if the configuration does not say.
+pub(crate) const EXPIRY_NOTICE: Duration = Duration::from_secs(30);
+
+/// Longest notice that makes sense.
+const EXPIRY_NOTICE_MAX: Duration = Duration::from_secs(86_400);
+
 /// Who may do what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccessConfig {
+    /// How long before its token expires a peer is told, but never more than half of the time that is left.
+    #[serde(with = "humantime_serde")]
+    pub expiry_notice: Duration,
+    /// The cookie that may hold a token, for WebSockets of pages of the own host or a listed origin; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
     /// What those may do who bring no credentials.
     pub anonymous: GrantConfig,
     /// What those may do who bring good ones, whatever these grant beside.
@@ -30,6 +44,8 @@ impl Default for AccessConfig {
         Self {
             anonymous: GrantConfig::default(),
             authenticated: GrantConfig::default(),
+            expiry_notice: EXPIRY_NOTICE,
+            cookie: None,
             leeway: Duration::from_secs(5),
             lifetime_max: Duration::from_secs(30 * 24 * 60 * 60),
             token: Vec::new(),
@@ -68,8 +84,27 @@ impl AccessConfig {
             authenticated: grant(),
             token: vec![token],
             jwt: vec![jwt],
+            cookie: some(),
             ..Self::default()
         }
+    }
+
+    /// # Errors
+    /// Names what is out of range.
+    pub(crate) fn check(&self) -> Result<(), InvalidSetting> {
+        let wrong = |key: &str, why: &str| Err(InvalidSetting::new(format!("access.{key}"), why));
+        if self.expiry_notice > EXPIRY_NOTICE_MAX {
+            return wrong("expiry_notice", "expected at most 1day");
+        }
+        // A token of RFC 9110, section 5.6.2.
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if self.cookie.as_ref().is_some_and(|name| name.is_empty() || !name.bytes().all(is_name)) {
+            return wrong(
+                "cookie",
+                "expected a cookie's name, as in \"session\": letters, digits and !#$%&'*+-.^_`|~",
+            );
+        }
+        Ok(())
     }
 }
 

@@ -26,6 +26,9 @@ pub struct LimitsConfig {
     /// The time from accepting a connection to the end of its request's headers.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
+    /// A WebSocket that may do nothing is to bring credentials within this time.
+    #[serde(with = "humantime_serde")]
+    pub auth_timeout: Duration,
     /// How often every connection gets a WebSocket ping.
     #[serde(with = "humantime_serde")]
     pub ping_interval: Duration,
@@ -56,6 +59,7 @@ impl Default for LimitsConfig {
             subscriptions_per_connection: 1000,
             connections: 0,
             handshake_timeout: Duration::from_secs(10),
+            auth_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(25),
             header_size: ByteSize::kib(16),
             header_count: 64,
@@ -112,6 +116,7 @@ impl LimitsConfig {
         for (key, duration) in [
             ("message_timeout", self.message_timeout),
             ("handshake_timeout", self.handshake_timeout),
+            ("auth_timeout", self.auth_timeout),
             ("ping_interval", self.ping_interval),
         ] {
             if duration < Duration::from_millis(10) || duration > Duration::from_secs(86_400) {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Connection;
 use super::replies::WaitingPublish;
+use super::session::expires_at_ms;
 use crate::answer::Answer;
 use crate::dialect::RefusalForm;
 use crate::dialect::message::{FrameResult, RefusedFrame, Unreadable, WebSocketMessage};
@@ -220,15 +221,23 @@ impl Connection {
             }
             Some(Answer::Later(ticket)) => return Answer::Later(ticket),
         };
-        self.state.borrow_mut().session.connected(grant);
-        let user = self.state.borrow().session.user().cloned();
+        let (user, expires_at) = {
+            let session = &mut self.state.borrow_mut().session;
+            session.connected();
+            let grant = grant.as_deref().unwrap_or_else(|| session.grant());
+            (grant.user.clone(), expires_at_ms(grant))
+        };
         let connected = Reply::Connected {
             connection: self.id,
             user: user.as_deref(),
             ping_interval: hub.config().limits.ping_interval,
             message_size: hub.config().limits.message_size.as_u64(),
+            expires_at,
         };
         self.reply(id, connected);
+        if let Some(grant) = grant {
+            self.regrant(grant);
+        }
         Answer::Now(Ok(()))
     }
 
@@ -241,12 +250,9 @@ impl Connection {
         };
         known.map(|grant| {
             let grant = grant?;
-            {
-                let state = &mut *self.state.borrow_mut();
-                state.session.refreshed(grant);
-                state.visitor.change_bearer();
-            }
-            self.reply(id, Reply::Refreshed);
+            self.reply(id, Reply::Refreshed { expires_at: expires_at_ms(&grant) });
+            self.regrant(grant);
+            self.state.borrow_mut().visitor.change_bearer();
             Ok(())
         })
     }

@@ -5,12 +5,17 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::task::Waker;
 
+use fanfare_protocol::limits::TOKEN_BYTES_MAX;
+
 use super::{Connection, UNREAD_REPLIES_MAX};
 use crate::dialect::message::{FrameResult, WebSocketMessage};
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
 use crate::worker::READ_BYTES;
 use crate::workers::credit::{Lane, Wants};
 use crate::workers::stats::Wait;
+
+/// Bytes of a message of whoever may do nothing (yet): a token, and as much around it as anybody needs.
+const STRANGER_MESSAGE_BYTES_MAX: usize = TOKEN_BYTES_MAX + 4 * 1024;
 
 impl Connection {
     /// Reads once, into the worker's scratch buffer.
@@ -56,16 +61,17 @@ impl Connection {
             }
             state.inbound.take_decoder()
         };
-        let limits = &self.worker.hub.config().limits;
-        self.worker.look_at_limits(limits);
-        let limits = MessageLimits {
-            bytes: limits.message_size.as_u64() as usize,
-            fragments: limits.message_fragments,
-        };
+        self.worker.look_at_limits(&self.worker.hub.config().limits);
+        let was_stranger = self.is_stranger();
+        let limits = self.message_limits(was_stranger);
         let (mut completed, mut paused) = (false, false);
         let result = decoder.decode(bytes, limits, |incoming| {
             completed |= matches!(incoming, Incoming::Binary(_) | Incoming::Text(_));
-            let taken = self.take(incoming);
+            let mut taken = self.take(incoming);
+            if taken.is_continue() && was_stranger && !self.is_stranger() {
+                // What follows may be larger.
+                taken = ControlFlow::Break(Stop::Pause);
+            }
             paused = taken == ControlFlow::Break(Stop::Pause);
             taken
         });
@@ -78,6 +84,16 @@ impl Connection {
         drop(state);
         if let Err(Violation { code, reason }) = result {
             self.close_after_delivery(code, reason);
+        }
+    }
+
+    /// The bounds of a message: one that may do nothing has nothing to say but who it is.
+    fn message_limits(&self, is_stranger: bool) -> MessageLimits {
+        let limits = &self.worker.hub.config().limits;
+        let configured = limits.message_size.as_u64() as usize;
+        MessageLimits {
+            bytes: if is_stranger { configured.min(STRANGER_MESSAGE_BYTES_MAX) } else { configured },
+            fragments: limits.message_fragments,
         }
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use fanfare_protocol::ErrorCode;
 
+use super::tenure::{Due, Tenure, Terms};
 use crate::access::Grant;
+use crate::clock::Uptime;
 use crate::operation::Denied;
 
 /// What the conversation on one connection has come to.
@@ -12,13 +14,21 @@ use crate::operation::Denied;
 pub(crate) struct Session {
     /// What the credentials allow that count now.
     grant: Arc<Grant>,
+    /// How long they do.
+    tenure: Tenure,
     /// Whether `connect` was said, which may be once.
     said_connect: bool,
 }
 
 impl Session {
-    pub(crate) fn new(grant: Arc<Grant>) -> Self {
-        Self { grant, said_connect: false }
+    /// A conversation that begins `now`.
+    pub(crate) fn new(grant: Arc<Grant>, now: Uptime, terms: Terms) -> Self {
+        let tenure = Self::tenure(&grant, now, terms);
+        Self { grant, tenure, said_connect: false }
+    }
+
+    fn tenure(grant: &Grant, now: Uptime, terms: Terms) -> Tenure {
+        Tenure::new(grant.expires_at(), grant.user.is_none() && grant.is_empty(), now, terms)
     }
 
     /// The grant, which only operations ask what it allows.
@@ -44,23 +54,37 @@ impl Session {
         Ok(())
     }
 
-    /// Notes that `connect` was said, with the grant of its credentials; without any those of the HTTP
-    /// request stay.
-    pub(crate) fn connected(&mut self, grant: Option<Arc<Grant>>) {
-        if let Some(grant) = grant {
-            self.grant = grant;
-        }
+    /// Notes that `connect` was said.
+    pub(super) fn connected(&mut self) {
         self.said_connect = true;
     }
 
-    /// Takes the grant of new credentials of the same user.
-    pub(crate) fn refreshed(&mut self, grant: Arc<Grant>) {
+    /// Has that grant from `now` on.
+    pub(super) fn regrant(&mut self, grant: Arc<Grant>, now: Uptime, terms: Terms) {
+        self.tenure = Self::tenure(&grant, now, terms);
         self.grant = grant;
     }
+
+    /// Nobody was heard until `now`.
+    pub(super) fn excuse(&mut self, now: Uptime, terms: Terms) {
+        self.tenure.excuse(now, terms);
+    }
+
+    /// What is due `now`, see [`Tenure::look`].
+    pub(super) fn look(&mut self, now: Uptime, is_unheard: impl FnOnce() -> bool) -> Due {
+        self.tenure.look(now, || self.grant.expires_at(), is_unheard)
+    }
+}
+
+/// When the credentials of a grant expire, as they say themselves, in Unix milliseconds; `None` where they do not.
+pub(super) fn expires_at_ms(grant: &Grant) -> Option<u64> {
+    grant.expires_at_unix().map(|seconds| seconds.saturating_mul(1000))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use fanfare_protocol::TopicRef;
 
     use super::*;
@@ -68,6 +92,13 @@ mod tests {
     use crate::answer::Answer;
     use crate::operation::{admit, publish, subscribe};
     use crate::topic::Start;
+
+    const TERMS: Terms =
+        Terms { auth_timeout: Duration::from_secs(10), expiry_notice: Duration::from_secs(30) };
+
+    fn session(grant: Arc<Grant>) -> Session {
+        Session::new(grant, Uptime::now(), TERMS)
+    }
 
     fn access() -> Access {
         let config = r#"
@@ -106,16 +137,20 @@ mod tests {
 
     fn connect(session: &mut Session, access: &Access, token: &str) -> Result<(), RefusedToken> {
         let known = now(admit::admit(access, Some(token), &|| None)).expect("it is found out here");
-        known.map(|grant| session.connected(Some(grant)))
+        known.map(|grant| {
+            session.regrant(grant, Uptime::now(), TERMS);
+            session.connected();
+        })
     }
 
     fn refresh(session: &mut Session, access: &Access, token: &str) -> Result<(), Denied> {
-        now(admit::refresh(access, session.grant(), token, &|| None)).map(|grant| session.refreshed(grant))
+        let known = now(admit::refresh(access, session.grant(), token, &|| None));
+        known.map(|grant| session.regrant(grant, Uptime::now(), TERMS))
     }
 
     #[test]
     fn without_credentials_only_the_public_is_open() {
-        let session = Session::new(access().grant(None).expect("anonymous"));
+        let session = session(access().grant(None).expect("anonymous"));
         assert_eq!(may_subscribe(&session, "public:1"), Ok(()));
         assert_eq!(may_subscribe(&session, "room:1").unwrap_err().code, ErrorCode::Unauthorized);
         assert_eq!(may_publish(&session, "public:1").unwrap_err().code, ErrorCode::Unauthorized);
@@ -124,7 +159,7 @@ mod tests {
     #[test]
     fn connect_brings_the_grant_of_its_token_once() {
         let access = access();
-        let mut session = Session::new(access.grant(None).expect("anonymous"));
+        let mut session = session(access.grant(None).expect("anonymous"));
         assert_eq!(connect(&mut session, &access, "nobody's"), Err(RefusedToken::Unknown));
         assert_eq!(connect(&mut session, &access, "alice-token-0123"), Ok(()));
         assert_eq!(may_subscribe(&session, "room:2"), Ok(()));
@@ -136,7 +171,7 @@ mod tests {
     #[test]
     fn a_refresh_keeps_the_user_and_changes_the_grant() {
         let access = access();
-        let mut session = Session::new(access.grant(Some("alice-token-0123")).expect("known"));
+        let mut session = session(access.grant(Some("alice-token-0123")).expect("known"));
         assert_eq!(
             refresh(&mut session, &access, "bob-token-012345").unwrap_err().code,
             ErrorCode::Forbidden

@@ -6,11 +6,13 @@ use std::time::Duration;
 use fanfare_protocol::CloseCode;
 
 use super::{Connection, UNREAD_REPLIES_MAX};
+use crate::clock::Uptime;
 use crate::websocket::Outgoing;
 
 impl Connection {
     /// Looks after deadlines and pings. After a `hole` in the worker's own time nobody is judged by it.
-    pub(crate) fn sweep(self: &Rc<Self>, now: u32, hole: bool) {
+    pub(crate) fn sweep(self: &Rc<Self>, now: Uptime, hole: bool) {
+        let (uptime, now) = (now, now.as_ms() as u32);
         let limits = &self.worker.hub.config().limits;
         if let Some(ms) = self.backpressure.blocked_for(now) {
             self.worker.note_blocked(self, ms);
@@ -25,6 +27,11 @@ impl Connection {
             }
             return;
         }
+        drop(state);
+        if self.look_at_tenure(uptime, hole) {
+            return;
+        }
+        let mut state = self.state.borrow_mut();
         // While we do not read it is not the peer that is late.
         let takes_nothing = state.outbox.len() > UNREAD_REPLIES_MAX;
         let is_kept_waiting = self.standing.is_kept_waiting();

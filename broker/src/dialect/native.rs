@@ -54,17 +54,19 @@ pub(super) fn put_reply(codec: Codec, id: Option<RequestId>, reply: Reply<'_>, o
             ServerFrame::Published { id, topic, position, duplicate }
         }
         Reply::Pong => ServerFrame::Pong { id },
-        Reply::Connected { connection, user, ping_interval, message_size } => ServerFrame::Connected {
-            id,
-            connection: connection.to_string().into(),
-            user: user.map(Cow::Borrowed),
-            server: concat!("fanfare/", env!("CARGO_PKG_VERSION")).into(),
-            ping_interval_ms: ping_interval.as_millis() as u64,
-            message_size: Some(message_size),
-            expires_at: None,
-        },
+        Reply::Connected { connection, user, ping_interval, message_size, expires_at } => {
+            ServerFrame::Connected {
+                id,
+                connection: connection.to_string().into(),
+                user: user.map(Cow::Borrowed),
+                server: concat!("fanfare/", env!("CARGO_PKG_VERSION")).into(),
+                ping_interval_ms: ping_interval.as_millis() as u64,
+                message_size: Some(message_size),
+                expires_at,
+            }
+        }
         Reply::History { topic, kept } => history(id, topic, kept),
-        Reply::Refreshed => ServerFrame::Refreshed { id, expires_at: None },
+        Reply::Refreshed { expires_at } => ServerFrame::Refreshed { id, expires_at },
         Reply::Subscribed { topic, position, recovery, replayed } => {
             ServerFrame::Subscribed(Subscribed { id, topic, position, recovery, replayed })
         }
@@ -76,6 +78,11 @@ pub(super) fn put_reply(codec: Codec, id: Option<RequestId>, reply: Reply<'_>, o
 /// Writes that publications were missed.
 pub(super) fn put_gap(codec: Codec, gap: Gap<'_>, out: &mut Vec<u8>) {
     put(codec, &ServerFrame::Gap(gap), out);
+}
+
+/// Writes that the credentials expire then, in Unix milliseconds.
+pub(super) fn put_expiring(codec: Codec, expires_at: u64, out: &mut Vec<u8>) {
+    put(codec, &ServerFrame::Expiring { expires_at }, out);
 }
 
 /// Writes that a subscription has ended that nobody asked to end.
@@ -171,6 +178,7 @@ mod tests {
             user: Some("alice"),
             ping_interval: Duration::from_secs(25),
             message_size: 65_536,
+            expires_at: Some(1_763_744_400_000),
         };
         let replies = [
             (
@@ -182,7 +190,7 @@ mod tests {
                     server: concat!("fanfare/", env!("CARGO_PKG_VERSION")).into(),
                     ping_interval_ms: 25_000,
                     message_size: Some(65_536),
-                    expires_at: None,
+                    expires_at: Some(1_763_744_400_000),
                 },
             ),
             (Reply::History { topic: &name, kept: &kept }, history(id, &name, &kept)),
@@ -191,7 +199,8 @@ mod tests {
                 Reply::Published { topic: topic(), accepted },
                 ServerFrame::Published { id, topic: topic(), position: position(), duplicate: true },
             ),
-            (Reply::Refreshed, ServerFrame::Refreshed { id, expires_at: None }),
+            (Reply::Refreshed { expires_at: None }, ServerFrame::Refreshed { id, expires_at: None }),
+            (Reply::Refreshed { expires_at: Some(7) }, ServerFrame::Refreshed { id, expires_at: Some(7) }),
             (
                 Reply::Subscribed { topic: topic(), position: position(), recovery, replayed: 2 },
                 ServerFrame::Subscribed(Subscribed {
@@ -225,6 +234,23 @@ mod tests {
             assert!(out.is_empty(), "without an id nobody wants to know");
             put_reply(codec, None, Reply::Pong, &mut out);
             assert_eq!(said(codec, &out), [ServerFrame::Pong { id: None }], "everything else is said");
+        }
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_said_without_an_id() {
+        for codec in CODECS {
+            let (mut expiring, mut ended) = (Vec::new(), Vec::new());
+            put_expiring(codec, 1_763_744_400_000, &mut expiring);
+            assert_eq!(said(codec, &expiring), [ServerFrame::Expiring { expires_at: 1_763_744_400_000 }]);
+            put_ended(codec, topic(), &Denied::new(ErrorCode::Forbidden, "why"), &mut ended);
+            let unsubscribed = ServerFrame::Unsubscribed {
+                id: None,
+                topic: topic(),
+                code: Some(ErrorCode::Forbidden),
+                message: Some("why".into()),
+            };
+            assert_eq!(said(codec, &ended), [unsubscribed]);
         }
     }
 

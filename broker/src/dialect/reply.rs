@@ -19,6 +19,8 @@ pub(crate) enum Reply<'r> {
         ping_interval: Duration,
         /// Bytes of the largest message that is taken.
         message_size: u64,
+        /// When the credentials expire, in Unix milliseconds; `None` where they do not.
+        expires_at: Option<u64>,
     },
     /// What a topic keeps.
     History { topic: &'r TopicRef<'r>, kept: &'r TopicHistory },
@@ -27,7 +29,10 @@ pub(crate) enum Reply<'r> {
     /// A publication has its position.
     Published { topic: TopicRef<'r>, accepted: Accepted },
     /// The new credentials count from now on.
-    Refreshed,
+    Refreshed {
+        /// When they expire, in Unix milliseconds; `None` where they do not.
+        expires_at: Option<u64>,
+    },
     /// A subscription has begun, or was changed.
     Subscribed {
         topic: TopicRef<'r>,

@@ -39,7 +39,7 @@ pub(super) async fn grant(
     headers: &HeaderMap,
     asker: Asker,
 ) -> Result<Arc<Grant>, Problem> {
-    let grant = credentials::grant(hub, worker, headers, None)
+    let grant = credentials::of_request(hub, worker, headers)
         .await?
         .map_err(|unknown| problem(ErrorCode::Unauthorized, unknown))?;
     asker.take(hub, Kind::Frames, Some(&grant))?;

@@ -41,6 +41,19 @@ pub(super) fn check(hub: &Hub, metrics: &HttpMetrics, headers: &HeaderMap) -> Re
     }
 }
 
+/// Whether the request comes from a page that may use the cookies of whoever sees it: one of the request's own host, or of an
+/// origin that is listed as it is. That any page may connect, or any of this machine, says nothing of that: cookies come
+/// along with whatever page asks, unasked.
+pub(super) fn vouches(allowed: &[AllowedOrigin], headers: &HeaderMap) -> bool {
+    let the_one = |name| {
+        let mut values = headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok())
+    };
+    let Some(Ok(origin)) = the_one(ORIGIN).map(str::parse::<Origin>) else { return false };
+    allowed.iter().any(|entry| matches!(entry, AllowedOrigin::One(one) if *one == origin))
+        || the_one(HOST).is_some_and(|host| origin.is_of_host(host))
+}
+
 /// Says in the log and to the page who was refused, and how to allow it.
 fn refuse(hub: &Hub, metrics: &HttpMetrics, origin: &str) -> Problem {
     metrics.rejected("origin");
@@ -96,6 +109,8 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
     use super::*;
 
     fn app() -> AllowedOrigin {
@@ -115,6 +130,48 @@ mod tests {
             "https://APP.example.com",
         ] {
             assert!(is_allowed(origin, None, &allowed), "{origin}");
+        }
+    }
+
+    #[test]
+    fn only_a_page_of_the_own_host_or_of_a_listed_origin_vouches_for_cookies() {
+        let any: AllowedOrigin = "*".parse().expect("any");
+        let kind: AllowedOrigin = "moz-extension://*".parse().expect("a kind");
+        let allowed = [app(), any, kind];
+        let vouch = |lines: &[(&HeaderName, &str)]| {
+            let line = |&(name, value): &(&HeaderName, &str)| {
+                (name.clone(), HeaderValue::from_str(value).expect("a header's value"))
+            };
+            vouches(&allowed, &lines.iter().map(line).collect())
+        };
+        const O: &HeaderName = &ORIGIN;
+        const H: &HeaderName = &HOST;
+        for good in [
+            &[(O, "https://app.example.com"), (H, "broker.example.com")][..],
+            &[(O, "https://app.example.com:443")],
+            &[(O, "https://broker.example.com"), (H, "broker.example.com")],
+            &[(O, "http://127.0.0.1:8000"), (H, "127.0.0.1:8000")],
+        ] {
+            assert!(vouch(good), "{good:?}");
+        }
+        for bad in [
+            &[][..],
+            &[(H, "broker.example.com")],
+            &[(O, "null"), (H, "broker.example.com")],
+            &[(O, ""), (H, "")],
+            &[(O, "https://evil.example"), (H, "broker.example.com")],
+            &[(O, "https://broker.example.com.evil.example"), (H, "broker.example.com")],
+            &[(O, "https://evil-broker.example.com"), (H, "broker.example.com")],
+            &[(O, "https://other.example.com"), (H, "broker.example.com")],
+            &[(O, "http://localhost:3000"), (H, "127.0.0.1:8000")],
+            &[(O, "http://127.0.0.1:3000"), (H, "127.0.0.1:8000")],
+            &[(O, "moz-extension://5d1b9c0e"), (H, "broker.example.com")],
+            &[(O, "https://app.example.com"), (O, "https://app.example.com")],
+            &[(O, "https://a.example"), (H, "a.example"), (H, "b.example")],
+            &[(O, "http://app.example.com"), (H, "broker.example.com")],
+            &[(O, "https://app.example.com:8443"), (H, "broker.example.com")],
+        ] {
+            assert!(!vouch(bad), "{bad:?}");
         }
     }
 

@@ -138,7 +138,7 @@ async fn upgrade(
     }
     let token = verbatim(request.uri(), "token")?;
     // A page cannot see why a handshake failed, so bad credentials are told by a close code instead.
-    let grant = credentials::grant(hub, *worker, request.headers(), token.as_deref()).await?.ok();
+    let grant = credentials::of_websocket(hub, *worker, request.headers(), token.as_deref()).await?.ok();
     let asker: Asker = request.extensions().get().copied().unwrap_or_default();
     let client = asker.admit(hub, grant.as_deref())?;
     let mut response = create_response_with_body(request, Body::empty)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fanfare_protocol::{ErrorCode, TopicRef};
+use fanfare_protocol::{ErrorCode, TopicName, TopicRef};
 
 use super::{Denied, allowed};
 use crate::access::Grant;
@@ -38,6 +38,14 @@ pub(crate) fn leave<'a>(grant: &Grant, topic: &'a TopicRef<'a>, start: Start) ->
         start => start,
     };
     Ok(Leave { topic, start, user: grant.user.clone() })
+}
+
+/// Whether the grant lets its bearer go on with a subscription to that topic.
+///
+/// # Errors
+/// [`Denied`], which is counted.
+pub(crate) fn leave_to_stay(grant: &Grant, topic: &TopicName) -> Result<(), Denied> {
+    allowed(grant.may_subscribe(topic.as_str()), grant, "subscribe to this topic")
 }
 
 impl Leave<'_> {

@@ -60,13 +60,14 @@ impl Worker {
             let shares = self.hub.config().server.testing.shares;
             self.handle().busy.set(shares.map_or(share, |shares| (shares.0)(self.index)));
             self.stats.busy(had);
-            let now = self.now_ms();
+            let uptime = Uptime::now();
+            let now = uptime.as_ms() as u32;
             let late = now.wrapping_sub(before).saturating_sub(tick.as_millis() as u32);
             before = now;
             if u128::from(late) >= HOLE_MIN.min(limits.ping_interval / 2).as_millis() {
                 // This thread did not run: nobody could be heard meanwhile.
                 for connection in self.all_connections() {
-                    connection.sweep(now, true);
+                    connection.sweep(uptime, true);
                 }
                 continue;
             }
@@ -77,7 +78,7 @@ impl Worker {
                 slice.extend(range.filter_map(|key| connections.get(key).map(Rc::clone)));
             }
             for connection in slice.drain(..) {
-                connection.sweep(now, false);
+                connection.sweep(uptime, false);
             }
             self.handle().inbox.expire(Instant::now());
             if nth + 1 == slices {

@@ -16,6 +16,7 @@ mod order;
 mod resume;
 mod retry;
 mod revocation;
+mod tenure;
 mod topics;
 
 use fanfare::Config;

@@ -226,6 +226,7 @@ fn every_frame_has_an_example_in_the_protocols_document() {
     let server = [
         "connected",
         "error",
+        "expiring",
         "gap",
         "history",
         "message",

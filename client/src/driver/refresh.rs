@@ -4,17 +4,21 @@ use std::future::pending;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use crate::transport::TokenSource;
+use crate::transport::{DialOptions, TokenSource};
 
 /// The shortest time between two refreshes, and the wait after one that failed.
 const PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Refresh {
     source: TokenSource,
+    /// The time in which the source is to answer.
+    within: Duration,
     due: Option<Instant>,
+    /// When it was asked last.
+    asked_at: Option<Instant>,
     asking: Option<BoxFuture<'static, Option<String>>>,
     /// What time it was where the broker is, ...
     date: SystemTime,
@@ -25,8 +29,16 @@ pub(crate) struct Refresh {
 impl Refresh {
     /// The refresh of a connection that was made when it was `date` where the broker is: when credentials
     /// expire is the broker's word, by the broker's clock.
-    pub(crate) fn new(source: TokenSource, expires_at: Option<u64>, date: SystemTime) -> Self {
-        let mut refresh = Self { source, due: None, asking: None, date, dated: Instant::now() };
+    pub(crate) fn new(options: &DialOptions, expires_at: Option<u64>, date: SystemTime) -> Self {
+        let mut refresh = Self {
+            source: options.token.clone(),
+            within: options.attempt_timeout,
+            due: None,
+            asked_at: None,
+            asking: None,
+            date,
+            dated: Instant::now(),
+        };
         refresh.schedule(expires_at);
         refresh
     }
@@ -37,6 +49,14 @@ impl Refresh {
         self.due = expires_at
             .filter(|_| self.source.can_change())
             .and_then(|expires_at| Instant::now().checked_add(wait(now, Duration::from_millis(expires_at))));
+    }
+
+    /// The broker says that the present credentials expire soon: fresh ones are asked for at once, unless they were just now.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        let was_asked = self.asked_at.is_some_and(|at| now.duration_since(at) < PAUSE);
+        if self.source.can_change() && !was_asked {
+            self.due = Some(now);
+        }
     }
 
     /// When to look again.
@@ -50,7 +70,8 @@ impl Refresh {
             // Replaced when the broker answers; until then this is the wait after a failure.
             self.due = Some(now + PAUSE);
             if self.asking.is_none() {
-                self.asking = Some(Box::pin(ask(self.source.clone())));
+                self.asked_at = Some(now);
+                self.asking = Some(Box::pin(ask(self.source.clone(), self.within)));
             }
         }
     }
@@ -67,11 +88,19 @@ impl Refresh {
     }
 }
 
-async fn ask(source: TokenSource) -> Option<String> {
-    source.get().await.unwrap_or_else(|error| {
-        warn!(%error, "no fresh token");
-        None
-    })
+async fn ask(source: TokenSource, within: Duration) -> Option<String> {
+    match timeout(within, source.get()).await {
+        Ok(Ok(token)) => token,
+        Ok(Err(error)) => {
+            warn!(%error, "no fresh token");
+            None
+        }
+        // It is asked again, or else would never be on this connection.
+        Err(_) => {
+            warn!(?within, "no fresh token in time");
+            None
+        }
+    }
 }
 
 /// Nine tenths of what is left.

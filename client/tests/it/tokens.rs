@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use fanfare_client::{CloseReason, ConnectOptions, Error};
+use fanfare_client::{CloseReason, Codec, ConnectOptions, ConnectionState, Error, ErrorCode, Event};
 use serde_json::json;
 
-use crate::peer::{Listener, soon, unix_ms};
+use crate::peer::{Listener, Peer, soon, unix_ms};
 
 /// A source that gives `token-1`, `token-2` and so on.
 fn counting(options: ConnectOptions) -> ConnectOptions {
@@ -122,4 +123,105 @@ async fn credentials_are_refreshed_before_they_expire() {
         });
         pong.expect("still there");
     }
+}
+
+/// Answers a `refresh`.
+async fn refreshed(peer: &mut Peer, refresh: &serde_json::Value, expires_at: u64) {
+    peer.say(json!({"type": "refreshed", "id": refresh["id"], "expires_at": expires_at})).await;
+}
+
+#[tokio::test]
+async fn credentials_of_which_the_broker_says_that_they_expire_are_refreshed_at_once_and_once() {
+    for codec in [Codec::Json, Codec::MessagePack] {
+        let listener = Listener::bind().await;
+        let (client, mut peer) = listener.connected(counting(listener.client()).codec(codec)).await;
+        let (subscription, _) = tokio::join!(client.subscribe("room:42"), peer.subscribed(0, json!({})));
+        let mut subscription = subscription.expect("subscribed");
+        let hour = unix_ms() + 3_600_000;
+        // Said twice, as where the answer is on its way.
+        for _ in 0..2 {
+            peer.say(json!({"type": "expiring", "expires_at": hour})).await;
+        }
+        let refresh = peer.expect("refresh").await;
+        assert_eq!(refresh["token"], "token-2");
+        peer.say(json!({"type": "expiring", "expires_at": hour})).await;
+        refreshed(&mut peer, &refresh, hour).await;
+        peer.say(json!({"type": "message", "topic": "room:42", "offset": 1, "time": 1, "kind": "text", "data": "hi"}))
+            .await;
+        let event = soon(subscription.next()).await;
+        assert!(matches!(&event, Some(Event::Publication(it)) if it.position.offset.get() == 1), "{event:?}");
+        let (pong, ()) = tokio::join!(soon(client.ping()), async {
+            // Nothing but the ping comes: no other refresh.
+            let ping = peer.expect("ping").await;
+            peer.say(json!({"type": "pong", "id": ping["id"]})).await;
+        });
+        pong.expect("still there");
+        assert_eq!(client.statistics().connections, 1);
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_cannot_change_expire_and_end_the_client_with_the_reason() {
+    let listener = Listener::bind().await;
+    let (client, mut peer) = listener.connected(listener.client().token("for-an-hour")).await;
+    peer.say(json!({"type": "expiring", "expires_at": unix_ms() + 1000})).await;
+    peer.close(4401).await;
+    let mut states = client.state_changes();
+    let closed = soon(states.wait_for(|state| matches!(state, ConnectionState::Closed(_)))).await;
+    let Some(ConnectionState::Closed(CloseReason::Unauthorized(why))) = closed else { panic!("{closed:?}") };
+    assert!(why.contains("4401: the script says so"), "{why}");
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_answer_is_given_up_and_asked_again() {
+    let listener = Listener::bind().await;
+    let count = Arc::new(AtomicU32::new(0));
+    let options = listener.client().attempt_timeout(Duration::from_secs(2)).token_source(move || {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        async move {
+            if n == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, std::io::Error>(format!("token-{n}"))
+        }
+    });
+    let (client, mut peer) = tokio::join!(soon(options.connect()), async {
+        let mut peer = listener.accept().await;
+        let connect = peer.expect("connect").await;
+        peer.say(json!({"type": "connected", "id": connect["id"], "connection": "c1", "user": "alice",
+            "server": "script/1", "ping_interval_ms": 3_600_000, "expires_at": unix_ms() + 100_000}))
+            .await;
+        peer
+    });
+    let _client = client.expect("connected");
+    tokio::time::pause();
+    let refresh = peer.expect_at_leisure("refresh").await;
+    tokio::time::resume();
+    assert_eq!(refresh["token"], "token-2");
+}
+
+#[tokio::test]
+async fn a_subscription_that_the_broker_ends_is_not_asked_for_again_and_the_others_are() {
+    let listener = Listener::bind().await;
+    let (client, mut peer) = listener.connected(counting(listener.client())).await;
+    let mut subscriptions = Vec::new();
+    for topic in ["public:news", "room:42"] {
+        let (subscription, _) = tokio::join!(client.subscribe(topic), peer.subscribed(0, json!({})));
+        subscriptions.push(subscription.expect("subscribed"));
+    }
+    let ended =
+        json!({"type": "unsubscribed", "topic": "public:news", "code": "forbidden", "message": "no more"});
+    peer.say(ended).await;
+    let event = soon(subscriptions[0].next()).await;
+    let Some(Event::Closed(CloseReason::Refused { code, message })) = event else { panic!("{event:?}") };
+    assert_eq!((code, message.as_str()), (Some(ErrorCode::Forbidden), "no more"));
+    assert_eq!(soon(subscriptions[0].next()).await, None);
+    drop(peer);
+    let mut peer = listener.welcome().await;
+    assert_eq!(peer.expect("subscribe").await["topic"], "room:42");
+    let (pong, ()) = tokio::join!(soon(client.ping()), async {
+        let ping = peer.expect("ping").await;
+        peer.say(json!({"type": "pong", "id": ping["id"]})).await;
+    });
+    pong.expect("nothing else is asked for");
 }

@@ -31,6 +31,11 @@ pub enum ServerFrame<'a> {
     },
     /// Something was refused.
     Error(ErrorFrame<'a>),
+    /// The credentials expire soon: new ones are to be brought with `refresh`.
+    Expiring {
+        /// When they expire, in Unix milliseconds.
+        expires_at: u64,
+    },
     /// Publications were missed.
     Gap(Gap<'a>),
     /// Reply to `history`.

@@ -40,6 +40,7 @@ fn read<'a>(fields: &mut Fields<'a>, id: Id) -> Result<Option<ServerFrame<'a>>, 
         Published::TYPE => Published::read(fields, id),
         Connected::TYPE => Connected::read(fields, id),
         Error::TYPE => Error::read(fields, id),
+        Expiring::TYPE => Expiring::read(fields),
         Gap::TYPE => Gap::read(fields),
         History::TYPE => History::read(fields, id),
         Pong::TYPE => Pong::read(id),
@@ -63,6 +64,7 @@ impl ToMap for ServerFrame<'_> {
                 Connected::write(out, connection, user, server, *ping_interval_ms, *message_size, *expires_at)
             }
             Self::Error(error) => Error::write(out.head(Error::TYPE, error.id)?, error),
+            Self::Expiring { expires_at } => Expiring::write(out.head(Expiring::TYPE, None)?, *expires_at),
             Self::Gap(gap) => Gap::write(out.head(Gap::TYPE, None)?, gap),
             Self::History { id, topic, epoch, offset, messages } => {
                 History::write(out.head(History::TYPE, *id)?, topic, *epoch, *offset, messages)
@@ -139,6 +141,20 @@ impl Error {
         out.put(Key::Message, &*error.message)?;
         out.put(Key::Retryable, error.retryable)?;
         out.put_some(Key::RetryAfterMs, error.retry_after_ms)
+    }
+}
+
+struct Expiring;
+
+impl Expiring {
+    const TYPE: &'static str = "expiring";
+
+    fn read<'a>(fields: &mut Fields<'a>) -> Read<'a> {
+        Ok(ServerFrame::Expiring { expires_at: fields.required(Key::ExpiresAt)? })
+    }
+
+    fn write<E: Entries>(out: &mut E, expires_at: u64) -> Result<(), E::Error> {
+        out.put(Key::ExpiresAt, expires_at)
     }
 }
 

@@ -99,6 +99,7 @@ pub(crate) fn server_frame() -> impl Strategy<Value = ServerFrame<'static>> {
                 messages
             }
         ),
+        number().prop_map(|expires_at| ServerFrame::Expiring { expires_at }),
         message().prop_map(ServerFrame::Message),
         id().prop_map(|id| ServerFrame::Pong { id }),
         (id(), topic(), position(), any::<bool>()).prop_map(|(id, topic, position, duplicate)| {

@@ -265,6 +265,10 @@ fn refresh() {
         r#"{"type":"refreshed","id":6,"expires_at":1763744400000}"#,
         ServerFrame::Refreshed { id: id(6), expires_at: Some(1_763_744_400_000) },
     );
+    server(
+        r#"{"type":"expiring","expires_at":1763744400000}"#,
+        ServerFrame::Expiring { expires_at: 1_763_744_400_000 },
+    );
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn server_type(frame: &ServerFrame<'_>) -> &'static str {
     match frame {
         ServerFrame::Connected { .. } => "connected",
         ServerFrame::Error(_) => "error",
+        ServerFrame::Expiring { .. } => "expiring",
         ServerFrame::Gap(_) => "gap",
         ServerFrame::History { .. } => "history",
         ServerFrame::Message(_) => "message",
@@ -202,6 +203,7 @@ fn a_server_s_frames_are_read_and_written_as_their_vectors_say() {
         [
             "connected",
             "error",
+            "expiring",
             "gap",
             "history",
             "message",

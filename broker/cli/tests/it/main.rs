@@ -8,6 +8,7 @@ mod logs;
 mod memory;
 mod operations;
 mod process;
+mod secrets;
 mod secured;
 mod shim;
 mod signals;

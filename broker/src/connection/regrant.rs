@@ -1,0 +1,67 @@
+//! What becomes of a connection when its grant is another: a new one was brought, or the operator changed it.
+
+use std::sync::Arc;
+
+use fanfare_protocol::{CloseCode, TopicName, TopicRef};
+
+use super::Connection;
+use super::session::expires_at_ms;
+use super::tenure::{Due, Terms};
+use crate::access::Grant;
+use crate::clock::Uptime;
+use crate::dialect::RefusalForm;
+use crate::operation::subscribe;
+
+impl Connection {
+    /// Has that grant from now on, whoever has brought it about. Subscriptions that it does not allow end, each with a word behind
+    /// all that was delivered of it; the others go on. What waits to be carried out is judged by the new grant. One that was taken
+    /// back closes the connection.
+    pub(crate) fn regrant(&self, grant: Arc<Grant>) {
+        let terms = Terms::of(&self.worker.hub.config());
+        let ended: Vec<_> = {
+            let state = &mut *self.state.borrow_mut();
+            state.session.regrant(grant, Uptime::now(), terms);
+            let topics = state.subscriptions.iter().map(|(_, subscription)| &subscription.topic.name);
+            let stays = |topic: &TopicName| subscribe::leave_to_stay(state.session.grant(), topic);
+            topics.filter_map(|topic| Some((topic.clone(), stays(topic).err()?))).collect()
+        };
+        self.close_if_revoked();
+        for (topic, denied) in &ended {
+            // Whoever could not be told was closed, and has none any more.
+            if self.unsubscribe(topic.as_str()) {
+                let mut how = RefusalForm::Said;
+                self.reply_with(|out| how = self.dialect.ended(TopicRef::from(topic), denied, out));
+                self.close_if_unsaid(how, denied);
+            }
+        }
+        // It may be no stranger any more, and has its turns then.
+        self.wake();
+    }
+
+    /// Looks whether its grant ends, or it is to have said who it is; says whether it was closed for that.
+    pub(super) fn look_at_tenure(&self, now: Uptime, hole: bool) -> bool {
+        let due = {
+            let state = &mut *self.state.borrow_mut();
+            if hole {
+                state.session.excuse(now, Terms::of(&self.worker.hub.config()));
+            }
+            let is_waiting = state.inbound.is_paused() || state.inbound.has_backlog();
+            let is_unheard =
+                || is_waiting || self.standing.is_kept_waiting() || self.stream.has_unread_input();
+            state.session.look(now, is_unheard)
+        };
+        match due {
+            Due::Nothing => return false,
+            Due::Hearing => self.wake(),
+            Due::Notice => {
+                let state = &mut *self.state.borrow_mut();
+                if let Some(expires_at) = expires_at_ms(state.session.grant()) {
+                    state.outbox.push_with(|out| self.dialect.expiring(expires_at, out));
+                }
+                self.wake();
+            }
+            Due::Close(why) => self.close(CloseCode::UNAUTHORIZED, why),
+        }
+        matches!(due, Due::Close(_))
+    }
+}
