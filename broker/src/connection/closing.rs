@@ -61,11 +61,22 @@ impl Connection {
     }
 
     /// Closes a connection whose grant was taken back, at once: nothing that has yet to be written of its topics is for it
-    /// any more. What it missed it can ask for by its last position, should it ever be let in again.
+    /// any more. What it missed it can ask for by its last position, should it ever be let in again. Whose credentials are still
+    /// good has what they grant now, and goes on.
     pub(crate) fn close_if_revoked(&self) {
-        let end = self.state.borrow().session.grant().taken_back();
+        let (end, renewed) = {
+            let state = self.state.borrow();
+            let grant = state.session.grant();
+            let end = grant.taken_back();
+            let renewed =
+                (end == Some(GrantEnd::Superseded)).then(|| self.worker.hub.access().renewed(grant));
+            (end, renewed.flatten())
+        };
         match end {
             None => {}
+            Some(GrantEnd::Superseded) if renewed.is_some() => {
+                renewed.into_iter().for_each(|grant| self.regrant(grant));
+            }
             // It may come back, and finds what its credentials grant now.
             Some(GrantEnd::Superseded) => {
                 self.close(CloseCode::SERVICE_RESTART, "what the credentials grant has changed");
