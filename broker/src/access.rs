@@ -33,6 +33,7 @@ use config::{AccessConfig, GrantConfig};
 use grant::Rights;
 pub use grant::{Grant, GrantEnd};
 use issue::Issue;
+pub(crate) use jwt::KeySet;
 pub use jwt::mint::{NewToken, SigningSecret};
 use jwt::{Jwts, Verified};
 use metrics::RefusalCounter;
@@ -157,9 +158,8 @@ impl Access {
             false => Arc::new(self.anonymous.anew(&self.anonymous.common, refused)),
         };
         // Where all with credentials may do something else now, none of their grants is what it was.
-        if Arc::ptr_eq(&self.authenticated, &older.authenticated) {
-            self.jwts.succeed(&older.jwts);
-        }
+        let are_same = Arc::ptr_eq(&self.authenticated, &older.authenticated);
+        self.jwts.succeed(&older.jwts, are_same);
         self
     }
 
@@ -201,6 +201,11 @@ impl Access {
     /// Counts that an operation was refused, which is one of a few names.
     pub(crate) fn count_refused(&self, operation: &'static str) {
         self.refused.count(operation);
+    }
+
+    /// The key sets that are to be fetched, again and again.
+    pub(crate) fn fetched_sets(&self) -> Vec<Arc<KeySet>> {
+        self.jwts.fetched_sets().map(Arc::clone).collect()
     }
 
     /// Enters what it counts.

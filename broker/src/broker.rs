@@ -31,6 +31,7 @@ use crate::heartbeat;
 use crate::http::metrics::HttpMetrics;
 use crate::http::secure::Security;
 use crate::hub::Hub;
+use crate::keys::{self, KeyMetrics};
 use crate::namespaces::Namespaces;
 use crate::reload::{ConfigSource, ReloadError, Reloader, resolved};
 use crate::setting::InvalidSetting;
@@ -231,6 +232,10 @@ impl Broker {
             let serve =
                 || http::admin::run((&hub, &reloader, &metrics), &admin, security.as_ref(), &end, &tasks);
             restarted("admin", &hub.panics, &end, serve).await;
+        });
+        let (hub, end, fetches) = (Arc::clone(&self.hub), self.end.clone(), KeyMetrics::new(&self.hub));
+        self.tasks.spawn(async move {
+            restarted("keys", &hub.panics, &end, || keys::run(&hub, &fetches, &end)).await;
         });
         let (hub, end) = (Arc::clone(&self.hub), self.end.clone());
         self.tasks.spawn(async move { vital("topics", &end, tend(hub, end.clone())).await });

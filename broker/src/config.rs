@@ -22,7 +22,7 @@ pub use env::{environment, overlay as overlay_environment};
 pub use limits::LimitsConfig;
 pub use server::ServerConfig;
 #[doc(hidden)]
-pub use server::Shares;
+pub use server::{JwksTimes, Shares};
 
 pub use crate::access::admin::AdminConfig;
 pub use crate::access::config::{AccessConfig, GrantConfig, JwtAlgorithm, JwtConfig, TokenConfig};

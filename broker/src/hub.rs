@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use fanfare_protocol::TopicRef;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::access::admin::AdminTokens;
@@ -68,6 +69,8 @@ pub struct Hub {
     config: ArcSwap<Config>,
     /// Who may do what.
     access: ArcSwap<Access>,
+    /// Told when it is another one.
+    access_changed: Notify,
     /// Who may ask the admin listener.
     admin: ArcSwap<AdminTokens>,
     /// All topics.
@@ -128,6 +131,7 @@ impl Hub {
             answers: Arc::default(),
             config: ArcSwap::from_pointee(config),
             access: ArcSwap::from_pointee(access),
+            access_changed: Notify::new(),
             admin: ArcSwap::default(),
             table,
             workers,
@@ -172,6 +176,12 @@ impl Hub {
         self.access.store(Arc::clone(&access));
         // Whoever is admitted by the old one meanwhile finds it when it is asked, like all who were before.
         old.retire(&access);
+        self.tell_of_revocation();
+        self.access_changed.notify_one();
+    }
+
+    /// Has the workers look whose grants have ended.
+    pub(crate) fn tell_of_revocation(&self) {
         self.workers.iter().for_each(|worker| worker.inbox.revoke());
     }
 
@@ -188,8 +198,16 @@ impl Hub {
                 break;
             }
         }
-        self.workers.iter().for_each(|worker| worker.inbox.revoke());
+        self.tell_of_revocation();
         Ok(())
+    }
+
+    /// Waits until there is another access. For one who waits.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn access_changed(&self) {
+        self.access_changed.notified().await;
     }
 
     /// Who may ask the admin listener, as it is now. Not to be held for long.

@@ -33,6 +33,9 @@ pub struct AccessConfig {
     /// How long a signed token may have left when it is brought.
     #[serde(with = "humantime_serde")]
     pub lifetime_max: Duration,
+    /// How long a set of keys from a URL counts after it was fetched last.
+    #[serde(with = "humantime_serde")]
+    pub jwks_max_age: Duration,
     /// What the bearers of tokens may do.
     pub token: Vec<TokenConfig>,
     /// Who signs tokens, and how.
@@ -48,6 +51,7 @@ impl Default for AccessConfig {
             cookie: None,
             leeway: Duration::from_secs(5),
             lifetime_max: Duration::from_secs(30 * 24 * 60 * 60),
+            jwks_max_age: Duration::from_secs(24 * 60 * 60),
             token: Vec::new(),
             jwt: Vec::new(),
         }
@@ -77,6 +81,8 @@ impl AccessConfig {
             secret_file: file(),
             public_key_file: file(),
             jwks_file: file(),
+            jwks_url: some(),
+            jwks_ca_file: file(),
             ..JwtConfig::default()
         };
         Self {
@@ -211,6 +217,12 @@ pub struct JwtConfig {
     /// A file with a set of public keys (JWKS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_file: Option<PathBuf>,
+    /// Where a set of public keys (JWKS) is fetched: `https://`, or `http://` on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_url: Option<String>,
+    /// A file with the certificate authorities to trust there, in PEM; absent: those of the operating system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_ca_file: Option<PathBuf>,
 }
 
 /// Leaves the secret out.

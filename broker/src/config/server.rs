@@ -62,6 +62,33 @@ pub struct Testing {
     pub apart: bool,
     /// The shares of a core that workers have, whatever they do.
     pub shares: Option<Shares>,
+    /// When key sets are fetched.
+    pub jwks: Option<JwksTimes>,
+}
+
+/// When key sets are fetched.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct JwksTimes {
+    /// How long after the last time that it succeeded.
+    pub interval: Duration,
+    /// How long after it was begun last at the earliest, where a token names a key that is not there.
+    pub pause: Duration,
+    /// How long after it failed for the first time.
+    pub retry: Duration,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+impl Default for JwksTimes {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5 * 60),
+            pause: Duration::from_secs(30),
+            retry: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 /// The share of a core that each worker has.

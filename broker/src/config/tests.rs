@@ -145,7 +145,7 @@ fn what_is_said_of_a_variable_fits_the_kind_of_its_key() {
         (
             "ACCESS__X",
             "t",
-            "unknown field `x`, expected one of `expiry_notice`, `cookie`, `anonymous`, `authenticated`, `leeway`, `lifetime_max`, `token`, `jwt`",
+            "unknown field `x`, expected one of `expiry_notice`, `cookie`, `anonymous`, `authenticated`, `leeway`, `lifetime_max`, `jwks_max_age`, `token`, `jwt`",
         ),
         ("ACCESS__LEEWAY", "soon", "invalid value: string, expected a duration"),
         (

@@ -36,7 +36,7 @@ impl Liveness {
     /// A ping is on its way.
     pub(super) fn asked(&mut self, now: u32) {
         self.pinged_at = now;
-        self.unanswered_since.get_or_insert(some(now));
+        self.unanswered_since.get_or_insert_with(|| some(now));
     }
 
     /// An answer could not be heard until now: the peer has as much time again.
@@ -48,7 +48,7 @@ impl Liveness {
 
     /// A message is on its way that is not whole, or none is any longer. A `new` one begins now.
     pub(super) fn amid(&mut self, is_amid: bool, is_new: bool, now: u32) {
-        let since = self.amid_since.filter(|_| !is_new).unwrap_or(some(now));
+        let since = self.amid_since.filter(|_| !is_new).unwrap_or_else(|| some(now));
         self.amid_since = is_amid.then_some(since);
     }
 

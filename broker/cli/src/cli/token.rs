@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use fanfare::Config;
-use fanfare::access::{Access, NewToken, SigningSecret, token_of, token_sha256};
+use fanfare::access::{Access, NewToken, RefusedToken, SigningSecret, token_of, token_sha256};
 use fanfare::clock::Uptime;
 use fanfare::config::{self, GrantConfig, JwtAlgorithm, JwtConfig, Right};
 use serde_json::json;
@@ -57,7 +57,13 @@ fn check(token: Option<String>, file: Option<&Path>) -> anyhow::Result<()> {
     if access.is_open() {
         anyhow::bail!("no access is configured: anybody may do everything, whatever the token");
     }
-    let grant = access.grant(Some(&read(token)?))?;
+    let grant = access.grant(Some(&read(token)?)).map_err(|refused| match refused {
+        RefusedToken::KeysMissing => anyhow::anyhow!(
+            "the keys that it may be by are at a jwks_url, which the broker fetches and this does not; with the same keys in \
+             a jwks_file it can be checked"
+        ),
+        refused => refused.into(),
+    })?;
     let left = grant.expires_at().map(|at| at.since(Uptime::now()));
     if !output::is_for_people() {
         let mut grants = serde_json::Map::new();

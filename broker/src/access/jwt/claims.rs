@@ -1,6 +1,7 @@
 //! What a token claims, once its signature is verified.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{DecodingKey, Validation, decode, get_current_timestamp};
@@ -15,13 +16,15 @@ use super::super::tokens::check_user;
 /// Patterns of one token.
 const PATTERNS_MAX: usize = 256;
 
-/// How long a token may be good for, in seconds.
+/// How long a token may be good for, in seconds, and its key.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::access) struct Window {
     /// How far clocks may be off.
     pub(in crate::access) leeway: u64,
     /// How long it may have left.
     pub(in crate::access) lifetime_max: u64,
+    /// How long a set of keys counts after it was fetched.
+    pub(in crate::access) jwks_max_age: Duration,
 }
 
 /// The claims that count here. What else a token claims is for others.

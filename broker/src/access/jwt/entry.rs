@@ -10,14 +10,15 @@ use super::super::config::{JwtAlgorithm, JwtConfig};
 use super::super::grant::End;
 use super::super::refused::RefusedToken;
 use super::claims::{self, Verified, Window};
-use super::jwks::KeySet;
+use super::key_set::KeySet;
+use crate::fetch::Target;
 use crate::setting::InvalidSetting;
 
 /// Shortest secret of HS256: RFC 7518 asks for as many bytes as the hash has.
 const SECRET_BYTES_MIN: usize = 32;
 /// Longest file with a key or a secret.
 const KEY_BYTES_MAX: usize = 64 * 1024;
-/// Longest file with a set of keys.
+/// Longest file with a set of keys, or of certificates.
 const SET_BYTES_MAX: usize = 256 * 1024;
 
 /// A configured key, or set of keys.
@@ -140,6 +141,13 @@ impl Entry {
             && (&one.iss, &one.aud) == (&other_one.iss, &other_one.aud)
     }
 
+    /// Has its set fetched soon, if it has one and no key of that id is in it.
+    pub(super) fn ask(&self, kid: Option<&str>) {
+        if let Keys::Set(set) = &self.keys {
+            set.ask(kid);
+        }
+    }
+
     /// Verifies a token that may be by this key, or one of these.
     ///
     /// # Errors
@@ -153,7 +161,7 @@ impl Entry {
         match &self.keys {
             Keys::One(SigningKey { key, end }) => claims::verify(token, key, end, &self.validation, window),
             Keys::Set(set) => {
-                let SigningKey { key, end } = set.find(kid)?;
+                let SigningKey { key, end } = set.find(kid, window.jwks_max_age)?;
                 claims::verify(token, &key, &end, &self.validation, window)
             }
         }
@@ -164,33 +172,50 @@ impl Entry {
 type Wrong = (&'static str, String);
 
 fn read_keys(config: &JwtConfig) -> Result<Keys, Wrong> {
+    let JwtConfig { secret, secret_file, public_key_file, jwks_file, jwks_url, .. } = config;
+    let has_secret = secret.is_some() || secret_file.is_some();
     let is_secret = config.algorithm == JwtAlgorithm::HS256;
+    if has_secret && !is_secret {
+        return Err(("algorithm", "a secret is for HS256 alone".into()));
+    }
+    if is_secret && (public_key_file.is_some() || jwks_file.is_some() || jwks_url.is_some()) {
+        return Err(("algorithm", "HS256 has a secret: a public key must never be taken for one".into()));
+    }
+    if config.jwks_ca_file.is_some() && jwks_url.is_none() {
+        return Err(("jwks_ca_file", "is for jwks_url alone".into()));
+    }
     let one = |key: DecodingKey| Ok(Keys::One(SigningKey::new(key)));
-    match config {
-        JwtConfig { secret: Some(_), .. } | JwtConfig { secret_file: Some(_), .. } if !is_secret => {
-            Err(("algorithm", "a secret is for HS256 alone".into()))
+    match (secret, secret_file, public_key_file, jwks_file, jwks_url) {
+        (Some(secret), None, None, None, None) => one(secret_key("secret", secret.as_bytes())?),
+        (None, Some(path), None, None, None) => {
+            one(secret_key("secret_file", read("secret_file", path, KEY_BYTES_MAX)?.trim_ascii())?)
         }
-        JwtConfig {
-            secret: Some(secret), secret_file: None, public_key_file: None, jwks_file: None, ..
-        } => one(secret_key("secret", secret.as_bytes())?),
-        JwtConfig {
-            secret: None, secret_file: Some(path), public_key_file: None, jwks_file: None, ..
-        } => one(secret_key("secret_file", read("secret_file", path, KEY_BYTES_MAX)?.trim_ascii())?),
-        JwtConfig { public_key_file: Some(_), .. } | JwtConfig { jwks_file: Some(_), .. } if is_secret => {
-            Err(("algorithm", "HS256 has a secret: a public key must never be taken for one".into()))
-        }
-        JwtConfig { public_key_file: Some(path), jwks_file: None, .. } => {
+        (None, None, Some(path), None, None) => {
             let pem = read("public_key_file", path, KEY_BYTES_MAX)?;
             one(public_key(config.algorithm, &pem)
                 .map_err(|why| ("public_key_file", format!("{}: {why}", path.display())))?)
         }
-        JwtConfig { public_key_file: None, jwks_file: Some(path), .. } => {
+        (None, None, None, Some(path), None) => {
             let text = read("jwks_file", path, SET_BYTES_MAX)?;
             let set = KeySet::of_file(config.algorithm, path, &text);
             Ok(Keys::Set(set.map_err(|why| ("jwks_file", format!("{}: {why}", path.display())))?))
         }
-        _ => Err(("algorithm", "needs one of secret, secret_file, public_key_file or jwks_file".into())),
+        (None, None, None, None, Some(url)) => {
+            let target = target(url, config.jwks_ca_file.as_deref())?;
+            Ok(Keys::Set(KeySet::of_url(config.algorithm, target)))
+        }
+        _ => {
+            let why = "needs one of secret, secret_file, public_key_file, jwks_file or jwks_url";
+            Err(("algorithm", why.into()))
+        }
     }
+}
+
+fn target(url: &str, authorities: Option<&Path>) -> Result<Target, Wrong> {
+    let target = Target::parse(url).map_err(|why| ("jwks_url", why.to_owned()))?;
+    let Some(path) = authorities else { return Ok(target) };
+    let pem = read("jwks_ca_file", path, SET_BYTES_MAX)?;
+    target.trusting(&pem).map_err(|why| ("jwks_ca_file", format!("{}: {why}", path.display())))
 }
 
 fn read(key: &'static str, path: &Path, most: usize) -> Result<Vec<u8>, Wrong> {

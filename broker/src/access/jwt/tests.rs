@@ -384,6 +384,38 @@ fn of_a_set_counts_the_key_that_is_named_if_it_is_for_this() {
 }
 
 #[test]
+fn a_url_of_keys_is_checked_at_the_start_and_nothing_is_fetched() {
+    let good = "jwks_url = \"https://id.example.com/keys?secret=1\"";
+    let access = access(&format!("[[jwt]]\nalgorithm = \"ES256\"\n{good}"));
+    let (private, ..) = pair(JwtAlgorithm::ES256);
+    let token = minted(JwtAlgorithm::ES256, &private, Some("1"));
+    assert_eq!(access.grant(Some(&token)).unwrap_err(), RefusedToken::KeysMissing);
+    let certificates = TempFile::new("no certificate");
+    let file = certificates.0.display();
+    for (algorithm, more, key, said) in [
+        ("HS256", good.to_owned(), "algorithm", "must never be taken"),
+        ("ES256", format!("{good}\njwks_file = \"{file}\""), "algorithm", "needs one of"),
+        ("ES256", format!("{good}\njwks_ca_file = \"{file}\""), "jwks_ca_file", "no certificate"),
+        ("ES256", format!("{good}\njwks_ca_file = \"{file}.no\""), "jwks_ca_file", "cannot be read"),
+        ("ES256", format!("jwks_ca_file = \"{file}\""), "jwks_ca_file", "for jwks_url alone"),
+        ("ES256", "jwks_url = \"http://id.example.com/secret\"".into(), "jwks_url", "on this machine"),
+        ("ES256", "jwks_url = \"https://u:secret@id.example.com\"".into(), "jwks_url", "no user"),
+        ("ES256", "jwks_url = \"\"".into(), "jwks_url", "is no URL"),
+    ] {
+        let config = format!("[[jwt]]\nalgorithm = \"{algorithm}\"\n{more}");
+        let refused = Access::new(Some(&toml::from_str(&config).expect("well-formed")), &Default::default());
+        let refused = refused.expect_err(said).to_string();
+        assert!(refused.contains(&format!("access.jwt.{key}")) && refused.contains(said), "{refused}");
+        assert!(!refused.contains("secret@") && !refused.contains("/secret"), "{refused}");
+    }
+    for age in ["0s", "31days"] {
+        let config = toml::from_str(&format!("jwks_max_age = \"{age}\"")).expect("well-formed");
+        let refused = Access::new(Some(&config), &Default::default()).expect_err(age).to_string();
+        assert!(refused.contains("access.jwks_max_age"), "{refused}");
+    }
+}
+
+#[test]
 fn a_revocation_ends_the_grants_that_are_there_and_those_to_come() {
     let now = get_current_timestamp();
     let access = hs256("");
