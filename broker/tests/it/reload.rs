@@ -1,5 +1,7 @@
 //! Another configuration while everything runs.
 
+mod access;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -1,0 +1,142 @@
+//! What becomes of those who are there when somebody else may do something else.
+
+use std::time::Duration;
+
+use fanfare::access::{NewToken, Revocation, SigningSecret};
+use fanfare::config::{GrantConfig, JwtAlgorithm};
+use fanfare_harness::Client;
+use fanfare_protocol::Codec;
+use serde_json::{Value, json};
+
+use super::start;
+
+const OLD: &str = "old-token-0123456789";
+const NEW: &str = "new-token-0123456789";
+const SECRET: &str = "a secret of thirty-two bytes or more";
+
+fn token(token: &str, subscribe: &str) -> String {
+    format!(
+        "[[access.token]]\nuser = \"app\"\ntoken = \"{token}\"\nsubscribe = [{subscribe}]\npublish = [\"*\"]\n"
+    )
+}
+
+fn jwt() -> String {
+    format!("[[access.jwt]]\nalgorithm = \"HS256\"\nsecret = \"{SECRET}\"\n")
+}
+
+/// A token of alice, who may subscribe to that.
+fn signed(subscribe: &str) -> String {
+    let secret = SigningSecret::new(JwtAlgorithm::HS256, SECRET.as_bytes()).expect("a secret");
+    let grant = GrantConfig { subscribe: vec![subscribe.into()], ..GrantConfig::default() };
+    let ttl = Duration::from_secs(3600);
+    secret.sign(NewToken { user: "alice".into(), grant, ttl, ..NewToken::default() }).expect("it signs")
+}
+
+async fn connect(broker: &fanfare::Broker, token: &str) -> Client {
+    Client::connect_to(broker.public_addr(), &format!("/ws?token={token}"), Codec::Json).await
+}
+
+async fn ask_to_subscribe(client: &mut Client, topic: &str) -> Value {
+    client.request(json!({"type": "subscribe", "id": topic.len(), "topic": topic})).await
+}
+
+#[tokio::test]
+async fn a_token_that_goes_away_ends_its_connections_and_no_others() {
+    let (broker, file) = start(&(token(OLD, "\"*\"") + &token(NEW, "\"*\""))).await;
+    let (old, mut new) = (connect(&broker, OLD).await, connect(&broker, NEW).await);
+    new.subscribe("t").await;
+    file.write(&token(NEW, "\"*\""));
+    broker.reload().await.expect("it is good");
+    assert_eq!(old.closed().await, 4401);
+    assert_eq!(connect(&broker, OLD).await.closed().await, 4401, "nobody is let in by it");
+    new.publish("t", json!("it goes on")).await;
+    assert_eq!(new.expect("message").await["data"], "it goes on");
+}
+
+#[tokio::test]
+async fn a_token_that_comes_lets_in_at_once() {
+    let (broker, file) = start(&token(OLD, "\"*\"")).await;
+    assert_eq!(connect(&broker, NEW).await.closed().await, 4401);
+    file.write(&(token(OLD, "\"*\"") + &token(NEW, "\"*\"")));
+    broker.reload().await.expect("it is good");
+    connect(&broker, NEW).await.subscribe("t").await;
+}
+
+#[tokio::test]
+async fn whose_token_grants_less_keeps_what_it_still_may_and_is_told_what_ends() {
+    let (broker, file) = start(&token(OLD, "\"a\", \"b\"")).await;
+    let (mut native, raw) = (connect(&broker, OLD).await, format!("/ws/b?token={OLD}"));
+    let raw = Client::connect_to(broker.public_addr(), &raw, Codec::Json).await;
+    native.subscribe("a").await;
+    native.subscribe("b").await;
+    file.write(&token(OLD, "\"a\", \"c\""));
+    broker.reload().await.expect("it is good");
+    let ended = native.expect("unsubscribed").await;
+    assert_eq!((&ended["topic"], &ended["code"]), (&json!("b"), &json!("forbidden")), "{ended}");
+    assert_eq!(raw.closed().await, 4403);
+    for (topic, n) in [("b", 1), ("a", 2)] {
+        native.publish(topic, json!(n)).await;
+    }
+    let message = native.expect("message").await;
+    assert_eq!((&message["topic"], &message["data"]), (&json!("a"), &json!(2)), "{message}");
+    native.subscribe("c").await;
+    assert_eq!(ask_to_subscribe(&mut native, "b").await["code"], "forbidden");
+}
+
+#[tokio::test]
+async fn what_anybody_may_changes_for_those_who_are_there() {
+    let (broker, file) = start("[access.anonymous]\nsubscribe = [\"a\"]").await;
+    let mut client = Client::connect(&broker).await;
+    client.subscribe("a").await;
+    assert_eq!(ask_to_subscribe(&mut client, "bb").await["code"], "unauthorized");
+    file.write("[access.anonymous]\nsubscribe = [\"a\", \"bb\"]");
+    broker.reload().await.expect("it is good");
+    // It has the new grant when it is its worker's turn to look at it, which is soon.
+    let may = async {
+        while ask_to_subscribe(&mut client, "bb").await["type"] != "subscribed" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    fanfare_harness::soon("it to be allowed", may).await;
+}
+
+#[tokio::test]
+async fn a_key_that_goes_away_ends_the_connections_of_its_tokens() {
+    let (broker, file) = start(&(jwt() + &token(OLD, "\"*\""))).await;
+    let alice = signed("*");
+    let (signed, mut app) = (connect(&broker, &alice).await, connect(&broker, OLD).await);
+    app.subscribe("t").await;
+    file.write(&token(OLD, "\"*\""));
+    broker.reload().await.expect("it is good");
+    assert_eq!(signed.closed().await, 4401);
+    assert_eq!(connect(&broker, &alice).await.closed().await, 4401);
+    app.publish("t", json!(1)).await;
+    assert_eq!(app.expect("message").await["data"], 1);
+}
+
+#[tokio::test]
+async fn what_all_with_credentials_may_changes_for_signed_tokens_without_a_reconnect() {
+    let rule = |rights: &str| format!("{}[namespace.chat]\nauthenticated = [{rights}]\n", jwt());
+    let (broker, file) = start(&rule("\"subscribe\"")).await;
+    let mut alice = connect(&broker, &signed("own")).await;
+    alice.subscribe("chat:1").await;
+    alice.subscribe("own").await;
+    file.write(&rule(""));
+    broker.reload().await.expect("it is good");
+    let ended = alice.expect("unsubscribed").await;
+    assert_eq!((&ended["topic"], &ended["code"]), (&json!("chat:1"), &json!("forbidden")), "{ended}");
+    assert_eq!(ask_to_subscribe(&mut alice, "own").await["type"], "subscribed", "it goes on");
+}
+
+#[tokio::test]
+async fn what_was_revoked_stays_so() {
+    let (broker, file) = start(&(jwt() + &token(OLD, "\"*\""))).await;
+    let alice = signed("*");
+    broker.revoke(&Revocation::of_user("alice")).expect("there is room");
+    broker.revoke(&Revocation::of_user("app")).expect("there is room");
+    file.write(&(jwt() + &token(OLD, "\"a\"")));
+    broker.reload().await.expect("it is good");
+    for token in [alice.as_str(), OLD] {
+        assert_eq!(connect(&broker, token).await.closed().await, 4401);
+    }
+}
