@@ -171,9 +171,7 @@ impl Connection {
         let hub = Arc::clone(&worker.hub);
         let Request { dialect, grant, begins_with, client } = request;
         let encoding = dialect.encoding();
-        // Whoever walks over all for those whose grants are revoked may have passed where it will stand.
         let has_grant = grant.is_some();
-        let is_known = grant.as_ref().is_some_and(|grant| !grant.is_revoked());
         let now = Uptime::now();
         let session = Session::new(grant.unwrap_or_default(), now, Terms::of(&hub.config()));
         let parts = Parts {
@@ -188,9 +186,12 @@ impl Connection {
         let task = ConnectionTask::new(Rc::clone(&connection), Box::new(permit));
         if !has_grant {
             connection.close(CloseCode::UNAUTHORIZED, "the token is not known");
-        } else if !is_known {
+        } else {
+            // Whoever walks over all for those whose grants are revoked may have passed where it stands now.
             connection.close_if_revoked();
-        } else if let Some(subscribe) = begins_with
+        }
+        if connection.is_listening()
+            && let Some(subscribe) = begins_with
             && let Some(waiting) =
                 connection.begin_with(Ok(ClientFrame { id: None, op: ClientOp::Subscribe(subscribe) }))
         {
