@@ -300,12 +300,17 @@ impl Access {
         let window = self.jwts.window;
         // No token that is there now is good for longer.
         let remember = Duration::from_secs(window.lifetime_max.saturating_add(2 * window.leeway));
+        // Whoever issued the latest may be ahead by the leeway, and says so in whole seconds.
+        let latest = get_current_timestamp().saturating_add(window.leeway).saturating_add(1);
         match revocation {
+            Revocation::User { issued_before: Some(issued), .. } | Revocation::IssuedBefore(issued)
+                if *issued > latest =>
+            {
+                Err(RevocationError::Future)
+            }
             Revocation::User { user, issued_before } => {
                 tokens::check_user(user).map_err(|_| RevocationError::Nobody)?;
-                // Whoever issued the latest may be ahead by the leeway, and says so in whole seconds.
-                let latest = || get_current_timestamp().saturating_add(window.leeway).saturating_add(1);
-                let issued = issued_before.unwrap_or_else(latest);
+                let issued = issued_before.unwrap_or(latest);
                 self.revocations.revoke_user(user, issued, remember)?;
                 if issued_before.is_none() {
                     let of_user = |grant: &&Arc<Grant>| grant.user.as_deref() == Some(user);

@@ -142,6 +142,9 @@ impl Reloader {
     fn take_over(&self, read: &mut Config) -> Result<Changes, ReloadError> {
         let new = self.source.as_ref().ok_or(ReloadError::NoSource)?()?;
         new.check()?;
+        check_it_opens_nothing(read, &new)?;
+        // What is secured after a restart alone is looked at too: that would not begin.
+        new.server.check_files()?;
         let changes = Changes::between(read, &new);
         // What is granted in a namespace counts at once, though what is kept there may wait for a restart.
         let namespaces = new.namespace.clone();
@@ -169,6 +172,21 @@ impl Reloader {
             self.succeeded_at.set(unix_ms() as f64 / 1000.0);
         }
     }
+}
+
+/// Refuses what lets in by a reload whoever was kept out: a file that is half-written, or empty for a moment, reads like that.
+fn check_it_opens_nothing(old: &Config, new: &Config) -> Result<(), InvalidSetting> {
+    let opens = |key: &str| {
+        let why = "was configured, and is not there any more: a reload lets nobody in who was kept out; restart for that";
+        Err(InvalidSetting::new(key, why))
+    };
+    if old.access.is_some() && new.access.is_none() {
+        return opens("access");
+    }
+    if old.admin.has_tokens() && !new.admin.has_tokens() {
+        return opens("admin");
+    }
+    Ok(())
 }
 
 /// The configuration with all that is derived from the machine.

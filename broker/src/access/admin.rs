@@ -26,6 +26,13 @@ pub struct AdminConfig {
     pub open_metrics: bool,
 }
 
+impl AdminConfig {
+    /// Whether there is any.
+    pub(crate) fn has_tokens(&self) -> bool {
+        !(self.tokens.is_empty() && self.token_files.is_empty() && self.token_sha256.is_empty())
+    }
+}
+
 /// Writes an empty list: a token is never written out.
 fn unsaid<S: Serializer>(_: &[String], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(std::iter::empty::<&str>())

@@ -56,6 +56,9 @@ pub enum RevocationError {
         "as many users and tokens are revoked as can be remembered; revoke all that were issued before a time, or change the key"
     )]
     Full,
+    /// Nothing was issued then yet, and what is issued until then would be revoked too.
+    #[error("a time in the future, in Unix seconds: tokens that are yet to be issued cannot be revoked")]
+    Future,
     /// No token can have that id, or be that user's.
     #[error("no token can be of that user, or have that id: it is empty or longer than 128 bytes")]
     Nobody,

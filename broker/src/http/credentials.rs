@@ -45,7 +45,9 @@ pub(super) async fn of_websocket(
         let config = hub.config();
         let cookie = config.access.as_ref().and_then(|access| access.cookie.as_deref());
         // A browser sends cookies along with whatever page asks.
-        let cookie = cookie.filter(|_| origin::vouches(&config.server.allowed_origins, headers));
+        let server = &config.server;
+        let cookie =
+            cookie.filter(|_| origin::vouches(&server.allowed_origins, server.tls.is_some(), headers));
         brought(headers, Ways { query, subprotocol: true, cookie })
     };
     grant(hub, worker, token).await

@@ -44,14 +44,16 @@ pub(super) fn check(hub: &Hub, metrics: &HttpMetrics, headers: &HeaderMap) -> Re
 /// Whether the request comes from a page that may use the cookies of whoever sees it: one of the request's own host, or of an
 /// origin that is listed as it is. That any page may connect, or any of this machine, says nothing of that: cookies come
 /// along with whatever page asks, unasked.
-pub(super) fn vouches(allowed: &[AllowedOrigin], headers: &HeaderMap) -> bool {
+///
+/// A page that came unencrypted is none of a host that `is_secured`.
+pub(super) fn vouches(allowed: &[AllowedOrigin], is_secured: bool, headers: &HeaderMap) -> bool {
     let the_one = |name| {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok())
     };
     let Some(Ok(origin)) = the_one(ORIGIN).map(str::parse::<Origin>) else { return false };
     allowed.iter().any(|entry| matches!(entry, AllowedOrigin::One(one) if *one == origin))
-        || the_one(HOST).is_some_and(|host| origin.is_of_host(host))
+        || the_one(HOST).is_some_and(|host| origin.is_of_host(host) && (origin.is_https() || !is_secured))
 }
 
 /// Says in the log and to the page who was refused, and how to allow it.
@@ -142,8 +144,13 @@ mod tests {
             let line = |&(name, value): &(&HeaderName, &str)| {
                 (name.clone(), HeaderValue::from_str(value).expect("a header's value"))
             };
-            vouches(&allowed, &lines.iter().map(line).collect())
+            vouches(&allowed, false, &lines.iter().map(line).collect())
         };
+        let own = |scheme: &str| {
+            let origin = HeaderValue::try_from(format!("{scheme}://broker.example.com")).expect("a value");
+            HeaderMap::from_iter([(ORIGIN, origin), (HOST, HeaderValue::from_static("broker.example.com"))])
+        };
+        assert!(vouches(&allowed, true, &own("https")) && !vouches(&allowed, true, &own("http")));
         const O: &HeaderName = &ORIGIN;
         const H: &HeaderName = &HOST;
         for good in [

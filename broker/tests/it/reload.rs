@@ -102,6 +102,10 @@ async fn a_configuration_that_cannot_be_used_changes_nothing_and_says_so() {
         ("[limits]\nmessage_size = \"0B\"\nsubscriptions_per_connection = 1", "limits.message_size"),
         ("[limits]\nconnections = 900000000\nsubscriptions_per_connection = 1", "limits.connections"),
         ("[limits]\nsubscriptions_per_connection = 1\n[[access.token]]\nuser = \"u\"", "access.token"),
+        (
+            "[limits]\nsubscriptions_per_connection = 1\n[server.tls]\ncertificate_file = \"/nowhere\"\nkey_file = \"/nowhere\"",
+            "server.tls",
+        ),
         ("[server]\nlisten = \"0.0.0.0:0\"\n[limits]\nsubscriptions_per_connection = 1", "server.listen"),
     ] {
         file.write(bad);

@@ -67,7 +67,7 @@ pub(super) async fn revoke(
         .map_err(|e| problem(ErrorCode::BadRequest, format!("the body is no revocation: {e}")))?;
     let revocation = body.revocation()?;
     hub.revoke(&revocation).map_err(|why| match why {
-        RevocationError::Nobody => problem(ErrorCode::BadRequest, why),
+        RevocationError::Nobody | RevocationError::Future => problem(ErrorCode::BadRequest, why),
         _ => Problem::new(StatusCode::CONFLICT, ErrorCode::LimitExceeded.as_str(), why.to_string()),
     })?;
     tracing::info!("tokens were revoked by an operator");

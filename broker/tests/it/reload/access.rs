@@ -129,6 +129,23 @@ async fn what_all_with_credentials_may_changes_for_signed_tokens_without_a_recon
 }
 
 #[tokio::test]
+async fn a_file_that_is_empty_for_a_moment_lets_nobody_in() {
+    let admin = "[admin]\ntokens = [\"an-admin-token-0\"]\n";
+    let (broker, file) = start(&(admin.to_owned() + &token(OLD, "\"*\""))).await;
+    for (text, key) in
+        [("", "access: was configured"), (token(OLD, "\"*\"").as_str(), "admin: was configured")]
+    {
+        file.write(text);
+        let error = broker.reload().await.expect_err("it would open the broker").to_string();
+        assert!(error.contains(key), "{error}");
+        let mut stranger = Client::connect(&broker).await;
+        assert_eq!(ask_to_subscribe(&mut stranger, "t").await["code"], "unauthorized");
+        let answer = fanfare_harness::http(broker.admin_addr(), "GET", "/v1/users", &[], b"").await;
+        assert_eq!(answer.status, 401, "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn what_was_revoked_stays_so() {
     let (broker, file) = start(&(jwt() + &token(OLD, "\"*\""))).await;
     let alice = signed("*");
