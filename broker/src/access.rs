@@ -167,10 +167,24 @@ impl Access {
     /// of those that grant something else now, which are superseded. To be called once the successor counts. The workers are to
     /// be told.
     pub fn retire(&self, successor: &Self) {
+        if self.is_open != successor.is_open {
+            // Who anybody is was not asked where all is open: they come back with what they are now.
+            self.anonymous.end.supersede();
+            self.by_token.values().for_each(|grant| grant.end.supersede());
+            self.jwts.keys().for_each(|key| key.end.supersede());
+            return;
+        }
         for (hash, grant) in &self.by_token {
             match successor.by_token.get(hash) {
                 Some(same) if Arc::ptr_eq(same, grant) => {}
-                Some(other) => grant.go_on_as(other),
+                Some(other) if other.user == grant.user => {
+                    grant.go_on_as(other);
+                    // It may have been revoked while its successor was made.
+                    if grant.is_revoked() {
+                        other.end.revoke();
+                    }
+                }
+                Some(_) => grant.end.supersede(),
                 None => grant.end.revoke(),
             }
         }

@@ -12,7 +12,8 @@ pub(crate) struct Permit {
     all: Arc<AtomicUsize>,
     load: Arc<AtomicUsize>,
     /// It counts among those of its address, where these are limited.
-    by_address: Option<Counted<AddressKey>>,
+    /// Boxed, for most have none, and an idle connection is to be small.
+    by_address: Option<Box<Counted<AddressKey>>>,
 }
 
 impl Permit {
@@ -30,7 +31,7 @@ impl Permit {
 impl Permit {
     /// Counts the socket among those of its address.
     pub(crate) fn count_among(&mut self, by_address: Option<Counted<AddressKey>>) {
-        self.by_address = by_address;
+        self.by_address = by_address.map(Box::new);
     }
 
     /// Counts the socket on the worker with that load from now on.

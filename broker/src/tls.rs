@@ -38,8 +38,9 @@ pub(crate) struct Tls {
     expires_at: AtomicU64,
     /// Whether what is in the files is what is in use.
     is_current: AtomicBool,
-    /// What was found in the files when they were last used, or found to be of no use.
-    tried: ArcSwap<Fingerprint>,
+    /// What was found in the files when they were last used, or found to be of no use; `None` where they were gone, so that
+    /// what comes back counts as new, though it is what is in use.
+    tried: ArcSwap<Option<Fingerprint>>,
 }
 
 /// What was read and checked, and may be used from now on.
@@ -74,7 +75,7 @@ impl Tls {
             server: ArcSwap::new(loaded.server),
             expires_at: AtomicU64::new(loaded.expires_at.unwrap_or(0)),
             is_current: AtomicBool::new(true),
-            tried: ArcSwap::from_pointee(fingerprint),
+            tried: ArcSwap::from_pointee(Some(fingerprint)),
         })
     }
 
@@ -104,14 +105,14 @@ impl Tls {
     /// Uses from now on what was prepared. Connections that have begun go on as they are.
     pub(crate) fn adopt(&self, prepared: Prepared) {
         let Prepared { config, fingerprint, loaded } = prepared;
-        if fingerprint == **self.tried.load() && self.is_current() && config == **self.config.load() {
+        if Some(fingerprint) == **self.tried.load() && self.is_current() && config == **self.config.load() {
             return;
         }
         let Loaded { server, expires_at, warning } = loaded;
         self.config.store(Arc::new(config));
         self.server.store(server);
         self.expires_at.store(expires_at.unwrap_or(0), Ordering::Relaxed);
-        self.tried.store(Arc::new(fingerprint));
+        self.tried.store(Arc::new(Some(fingerprint)));
         self.is_current.store(true, Ordering::Relaxed);
         let listener = self.listener;
         match warning {
@@ -145,7 +146,7 @@ impl Tls {
 
     /// Looks at the files, for ever, and uses what is new in them. A file that is gone or broken changes nothing.
     pub(crate) async fn watch(self: Arc<Self>) {
-        let mut before = Some(**self.tried.load());
+        let mut before = **self.tried.load();
         loop {
             tokio::time::sleep(LOOK).await;
             let this = Arc::clone(&self);
@@ -153,7 +154,7 @@ impl Tls {
             // On a thread of its own: a disk that stands still must hold nobody up. There is one such look at a time.
             let looked = tokio::task::spawn_blocking(move || {
                 let found = this.look();
-                let is_new = found.is_none_or(|found| found != **this.tried.load());
+                let is_new = found.is_none() || found != **this.tried.load();
                 if is_new && found == seen {
                     this.try_anew(found);
                 }
@@ -170,9 +171,7 @@ impl Tls {
         let was_current = self.is_current();
         let Err(error) = self.reload() else { return };
         let is_said = found.is_none() && !was_current;
-        if let Some(found) = found {
-            self.tried.store(Arc::new(found));
-        }
+        self.tried.store(Arc::new(found));
         if !is_said {
             let listener = self.listener;
             tracing::error!(listener, %error, "the certificate files have changed and cannot be used; the certificate before is still in use");

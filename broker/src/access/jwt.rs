@@ -151,7 +151,8 @@ impl Jwts {
         }
         let head = decode_header(token).map_err(|_| RefusedToken::Malformed)?;
         let kid = head.kid.as_deref();
-        let is_named = kid.is_some() && self.entries.iter().any(|entry| entry.kid() == kid);
+        let is_named = kid.is_some()
+            && self.entries.iter().any(|entry| entry.kid() == kid && entry.algorithm() == head.alg);
         // A key that the token names goes before those without a name.
         let may_be =
             |entry: &Entry| kid.is_none() || entry.kid() == kid || entry.kid().is_none() && !is_named;

@@ -29,6 +29,26 @@ impl ForwardedHeader {
         }
     }
 
+    /// The last comma that divides elements. Looked for from the right: what clients wrote stands to the left of what the
+    /// proxy has added, and an open quote among it must not swallow that.
+    fn last_comma(self, value: &str) -> Option<usize> {
+        match self {
+            Self::Forwarded => last_unquoted_comma(value),
+            Self::XForwardedFor => value.rfind(','),
+        }
+    }
+
+    /// The elements of a value of the header, the rightmost first.
+    fn elements_from_right(self, value: &str) -> impl Iterator<Item = &str> {
+        let mut rest = Some(value);
+        std::iter::from_fn(move || {
+            let list = rest?;
+            let comma = self.last_comma(list);
+            rest = comma.map(|comma| &list[..comma]);
+            Some(comma.map_or(list, |comma| &list[comma + 1..]))
+        })
+    }
+
     /// The address that one element of the header names; `None` for what is none.
     fn address(self, element: &str) -> Option<IpAddr> {
         match self {
@@ -53,7 +73,7 @@ pub(crate) fn client_address(
     // Several headers are one whose elements stand one behind the other (RFC 9110, section 5.3).
     for value in headers.get_all(header.name()).iter().rev() {
         let Ok(value) = value.to_str() else { return peer };
-        for element in elements(value).into_iter().rev() {
+        for element in header.elements_from_right(value) {
             let Some(address) = header.address(element) else { return peer };
             client = address;
             if !contain(trusted, client) {
@@ -64,33 +84,44 @@ pub(crate) fn client_address(
     client
 }
 
-/// The elements of a list that commas divide, but for those within quotes.
-fn elements(value: &str) -> Vec<&str> {
-    split(value, b',')
+/// The last comma behind which as many quotes open as close.
+fn last_unquoted_comma(value: &str) -> Option<usize> {
+    let bytes = value.as_bytes();
+    let is_escaped = |at: usize| bytes[..at].iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1;
+    let mut is_quoted = false;
+    for (index, byte) in bytes.iter().enumerate().rev() {
+        match byte {
+            b'"' if !is_escaped(index) => is_quoted = !is_quoted,
+            b',' if !is_quoted => return Some(index),
+            _ => {}
+        }
+    }
+    None
 }
 
-/// The parts that lie between these bytes, where they stand outside of quotes.
-fn split(value: &str, at: u8) -> Vec<&str> {
-    let (mut parts, mut begin, mut is_quoted, mut is_escaped) = (Vec::new(), 0, false, false);
-    for (index, byte) in value.bytes().enumerate() {
+/// The pairs of an element of `Forwarded`, which semicolons divide, but for those within quotes. `None` where a quote does
+/// not close.
+fn pairs(element: &str) -> Option<Vec<&str>> {
+    let (mut pairs, mut begin, mut is_quoted, mut is_escaped) = (Vec::new(), 0, false, false);
+    for (index, byte) in element.bytes().enumerate() {
         match byte {
             _ if is_escaped => is_escaped = false,
             b'\\' if is_quoted => is_escaped = true,
             b'"' => is_quoted = !is_quoted,
-            byte if byte == at && !is_quoted => {
-                parts.push(&value[begin..index]);
+            b';' if !is_quoted => {
+                pairs.push(&element[begin..index]);
                 begin = index + 1;
             }
             _ => {}
         }
     }
-    parts.push(&value[begin..]);
-    parts
+    pairs.push(&element[begin..]);
+    (!is_quoted).then_some(pairs)
 }
 
 /// The value of `for` among the pairs of an element of `Forwarded`, which stands there once.
 fn the_for(element: &str) -> Option<&str> {
-    let mut values = split(element, b';').into_iter().filter_map(|pair| {
+    let mut values = pairs(element)?.into_iter().filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         name.trim().eq_ignore_ascii_case("for").then(|| value.trim())
     });
@@ -145,6 +176,8 @@ mod tests {
             ("192.0.2.66", "10.0.0.1, 10.0.0.2", "192.0.2.66"),
             ("2001:db8:bbbb::1", "198.51.100.9", "2001:db8:bbbb::1"),
             ("10.0.0.1", "garbage, 192.0.2.1", "192.0.2.1"),
+            ("10.0.0.1", "\", 192.0.2.1", "192.0.2.1"),
+            ("10.0.0.1", "198.51.100.9, \", 192.0.2.1, 10.2.3.4", "192.0.2.1"),
             // What makes no sense.
             ("10.0.0.1", "", "10.0.0.1"),
             ("10.0.0.1", "unknown", "10.0.0.1"),
@@ -173,6 +206,12 @@ mod tests {
                 "192.0.2.1",
             ),
             ("for=192.0.2.1;ext=\"a\\\",for=198.51.100.8\"", "192.0.2.1"),
+            // A quote that a client leaves open swallows nothing of what the proxy adds.
+            ("for=198.51.100.9;x=\", for=192.0.2.1", "192.0.2.1"),
+            ("for=198.51.100.9;x=\", for=\"192.0.2.1:4711\";host=\"a,b\"", "192.0.2.1"),
+            ("for=198.51.100.9;x=\"\\, for=192.0.2.1;x=\"\\\\\"", "192.0.2.1"),
+            ("for=198.51.100.9;x=\", for=10.2.3.4", "10.0.0.1"),
+            ("for=192.0.2.1;x=\"", "10.0.0.1"),
             ("for=_hidden", "10.0.0.1"),
             ("for=unknown", "10.0.0.1"),
             ("by=192.0.2.1", "10.0.0.1"),

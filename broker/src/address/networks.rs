@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 /// A network, or one address.
@@ -35,8 +35,20 @@ impl FromStr for Network {
             // Whoever writes 10.1.2.3/8 may mean one address or sixteen million.
             return Err(invalid(format!(": is {} meant?", network.trunc())));
         }
-        Ok(Self(network))
+        Ok(Self(canonical(network)))
     }
+}
+
+/// What is IPv4 within IPv6 is IPv4, as the addresses are that are looked for in it.
+fn canonical(network: IpNet) -> IpNet {
+    let of_ipv4 = || match network {
+        IpNet::V6(network) => {
+            let (address, bits) = (network.addr().to_ipv4_mapped()?, network.prefix_len().checked_sub(96)?);
+            Ipv4Net::new(address, bits).ok()
+        }
+        IpNet::V4(_) => None,
+    };
+    of_ipv4().map_or(network, IpNet::V4)
 }
 
 impl fmt::Display for Network {
@@ -89,6 +101,22 @@ mod tests {
             assert_eq!(contain(&networks, address.parse().expect("an address")), is_in, "{address}");
         }
         assert!(!contain(&[], "10.0.0.1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn a_network_of_ipv4_within_ipv6_is_one_of_ipv4() {
+        for (text, expected) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:192.0.2.7/128", "192.0.2.7/32"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+            ("2001:db8::/104", "2001:db8::/104"),
+        ] {
+            assert_eq!(network(text).expect(text).to_string(), expected, "{text}");
+        }
+        let mapped = network("::ffff:10.0.0.0/104").expect("a network");
+        assert!(contain(&[mapped], "10.1.2.3".parse().expect("an address")));
     }
 
     #[test]

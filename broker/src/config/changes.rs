@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, NamespaceConfig};
 
 /// Keys that are read once, at the start: the listeners and what they were made with, and the workers.
 const AT_START: [&str; 6] = [
@@ -62,7 +62,9 @@ impl Config {
         self.limits.send_buffer = old.limits.send_buffer;
         self.namespace.retain(|name, _| is_there(old, name));
         for (name, section) in old.namespace.iter().filter(|(name, _)| *name != DEFAULT) {
-            self.namespace.entry(name.clone()).or_insert_with(|| section.clone());
+            // What it keeps stays; what may be done there is what the new configuration says, which is nothing.
+            let kept = || NamespaceConfig { anonymous: vec![], authenticated: vec![], ..section.clone() };
+            self.namespace.entry(name.clone()).or_insert_with(kept);
         }
         self
     }

@@ -78,9 +78,7 @@ impl Connection {
                 renewed.into_iter().for_each(|grant| self.regrant(grant));
             }
             // It may come back, and finds what its credentials grant now.
-            Some(GrantEnd::Superseded) => {
-                self.close(CloseCode::SERVICE_RESTART, "what the credentials grant has changed");
-            }
+            Some(GrantEnd::Superseded) => self.close_to_return("what the credentials grant has changed"),
             Some(_) => self.close(CloseCode::UNAUTHORIZED, "the credentials were revoked"),
         }
     }
@@ -108,10 +106,14 @@ impl Connection {
 
     /// Closes with 1012 behind the replies that are known: those that are not have had their time.
     pub(crate) fn restart_now(&self) {
+        self.close_to_return("the server restarts");
+    }
+
+    fn close_to_return(&self, reason: &str) {
         self.end_subscriptions();
         let mut state = self.state.borrow_mut();
         if state.life.is_delivering() {
-            self.put_close(&mut state, CloseCode::SERVICE_RESTART, "the server restarts", true, false);
+            self.put_close(&mut state, CloseCode::SERVICE_RESTART, reason, true, false);
         }
     }
 

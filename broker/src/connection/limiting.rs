@@ -26,12 +26,18 @@ impl Connection {
     /// said to be refused in its turn. `None`: the peer was refused so often, and goes on, that it was closed.
     #[inline]
     pub(super) fn limited<'a>(&self, ask: FrameResult<'a>) -> Option<FrameResult<'a>> {
-        if self.worker.limits_rates.get() { self.taken(ask) } else { Some(ask) }
+        self.limited_at(ask, || Moment::of(self.worker.turns.now()))
     }
 
-    fn taken<'a>(&self, ask: FrameResult<'a>) -> Option<FrameResult<'a>> {
+    #[inline]
+    fn limited_at<'a>(&self, ask: FrameResult<'a>, now: impl FnOnce() -> Moment) -> Option<FrameResult<'a>> {
+        if self.worker.limits_rates.get() { self.taken(ask, now()) } else { Some(ask) }
+    }
+
+    fn taken<'a>(&self, ask: FrameResult<'a>, now: Moment) -> Option<FrameResult<'a>> {
         let kind = ask.as_ref().ok().and_then(|frame| kind_of(&frame.op));
-        let taken = [Some(Kind::Frames), kind].into_iter().flatten().try_for_each(|kind| self.take_one(kind));
+        let taken =
+            [Some(Kind::Frames), kind].into_iter().flatten().try_for_each(|kind| self.take_one(kind, now));
         let Err(TooOften { denied, is_flood }) = taken else { return Some(ask) };
         if is_flood {
             tracing::debug!(connection = %self.id, address = ?self.address(), "asks too often and goes on regardless");
@@ -51,11 +57,11 @@ impl Connection {
     /// Asks for what the connection is opened for; gives it back where it has to wait.
     pub(super) fn begin_with<'a>(self: &Rc<Self>, ask: FrameResult<'a>) -> Option<FrameResult<'a>> {
         self.worker.look_at_limits(&self.worker.hub.config().limits);
-        self.limited(ask).and_then(|ask| self.ask(ask))
+        // This is no turn, and what the one before saw of the clock may be long ago.
+        self.limited_at(ask, Moment::now).and_then(|ask| self.ask(ask))
     }
 
-    fn take_one(&self, kind: Kind) -> Result<(), TooOften> {
-        let now = Moment::of(self.worker.turns.now());
+    fn take_one(&self, kind: Kind, now: Moment) -> Result<(), TooOften> {
         // Found out first: the address is part of the state.
         let forwarded = self.state.borrow().visitor.forwarded();
         let address = || forwarded.or_else(|| self.stream.peer_addr().ok().map(|address| address.ip()));

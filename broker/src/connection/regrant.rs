@@ -21,6 +21,7 @@ impl Connection {
         let ended: Vec<_> = {
             let state = &mut *self.state.borrow_mut();
             state.session.regrant(grant, Uptime::now(), terms);
+            state.visitor.change_bearer();
             let topics = state.subscriptions.iter().map(|(_, subscription)| &subscription.topic.name);
             let stays = |topic: &TopicName| subscribe::leave_to_stay(state.session.grant(), topic);
             topics.filter_map(|topic| Some((topic.clone(), stays(topic).err()?))).collect()

@@ -16,7 +16,7 @@ use crate::workers::heat::{self, Measure};
 const TOP_DEFAULT: usize = 10;
 /// Entries whatever the request says.
 const TOP_MAX: usize = 100;
-/// Blocked connections of a worker among which the slowest are looked for.
+/// Blocked connections of a worker among which the slowest are looked for; fewer where they take too long to look at.
 const BLOCKED_LOOKED_AT_MAX: usize = 256;
 
 /// A topic, and how much of it there is.

@@ -12,6 +12,7 @@ use super::api::{grant, json, problem, topic_ref};
 use super::asker::Asker;
 use super::body;
 use super::bounded::Bounded;
+use super::credentials;
 use super::problem::Problem;
 use super::publisher::Publisher;
 use super::publishing::{PendingPublish, Published};
@@ -137,8 +138,8 @@ pub(super) async fn publish_batch(
                 publish::leave(&grant, &topic)?;
                 asker.take(hub, Kind::Publishes, Some(&grant))?;
                 publisher.permitted(payload.as_bytes().len()).await;
-                // By now it may have been revoked.
-                let leave = publish::leave(&grant, &topic)?;
+                // By now it may have been revoked, or grant something else.
+                let leave = publish::leave(&*credentials::current(hub, &grant)?, &topic)?;
                 let content = Content {
                     payload: payload.clone(),
                     message_id: message_id.as_deref().map(Into::into),

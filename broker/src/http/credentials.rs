@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use axum::http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderMap, HeaderValue};
+use fanfare_protocol::ErrorCode;
 
 use super::origin;
 use super::question::known;
-use crate::access::{Grant, RefusedToken};
+use crate::access::{Grant, GrantEnd, RefusedToken};
 use crate::hub::Hub;
 use crate::inbox::Claim;
 use crate::operation::Denied;
@@ -103,6 +104,18 @@ fn brought<'t>(headers: &'t HeaderMap, ways: Ways<'t, '_>) -> Result<Option<&'t 
     Ok(found)
 }
 
+/// What the credentials of a request that takes its time grant by now: the configuration may have changed meanwhile.
+///
+/// # Errors
+/// [`Denied`]: that cannot be told without them, so they are to be brought again.
+pub(super) fn current(hub: &Hub, grant: &Arc<Grant>) -> Result<Arc<Grant>, Denied> {
+    if grant.taken_back() != Some(GrantEnd::Superseded) {
+        return Ok(Arc::clone(grant));
+    }
+    let why = || Denied::new(ErrorCode::Unavailable, "what the credentials grant has changed: ask again");
+    hub.access().renewed(grant).ok_or_else(why)
+}
+
 /// The token of `Bearer TOKEN`.
 fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
@@ -112,9 +125,13 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 /// The values of the cookies of that name that are not empty (RFC 6265, section 5.4). A browser sends two where they were set for
 /// different paths or domains; which of them is meant nobody can tell.
 fn cookies<'t>(headers: &'t HeaderMap, name: &str) -> impl Iterator<Item = &'t str> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let values = pairs.filter(move |(of, _)| *of == name).map(|(_, value)| value);
+    // What other cookies hold need be no text.
+    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let pairs = lines.flat_map(|line| line.split(|&byte| byte == b';'));
+    let values = pairs.filter_map(move |pair| {
+        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        std::str::from_utf8(value).ok()
+    });
     values
         .map(|value| value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
         .filter(|value| !value.is_empty())

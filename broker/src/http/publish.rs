@@ -13,6 +13,7 @@ use super::api::{grant, json, problem};
 use super::asker::Asker;
 use super::batch::publish_batch;
 use super::body;
+use super::credentials;
 use super::problem::Problem;
 use super::publisher::Publisher;
 use super::publishing::{PendingPublish, Published};
@@ -74,6 +75,7 @@ pub(super) async fn publish(
         origin: None,
         received: body.received,
     };
+    let grant = credentials::current(&hub, &grant)?;
     let leave = operation::leave(&grant, &topic)?;
     let accepted = PendingPublish::begin(&hub, worker, leave, content).end(&hub).await?;
     Ok(json(&Published::new(topic.as_str(), &accepted)))

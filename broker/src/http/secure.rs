@@ -63,7 +63,8 @@ impl Security {
             let mut began = None;
             let polled = secured.poll_begin(cx, |cx| {
                 let turn = poll_turn(cx);
-                began = turn.is_ready().then(Instant::now).or(began);
+                // The first: what comes after it costs as well.
+                began = began.or_else(|| turn.is_ready().then(Instant::now));
                 turn
             });
             if let Some(began) = began {

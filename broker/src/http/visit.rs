@@ -28,6 +28,7 @@ use super::upgrade::Upgrade;
 use super::watched_body::WatchedBody;
 use super::write_timeout::WriteTimeout;
 use super::{Public, full, handshake, held, proxied, talk};
+use crate::address::networks::contain;
 use crate::connection::Connection;
 use crate::connection::request::Request as ConnectionRequest;
 use crate::inbox::Socket;
@@ -62,14 +63,19 @@ pub(super) async fn serve(worker: Rc<Worker>, public: Arc<Public>, socket: Socke
             }
             Some(Ok(told)) => peer = told,
         }
-        match limit::enter(&worker.hub, peer.address) {
-            Ok(counted) => permit.count_among(counted),
-            Err(_) => {
-                public.metrics.rejected("address");
-                if is_plain {
-                    full::say_too_many(&stream);
+        // Where a proxy brings one that is trusted as well, those are counted whom that one brings, when it has said so.
+        let is_trusted =
+            peer.is_proxied && contain(&worker.hub.config().server.trusted_proxies, peer.address);
+        if !is_trusted {
+            match limit::enter(&worker.hub, peer.address) {
+                Ok(counted) => permit.count_among(counted),
+                Err(_) => {
+                    public.metrics.rejected("address");
+                    if is_plain {
+                        full::say_too_many(&stream);
+                    }
+                    return;
                 }
-                return;
             }
         }
     }

@@ -10,6 +10,9 @@ use std::time::Duration;
 use super::config::Rate;
 use crate::clock::Moment;
 
+/// How far the clocks of those may be apart who share a bucket, in nanoseconds: each brings what its turn saw last.
+const APART_NS: u64 = 100_000_000;
+
 /// A bucket of one connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bucket {
@@ -17,16 +20,19 @@ pub(crate) struct Bucket {
     full_at: u64,
 }
 
-/// When a bucket that is full at `full_at` is full again after one thing more.
-///
-/// # Errors
-/// The time after which there is room for it: it is empty.
-fn one_more(full_at: u64, now: u64, rate: &Rate) -> Result<u64, Duration> {
+/// When a bucket that is full at `full_at` is full again after one thing more; or, where it is empty, when it is full
+/// without it, and the time after which there is room for it.
+fn one_more(full_at: u64, now: u64, rate: &Rate) -> (u64, Result<(), Duration>) {
     let (cost, size) = (rate.interval_ns(), rate.size_ns());
-    // One that was filled by a rate that is no longer configured is no emptier than empty.
-    let full_at = full_at.clamp(now, now.saturating_add(size)) + cost;
-    let filled_for = full_at - now;
-    if filled_for > size { Err(Duration::from_nanos(filled_for - size)) } else { Ok(full_at) }
+    // One that was emptied by a rate that is no longer configured is no emptier than empty. That has to be kept although
+    // nothing is taken, or it would be just as empty whenever it is looked at, for as long as the rate before says.
+    let full_at = full_at.clamp(now, now.saturating_add(size));
+    let filled_for = full_at + cost - now;
+    if filled_for > size {
+        (full_at, Err(Duration::from_nanos(filled_for - size)))
+    } else {
+        (full_at + cost, Ok(()))
+    }
 }
 
 impl Bucket {
@@ -35,8 +41,22 @@ impl Bucket {
     /// # Errors
     /// The time after which there is one again; nothing was taken.
     pub(crate) fn take(&mut self, now: Moment, rate: &Rate) -> Result<(), Duration> {
-        self.full_at = one_more(self.full_at, now.as_ns(), rate)?;
-        Ok(())
+        let (full_at, taken) = one_more(self.full_at, now.as_ns(), rate);
+        self.full_at = full_at;
+        taken
+    }
+
+    /// What is missing has been taken by the rate `after`, and not by `before`.
+    pub(super) fn reprice(&mut self, now: Moment, before: &Rate, after: &Rate) {
+        let missing = self.full_at.saturating_sub(now.as_ns());
+        let of_before = u128::from(before.interval_ns());
+        let missing = u128::from(missing) * u128::from(after.interval_ns()) / of_before;
+        self.full_at = now.as_ns().saturating_add(missing as u64);
+    }
+
+    /// Whether nothing is missing.
+    pub(super) fn is_full(&self, now: Moment) -> bool {
+        self.full_at <= now.as_ns()
     }
 
     /// Puts back what was taken for something that was not done.
@@ -52,15 +72,22 @@ pub(crate) struct SharedBucket(AtomicU64);
 impl SharedBucket {
     /// See [`Bucket::take`].
     pub(crate) fn take(&self, now: Moment, rate: &Rate) -> Result<(), Duration> {
-        let mut wait = Duration::ZERO;
-        let take = |full_at| one_more(full_at, now.as_ns(), rate).inspect_err(|after| wait = *after).ok();
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        taken.map(drop).map_err(|_| wait)
+        let mut taken = Ok(());
+        let take = |before: u64| {
+            let (full_at, outcome) = one_more(before, now.as_ns(), rate);
+            taken = outcome;
+            // Whoever is a little late must not give back what the others have taken meanwhile.
+            (outcome.is_ok() || before - full_at > APART_NS).then_some(full_at)
+        };
+        let _before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken
     }
 
     /// See [`Bucket::put_back`].
     pub(crate) fn put_back(&self, rate: &Rate) {
-        self.0.fetch_sub(rate.interval_ns(), Ordering::Relaxed);
+        // Somebody may have found it fuller meanwhile, by a rate that is new.
+        let put_back = |full_at: u64| Some(full_at.saturating_sub(rate.interval_ns()));
+        let _before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, put_back);
     }
 
     /// When it is full again, in nanoseconds of [`Moment`].
@@ -112,6 +139,33 @@ mod tests {
         let (mut bucket, before) = (Bucket::default(), rate("100/m burst 1000"));
         while bucket.take(at(0), &before).is_ok() {}
         assert_eq!(bucket.take(at(0), &rate("1/s")), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn whoever_has_used_up_a_rate_that_is_raised_is_let_through_when_told() {
+        let (mut bucket, shared, before) = (Bucket::default(), SharedBucket::default(), rate("10/h"));
+        while bucket.take(at(0), &before).is_ok() {}
+        while shared.take(at(0), &before).is_ok() {}
+        let raised = rate("10/s");
+        for (ms, expected) in [(1000, Err(Duration::from_millis(100))), (1100, Ok(()))] {
+            assert_eq!(bucket.take(at(ms), &raised), expected, "{ms} ms");
+            assert_eq!(shared.take(at(ms), &raised), expected, "{ms} ms, shared");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_a_little_late_gives_nothing_back_of_what_is_shared() {
+        let (shared, rate) = (SharedBucket::default(), rate("1000/s"));
+        while shared.take(at(50), &rate).is_ok() {}
+        assert!(shared.take(at(0), &rate).is_err());
+        assert!(shared.take(at(50), &rate).is_err(), "nothing has come back");
+    }
+
+    #[test]
+    fn more_that_is_put_back_than_is_missing_leaves_it_full() {
+        let (shared, rate) = (SharedBucket::default(), rate("1/h"));
+        shared.put_back(&rate);
+        assert_eq!(shared.take(Moment::from_ns(0), &rate), Ok(()));
     }
 
     proptest! {

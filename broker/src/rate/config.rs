@@ -57,11 +57,18 @@ impl Rate {
     }
 
     /// How often somebody may be refused by this rate and go on all the same: for 10 s ten times as often as it allows, and a
-    /// hundred times at once in any case.
+    /// hundred times at once in any case. Its bucket is full after 10 s whatever the rate, so that there may be one for all:
+    /// each refusal takes its part of them.
     pub(super) fn of_refusals(&self) -> Self {
-        let in_ten_seconds = u64::from(self.count) * Per::Second.as_ns() / self.per.as_ns() * 100;
-        let burst = in_ten_seconds.clamp(100, u64::from(u32::MAX)) as u32;
-        Self { count: self.count.saturating_mul(10), per: self.per, burst }
+        let in_a_second = u64::from(self.count) * 10 * Per::Second.as_ns() / self.per.as_ns();
+        // COUNT_MAX times ten is the most that it can be.
+        let count = in_a_second.max(10) as u32;
+        Self { count, per: Per::Second, burst: count * 10 }
+    }
+
+    /// Of two rates of refusals the one that allows more.
+    pub(super) fn most_lenient(self, other: Option<Self>) -> Self {
+        other.filter(|other| other.interval_ns() < self.interval_ns()).unwrap_or(self)
     }
 }
 
@@ -243,6 +250,9 @@ mod tests {
         let refusals = |text: &str| text.parse::<Rate>().expect("a rate").of_refusals().to_string();
         assert_eq!(refusals("100/s"), "1000/s burst 10000");
         assert_eq!(refusals("1/s burst 5"), "10/s burst 100");
-        assert_eq!(refusals("6/m"), "60/m burst 100");
+        assert_eq!(refusals("6/m"), "10/s burst 100");
+        assert_eq!(refusals("600/m"), "100/s burst 1000");
+        assert_eq!(refusals("1/h"), "10/s burst 100");
+        assert_eq!(refusals("1000000/s"), "10000000/s burst 100000000");
     }
 }

@@ -13,9 +13,30 @@ use crate::clock::Moment;
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
     own: [Bucket; Kind::ALL.len()],
-    /// How often it may be refused and go on all the same.
-    refusals: Bucket,
+    refusals: Refusals,
     shared: [Option<Arc<Buckets>>; Scope::SHARED.len()],
+}
+
+/// How often somebody may be refused and go on all the same, by whatever rates.
+#[derive(Debug, Default)]
+struct Refusals {
+    left: Bucket,
+    /// The most lenient of those that have refused since it was full: whoever is refused by several rates is allowed no less
+    /// than by one of them.
+    rate: Option<Rate>,
+}
+
+impl Refusals {
+    /// Counts a refusal by that rate; says whether they are too many.
+    fn are_a_flood_with(&mut self, refused_by: &Rate, now: Moment) -> bool {
+        let before = self.rate.filter(|_| !self.left.is_full(now));
+        let rate = refused_by.of_refusals().most_lenient(before);
+        if let Some(before) = before {
+            self.left.reprice(now, &before, &rate);
+        }
+        self.rate = Some(rate);
+        self.left.take(now, &rate).is_err()
+    }
 }
 
 /// Something is refused for want of what was in a bucket.
@@ -54,7 +75,7 @@ impl Limiter {
                 for earlier in &Scope::ALL[..index] {
                     self.put_back(kind, *earlier, rates);
                 }
-                let is_flood = self.refusals.take(now, &rate.of_refusals()).is_err();
+                let is_flood = self.refusals.are_a_flood_with(&rate, now);
                 return Err(Refused { scope, rate, after, is_flood });
             }
         }
@@ -158,6 +179,25 @@ mod tests {
         assert_eq!(offered(100, 600), None, "it is told, and nobody else has less for it");
         assert!(offered(1000, 10).is_some());
         assert_eq!(offered(500, 2), None, "it may not have heard of it yet");
+    }
+
+    #[test]
+    fn whoever_is_refused_by_a_slow_rate_and_a_fast_one_may_be_so_as_often_as_by_the_fast_one_alone() {
+        let rates = rates("publishes_per_connection = \"10/m\"\nframes_per_connection = \"50/s\"");
+        // In either order, and by turns.
+        for (kinds, expected) in [
+            ([Kind::Publishes, Kind::Frames, Kind::Frames], 5000),
+            ([Kind::Frames, Kind::Publishes, Kind::Publishes], 5000),
+            ([Kind::Publishes; 3], 100),
+        ] {
+            let mut limiter = Limiter::default();
+            let refusals = kinds
+                .into_iter()
+                .cycle()
+                .filter_map(|kind| limiter.take(kind, at(1_000_000), &rates, |_| None).err());
+            let before = refusals.take_while(|refused| !refused.is_flood).take(100_000).count();
+            assert_eq!(before, expected, "{kinds:?}");
+        }
     }
 
     #[test]

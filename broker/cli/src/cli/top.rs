@@ -58,7 +58,7 @@ async fn live(api: &Api, limit: Option<usize>) -> anyhow::Result<()> {
     let mut shown = snapshot(api, 1).await?;
     let mut resized = signal(SignalKind::window_change())?;
     let (mut terminated, mut hung_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
-    let mut interrupted = signal(SignalKind::interrupt())?;
+    let (mut interrupted, mut quit) = (signal(SignalKind::interrupt())?, signal(SignalKind::quit())?);
     let screen = Screen::open()?;
     let mut keys = keys();
     let mut ticks = tokio::time::interval(REFRESH);
@@ -75,6 +75,7 @@ async fn live(api: &Api, limit: Option<usize>) -> anyhow::Result<()> {
             _ = terminated.recv() => return Ok(()),
             _ = hung_up.recv() => return Ok(()),
             _ = interrupted.recv() => return Ok(()),
+            _ = quit.recv() => return Ok(()),
             _ = resized.recv() => {}
             asked = async { ticks.tick().await; snapshot(api, rows).await } => match asked {
                 Ok(snapshot) => (shown, trouble) = (snapshot, None),

@@ -98,6 +98,11 @@ pub(super) fn verify(
     if issued_at.is_some_and(|issued_at| issued_at > now.saturating_add(window.leeway)) {
         return Err(RefusedToken::NotYetValid);
     }
+    // Its revocation would be forgotten before it has expired.
+    let lifetime_max = window.lifetime_max.saturating_add(2 * window.leeway);
+    if issued_at.is_some_and(|issued_at| exp.saturating_sub(issued_at) > lifetime_max) {
+        return Err(RefusedToken::TooLong);
+    }
     check_user(&claims.sub).map_err(|what| wrong(format!("sub is no user: {what}")))?;
     if claims.jti.as_ref().is_some_and(|id| id.is_empty() || id.len() > TOKEN_ID_BYTES_MAX) {
         return Err(wrong(format!("jti has 1 to {TOKEN_ID_BYTES_MAX} bytes")));

@@ -158,6 +158,15 @@ async fn an_operator_sees_the_client_that_a_proxy_brings() {
     let broker = start(behind_proxy).await;
     let (status, _there) = open(broker.public_addr(), b"", &forwarded_for("192.0.2.1")).await;
     assert_eq!(status, 101);
-    let listed = http(broker.admin_addr(), "GET", "/v1/connections", &[], b"").await.json();
+    // It is on the list when its worker has it, which is soon after it is told.
+    let listed = async {
+        loop {
+            let listed = http(broker.admin_addr(), "GET", "/v1/connections", &[], b"").await.json();
+            if listed["connections"][0].is_object() {
+                return listed;
+            }
+        }
+    };
+    let listed = fanfare_harness::soon("it to be listed", listed).await;
     assert_eq!(listed["connections"][0]["address"], "192.0.2.1", "{listed}");
 }
