@@ -65,7 +65,7 @@ pub(crate) enum TokenCommand {
         token: Option<String>,
     },
     /// Print a new signed token (JWT).
-    New(NewTokenArgs),
+    New(Box<NewTokenArgs>),
 }
 
 #[derive(Debug, clap::Args)]

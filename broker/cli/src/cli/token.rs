@@ -27,7 +27,7 @@ pub(crate) fn run(command: TokenCommand) -> anyhow::Result<()> {
             }
             output::line(&token_sha256(&token))
         }
-        TokenCommand::New(args) => new(args),
+        TokenCommand::New(args) => new(*args),
     }
 }
 

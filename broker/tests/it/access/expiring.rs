@@ -7,6 +7,7 @@ use fanfare::config::{AccessConfig, Config, GrantConfig, JwtAlgorithm, JwtConfig
 use fanfare_harness::{CODECS, Client, http, soon, start};
 use fanfare_protocol::Codec;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 const SECRET: &str = "a secret of more than 32 bytes, which is enough";
 
@@ -43,7 +44,8 @@ async fn whoever_refreshes_when_it_is_told_misses_nothing_and_sees_nothing_twice
         let expires_at = alice.request(connect).await["expires_at"].as_u64().expect("a date");
         assert!((1..=5_000).contains(&(expires_at - unix_ms())), "{expires_at}");
         alice.subscribe("room:1").await;
-        let writing = tokio::spawn(async move {
+        let mut writing = JoinSet::new();
+        writing.spawn(async move {
             // Past the end of the first token, and then some.
             while unix_ms() < expires_at + 1_500 {
                 writer.publish("room:1", json!("x")).await;
@@ -76,7 +78,8 @@ async fn whoever_refreshes_when_it_is_told_misses_nothing_and_sees_nothing_twice
             }
         }
         assert_eq!((notices, refreshed), (1, 1));
-        assert_eq!(soon("the last one", writing).await.expect("it writes"), seen);
+        let last = soon("the last one", writing.join_next()).await.expect("it is there");
+        assert_eq!(last.expect("it writes"), seen);
     }
 }
 
@@ -89,13 +92,15 @@ async fn whoever_brings_no_other_token_of_its_own_in_time_is_closed() {
     let mut alice = Client::connect_to(address, &path(&short), Codec::MessagePack).await;
     let raw = Client::connect_to(address, &format!("/ws/room:1?token={short}"), Codec::Json).await;
     // Whoever is not read from answers no ping.
-    let raw = tokio::spawn(raw.closed());
+    let mut reading = JoinSet::new();
+    reading.spawn(raw.closed());
     alice.subscribe("room:1").await;
     let expires_at = alice.expect("expiring").await["expires_at"].as_u64().expect("a date");
     let of_bob = json!({"type": "refresh", "id": 2, "token": token("bob", 600)});
     assert_eq!(alice.request(of_bob).await["code"], "forbidden");
     assert_eq!(alice.closed().await, 4401);
-    assert_eq!(soon("its end", raw).await.expect("it reads"), 4401);
+    let ended = soon("its end", reading.join_next()).await.expect("it is there");
+    assert_eq!(ended.expect("it reads"), 4401);
     assert!(unix_ms() + 100 >= expires_at, "not before");
     let again = Client::connect_to(address, &path(&short), Codec::Json).await;
     assert_eq!(again.closed().await, 4401);

@@ -135,11 +135,11 @@ async fn all_connections_of_a_user_are_closed_and_nobody_elses() {
 
 #[tokio::test]
 async fn whoever_moves_without_a_pause_is_on_the_list_once_and_found_and_closed() {
-    const COUNT: usize = 300;
+    const COUNT: usize = 60;
     let broker = start(|config| {
         with_users(config);
         config.server.workers = 3;
-        config.server.testing.shuffle = Some(Duration::from_millis(1));
+        config.server.testing.shuffle = Some(Duration::from_millis(5));
     })
     .await;
     let admin = broker.admin_addr();

@@ -12,6 +12,7 @@ use fanfare_harness::eventually;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 /// A key to sign with, by its id.
@@ -94,13 +95,8 @@ pub(super) struct Provider {
     seen: Arc<Seen>,
     port: u16,
     is_secure: bool,
-    accepting: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
+    /// Accepts and answers while this is there.
+    _accepting: JoinSet<()>,
 }
 
 impl Provider {
@@ -114,14 +110,16 @@ impl Provider {
         let (answer, seen) = (Arc::new(Mutex::new(answer)), Arc::<Seen>::default());
         let is_secure = tls.is_some();
         let (answers, sees) = (Arc::clone(&answer), Arc::clone(&seen));
-        let accepting = tokio::spawn(async move {
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut replies = JoinSet::new();
             loop {
                 let Ok((socket, _)) = listener.accept().await else { continue };
                 sees.asked.fetch_add(1, Ordering::SeqCst);
                 sees.open.fetch_add(1, Ordering::SeqCst);
                 let answer = answers.lock().expect("nobody panics with it").clone();
                 let (seen, tls) = (Arc::clone(&sees), tls.clone());
-                tokio::spawn(async move {
+                replies.spawn(async move {
                     match tls {
                         None => reply(socket, answer, &seen).await,
                         Some(tls) => {
@@ -134,7 +132,7 @@ impl Provider {
                 });
             }
         });
-        Self { answer, seen, port, is_secure, accepting }
+        Self { answer, seen, port, is_secure, _accepting: accepting }
     }
 
     pub(super) fn url(&self) -> String {
