@@ -158,9 +158,6 @@ impl Connection {
             ClientOp::Subscribe(asked) if !asked.echo && self.has_published.get() => {
                 subscribe::leave(state.session.grant(), &asked.topic, start_of(asked)).map(|_| true)
             }
-            // A signature is verified, by several keys perhaps, and all subscriptions are held against what it grants.
-            ClientOp::Connect { token, .. } => Ok(token.is_some()),
-            ClientOp::Refresh { .. } => Ok(true),
             _ => Ok(false),
         }
     }
