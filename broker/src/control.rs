@@ -14,12 +14,4 @@ pub(crate) use scan::Found;
 pub(crate) use top::{BusyTopic, SlowReader, busiest, slowest};
 pub(crate) use users::list as list_users;
 
-/// What one page holds where the request does not say how much.
-const PAGE_DEFAULT: usize = 100;
-/// What one page holds whatever the request says.
-const PAGE_MAX: usize = 1000;
-
-/// How much a page holds for which so much was asked.
-pub(crate) fn page_size(limit: Option<usize>) -> usize {
-    limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
-}
+pub(crate) use crate::operation::list::page_size;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::tokens::hash_of;
 use super::{TOKEN_BYTES_MIN, TokenHash, digest, token_of};
 use crate::setting::InvalidSetting;
 
@@ -72,7 +73,7 @@ impl AdminTokens {
         }
         for text in &config.token_sha256 {
             let why = || wrong("token_sha256", "expected 64 hexadecimal digits".into());
-            digests.push(parse_digest(text).ok_or_else(why)?);
+            digests.push(hash_of(text).ok_or_else(why)?);
         }
         Ok(Self { digests, are_metrics_open: config.open_metrics })
     }
@@ -118,21 +119,10 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse_digest(text: &str) -> Option<TokenHash> {
-    let text = text.trim();
-    let mut digest = TokenHash::default();
-    if text.len() != 2 * digest.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (nth, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * nth..2 * nth + 2], 16).ok()?;
-    }
-    Some(digest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::token_sha256;
 
     const TOKEN: &str = "an-admin-token-0";
     /// Of another one, `an-admin-token-1`.
@@ -142,17 +132,13 @@ mod tests {
         AdminTokens::new(&toml::from_str(text).expect("well-formed"))
     }
 
-    fn hex(digest: TokenHash) -> String {
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     #[test]
     fn whoever_brings_any_of_the_tokens_is_admitted_and_nobody_else() {
         let config =
-            format!("tokens = [\"{TOKEN}\"]\ntoken_sha256 = [\"{}\"]", hex(digest(OTHER)).to_uppercase());
+            format!("tokens = [\"{TOKEN}\"]\ntoken_sha256 = [\"{}\"]", token_sha256(OTHER).to_uppercase());
         let tokens = tokens(&config).expect("good");
         assert!(tokens.admit(TOKEN) && tokens.admit(OTHER));
-        for bad in ["", "an-admin-token-", "an-admin-token-2", "an-admin-token-00", &hex(digest(TOKEN))] {
+        for bad in ["", "an-admin-token-", "an-admin-token-2", "an-admin-token-00", &token_sha256(TOKEN)] {
             assert!(!tokens.admit(bad), "{bad}");
         }
         assert!(!tokens.are_metrics_open());

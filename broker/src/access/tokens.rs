@@ -70,7 +70,8 @@ pub(super) fn read(config: &TokenConfig) -> Result<TokenHash, InvalidSetting> {
     Ok(digest(&text))
 }
 
-fn hash_of(hex: &str) -> Option<TokenHash> {
+/// The hash that is written in hexadecimal, if it is one.
+pub(super) fn hash_of(hex: &str) -> Option<TokenHash> {
     let digits = hex.trim().as_bytes();
     if digits.len() != 64 {
         return None;

@@ -117,7 +117,7 @@ pub(super) fn current(hub: &Hub, grant: &Arc<Grant>) -> Result<Arc<Grant>, Denie
 }
 
 /// The token of `Bearer TOKEN`.
-fn bearer(value: &HeaderValue) -> Option<&str> {
+pub(super) fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -6,12 +6,17 @@ use crate::access::Grant;
 use crate::hub::Hub;
 use crate::pattern::Names;
 
-/// Topics of one page, if the request does not say how many.
+/// What one page holds, if the request does not say how much.
 const PAGE_DEFAULT: usize = 100;
-/// Topics of one page, whatever the request says.
+/// What one page holds, whatever the request says.
 const PAGE_MAX: usize = 1000;
 /// Topics that are looked at before the worker's other connections have their turn.
 const TURN: usize = 256;
+
+/// How much a page holds for which so much was asked.
+pub(crate) fn page_size(limit: Option<usize>) -> usize {
+    limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
+}
 
 /// A leave to be told of the topics with some names.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +55,7 @@ impl Leave {
     /// # Cancel safety
     /// Cancel safe: it changes nothing.
     pub(crate) async fn page(&self, hub: &Hub, after: Option<&str>, limit: Option<usize>) -> Page {
-        let limit = limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+        let limit = page_size(limit);
         let found = hub.table.list(&self.names, after, limit).await;
         let mut topics = Vec::with_capacity(found.topics.len());
         for some in found.topics.chunks(TURN) {

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use fanfare_protocol::ErrorCode;
 
 use crate::access::admin::AdminTokens;
+use crate::http::credentials;
 use crate::http::origin::is_public_name;
 use crate::http::problem::Problem;
 
@@ -126,8 +127,7 @@ fn has_public_name(headers: &HeaderMap) -> bool {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    credentials::bearer(value)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
