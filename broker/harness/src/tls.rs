@@ -172,5 +172,7 @@ async fn connect_plain(address: SocketAddr, receive_buffer: Option<u32>) -> TcpS
     if let Some(size) = receive_buffer {
         socket.set_recv_buffer_size(size).expect("a small buffer");
     }
+    // As browsers and our client have it: else what is sent behind an unanswered frame waits 40 ms for the kernel.
+    socket.set_nodelay(true).expect("an option");
     soon("a connection", socket.connect(address)).await.expect("the broker listens")
 }
