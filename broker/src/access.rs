@@ -113,6 +113,7 @@ impl Access {
             let hash = tokens::read(token)?;
             let grant = Grant {
                 user: Some(token.user.as_str().into()),
+                token: Some(tokens::number(&hash)),
                 own: parse_rights("access.token", &token.grant())?,
                 common: Arc::clone(&self.authenticated),
                 refused: self.refused.clone(),
@@ -248,6 +249,7 @@ impl Access {
         let generation = self.revocations.generation();
         let Verified { user, rights, token_id, issued_at, expires_at_unix, seconds_left, key } = verified;
         let issue = Issue {
+            bytes: rights.held_bytes() + user.len() + token_id.as_ref().map_or(0, |id| id.len()),
             expires_at: Uptime::now().plus(Duration::from_secs(seconds_left)),
             expires_at_unix,
             token_id,

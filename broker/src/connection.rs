@@ -189,6 +189,7 @@ impl Connection {
         } else {
             // Whoever walks over all for those whose grants are revoked may have passed where it stands now.
             connection.close_if_revoked();
+            connection.charge();
         }
         if connection.is_listening()
             && let Some(subscribe) = begins_with
@@ -402,7 +403,7 @@ impl Connection {
         self.state.borrow().life.is_gone()
     }
 
-    /// Charges what it holds of messages on their way in and out. Whoever asks for more when all is used up is
+    /// Charges what it holds of messages on their way in and out, and of credentials that are larger than usual. Whoever asks for more when all is used up is
     /// closed.
     fn charge(&self) {
         let (bytes, is_stranger) = {
@@ -411,7 +412,8 @@ impl Connection {
                 state.inbound.held_bytes()
                     + state.replies.held_bytes()
                     + state.outbox.held_bytes()
-                    + self.stream.held_bytes(),
+                    + self.stream.held_bytes()
+                    + state.session.held_bytes(),
                 state.session.is_stranger(),
             )
         };

@@ -130,6 +130,11 @@ impl Patterns {
         self.0.len()
     }
 
+    /// Bytes that they take.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.0.iter().map(|pattern| size_of::<Pattern>() + pattern.text.len()).sum()
+    }
+
     /// Whether one of them matches, for that user.
     pub(crate) fn match_any(&self, name: &str, user: Option<&str>) -> bool {
         self.0.iter().any(|pattern| pattern.matches(name, user))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::setting::InvalidSetting;
 
@@ -123,11 +123,16 @@ pub struct GrantConfig {
     /// What may be published to.
     pub publish: Vec<String>,
     /// Whose subscribers may be seen; absent: of what may be subscribed to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
     pub presence: Option<Vec<String>>,
     /// Whose history may be read; absent: of what may be subscribed to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
     pub history: Option<Vec<String>>,
+}
+
+/// What is there is a list: a `null` in a token may have been meant as none at all, which absence is not.
+fn not_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
 }
 
 /// A token and what its bearer may do.

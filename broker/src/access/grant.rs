@@ -1,6 +1,7 @@
 //! What the bearer of some credentials may do, and for how long.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -24,6 +25,8 @@ pub struct Grant {
     pub(super) own: Rights,
     /// What all grant that are of that kind.
     pub(super) common: Arc<Rights>,
+    /// Which token of the configuration it is of, where it is of one.
+    pub(super) token: Option<NonZeroU64>,
     /// By whom and until when, where a token says so.
     pub(super) issue: Option<Box<Issue>>,
     pub(super) end: End,
@@ -92,11 +95,14 @@ impl End {
 }
 
 impl Grant {
-    /// What tells the token of the configuration that it is of from others, while they are there; `None` where it is of none.
-    pub(crate) fn static_token(&self) -> Option<u64> {
-        // All who bring the token have this very grant.
-        let is_static = self.user.is_some() && self.issue.is_none();
-        is_static.then_some(std::ptr::from_ref(self).addr() as u64)
+    /// What tells the token of the configuration that it is of from others, whatever it grants; `None` where it is of none.
+    pub(crate) fn static_token(&self) -> Option<NonZeroU64> {
+        self.token
+    }
+
+    /// Bytes that it holds of its own: its bearers do not share it.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.issue.as_ref().map_or(0, |issue| issue.bytes)
     }
 
     /// Whether the other one grants the same to the same user.
@@ -108,6 +114,7 @@ impl Grant {
     pub(super) fn anew(&self, common: &Arc<Rights>, refused: &RefusalCounter) -> Self {
         Self {
             user: self.user.clone(),
+            token: self.token,
             own: self.own.clone(),
             common: Arc::clone(common),
             refused: refused.clone(),
@@ -325,6 +332,14 @@ impl Rights {
     pub(super) fn len(&self) -> usize {
         let followers = [&self.presence, &self.history].into_iter().flatten();
         self.subscribe.len() + self.publish.len() + followers.map(Patterns::len).sum::<usize>()
+    }
+
+    /// Bytes that they take.
+    pub(super) fn held_bytes(&self) -> usize {
+        let followers = [&self.presence, &self.history].into_iter().flatten();
+        self.subscribe.held_bytes()
+            + self.publish.held_bytes()
+            + followers.map(Patterns::held_bytes).sum::<usize>()
     }
 
     fn get(&self, right: Right) -> &Patterns {

@@ -14,6 +14,8 @@ pub(super) struct Issue {
     /// is set later changes nothing.
     pub(super) expires_at: Uptime,
     pub(super) expires_at_unix: u64,
+    /// Bytes of what the token grants and says of itself.
+    pub(super) bytes: usize,
     pub(super) token_id: Option<Box<str>>,
     /// Unix seconds.
     pub(super) issued_at: Option<u64>,
@@ -30,6 +32,7 @@ impl Issue {
         Self {
             expires_at: self.expires_at,
             expires_at_unix: self.expires_at_unix,
+            bytes: self.bytes,
             token_id: self.token_id.clone(),
             issued_at: self.issued_at,
             key: Arc::clone(key),

@@ -1,6 +1,6 @@
 //! Signed tokens (JWT): whose they are, by which key, and what they grant.
 //!
-//! Nothing that a token says counts before its signature is verified, but for which of the configured keys is tried.
+//! Nothing that a token says counts before its signature is verified, but for which of the configured keys are tried.
 
 mod claims;
 mod crypto;
@@ -9,9 +9,11 @@ mod jwks;
 mod key_set;
 pub(crate) mod mint;
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::decode_header;
 
 use super::config::AccessConfig;
@@ -19,7 +21,7 @@ use super::refused::RefusedToken;
 use super::tokens::TOKEN_BYTES_MAX;
 use crate::setting::InvalidSetting;
 pub(super) use claims::Verified;
-use claims::Window;
+use claims::{ClaimedIssuer, Window};
 pub(super) use entry::{Entry, Keys, SigningKey};
 pub(crate) use key_set::KeySet;
 
@@ -141,7 +143,8 @@ impl Jwts {
         self.sets().filter(|set| !is_there(set)).for_each(|set| set.end());
     }
 
-    /// Who the token is of, and what it grants. Costs the verification of a signature for each key that it may be by.
+    /// Who the token is of, and what it grants. Costs the verification of a signature for each key that it may be by: one of the
+    /// id and the issuer that it names.
     ///
     /// # Errors
     /// [`RefusedToken`].
@@ -157,10 +160,16 @@ impl Jwts {
         let may_be =
             |entry: &Entry| kid.is_none() || entry.kid() == kid || entry.kid().is_none() && !is_named;
         let of_algorithm = || self.entries.iter().filter(|entry| entry.algorithm() == head.alg);
+        let issuer = OnceCell::new();
+        let issuer =
+            || issuer.get_or_init(|| insecure_decode_claims::<ClaimedIssuer>(token).ok()?.iss).as_deref();
         let mut refused = RefusedToken::Algorithm;
         for entry in of_algorithm() {
-            let verified =
-                if may_be(entry) { entry.verify(token, kid, self.window) } else { Err(RefusedToken::Key) };
+            let verified = match may_be(entry) {
+                true if entry.is_for_issuer(issuer) => entry.verify(token, kid, self.window),
+                true => Err(RefusedToken::Issuer),
+                false => Err(RefusedToken::Key),
+            };
             match verified {
                 Ok(verified) => return Ok(verified),
                 Err(why) if why.progress() >= refused.progress() => refused = why,
@@ -168,8 +177,9 @@ impl Jwts {
             }
         }
         // It may be by a key that has come since, and of which nobody else knew.
-        if matches!(refused, RefusedToken::Key | RefusedToken::KeysMissing) {
-            of_algorithm().filter(|entry| may_be(entry)).for_each(|entry| entry.ask(kid));
+        if matches!(refused, RefusedToken::Key | RefusedToken::Issuer | RefusedToken::KeysMissing) {
+            let is_asked = |entry: &&Entry| may_be(entry) && entry.is_for_issuer(issuer);
+            of_algorithm().filter(is_asked).for_each(|entry| entry.ask(kid));
         }
         Err(refused)
     }

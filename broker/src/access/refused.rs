@@ -1,6 +1,7 @@
 //! Why a token is refused.
 
-/// Why a token is refused. Of one whose signature was not verified a client is told no more than that it is not known.
+/// Why a token is refused. Of one whose signature was not verified a client is told no more than that it is not known, or that its
+/// issuer is not one of those that are known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefusedToken {
@@ -62,10 +63,11 @@ impl RefusedToken {
         match self {
             Self::Unknown | Self::TooLarge | Self::Malformed | Self::Algorithm => 0,
             Self::Key => 1,
-            Self::Signature => 2,
+            Self::Issuer => 2,
+            Self::Signature => 3,
             // It may be by one of them.
-            Self::KeysMissing => 3,
-            _ => 4,
+            Self::KeysMissing => 4,
+            _ => 5,
         }
     }
 }

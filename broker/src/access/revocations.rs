@@ -1,7 +1,8 @@
 //! What was revoked of tokens that the broker does not know until they are brought: by user, by id, by when they were issued.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -74,8 +75,8 @@ pub(super) struct Revocations {
 
 #[derive(Debug, Default)]
 struct Table {
-    users: HashMap<Box<str>, Before>,
-    ids: HashMap<Box<str>, Uptime>,
+    users: BTreeMap<Box<str>, Before>,
+    ids: BTreeMap<Box<str>, Uptime>,
     all: Option<Before>,
 }
 
@@ -122,10 +123,11 @@ impl Revocations {
     ) -> Result<(), RevocationError> {
         self.revoke(|table, now| {
             let before = Before { issued, until: now.plus(remember) };
-            table.make_room(now)?;
+            let has_room = table.make_room(now);
             match table.users.entry(user.into()) {
                 Entry::Occupied(mut entry) => entry.get_mut().widen(before),
                 Entry::Vacant(entry) => {
+                    has_room?;
                     entry.insert(before);
                 }
             }
@@ -139,8 +141,16 @@ impl Revocations {
     /// [`RevocationError`]: nothing has changed.
     pub(super) fn revoke_id(&self, id: &str, remember: Duration) -> Result<(), RevocationError> {
         self.revoke(|table, now| {
-            table.make_room(now)?;
-            table.ids.insert(id.into(), now.plus(remember));
+            let has_room = table.make_room(now);
+            match table.ids.entry(id.into()) {
+                Entry::Occupied(mut entry) => {
+                    entry.insert(now.plus(remember).max(*entry.get()));
+                }
+                Entry::Vacant(entry) => {
+                    has_room?;
+                    entry.insert(now.plus(remember));
+                }
+            }
             Ok(())
         })
     }
@@ -155,22 +165,22 @@ impl Revocations {
     /// What is remembered, and for how long yet: up to `most` of what comes after that cursor.
     pub(super) fn list(&self, after: Option<&str>, most: usize) -> Vec<(Revocation, Duration)> {
         let now = Uptime::now();
-        let mut found: Vec<_> = {
-            let table = self.lock();
-            let all = table.all.map(|before| (Revocation::IssuedBefore(before.issued), before.until));
-            let users = table.users.iter().map(|(user, before)| {
-                let revocation =
-                    Revocation::User { user: user.to_string(), issued_before: Some(before.issued) };
-                (revocation, before.until)
-            });
-            let ids = table.ids.iter().map(|(id, until)| (Revocation::TokenId(id.to_string()), *until));
-            let is_wanted = |one: &(Revocation, Uptime)| {
-                one.1 > now && after.is_none_or(|after| *one.0.cursor() > *after)
-            };
-            all.into_iter().chain(users).chain(ids).filter(is_wanted).collect()
+        let after_in = |kind: &str| match after {
+            Some(after) if after >= kind => after.strip_prefix(kind).map(Bound::Excluded),
+            _ => Some(Bound::Unbounded),
         };
-        found.sort_by_cached_key(|(revocation, _)| revocation.cursor());
-        found.truncate(most);
+        let found: Vec<_> = {
+            let table = self.lock();
+            let all = table.all.filter(|_| after.is_none_or(|after| after < "issued_before"));
+            let all = all.map(|before| (Revocation::IssuedBefore(before.issued), before.until));
+            let ids = behind(&table.ids, after_in("jti:"))
+                .map(|(id, until)| (Revocation::TokenId(id.to_string()), *until));
+            let users = behind(&table.users, after_in("user:")).map(|(user, before)| {
+                let issued_before = Some(before.issued);
+                (Revocation::User { user: user.to_string(), issued_before }, before.until)
+            });
+            all.into_iter().chain(ids).chain(users).filter(|&(_, until)| until > now).take(most).collect()
+        };
         found.into_iter().map(|(revocation, until)| (revocation, until.since(now))).collect()
     }
 
@@ -202,6 +212,14 @@ impl Table {
         }
         if self.users.len() + self.ids.len() >= ENTRIES_MAX { Err(RevocationError::Full) } else { Ok(()) }
     }
+}
+
+/// What is in the map behind that, in order; nothing, where that is behind all.
+fn behind<'m, V>(
+    map: &'m BTreeMap<Box<str>, V>,
+    after: Option<Bound<&'m str>>,
+) -> impl Iterator<Item = (&'m Box<str>, &'m V)> {
+    after.into_iter().flat_map(|after| map.range::<str, _>((after, Bound::Unbounded)))
 }
 
 #[cfg(test)]
@@ -249,5 +267,43 @@ mod tests {
         assert_eq!(revoked.generation(), full, "nothing has changed");
         revoked.revoke_all(100, DAY);
         assert!(revoked.concern(None, None, Some(1)), "that takes no room");
+        assert_eq!(revoked.revoke_id("7", DAY), Ok(()), "so does what is revoked already");
+        assert_eq!(revoked.revoke_user("alice", 100, DAY), Ok(()));
+        assert!(revoked.concern(Some("alice"), None, Some(99)));
+    }
+
+    #[test]
+    fn a_listing_goes_on_behind_its_cursor_wherever_that_is() {
+        let revoked = Revocations::default();
+        revoked.revoke_all(100, DAY);
+        for name in ["a", "b:", "\u{e4}"] {
+            revoked.revoke_id(name, DAY).expect("room");
+            revoked.revoke_user(name, 100, DAY).expect("room");
+        }
+        revoked.revoke_id("over", Duration::ZERO).expect("room");
+        let cursors = |after: Option<&str>, most| -> Vec<_> {
+            revoked.list(after, most).iter().map(|(revocation, _)| revocation.cursor()).collect()
+        };
+        let all = cursors(None, 100);
+        assert_eq!(
+            all,
+            ["issued_before", "jti:a", "jti:b:", "jti:\u{e4}", "user:a", "user:b:", "user:\u{e4}"]
+        );
+        for page in 1..=all.len() {
+            let mut seen = Vec::new();
+            loop {
+                let found = cursors(seen.last().map(String::as_str), page);
+                if found.is_empty() {
+                    break;
+                }
+                seen.extend(found);
+            }
+            assert_eq!(seen, all, "pages of {page}");
+        }
+        for (after, expected) in
+            [("", 7), ("i", 7), ("j", 6), ("jti:aa", 5), ("k", 3), ("user:", 3), ("user:zz", 1), ("v", 0)]
+        {
+            assert_eq!(cursors(Some(after), 100).len(), expected, "{after}");
+        }
     }
 }

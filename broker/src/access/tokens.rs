@@ -1,5 +1,7 @@
 //! Tokens of the configuration: what they look like, where they are read, and by what they are known.
 
+use std::num::NonZeroU64;
+
 use sha2::{Digest, Sha256};
 
 use super::config::TokenConfig;
@@ -17,6 +19,12 @@ pub(crate) type TokenHash = [u8; 32];
 
 pub(super) fn digest(token: &str) -> TokenHash {
     Sha256::digest(token.as_bytes()).into()
+}
+
+/// A number that stands for the token of that hash: nobody chooses two tokens that share it.
+pub(super) fn number(hash: &TokenHash) -> NonZeroU64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash;
+    NonZeroU64::new(u64::from_be_bytes([a, b, c, d, e, f, g, h])).unwrap_or(NonZeroU64::MIN)
 }
 
 /// The hash of a token as `token_sha256` has it.

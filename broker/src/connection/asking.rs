@@ -147,7 +147,8 @@ impl Connection {
         }
     }
 
-    /// Whether it may be milliseconds of work in one piece: encoding up to a mebibyte, or counting a whole history.
+    /// Whether it may be milliseconds of work in one piece: encoding up to a mebibyte, counting a whole history, or verifying a
+    /// signature by each key that it may be by.
     ///
     /// # Errors
     /// [`Denied`] where it is not to be done at all: a refusal never takes long.
@@ -158,6 +159,8 @@ impl Connection {
             ClientOp::Subscribe(asked) if !asked.echo && self.has_published.get() => {
                 subscribe::leave(state.session.grant(), &asked.topic, start_of(asked)).map(|_| true)
             }
+            ClientOp::Connect { token, .. } => Ok(token.is_some()),
+            ClientOp::Refresh { .. } => Ok(true),
             _ => Ok(false),
         }
     }

@@ -35,6 +35,7 @@ impl Connection {
                 self.close_if_unsaid(how, denied);
             }
         }
+        self.charge();
         // It may be no stranger any more, and has its turns then.
         self.wake();
     }

@@ -9,6 +9,9 @@ use crate::access::Grant;
 use crate::clock::Uptime;
 use crate::operation::Denied;
 
+/// Bytes of credentials that are part of what each connection costs: whoever brings more is charged for it.
+const CREDENTIALS_BYTES: usize = 512;
+
 /// What the conversation on one connection has come to.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -39,6 +42,11 @@ impl Session {
     /// Who the credentials say it is; `None` for nobody in particular.
     pub(crate) fn user(&self) -> Option<&Arc<str>> {
         self.grant.user.as_ref()
+    }
+
+    /// Bytes that its credentials take beyond those that every connection has for them.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.grant.held_bytes().saturating_sub(CREDENTIALS_BYTES)
     }
 
     /// Whether its peer may do nothing (yet): what it holds is on the account of strangers.

@@ -24,13 +24,19 @@ pub(crate) fn admit(
 /// The grant of new credentials for somebody who has the `present` one: of the same user.
 ///
 /// # Errors
-/// Nobody, or somebody else, is known by that token, or it cannot be found out.
+/// Nobody, or somebody else, is known by that token, it cannot be found out, or there is nothing to refresh.
 pub(crate) fn refresh(
     access: &Access,
     present: &Grant,
     token: &str,
     later: Later<'_>,
 ) -> Answer<Result<Arc<Grant>, Denied>> {
+    if present.user.is_none() && !access.is_open() {
+        // Every token is somebody's, so it is not even looked at.
+        access.count_refused("refresh");
+        let why = "without credentials there are none to refresh: say who you are with \"connect\", or bring a token when you connect";
+        return Answer::Now(Err(Denied::new(ErrorCode::Forbidden, why)));
+    }
     admit(access, Some(token), later).map(|known| {
         let grant = known?.map_err(|refused| Denied::new(ErrorCode::Unauthorized, refused.to_string()))?;
         if grant.user != present.user {

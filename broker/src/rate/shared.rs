@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bucket::SharedBucket;
@@ -20,7 +21,7 @@ const SWEPT_MIN: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     Ip(AddressKey),
-    Token(u64),
+    Token(NonZeroU64),
     User(Arc<str>),
 }
 
@@ -116,7 +117,9 @@ mod tests {
         let rate: Rate = "1/h".parse().expect("a rate");
         let take = |key| all.of(key, now).0[Kind::Publishes as usize].take(now, &rate).is_ok();
         assert!(take(address(1)) && !take(address(1)) && take(address(2)));
-        assert!(take(Key::User("1".into())) && take(Key::Token(1)) && !take(Key::User("1".into())));
+        assert!(
+            take(Key::User("1".into())) && take(Key::Token(NonZeroU64::MIN)) && !take(Key::User("1".into()))
+        );
     }
 
     #[test]

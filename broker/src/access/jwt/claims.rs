@@ -45,6 +45,13 @@ pub(super) struct Claims {
     pub(super) fanfare: Option<GrantConfig>,
 }
 
+/// Who a token says has issued it, before anything of it is verified: to be told by whose key to verify it.
+#[derive(Debug, Deserialize)]
+pub(super) struct ClaimedIssuer {
+    #[serde(default)]
+    pub(super) iss: Option<String>,
+}
+
 /// Unix seconds, with or without a fraction.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(from = "f64", into = "u64")]

@@ -128,6 +128,12 @@ impl Entry {
         self.algorithm
     }
 
+    /// Whether it is for tokens of that `issuer`, who is asked for only where that matters.
+    pub(super) fn is_for_issuer<'t>(&self, issuer: impl FnOnce() -> Option<&'t str>) -> bool {
+        let Some(issuers) = &self.validation.iss else { return true };
+        issuer().is_some_and(|issuer| issuers.contains(issuer))
+    }
+
     /// Whether it says the same of the same keys.
     pub(in crate::access) fn is_same(&self, other: &Self) -> bool {
         let is_same_key = match (&self.keys, &other.keys) {

@@ -172,6 +172,8 @@ fn claims_that_are_not_in_order_let_nobody_in() {
         (json!({"fanfare": null}), ""),
         (json!({"fanfare": "room:*"}), "wrong kind"),
         (json!({"fanfare": {"subscribe": "room:*"}}), "wrong kind"),
+        (json!({"fanfare": {"subscribe": ["room:*"], "history": null}}), "wrong kind"),
+        (json!({"fanfare": {"subscribe": ["room:*"], "presence": null}}), "wrong kind"),
         (json!({"fanfare": {"subscribe": ["room:*"], "histroy": []}}), "unknown field `histroy`"),
         (json!({"fanfare": {"publish": ["a b"]}}), "fanfare.publish"),
         (json!({"fanfare": {"publish": ["inbox:{user}*"]}}), "fanfare.publish"),
@@ -323,13 +325,15 @@ fn keys_are_told_apart_by_their_ids_and_then_tried() {
         (&*third, Some("c"), "C", None),
         (&*third, None, "C", None),
         // The one key's token by the name of the other.
-        (SECRET, Some("b"), "A", Some(RefusedToken::Signature)),
+        (SECRET, Some("b"), "A", Some(RefusedToken::Issuer)),
         (SECRET, Some("b"), "B", Some(RefusedToken::Signature)),
         // A tenant that says that it is another.
         (SECRET, Some("a"), "B", Some(RefusedToken::Issuer)),
-        (SECRET, None, "B", Some(RefusedToken::Issuer)),
-        (SECRET, Some("c"), "A", Some(RefusedToken::Signature)),
-        (&*third, Some("a"), "C", Some(RefusedToken::Signature)),
+        (SECRET, None, "B", Some(RefusedToken::Signature)),
+        (SECRET, Some("c"), "A", Some(RefusedToken::Issuer)),
+        (&*third, Some("a"), "C", Some(RefusedToken::Issuer)),
+        // Of nobody whose tokens count.
+        (SECRET, None, "D", Some(RefusedToken::Issuer)),
     ] {
         let head = json!({"alg": "HS256", "kid": kid});
         let token = signed(secret, &head, &claims(json!({"iss": iss})));

@@ -98,7 +98,7 @@ async fn nothing_is_delivered_that_is_published_after_a_revocation() {
 }
 
 #[tokio::test]
-async fn a_stranger_who_refreshes_takes_nothing_from_those_who_are_admitted() {
+async fn a_stranger_who_brings_credentials_takes_nothing_from_those_who_are_admitted() {
     in_time(async {
         let never = Authority::Delayed(DelayedAuthority::new(Duration::ZERO, 1));
         let access = toml::from_str("").expect("well-formed");
@@ -109,11 +109,20 @@ async fn a_stranger_who_refreshes_takes_nothing_from_those_who_are_admitted() {
         let (mut peer, life) = connect(&worker, Encoding::Json).await;
         tokio::task::spawn_local(life);
         tokio::task::spawn_local(Rc::clone(&worker).turns());
-        peer.write_all(&masked(r#"{"type":"refresh","token":"whose","id":1}"#)).await.expect("room");
-        let mut reply = vec![0; 1024];
-        let count = peer.read(&mut reply).await.expect("it is answered");
-        let reply = String::from_utf8_lossy(&reply[..count]).into_owned();
-        assert!(reply.contains("unavailable"), "strangers have used up what they have: {reply}");
+        for (frame, code, why) in [
+            (r#"{"type":"refresh","token":"whose","id":1}"#, "forbidden", "it has nothing to refresh"),
+            (
+                r#"{"type":"connect","token":"whose","id":2}"#,
+                "unavailable",
+                "strangers have used up what they have",
+            ),
+        ] {
+            peer.write_all(&masked(frame)).await.expect("room");
+            let mut reply = vec![0; 1024];
+            let count = peer.read(&mut reply).await.expect("it is answered");
+            let reply = String::from_utf8_lossy(&reply[..count]).into_owned();
+            assert!(reply.contains(code), "{why}: {reply}");
+        }
         assert_eq!(inbox.waiting(), strangers.len());
     })
     .await;

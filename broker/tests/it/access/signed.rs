@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare::access::{NewToken, Revocation, SigningSecret};
 use fanfare::config::{AccessConfig, Config, GrantConfig, JwtAlgorithm, JwtConfig};
-use fanfare_harness::{Client, http, start};
+use fanfare_harness::{Client, http, metric, start};
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
 
@@ -131,4 +131,46 @@ async fn a_revoked_token_ends_its_connections_and_lets_nobody_in() {
     let mut stranger = Client::connect(&broker).await;
     let pong: Value = stranger.request(json!({"type": "ping", "id": 1})).await;
     assert_eq!(pong["type"], "pong", "without a token there is nothing to revoke");
+}
+
+#[tokio::test]
+async fn what_large_tokens_hold_is_charged_and_given_back() {
+    const CROWD: usize = 16;
+    let broker = start(signed).await;
+    let patterns: Vec<_> = (0..100).map(|n| format!("room:{n:03}:{}", "x".repeat(30))).collect();
+    let text: usize = patterns.iter().map(String::len).sum();
+    let large = |id: &str| {
+        let grant = GrantConfig { subscribe: patterns.clone(), ..GrantConfig::default() };
+        let ttl = Duration::from_secs(600);
+        let token =
+            NewToken { user: "alice".into(), grant, ttl, token_id: Some(id.into()), ..NewToken::default() };
+        let key = SigningSecret::new(JwtAlgorithm::HS256, SECRET.as_bytes()).expect("a secret");
+        key.sign(token).expect("it can sign")
+    };
+    let charged = async || metric(broker.admin_addr(), "fanfare_in_flight_bytes").await as usize;
+    let mut crowd = Vec::new();
+    for n in 0..CROWD {
+        let path = format!("/ws?token={}", large(&n.to_string()));
+        let mut client = Client::connect_to(broker.public_addr(), &path, Codec::Json).await;
+        client.request(json!({"type": "ping", "id": 1})).await;
+        crowd.push(client);
+    }
+    assert!(charged().await >= CROWD * text, "{} for {CROWD} x {text}", charged().await);
+    for client in &mut crowd {
+        let refresh = json!({"type": "refresh", "id": 2, "token": token("alice", "small")});
+        assert_eq!(client.request(refresh).await["type"], "refreshed");
+    }
+    assert!(charged().await < text, "what is held no more is not charged: {}", charged().await);
+}
+
+#[tokio::test]
+async fn whoever_has_no_credentials_has_none_to_refresh() {
+    let broker = start(signed).await;
+    let mut client = Client::connect(&broker).await;
+    let refresh = |id: u64| json!({"type": "refresh", "id": id, "token": token("alice", "1")});
+    let refused = client.request(refresh(1)).await;
+    assert_eq!(refused["code"], "forbidden", "{refused}");
+    assert!(refused["message"].as_str().is_some_and(|why| why.contains("connect")), "{refused}");
+    client.request(json!({"type": "connect", "id": 2, "token": token("alice", "1")})).await;
+    assert_eq!(client.request(refresh(3)).await["type"], "refreshed");
 }

@@ -157,3 +157,18 @@ async fn what_was_revoked_stays_so() {
         assert_eq!(connect(&broker, token).await.closed().await, 4401);
     }
 }
+
+#[tokio::test]
+async fn what_a_token_has_used_up_is_used_up_after_a_reload_too() {
+    let rate = "[limits.rate]\npublishes_per_token = \"1/h\"\n";
+    let (broker, file) = start(&(rate.to_owned() + &token(OLD, "\"a\""))).await;
+    let mut client = connect(&broker, OLD).await;
+    client.publish("a", json!(1)).await;
+    // Whatever it grants since, it is the same token.
+    file.write(&(rate.to_owned() + &token(OLD, "\"a\", \"b\"")));
+    broker.reload().await.expect("it is good");
+    let publish = json!({"type": "publish", "id": 1, "topic": "a", "data": 2});
+    assert_eq!(client.request(publish.clone()).await["code"], "rate_limited");
+    let mut other = connect(&broker, OLD).await;
+    assert_eq!(other.request(publish).await["code"], "rate_limited");
+}
