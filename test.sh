@@ -129,9 +129,9 @@ moving_connections() {
 secured_connections() {
   export TEST_TLS=1
   if command -v cargo-nextest >/dev/null; then
-    cargo nextest run -p fanfare --no-fail-fast contracts::{independence,lag,order}:: hostile::framing::
+    cargo nextest run -p fanfare --no-fail-fast contracts::{independence,lag,moving,order}:: hostile::framing::
   else
-    cargo test -p fanfare --no-fail-fast --test it -- contracts::{independence,lag,order}:: hostile::framing::
+    cargo test -p fanfare --no-fail-fast --test it -- contracts::{independence,lag,moving,order}:: hostile::framing::
   fi
 }
 
