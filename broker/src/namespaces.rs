@@ -5,7 +5,10 @@ mod retention;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use fanfare_protocol::TopicName;
 
 use crate::figures::Figures;
 use config::{NamespaceConfig, Retention};
@@ -22,6 +25,9 @@ pub struct Namespace {
     /// Its place among the namespaces, for counters.
     pub index: usize,
     retention: LiveRetention,
+    /// What topics keep of namespaces that were configured since the start: they have no place of their own.
+    added: ArcSwapOption<BTreeMap<String, Retention>>,
+    has_added: AtomicBool,
     /// What its topics keep now.
     pub figures: Figures,
     ids_evicted: AtomicU64,
@@ -33,13 +39,21 @@ impl Namespace {
             name: name.to_owned(),
             index,
             retention: LiveRetention::new(retention),
+            added: ArcSwapOption::empty(),
+            has_added: AtomicBool::new(false),
             figures: Figures::default(),
             ids_evicted: AtomicU64::new(0),
         })
     }
 
-    /// What its topics keep, as it is now.
-    pub fn retention(&self) -> Retention {
+    /// What that one of its topics keeps, as it is now.
+    pub(crate) fn retention(&self, topic: &TopicName) -> Retention {
+        if self.has_added.load(Ordering::Relaxed)
+            && let Some(added) = &*self.added.load()
+            && let Some(retention) = added.get(topic.namespace())
+        {
+            return *retention;
+        }
         self.retention.get()
     }
 
@@ -81,14 +95,23 @@ impl Namespaces {
         Self { by_name, other, count }
     }
 
-    /// Has all topics keep what another configuration says, from now on. What a section says of a namespace that is not
-    /// among these is left out.
+    /// Has all topics keep what another configuration says, from now on. Namespaces that are not among these stay one with all
+    /// others in metrics and in what they may keep together.
     pub(crate) fn set_retention(&self, config: &BTreeMap<String, NamespaceConfig>) {
         let default = config.get("default").cloned().unwrap_or_default().resolve(Retention::default());
         for namespace in self.iter() {
             let configured = config.get(&namespace.name).map(|section| section.resolve(default));
             namespace.retention.set(configured.unwrap_or(default));
         }
+        let is_new = |name: &String| !self.by_name.contains_key(name);
+        let added: BTreeMap<_, _> = config
+            .iter()
+            .filter(|(name, _)| is_new(name))
+            .map(|(name, section)| (name.clone(), section.resolve(default)))
+            .collect();
+        let has_added = !added.is_empty();
+        self.other.added.store(has_added.then(|| Arc::new(added)));
+        self.other.has_added.store(has_added, Ordering::Relaxed);
     }
 
     /// The namespace that rules topics named so.

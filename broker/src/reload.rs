@@ -146,13 +146,11 @@ impl Reloader {
         // What is secured after a restart alone is looked at too: that would not begin.
         new.server.check_files()?;
         let changes = Changes::between(read, &new);
-        // What is granted in a namespace counts at once, though what is kept there may wait for a restart.
-        let namespaces = new.namespace.clone();
         let new = new.within(read);
         let config = resolved(new.clone());
         config.check()?;
         let connections_max = connections_max(&config, self.open_files_max)?;
-        let access = Access::new(config.access.as_ref(), &namespaces)?;
+        let access = Access::new(config.access.as_ref(), &config.namespace)?;
         let admin = AdminTokens::new(&config.admin)?;
         let certificates =
             self.secured.iter().map(|tls| config.server.prepare(tls)).collect::<Result<Vec<_>, _>>()?;

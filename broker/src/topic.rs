@@ -31,6 +31,7 @@ use smallvec::SmallVec;
 use crate::budget::{Budget, Charge, allocated_bytes};
 use crate::clock::Uptime;
 use crate::namespaces::Namespace;
+use crate::namespaces::config::Retention;
 pub use append::At;
 use duplicates::Duplicates;
 use interest::Interest;
@@ -239,6 +240,11 @@ impl Topic {
         }
     }
 
+    /// What it keeps, as its namespace says now.
+    pub(crate) fn retention(&self) -> Retention {
+        self.namespace.retention(&self.name)
+    }
+
     /// Registers a subscription of that worker, and says where it begins.
     ///
     /// # Errors
@@ -424,7 +430,7 @@ impl Topic {
     /// Ends the history when nothing was published for so long that it is over: exact, though what is over its
     /// time is only dropped now and then.
     fn end_history_in_time(&self, state: &mut State, now: Uptime) {
-        if now.since(state.published_at) >= self.namespace.retention().history_ttl {
+        if now.since(state.published_at) >= self.retention().history_ttl {
             state.ring.end_history();
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-use super::{Config, NamespaceConfig};
+use super::Config;
 
 /// Keys that are read once, at the start: the listeners and what they were made with, and the workers.
 const AT_START: [&str; 6] = [
@@ -16,9 +16,6 @@ const AT_START: [&str; 6] = [
     "server.workers",
     "limits.send_buffer",
 ];
-
-/// The namespace that is there whether it is configured or not.
-const DEFAULT: &str = "default";
 
 /// What another configuration changes, by its keys. No value is in here: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,12 +31,7 @@ impl Changes {
     pub(crate) fn between(old: &Config, new: &Config) -> Self {
         let mut keys = BTreeSet::new();
         compare("", &table(old), &table(new), &mut keys);
-        let is_new = |name: &str| is_there(old, name) != is_there(new, name);
-        let is_at_start = |key: &String| {
-            let namespace = key.strip_prefix("namespace.").map(|rest| rest.split('.').next().unwrap_or(rest));
-            AT_START.contains(&key.as_str()) || namespace.is_some_and(is_new)
-        };
-        let (needs_restart, applied) = keys.into_iter().partition(is_at_start);
+        let (needs_restart, applied) = keys.into_iter().partition(|key| AT_START.contains(&key.as_str()));
         Self { applied, needs_restart }
     }
 }
@@ -60,19 +52,8 @@ impl Config {
         self.server.workers = old.server.workers;
         self.server.testing = old.server.testing;
         self.limits.send_buffer = old.limits.send_buffer;
-        self.namespace.retain(|name, _| is_there(old, name));
-        for (name, section) in old.namespace.iter().filter(|(name, _)| *name != DEFAULT) {
-            // What it keeps stays; what may be done there is what the new configuration says, which is nothing.
-            let kept = || NamespaceConfig { anonymous: vec![], authenticated: vec![], ..section.clone() };
-            self.namespace.entry(name.clone()).or_insert_with(kept);
-        }
         self
     }
-}
-
-/// Whether there is a namespace of that name: one is always there.
-fn is_there(config: &Config, name: &str) -> bool {
-    name == DEFAULT || config.namespace.contains_key(name)
 }
 
 fn table(config: &Config) -> Table {
@@ -133,19 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_comes_or_goes_needs_a_restart() {
-        let with = "[namespace.room]\nhistory_count = 1";
-        for (old, new) in [("", with), (with, "")] {
-            assert_eq!(changed(old, new), (vec![], vec!["namespace.room".into()]));
-        }
-    }
-
-    #[test]
-    fn the_default_namespace_is_always_there() {
-        let with = "[namespace.default]\nhistory_count = 1";
-        for (old, new) in [("", with), (with, "")] {
-            assert_eq!(changed(old, new), (vec!["namespace.default".into()], vec![]));
-            assert_eq!(config(new).within(&config(old)), config(new));
+    fn a_namespace_comes_and_goes_while_all_goes_on() {
+        for name in ["room", "default"] {
+            let (key, with) = (format!("namespace.{name}"), format!("[namespace.{name}]\nhistory_count = 1"));
+            for (old, new) in [("", &*with), (&with, "")] {
+                assert_eq!(changed(old, new), (vec![key.clone()], vec![]));
+                assert_eq!(config(new).within(&config(old)), config(new));
+            }
         }
     }
 

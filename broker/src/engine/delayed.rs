@@ -268,7 +268,7 @@ impl Elsewhere {
                 Ok(topic) => topic,
                 Err(why) => return promise.keep(Outcome::Refused(why)),
             };
-            let keep = topic.namespace.retention().message_ids();
+            let keep = topic.retention().message_ids();
             let Some(stream) = self.topics.get_mut(name) else { return };
             if let Some(id) = id {
                 stream.ids.expire(now, keep);
@@ -295,7 +295,7 @@ impl Elsewhere {
             }
         };
         if let (Some(id), Some(stream)) = (id, self.topics.get_mut(name)) {
-            let keep = topic.namespace.retention().message_ids();
+            let keep = topic.retention().message_ids();
             topic.namespace.note_ids_evicted(stream.ids.insert(id, position.offset, now, keep));
         }
         self.answer(promise, Outcome::Published(Accepted { position, is_duplicate: false }));

@@ -109,7 +109,7 @@ impl State {
     fn next(&mut self, id: Option<IdHash>, now: Uptime, topic: &Topic) -> Result<Position, Position> {
         let next = Position { epoch: self.epoch, offset: self.ring.head_offset().next() };
         let Some(id) = id else { return Ok(next) };
-        let keep = topic.namespace.retention().message_ids();
+        let keep = topic.retention().message_ids();
         self.duplicates.expire(now, keep);
         if let Some(offset) = self.duplicates.find(id, now, keep) {
             self.recharge(topic);

@@ -28,7 +28,7 @@ impl Topic {
     /// What the ring keeps, as the namespace bounds it. While somebody is behind it is as much as may be, as
     /// long as it is not too old: a reader whose socket was full for a moment in a burst finds all of it.
     pub(super) fn bounds(&self, is_awaited: bool) -> Bounds {
-        let retention = self.namespace.retention();
+        let retention = self.retention();
         let (live_count, live_bytes) =
             if is_awaited { (CAP_COUNT, CAP_BYTES) } else { (LIVE_COUNT_MIN, LIVE_BYTES_MIN) };
         Bounds {
@@ -64,7 +64,7 @@ impl Topic {
     /// Forgets what has outlived its time, and says whether the topic itself has. A topic to which nothing was ever
     /// published goes soon: made anew it has the same position.
     pub(crate) fn expire(&self, now: Uptime) -> bool {
-        let retention = self.namespace.retention();
+        let retention = self.retention();
         let mut state = self.lock();
         if state.is_retired {
             return true;
@@ -93,7 +93,7 @@ impl Topic {
             return false;
         }
         let is_new = state.ring.head_offset() == Offset::ZERO;
-        let idle_max = if is_new { LIVE } else { self.namespace.retention().position_ttl };
+        let idle_max = if is_new { LIVE } else { self.retention().position_ttl };
         let unused_until = self.used_at().max(state.published_at).plus(idle_max);
         self.ledger.set_due(Some(unused_until));
         state.is_retired = unused_until <= now;
@@ -102,7 +102,7 @@ impl Topic {
 
     /// When something of what is kept can next outlive its time.
     fn next_due(&self, state: &State) -> Option<Uptime> {
-        let retention = self.namespace.retention();
+        let retention = self.retention();
         let kept = (!state.ring.is_empty()).then(|| match state.ring.extra_since() {
             Some(appended) => appended.plus(LIVE),
             None => state.published_at.plus(retention.history_ttl.max(LIVE)),
@@ -117,8 +117,7 @@ impl Topic {
         let mut state = self.lock();
         if state.ring.is_empty() && urgent {
             let had_some = !state.duplicates.is_empty();
-            let evicted =
-                state.duplicates.evict_half(Uptime::now(), self.namespace.retention().message_ids());
+            let evicted = state.duplicates.evict_half(Uptime::now(), self.retention().message_ids());
             self.namespace.note_ids_evicted(evicted);
             self.note_kept(&mut state);
             return had_some;

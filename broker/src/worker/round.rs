@@ -224,7 +224,7 @@ impl Worker {
     /// Has the topic rest after a walk of that length, if the next would follow without a pause.
     fn rest(&self, topic: &Arc<Topic>, walk: Duration) {
         if let Some(local) = self.topics.borrow_mut().get_mut(&key(topic)) {
-            let gather_max = topic.namespace.retention().gather_max;
+            let gather_max = topic.retention().gather_max;
             let rest = rest_after(walk, gather_max).filter(|_| topic.is_dirty(self.index));
             local.not_before = rest.map(|rest| Instant::now() + rest);
         }

@@ -90,6 +90,32 @@ async fn what_topics_keep_is_changed_for_those_that_are_there() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_comes_or_goes_counts_at_once_for_topics_that_are_there_too() {
+    let (broker, file) = start("[namespace.gone]\nhistory_count = 2").await;
+    let mut client = Client::connect(&broker).await;
+    let mut publish = async |topics: &[&str]| {
+        for topic in topics {
+            for n in 0..10 {
+                client.publish(topic, json!(n)).await;
+            }
+        }
+    };
+    publish(&["come:1", "gone:1", "else:1"]).await;
+    assert_eq!((history_of(&broker, "come:1").await, history_of(&broker, "gone:1").await), (10, 2));
+    file.write("[namespace.come]\nhistory_count = 3");
+    let changes = broker.reload().await.expect("it is good");
+    assert!(changes.applied.iter().eq(["namespace.come", "namespace.gone"]), "{changes:?}");
+    publish(&["come:1", "come:2", "gone:1", "else:1"]).await;
+    for (topic, expected) in [("come:1", 3), ("come:2", 3), ("gone:1", 12), ("else:1", 20)] {
+        assert_eq!(history_of(&broker, topic).await, expected, "{topic}");
+    }
+    file.write("");
+    broker.reload().await.expect("it is good");
+    publish(&["come:1"]).await;
+    assert!(history_of(&broker, "come:1").await > 3, "the default counts again");
+}
+
+#[tokio::test]
 async fn a_configuration_that_cannot_be_used_changes_nothing_and_says_so() {
     let (broker, file) = start("").await;
     let successful = || metric(broker.admin_addr(), "fanfare_config_last_reload_successful");
@@ -124,15 +150,15 @@ async fn a_configuration_that_cannot_be_used_changes_nothing_and_says_so() {
 }
 
 #[tokio::test]
-async fn listeners_workers_and_new_namespaces_wait_for_a_restart_and_the_rest_counts() {
+async fn listeners_and_workers_wait_for_a_restart_and_the_rest_counts() {
     let (broker, file) = start("").await;
     let (public, workers) = (broker.public_addr(), broker.worker_count());
     file.write(
         "[server]\nlisten = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:2\"\nworkers = 7\n\
-         [limits]\nsubscriptions_per_connection = 1\n[namespace.room]\nhistory_count = 1",
+         [limits]\nsubscriptions_per_connection = 1",
     );
     let changes = broker.reload().await.expect("it is good");
-    let expected = ["namespace.room", "server.admin_listen", "server.listen", "server.workers"];
+    let expected = ["server.admin_listen", "server.listen", "server.workers"];
     assert!(changes.needs_restart.iter().eq(expected), "{changes:?}");
     assert!(changes.applied.iter().eq(["limits.subscriptions_per_connection"]), "{changes:?}");
     assert_eq!((broker.public_addr(), broker.worker_count()), (public, workers));
@@ -142,7 +168,7 @@ async fn listeners_workers_and_new_namespaces_wait_for_a_restart_and_the_rest_co
     assert_eq!(refused["code"], "limit_exceeded", "{refused}");
     // Until then they are told again each time.
     let changes = broker.reload().await.expect("it is good");
-    assert!(changes.applied.is_empty() && changes.needs_restart.len() == 4, "{changes:?}");
+    assert!(changes.applied.is_empty() && changes.needs_restart.len() == 3, "{changes:?}");
 }
 
 #[tokio::test]

@@ -346,7 +346,7 @@ fn what_is_due_is_looked_at_and_nothing_else() {
     );
     assert!(silent.ledger.deadline.at().is_none() && due(later).is_empty());
     // The history goes as the topic filed it, though nobody has looked at it meanwhile.
-    let history_ttl = kept.namespace.retention().history_ttl;
+    let history_ttl = kept.retention().history_ttl;
     assert!(
         kept.ledger
             .deadline
@@ -381,7 +381,7 @@ fn the_budget_gets_back_what_a_burst_took_tables_and_all() {
         assert_eq!(topic.kept().0, kept);
         table.budget.used() - unused
     };
-    let retention = topic.namespace.retention();
+    let retention = topic.retention();
     let with_ids = expire_until_it_keeps(3, now.plus(LIVE));
     assert!(with_ids > ids_alone && with_ids < most / 2, "{with_ids} of {most} bytes");
     let without_ids = expire_until_it_keeps(3, now.plus(LIVE.max(retention.duplicate_window)));
