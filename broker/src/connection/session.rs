@@ -69,7 +69,11 @@ impl Session {
 
     /// Has that grant from `now` on.
     pub(super) fn regrant(&mut self, grant: Arc<Grant>, now: Uptime, terms: Terms) {
-        self.tenure = Self::tenure(&grant, now, terms);
+        let is_same_end = grant.expires_at().is_some() && grant.expires_at() == self.grant.expires_at();
+        // Of the end of the same token it is told once.
+        if !is_same_end {
+            self.tenure = Self::tenure(&grant, now, terms);
+        }
         self.grant = grant;
     }
 

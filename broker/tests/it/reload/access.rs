@@ -7,6 +7,7 @@ use fanfare::config::{GrantConfig, JwtAlgorithm};
 use fanfare_harness::Client;
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::start;
 
@@ -171,4 +172,40 @@ async fn what_a_token_has_used_up_is_used_up_after_a_reload_too() {
     assert_eq!(client.request(publish.clone()).await["code"], "rate_limited");
     let mut other = connect(&broker, OLD).await;
     assert_eq!(other.request(publish).await["code"], "rate_limited");
+}
+
+#[tokio::test]
+async fn of_the_end_of_a_token_its_bearer_is_told_once_whatever_changes_meanwhile() {
+    let more = |rights: &str| {
+        format!(
+            "[limits]\nping_interval = \"400ms\"\n{}[access.authenticated]\nsubscribe = [{rights}]\n",
+            jwt()
+        )
+    };
+    let (broker, file) = start(&more("\"a\"")).await;
+    let secret = SigningSecret::new(JwtAlgorithm::HS256, SECRET.as_bytes()).expect("a secret");
+    let ttl = Duration::from_secs(4);
+    let short = secret.sign(NewToken { user: "alice".into(), ttl, ..NewToken::default() }).expect("it signs");
+    let mut client = connect(&broker, &short).await;
+    client.subscribe("a").await;
+    client.expect("expiring").await;
+    file.write(&more("\"a\", \"bb\""));
+    broker.reload().await.expect("it is good");
+    let mut tried = 0;
+    loop {
+        let frame = json!({"type": "subscribe", "id": tried, "topic": "bb"});
+        client.send(frame).await;
+        match client.receive_message().await {
+            Message::Close(close) => {
+                assert_eq!(close.map(|close| u16::from(close.code)), Some(4401));
+                break;
+            }
+            message => {
+                let text = message.into_text().expect("JSON");
+                assert!(!text.contains("expiring"), "it was told before: {text}");
+            }
+        }
+        tried += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
