@@ -173,4 +173,9 @@ pub use payload::Payload;
 pub use rustls;
 pub use state::{CloseReason, ConnectionInfo, ConnectionState, StateChanges};
 pub use statistics::Statistics;
+/// TLS as a client has it, for the command line, which also asks listeners that speak no WebSocket. No part of what this
+/// crate promises.
+#[cfg(feature = "_tls")]
+#[doc(hidden)]
+pub use transport::tls;
 pub use {bytes, serde_json};

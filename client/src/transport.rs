@@ -7,7 +7,7 @@ mod options;
 mod proxy;
 mod reach;
 #[cfg_attr(not(feature = "_tls"), path = "transport/no_tls.rs")]
-mod tls;
+pub mod tls;
 mod token;
 mod wire;
 

@@ -11,6 +11,7 @@ pub(crate) mod serve;
 pub(crate) mod subscribe;
 pub(crate) mod token;
 pub(crate) mod top;
+pub(crate) mod untrusted;
 
 use clap::CommandFactory;
 use clap_complete::Shell;

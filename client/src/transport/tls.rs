@@ -14,11 +14,12 @@ use tokio_rustls::TlsConnector;
 use super::token::BoxError;
 use crate::error::Error;
 
-pub(crate) type Stream = tokio_rustls::client::TlsStream<TcpStream>;
+/// A connection that is secured.
+pub type Stream = tokio_rustls::client::TlsStream<TcpStream>;
 
 /// Whom to trust.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Trust {
+pub struct Trust {
     /// Instead of anything else.
     pub(crate) config: Option<Arc<ClientConfig>>,
     /// Besides what the operating system trusts.
@@ -29,7 +30,10 @@ pub(crate) struct Trust {
 
 impl Trust {
     /// Reads the certificates of a PEM file.
-    pub(crate) fn add_file(&mut self, path: &Path) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// Says what is wrong with the file.
+    pub fn add_file(&mut self, path: &Path) -> Result<(), Error> {
         let shown = path.display();
         let bad = |e| Error::invalid(&format!("the root certificates in {shown}"), e);
         let read =
@@ -61,7 +65,13 @@ impl Trust {
 }
 
 /// Secures the connection to `host`.
-pub(crate) async fn secure(tcp: TcpStream, host: &str, trust: Trust) -> Result<Stream, BoxError> {
+///
+/// # Errors
+/// What the system, or rustls, says.
+///
+/// # Cancel safety
+/// Dropped, the connection is cut.
+pub async fn secure(tcp: TcpStream, host: &str, trust: Trust) -> Result<Stream, BoxError> {
     // May read files: not on a thread that others wait for.
     let config = tokio::task::spawn_blocking(|| trust.config()).await??;
     let name = ServerName::try_from(host.to_owned())?;

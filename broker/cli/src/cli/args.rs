@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use fanfare_client::{Client, Codec, ConnectOptions, ConnectionState, Position, TopicName};
 
 use super::admin::{AdminArgs, TopArgs};
-use super::output;
+use super::{output, untrusted};
 
 /// A pub/sub message broker with a WebSocket front end.
 ///
@@ -206,7 +206,7 @@ impl ConnectArgs {
                     ConnectionState::Closed(reason) => anyhow::bail!("{}: {reason}", self.url),
                     ConnectionState::Waiting { failure, .. }
                     | ConnectionState::Connecting { last_failure: Some(failure) } => {
-                        let failure = output::printable(&failure.to_string());
+                        let failure = output::printable(&format!("{failure}{}", untrusted::hint(&failure)));
                         if last_failure.is_none() {
                             let within = humantime::format_duration(within);
                             output::notice(&format!("fanfare: {}: {failure}; trying for {within}", self.url));

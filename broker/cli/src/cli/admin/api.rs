@@ -1,8 +1,10 @@
-//! The admin API as a client asks it: one request on a connection of its own, over plain HTTP.
+//! The admin API as a client asks it: one request on a connection of its own.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use fanfare_client::tls::{self, Trust};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -10,9 +12,10 @@ use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::cli::output;
+use crate::cli::{output, untrusted};
 
 /// The time for an answer, from the first byte of the request on.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -30,6 +33,8 @@ pub(crate) struct Api {
     /// Host and port.
     authority: String,
     token: Option<String>,
+    /// Whom to trust, where it speaks TLS.
+    secured: Option<Trust>,
 }
 
 /// The text as one part of a path.
@@ -51,12 +56,15 @@ fn query_of(query: &[(&str, Option<String>)]) -> String {
 }
 
 impl Api {
-    /// The API at that URL, of which scheme, host and port count.
-    pub(crate) fn new(url: &str, token: Option<String>) -> anyhow::Result<Self> {
+    /// The API at that URL, of which scheme, host and port count. Where it is `https://` whom the system trusts is trusted, and
+    /// the certificates of that file, if any.
+    pub(crate) fn new(url: &str, token: Option<String>, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let uri: Uri = url.parse().map_err(|e| anyhow::anyhow!("{url}: {e}"))?;
-        if uri.scheme_str() != Some("http") {
-            anyhow::bail!("{url}: expected an address like http://127.0.0.1:8001");
-        }
+        let (mut secured, port) = match uri.scheme_str() {
+            Some("http") => (None, 80),
+            Some("https") => (Some(Trust::default()), 443),
+            _ => anyhow::bail!("{url}: expected an address like http://127.0.0.1:8001"),
+        };
         let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
         if authority.is_empty()
             || authority.contains('@')
@@ -67,9 +75,18 @@ impl Api {
         }
         let authority = match uri.port() {
             Some(_) => authority.to_owned(),
-            None => format!("{authority}:80"),
+            None => format!("{authority}:{port}"),
         };
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), authority, token })
+        if let (Some(trust), Some(file)) = (&mut secured, ca_file) {
+            trust.add_file(file)?;
+        }
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), authority, token, secured })
+    }
+
+    /// The host, as a certificate has it.
+    fn host(&self) -> &str {
+        let host = self.authority.rsplit_once(':').map_or(&*self.authority, |(host, _)| host);
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
     }
 
     /// Asks, and gives the answer where it is a good one.
@@ -81,14 +98,28 @@ impl Api {
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
         let request = self.request(method, path, query, body)?;
-        let connecting = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(&self.authority)).await;
-        let stream = connecting.map_err(|_| anyhow::anyhow!("no connection in {} s", CONNECT_MAX.as_secs()));
-        let stream = stream.and_then(|connected| Ok(connected?));
+        let connected = tokio::time::timeout(CONNECT_MAX, self.connect()).await;
+        let connected =
+            connected.map_err(|_| anyhow::anyhow!("no connection in {} s", CONNECT_MAX.as_secs()));
+        let stream = connected.and_then(|connected| connected);
         let stream = stream.with_context(|| format!("{} cannot be reached", self.url))?;
         let answered = tokio::time::timeout(ANSWER_MAX, exchange(stream, request)).await;
         let answered = answered.map_err(|_| anyhow::anyhow!("no answer in {} s", ANSWER_MAX.as_secs()));
         let (status, body) = answered.and_then(|answered| answered).with_context(|| self.url.clone())?;
         self.judged(status, &body)
+    }
+
+    /// A connection, secured where it is to be.
+    async fn connect(&self) -> anyhow::Result<Box<dyn Connection>> {
+        let tcp = TcpStream::connect(&self.authority).await?;
+        let Some(trust) = &self.secured else { return Ok(Box::new(tcp)) };
+        match tls::secure(tcp, self.host(), trust.clone()).await {
+            Ok(secured) => Ok(Box::new(secured)),
+            Err(error) => {
+                let hint = untrusted::hint(&*error);
+                anyhow::bail!("TLS: {}{hint}", output::printable(&error.to_string()))
+            }
+        }
     }
 
     fn request(
@@ -130,11 +161,23 @@ impl Api {
     }
 }
 
+/// What carries a request and its answer.
+trait Connection: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Connection for T {}
+
 /// Sends a request on a new connection; returns the status and the body of its answer.
-async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
+async fn exchange(
+    stream: Box<dyn Connection>,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let answered = async {
-        let response = sender.send_request(request).await?;
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| {
+            let hint = untrusted::hint(&error);
+            anyhow::Error::from(error).context(format!("the request was not answered{hint}"))
+        })?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|e| anyhow::anyhow!("the answer could not be read: {e}"))?;
@@ -156,26 +199,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_an_address_of_plain_http_and_nothing_more() {
-        for (url, authority) in [
-            ("http://127.0.0.1:8001", "127.0.0.1:8001"),
-            ("http://localhost:8001/", "localhost:8001"),
-            ("http://[::1]:8001", "[::1]:8001"),
-            ("http://broker", "broker:80"),
+    fn a_url_is_an_address_of_http_with_tls_or_without_and_nothing_more() {
+        for (url, authority, host, is_secured) in [
+            ("http://127.0.0.1:8001", "127.0.0.1:8001", "127.0.0.1", false),
+            ("http://localhost:8001/", "localhost:8001", "localhost", false),
+            ("https://[::1]:8001", "[::1]:8001", "::1", true),
+            ("http://broker", "broker:80", "broker", false),
+            ("https://broker/", "broker:443", "broker", true),
+            ("https://[::1]", "[::1]:443", "::1", true),
         ] {
-            assert_eq!(Api::new(url, None).expect(url).authority, authority);
+            let api = Api::new(url, None, None).expect(url);
+            assert_eq!((&*api.authority, api.host(), api.secured.is_some()), (authority, host, is_secured));
         }
         for bad in [
             "",
             "127.0.0.1:8001",
             "ws://h:1",
-            "https://h:1",
+            "wss://h:1",
             "http://",
-            "http://u:p@h:1",
+            "https://u:p@h:1",
             "http://h/v1",
             "http://h?x",
         ] {
-            Api::new(bad, None).expect_err(bad);
+            Api::new(bad, None, None).expect_err(bad);
         }
     }
 

@@ -12,7 +12,7 @@ use super::Api;
 /// How to reach the admin listener of a broker.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReachArgs {
-    /// The broker's admin listener.
+    /// The broker's admin listener, https:// where it speaks TLS.
     #[arg(
         long,
         global = true,
@@ -24,12 +24,15 @@ pub(crate) struct ReachArgs {
     /// A file that holds the token; the environment variable FANFARE_ADMIN_TOKEN holds the token itself.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A file of certificates in PEM form by which a broker at https:// may be known, besides those that the system trusts.
+    #[arg(long, global = true, value_name = "FILE", env = "FANFARE_CA_FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 impl ReachArgs {
     /// The admin API there.
     pub(crate) fn api(&self) -> anyhow::Result<Api> {
-        Api::new(&self.url, self.token()?)
+        Api::new(&self.url, self.token()?, self.ca_file.as_deref())
     }
 
     fn token(&self) -> anyhow::Result<Option<String>> {
