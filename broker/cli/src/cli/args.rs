@@ -100,7 +100,7 @@ pub(crate) struct NewTokenArgs {
     /// A file with the secret of HS256, in the place of the configuration.
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     pub(crate) secret_file: Option<PathBuf>,
-    /// A file with a private key in PEM (PKCS#8), for the other algorithms.
+    /// A file with a private key in PEM (PKCS#8; for RS256 also PKCS#1), for the other algorithms.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "secret_file"], requires = "algorithm")]
     pub(crate) private_key_file: Option<PathBuf>,
     /// The algorithm of the private key.

@@ -103,7 +103,7 @@ fn new(args: NewTokenArgs) -> anyhow::Result<()> {
     } else {
         None
     };
-    let jwt = config.as_ref().map(hs256_of).transpose()?;
+    let jwt = config.as_ref().map(|config| hs256_of(config, args.config.as_deref())).transpose()?;
     let key = match (jwt, &args.secret_file, &args.private_key_file) {
         (Some(jwt), ..) => SigningSecret::of_config(jwt).map_err(anyhow::Error::msg)?,
         (None, Some(path), _) => {
@@ -137,14 +137,22 @@ fn new(args: NewTokenArgs) -> anyhow::Result<()> {
 }
 
 /// The first key of a configuration that tokens can be signed by.
-fn hs256_of(config: &Config) -> anyhow::Result<&JwtConfig> {
+fn hs256_of<'a>(config: &'a Config, file: Option<&Path>) -> anyhow::Result<&'a JwtConfig> {
     let keys = config.access.iter().flat_map(|access| &access.jwt);
     keys.into_iter().find(|jwt| jwt.algorithm == JwtAlgorithm::HS256).ok_or_else(|| {
+        let missing = match file {
+            Some(file) => format!("{} has no [[access.jwt]] with HS256", file.display()),
+            None => "nothing says by which key to sign".to_owned(),
+        };
         anyhow::anyhow!(
-            "the configuration has no [[access.jwt]] with HS256: give --config, --secret-file or --private-key-file"
+            "{missing}: give --config FILE with an [[access.jwt]] that has a secret, --secret-file FILE with that secret, or \
+             --private-key-file FILE with --algorithm RS256, ES256 or EdDSA"
         )
     })
 }
+
+/// What a private key begins with that is in the form of SEC 1, as `openssl ecparam -genkey` makes it.
+const SEC1: &[u8] = b"-----BEGIN EC PRIVATE KEY-----";
 
 fn private_key(path: &Path, algorithm: Option<AlgorithmArg>) -> anyhow::Result<SigningSecret> {
     let algorithm = match algorithm {
@@ -153,6 +161,15 @@ fn private_key(path: &Path, algorithm: Option<AlgorithmArg>) -> anyhow::Result<S
         Some(AlgorithmArg::EdDsa) => JwtAlgorithm::EdDSA,
         None => anyhow::bail!("--private-key-file needs --algorithm"),
     };
-    let bytes = std::fs::read(path).map_err(|e| anyhow::anyhow!("{} cannot be read: {e}", path.display()))?;
-    SigningSecret::new(algorithm, &bytes).map_err(|why| anyhow::anyhow!("{} {why}", path.display()))
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(|e| anyhow::anyhow!("{shown} cannot be read: {e}"))?;
+    SigningSecret::new(algorithm, &bytes).map_err(|why| {
+        if algorithm == JwtAlgorithm::ES256 && bytes.windows(SEC1.len()).any(|window| window == SEC1) {
+            return anyhow::anyhow!(
+                "{shown} holds a key in SEC1 form, and PKCS#8 is expected, which this makes of it: \
+                 openssl pkcs8 -topk8 -nocrypt -in {shown} -out {shown}.pkcs8"
+            );
+        }
+        anyhow::anyhow!("{shown} {why}")
+    })
 }

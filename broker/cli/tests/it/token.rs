@@ -2,14 +2,20 @@
 
 use std::process::Stdio;
 
-use fanfare_harness::soon;
+use fanfare_harness::{http, soon};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use crate::process::{Ended, ended, fanfare, run};
+use crate::process::{Ended, Process, ended, fanfare, run};
 use crate::temp_file::TempFile;
 
 const SECRET: &str = "a secret of more than 32 bytes, which is enough";
+
+const RSA: &str = include_str!("../../../tests/keys/for-tests-only.rsa.pem");
+const RSA_PUBLIC: &str = include_str!("../../../tests/keys/for-tests-only.rsa.pub.pem");
+/// As `openssl ecparam -genkey` makes it.
+const EC_IN_SEC1: &str = include_str!("../../../tests/keys/for-tests-only.ec.sec1.pem");
 
 fn config() -> TempFile {
     TempFile::new(&format!(
@@ -66,6 +72,7 @@ async fn a_new_token_grants_what_it_was_made_for_and_a_changed_one_nothing() {
 async fn a_token_that_nobody_could_use_is_not_made() {
     let config = config();
     let secret = TempFile::new(SECRET);
+    let without = TempFile::new("[access.anonymous]\nsubscribe = [\"*\"]");
     let made = run(&["token", "new", "--user", "u", "--secret-file", secret.path()]).await;
     assert_eq!(made.code, Some(0), "{made:?}");
     let checked = run_with(&["token", "check", "--config", config.path()], &made.stdout).await;
@@ -74,7 +81,11 @@ async fn a_token_that_nobody_could_use_is_not_made() {
         (vec!["--user", "a*", "--config", config.path()], "no user"),
         (vec!["--user", "a", "--publish", "{user}*", "--config", config.path()], "publish: "),
         (vec!["--user", "a", "--ttl", "1000d", "--config", config.path()], "lifetime_max"),
-        (vec!["--user", "a"], "no [[access.jwt]] with HS256"),
+        (vec!["--user", "a"], "nothing says by which key to sign: give --config FILE with"),
+        (
+            vec!["--user", "a", "--config", without.path()],
+            "has no [[access.jwt]] with HS256: give --config FILE with",
+        ),
         (vec!["--user", "a", "--secret-file", "/nowhere/at/all"], "/nowhere/at/all cannot be read"),
     ] {
         let refused = run(&[&["token", "new"], &args[..]].concat()).await;
@@ -94,4 +105,76 @@ async fn a_hash_stands_for_its_token_in_the_configuration() {
     assert_eq!(run_with(&check, hash).await.code, Some(1), "the hash is no token");
     let short = run_with(&["token", "hash"], "short").await;
     assert!(short.code == Some(1) && short.stderr.contains("shorter than 16"), "{short:?}");
+}
+
+/// The status of a publication by whoever has that token.
+async fn publish_with(broker: &Process, token: &str) -> u16 {
+    let bearer = format!("Authorization: Bearer {token}");
+    http(broker.public, "POST", "/v1/topics/room:1/messages", &[&bearer], b"hello").await.status
+}
+
+/// Makes a token by these arguments, which that configuration has to take and no other signature.
+async fn assert_is_good(config: &TempFile, args: &[&str]) {
+    let new = ["token", "new", "--user", "alice", "--publish", "room:*", "--audience", "fanfare"];
+    let made = run(&[&new[..], args].concat()).await;
+    assert_eq!((made.code, &*made.stderr), (Some(0), ""), "{args:?}");
+    let token = made.stdout.trim();
+    let checked = run_with(&["token", "check", "--config", config.path()], token).await;
+    assert_eq!(checked.code, Some(0), "{args:?}: {checked:?}");
+    assert_eq!(checked.json_lines()[0]["grants"]["publish"], json!(["room:*"]), "{checked:?}");
+    let broker = Process::start(&["--config", config.path()]).await;
+    assert_eq!(publish_with(&broker, token).await, 200, "{args:?}");
+    let (message, signature) = token.rsplit_once('.').expect("it is signed");
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    let forged = format!("{message}.{other}{}", &signature[1..]);
+    assert_eq!(publish_with(&broker, &forged).await, 401, "{args:?}");
+}
+
+#[tokio::test]
+async fn a_token_by_a_private_key_is_good_where_its_public_key_is_configured() {
+    let generated = |algorithm| KeyPair::generate_for(algorithm).expect("a key");
+    let (ec, ed) = (generated(&PKCS_ECDSA_P256_SHA256), generated(&PKCS_ED25519));
+    for (algorithm, private, public) in [
+        ("RS256", RSA.to_owned(), RSA_PUBLIC.to_owned()),
+        ("ES256", ec.serialize_pem(), ec.public_key_pem()),
+        ("EdDSA", ed.serialize_pem(), ed.public_key_pem()),
+    ] {
+        let (private, public) = (TempFile::new(&private), TempFile::new(&public));
+        let config = TempFile::new(&format!(
+            "[[access.jwt]]\nalgorithm = \"{algorithm}\"\npublic_key_file = {:?}\naudience = \"fanfare\"",
+            public.path()
+        ));
+        let sign = ["--private-key-file", private.path(), "--algorithm", algorithm];
+        assert_is_good(&config, &sign).await;
+        assert_is_good(&config, &[&sign[..], &["--kid", "2"]].concat()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_a_file_signs_by_itself_and_by_the_configuration_that_names_it() {
+    let secret = TempFile::new(&format!("{SECRET}\n"));
+    let config =
+        TempFile::new(&format!("[[access.jwt]]\nsecret_file = {:?}\naudience = \"fanfare\"", secret.path()));
+    assert_is_good(&config, &["--secret-file", secret.path()]).await;
+    assert_is_good(&config, &["--config", config.path()]).await;
+}
+
+#[tokio::test]
+async fn a_private_key_that_cannot_be_used_is_refused_with_what_to_do() {
+    let (sec1, rsa) = (TempFile::new(EC_IN_SEC1), TempFile::new(RSA));
+    let convert = format!("openssl pkcs8 -topk8 -nocrypt -in {} -out ", sec1.path());
+    let new = ["token", "new", "--user", "a"];
+    for (key, algorithm, said) in [
+        (sec1.path(), "ES256", "in SEC1 form, and PKCS#8 is expected"),
+        (sec1.path(), "ES256", &*convert),
+        (sec1.path(), "RS256", "is no key to sign with by RS256"),
+        (rsa.path(), "ES256", "is no key to sign with by ES256"),
+        (rsa.path(), "EdDSA", "is no key to sign with by EdDSA"),
+    ] {
+        let refused = run(&[&new[..], &["--private-key-file", key, "--algorithm", algorithm]].concat()).await;
+        assert_eq!((refused.code, &*refused.stdout), (Some(1), ""), "{refused:?}");
+        assert!(refused.stderr.contains(said), "{said}: {refused:?}");
+    }
+    let unsaid = run(&[&new[..], &["--private-key-file", rsa.path()]].concat()).await;
+    assert!(unsaid.code == Some(2) && unsaid.stderr.contains("--algorithm"), "{unsaid:?}");
 }
