@@ -27,10 +27,11 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// What is different in `new`. What is not written out, such as a token, is not compared.
+    /// What is different in `new`. What holds the secrets that are not written out is named by its own key.
     pub(crate) fn between(old: &Config, new: &Config) -> Self {
         let mut keys = BTreeSet::new();
         compare("", &table(old), &table(new), &mut keys);
+        keys.extend(secrets(old, new));
         let (needs_restart, applied) = keys.into_iter().partition(|key| AT_START.contains(&key.as_str()));
         Self { applied, needs_restart }
     }
@@ -71,6 +72,17 @@ fn compare(at: &str, old: &Table, new: &Table, keys: &mut BTreeSet<String>) {
             _ => {}
         }
     }
+}
+
+/// The keys that hold other secrets than before. A section that comes or goes is told as a whole.
+fn secrets(old: &Config, new: &Config) -> impl Iterator<Item = String> {
+    let access = old.access.as_ref().zip(new.access.as_ref());
+    let differ = [
+        ("admin.tokens", old.admin.tokens != new.admin.tokens),
+        ("access.token", access.is_some_and(|(old, new)| old.token != new.token)),
+        ("access.jwt", access.is_some_and(|(old, new)| old.jwt != new.jwt)),
+    ];
+    differ.into_iter().filter_map(|(key, differs)| differs.then(|| key.to_owned()))
 }
 
 #[cfg(test)]
@@ -121,6 +133,18 @@ mod tests {
                 assert_eq!(changed(old, new), (vec![key.clone()], vec![]));
                 assert_eq!(config(new).within(&config(old)), config(new));
             }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_another_is_named_by_the_key_that_holds_it() {
+        let before = "[admin]\ntokens = [\"one-of-admin\"]\n[[access.token]]\nuser = \"u\"\ntoken = \"one-of-user\"\n\
+                      [[access.jwt]]\nsecret = \"one-of-jwt\"";
+        for (secret, key) in
+            [("one-of-admin", "admin.tokens"), ("one-of-user", "access.token"), ("one-of-jwt", "access.jwt")]
+        {
+            let after = before.replace(secret, "another");
+            assert_eq!(changed(before, &after), (vec![key.to_owned()], vec![]));
         }
     }
 

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-use fanfare_harness::{Client, soon};
+use fanfare_harness::{Client, eventually, soon};
 use fanfare_protocol::Codec;
 use serde_json::json;
 
-use crate::process::{Ended, Process, ended, fanfare};
+use crate::process::{Ended, Process, ended, fanfare, run};
 use crate::temp_file::TempFile;
 
 const CONFIG: &str = "
@@ -81,6 +81,111 @@ async fn an_operator_lists_looks_and_disconnects() {
     let again = with_token(&broker, &["admin", "connection", "ffffffff"], None).await;
     assert!(again.code == Some(1) && again.stderr.contains("404: there is no such connection"), "{again:?}");
     assert_ne!(other_id, id);
+}
+
+#[tokio::test]
+async fn what_is_revoked_ends_those_who_have_it_and_is_listed_and_logged_by_its_kind() {
+    let file = TempFile::new(&format!(
+        "{}\n[[access.jwt]]\nsecret = \"a secret of more than 32 bytes, which is enough\"\n",
+        CONFIG.replace("tokens = [\"an-admin-token-0123\"]", "")
+    ));
+    let broker = Process::start(&["--config", file.path()]).await;
+    let (alice, _) = alice(&broker).await;
+    let new = ["token", "new", "--user", "bob", "--id", "t1", "--config", file.path()];
+    let token = run(&new).await.stdout;
+    let path = format!("/ws?token={}", token.trim());
+    let mut bob = Client::connect_to(broker.public, &path, Codec::Json).await;
+    assert_eq!(bob.request(json!({"type": "connect", "id": 1})).await["user"], "bob");
+    let empty = admin(&broker, &["admin", "revocations"]).await;
+    assert_eq!(empty.stdout, "USER  JTI  ISSUED BEFORE\n");
+
+    let revoked = admin(&broker, &["admin", "revoke", "--user", "alice"]).await;
+    assert_eq!(revoked.stdout, "revoked: yes\n");
+    assert_eq!(alice.closed().await, 4401);
+    let again = Client::connect_to(broker.public, "/ws?token=alice-token-0123456789", Codec::Json).await;
+    assert_eq!(again.closed().await, 4401);
+    assert_eq!(bob.request(json!({"type": "ping", "id": 2})).await["type"], "pong", "it is another's");
+    let revoked = admin(&broker, &["admin", "revoke", "--jti", "t1", "--json"]).await;
+    assert_eq!(revoked.json_lines(), [json!({"revoked": true})]);
+    assert_eq!(bob.closed().await, 4401);
+    let time = "2001-09-09T01:46:40Z";
+    admin(&broker, &["admin", "revoke", "--issued-before", time]).await;
+    admin(&broker, &["admin", "revoke", "--user", "carol", "--issued-before", "1000000001"]).await;
+
+    let listed = admin(&broker, &["admin", "revocations"]).await;
+    let lines: Vec<_> = listed.stdout.lines().collect();
+    let expected = ["USER   JTI  ISSUED BEFORE", "-      -       1000000000", "-      t1               -"];
+    assert_eq!(lines[..3], expected);
+    // Of a user without a time it is from when on tokens are good again.
+    assert!(lines[3].starts_with("alice  -    ") && lines[4] == "carol  -       1000000001", "{lines:?}");
+    let listed = admin(&broker, &["admin", "revocations", "--json", "--limit", "2"]).await;
+    assert_eq!(listed.json_lines()[1]["jti"], "t1", "{listed:?}");
+    assert!(listed.json_lines().len() == 2 && listed.stderr.contains("--limit shows more"), "{listed:?}");
+
+    for said in [
+        r#""kind":"user","user":"alice"}"#,
+        r#""kind":"jti","jti":"t1"}"#,
+        r#""kind":"issued_before","issued_before":1000000000}"#,
+        r#""kind":"user","user":"carol","issued_before":1000000001}"#,
+    ] {
+        let said = format!(r#""message":"tokens were revoked by an operator",{said}"#);
+        eventually(&format!("the log to say {said}"), || broker.log().contains(&said)).await;
+    }
+    assert!(
+        !broker.log().contains(token.trim()) && !broker.log().contains("alice-token"),
+        "{}",
+        broker.log()
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_revoked_is_refused_and_nothing_is_remembered() {
+    let broker = Process::start(&[]).await;
+    let never = "a".repeat(129);
+    for (args, code, said) in [
+        (vec!["--issued-before", "2999-01-01T00:00:00Z"], 1, "a time in the future"),
+        (vec!["--user", &never], 1, "no token can be of that user"),
+        (vec!["--issued-before", "yesterday"], 2, "expected seconds since 1970"),
+        (vec!["--jti", "t1", "--user", "alice"], 2, "cannot be used with"),
+        (vec![], 2, "required"),
+    ] {
+        let refused = with_token(&broker, &[&["admin", "revoke"], &args[..]].concat(), None).await;
+        assert_eq!((refused.code, &*refused.stdout), (Some(code), ""), "{refused:?}");
+        assert!(refused.stderr.contains(said), "{said}: {refused:?}");
+    }
+    assert_eq!(admin(&broker, &["admin", "revocations", "--json"]).await.stdout, "");
+}
+
+#[tokio::test]
+async fn a_reload_says_what_it_changes_by_its_keys_and_what_is_wrong_where() {
+    let config = CONFIG.replace("tokens = [\"an-admin-token-0123\"]", "");
+    let file = TempFile::new(&config);
+    let write = |text: &str| std::fs::write(file.path(), text).expect("it can be written");
+    let broker = Process::start(&["--config", file.path()]).await;
+    let (alice, _) = alice(&broker).await;
+    let same = admin(&broker, &["admin", "reload"]).await;
+    assert_eq!(same.stdout, "applied: []\nneeds_restart: []\n");
+
+    write(&format!("{config}\n[limits]\ntopics = \"many\"\n"));
+    let bad = with_token(&broker, &["admin", "reload"], None).await;
+    assert_eq!((bad.code, &*bad.stdout), (Some(1), ""), "{bad:?}");
+    for said in ["422: ", file.path(), "line 14", "topics"] {
+        assert!(bad.stderr.contains(said), "{said}: {bad:?}");
+    }
+    write(&config.replace("alice-token-0123456789", "short"));
+    let bad = with_token(&broker, &["admin", "reload"], None).await;
+    assert!(bad.code == Some(1) && bad.stderr.contains("access.token"), "{bad:?}");
+
+    let changed = config.replace("alice-token-0123456789", "other-token-0123456789");
+    write(&format!("{changed}\n[limits]\nping_interval = \"20s\"\n[server]\nworkers = 2\n"));
+    let reloaded = admin(&broker, &["admin", "reload"]).await;
+    let expected =
+        "applied: [\"access.token\",\"limits.ping_interval\"]\nneeds_restart: [\"server.workers\"]\n";
+    assert_eq!(reloaded.stdout, expected);
+    assert_eq!(alice.closed().await, 4401, "the token is nobody's now");
+    let is_said = || broker.log().contains("access.token") && broker.log().contains("server.workers");
+    eventually("the log to name both", is_said).await;
+    assert!(!broker.log().contains("-token-0123456789"), "{}", broker.log());
 }
 
 #[tokio::test]

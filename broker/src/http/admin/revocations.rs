@@ -70,8 +70,22 @@ pub(super) async fn revoke(
         RevocationError::Nobody | RevocationError::Future => problem(ErrorCode::BadRequest, why),
         _ => Problem::new(StatusCode::CONFLICT, ErrorCode::LimitExceeded.as_str(), why.to_string()),
     })?;
-    tracing::info!("tokens were revoked by an operator");
+    said(&revocation);
     Ok(json(&serde_json::json!({ "revoked": true })))
+}
+
+/// Says what was taken back, and by which of its kinds; a token itself nobody has said.
+fn said(revocation: &Revocation) {
+    const WHAT: &str = "tokens were revoked by an operator";
+    match revocation {
+        Revocation::User { user, issued_before } => {
+            tracing::info!(kind = "user", user, issued_before, "{WHAT}");
+        }
+        Revocation::TokenId(jti) => tracing::info!(kind = "jti", jti, "{WHAT}"),
+        Revocation::IssuedBefore(time) => {
+            tracing::info!(kind = "issued_before", issued_before = time, "{WHAT}");
+        }
+    }
 }
 
 /// Something that was revoked, as the API tells it.
