@@ -239,9 +239,10 @@ async fn top_in_a_terminal_leaves_it_as_it_was() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{LocalModes, tcgetattr};
 
-    for ends_by in ["q", "\x03", "TERM"] {
-        let broker = Process::start(&[]).await;
-        let mut client = Client::connect_to(broker.public, "/ws", Codec::Json).await;
+    let broker = Process::start(&[]).await;
+    let mut client = Client::connect_to(broker.public, "/ws", Codec::Json).await;
+    // Keys, among them what Ctrl-C and Ctrl-D send, and signals by their names.
+    for ends_by in ["q", "\x03", "\x04", "INT", "QUIT", "TERM", "HUP"] {
         client.publish("room:busy", json!(1)).await;
         let pty = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&pty).and_then(|()| unlockpt(&pty)).expect("it is ours");
@@ -273,10 +274,13 @@ async fn top_in_a_terminal_leaves_it_as_it_was() {
         soon("the topic to be shown", drawn).await;
         assert!(all.contains("\x1b[?1049h") && all.contains("q quits"), "{all:?}");
         assert!(!tcgetattr(&terminal).expect("it is one").local_modes.contains(LocalModes::ECHO));
-        if ends_by == "TERM" {
-            let sent = tokio::process::Command::new("kill").args(["-TERM", &pid]).status().await;
+        if ends_by.len() > 1 {
+            let signal = format!("-{ends_by}");
+            let sent = tokio::process::Command::new("kill").args([&signal, &pid]).status().await;
             assert!(sent.is_ok_and(|status| status.success()));
         } else {
+            // What other keys send, Ctrl-Z and Ctrl-\\ among them, ends and stops nothing.
+            keyboard.write_all(b"x\x1a\x1c").expect("it takes keys");
             keyboard.write_all(ends_by.as_bytes()).expect("it takes keys");
         }
         let done = ended(child).await;
