@@ -7,7 +7,7 @@ mod options;
 mod proxy;
 mod reach;
 #[cfg_attr(not(feature = "_tls"), path = "transport/no_tls.rs")]
-pub mod tls;
+mod tls;
 mod token;
 mod wire;
 
@@ -15,5 +15,7 @@ pub(crate) use dial::{Connected, DialError, Setback, dial};
 pub(crate) use endpoint::{Endpoint, without_secrets};
 pub(crate) use options::DialOptions;
 pub(crate) use proxy::Proxies;
+#[cfg(feature = "_tls")]
+pub use tls::{Trust, secure};
 pub(crate) use token::{BoxError, TokenSource};
 pub(crate) use wire::{Lost, Wire};

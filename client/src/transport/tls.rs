@@ -14,8 +14,7 @@ use tokio_rustls::TlsConnector;
 use super::token::BoxError;
 use crate::error::Error;
 
-/// A connection that is secured.
-pub type Stream = tokio_rustls::client::TlsStream<TcpStream>;
+pub(crate) type Stream = tokio_rustls::client::TlsStream<TcpStream>;
 
 /// Whom to trust.
 #[derive(Debug, Clone, Default)]
