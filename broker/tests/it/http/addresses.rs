@@ -1,6 +1,6 @@
 //! Topics in addresses: in the path, or in the query.
 
-use fanfare_harness::{Client, RawSocket, http, start};
+use fanfare_harness::{Client, RawSocket, handshake, http, start};
 use serde_json::json;
 
 #[tokio::test]
@@ -62,5 +62,35 @@ async fn an_address_names_one_topic() {
     ] {
         let response = http(broker.public_addr(), method, path, &[], b"").await;
         assert_eq!((response.status, &response.json()["code"]), (400, &json!(code)), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_knows_is_refused_wherever_more_than_a_topic_may_stand_in_the_query() {
+    let broker = start(|_| {}).await;
+    let address = broker.public_addr();
+    for (method, path, status) in [
+        ("GET", "/ws?x=1", 400),
+        ("GET", "/ws/a?x=1", 400),
+        ("GET", "/ws?topic=a&x=1", 400),
+        ("GET", "/v1/topics?x=1", 400),
+        ("GET", "/v1/topics/a/messages?x=1", 400),
+        ("GET", "/v1/messages?topic=a&x=1", 400),
+        ("POST", "/v1/messages?topic=a&x=1", 400),
+        ("POST", "/v1/messages?x=1", 400),
+        // Nothing but a topic.
+        ("POST", "/v1/topics/a/messages?x=1", 200),
+        ("GET", "/v1/topics/a?x=1", 200),
+        ("GET", "/v1/topic?topic=a&x=1", 200),
+    ] {
+        let response = match path.starts_with("/ws") {
+            true => {
+                let mut socket = RawSocket::connect(address).await;
+                socket.send(handshake(address, path, &[]).as_bytes()).await;
+                socket.response().await
+            }
+            false => http(address, method, path, &[], b"x").await,
+        };
+        assert_eq!(response.status, status, "{method} {path}: {response:?}");
     }
 }
