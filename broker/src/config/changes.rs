@@ -82,7 +82,7 @@ fn secrets(old: &Config, new: &Config) -> impl Iterator<Item = String> {
         ("access.token", access.is_some_and(|(old, new)| old.token != new.token)),
         ("access.jwt", access.is_some_and(|(old, new)| old.jwt != new.jwt)),
     ];
-    differ.into_iter().filter_map(|(key, differs)| differs.then(|| key.to_owned()))
+    differ.into_iter().filter(|&(_, differs)| differs).map(|(key, _)| key.to_owned())
 }
 
 #[cfg(test)]
