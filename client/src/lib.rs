@@ -173,12 +173,9 @@ pub use payload::Payload;
 pub use rustls;
 pub use state::{CloseReason, ConnectionInfo, ConnectionState, StateChanges};
 pub use statistics::Statistics;
-pub use {bytes, serde_json};
-
 /// TLS as a client has it, for the command line, which also asks listeners that speak no WebSocket. No part of what this
 /// crate promises.
 #[cfg(feature = "_tls")]
 #[doc(hidden)]
-pub mod tls {
-    pub use crate::transport::{Trust, secure};
-}
+pub use transport::{Trust, secure};
+pub use {bytes, serde_json};

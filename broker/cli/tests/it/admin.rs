@@ -279,7 +279,7 @@ async fn top_in_a_terminal_leaves_it_as_it_was() {
             let sent = tokio::process::Command::new("kill").args([&signal, &pid]).status().await;
             assert!(sent.is_ok_and(|status| status.success()));
         } else {
-            // What other keys send, Ctrl-Z and Ctrl-\\ among them, ends and stops nothing.
+            // What other keys send, Ctrl-Z and Ctrl-\ among them, ends and stops nothing.
             keyboard.write_all(b"x\x1a\x1c").expect("it takes keys");
             keyboard.write_all(ends_by.as_bytes()).expect("it takes keys");
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fanfare_client::tls::{self, Trust};
+use fanfare_client::{Trust, secure};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -113,7 +113,7 @@ impl Api {
     async fn connect(&self) -> anyhow::Result<Box<dyn Connection>> {
         let tcp = TcpStream::connect(&self.authority).await?;
         let Some(trust) = &self.secured else { return Ok(Box::new(tcp)) };
-        match tls::secure(tcp, self.host(), trust.clone()).await {
+        match secure(tcp, self.host(), trust.clone()).await {
             Ok(secured) => Ok(Box::new(secured)),
             Err(error) => {
                 let hint = untrusted::hint(&*error);
