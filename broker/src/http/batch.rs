@@ -102,7 +102,7 @@ pub(super) async fn publish_batch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let grant = grant(hub, worker, &headers, asker).await?;
+    let mut grant = grant(hub, worker, &headers, asker).await?;
     publish::leave_at_all(&grant)?;
     let message_size = hub.config().limits.message_size.as_u64() as usize;
     let body = body::read(hub, &headers, body, BATCH_FACTOR * message_size).await?;
@@ -135,11 +135,14 @@ pub(super) async fn publish_batch(
         for name in topics {
             let begun = async {
                 let topic = topic_ref(&name)?;
+                // It may have been revoked, or grant something else, since the request began, ...
+                grant = credentials::current(hub, &grant)?;
                 publish::leave(&grant, &topic)?;
                 asker.take(hub, Kind::Publishes, Some(&grant))?;
                 publisher.permitted(payload.as_bytes().len()).await;
-                // By now it may have been revoked, or grant something else.
-                let leave = publish::leave(&*credentials::current(hub, &grant)?, &topic)?;
+                // ... and while this one waited for its turn.
+                grant = credentials::current(hub, &grant)?;
+                let leave = publish::leave(&grant, &topic)?;
                 let content = Content {
                     payload: payload.clone(),
                     message_id: message_id.as_deref().map(Into::into),

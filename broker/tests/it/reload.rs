@@ -1,6 +1,7 @@
 //! Another configuration while everything runs.
 
 mod access;
+mod bodies;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
