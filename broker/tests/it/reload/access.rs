@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare::access::{NewToken, Revocation, SigningSecret};
 use fanfare::config::{GrantConfig, JwtAlgorithm};
-use fanfare_harness::Client;
+use fanfare_harness::{Client, RawSocket, frame};
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -207,5 +207,75 @@ async fn of_the_end_of_a_token_its_bearer_is_told_once_whatever_changes_meanwhil
         }
         tried += 1;
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_sent_away_because_tokens_are_held_against_something_else_has_its_acknowledgements() {
+    const PART: usize = 50;
+    let held_against = |what: &str| format!("{}{what}\n{}", jwt(), token(OLD, "\"*\""));
+    for (before, after) in [
+        ("audience = \"one\"", "audience = \"other\""),
+        ("issuer = \"one\"", "issuer = \"other\""),
+        ("audience = \"one\"\nissuer = \"one\"", "audience = \"one\"\nissuer = \"other\""),
+    ] {
+        let (broker, file) = start(&held_against(before)).await;
+        let one = |key: &str| before.contains(key).then(|| "one".to_owned());
+        let secret = SigningSecret::new(JwtAlgorithm::HS256, SECRET.as_bytes()).expect("a secret");
+        let grant = GrantConfig { publish: vec!["*".into()], ..GrantConfig::default() };
+        let alice = secret.sign(NewToken {
+            user: "alice".into(),
+            grant,
+            issuer: one("issuer"),
+            audience: one("audience"),
+            ttl: Duration::from_secs(3600),
+            ..NewToken::default()
+        });
+        let alice = alice.expect("it signs");
+        let mut app = connect(&broker, OLD).await;
+        app.subscribe("t").await;
+        let (begun, mut has_begun) = tokio::sync::mpsc::channel(1);
+        // It never pauses, so that some of what it says is on its way whenever that happens.
+        let publishing = async {
+            let path = format!("/ws?token={alice}");
+            let mut socket = RawSocket::upgrade(broker.public_addr(), &path).await;
+            let publish = |id| json!({"type": "publish", "id": id + 1, "topic": "alice", "data": id});
+            let (mut sent, mut acknowledged) = (0, 0);
+            loop {
+                let frames: Vec<_> = (sent..sent + PART).map(publish).collect();
+                sent += PART;
+                socket.send(&frame(0x81, Value::from(frames).to_string().as_bytes())).await;
+                // Half a part is yet to be answered when the next one is sent.
+                while acknowledged + PART / 2 < sent {
+                    let (first, payload) = socket.receive().await.expect("it is told why it ends");
+                    match first {
+                        0x81 => {
+                            let text = String::from_utf8(payload).expect("text");
+                            acknowledged += text.matches("\"type\":\"published\"").count();
+                            assert!(!text.contains("\"error\""), "{text}");
+                        }
+                        0x88 => return (acknowledged, u16::from_be_bytes([payload[0], payload[1]])),
+                        0x89 => socket.send(&frame(0x8a, &payload)).await,
+                        _ => panic!("{first}"),
+                    }
+                }
+                begun.try_send(()).ok();
+            }
+        };
+        let changing = async {
+            has_begun.recv().await.expect("it publishes");
+            file.write(&held_against(after));
+            broker.reload().await.expect("it is good");
+        };
+        let ((acknowledged, code), ()) =
+            fanfare_harness::soon("the end", async { tokio::join!(publishing, changing) }).await;
+        assert_eq!(code, 1012);
+        let authorization = format!("Authorization: Bearer {OLD}");
+        let topic = "/v1/topics/alice";
+        let at = fanfare_harness::http(broker.public_addr(), "GET", topic, &[&authorization], b"").await;
+        assert_eq!(at.json()["offset"], acknowledged, "all that was published: {before}");
+        assert_eq!(connect(&broker, &alice).await.closed().await, 4401, "it is for somebody else");
+        app.publish("t", json!("it goes on")).await;
+        assert_eq!(app.expect("message").await["data"], "it goes on");
     }
 }
