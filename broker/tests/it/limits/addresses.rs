@@ -170,3 +170,42 @@ async fn an_operator_sees_the_client_that_a_proxy_brings() {
     let listed = fanfare_harness::soon("it to be listed", listed).await;
     assert_eq!(listed["connections"][0]["address"], "192.0.2.1", "{listed}");
 }
+
+#[tokio::test]
+async fn whom_a_trusted_proxy_names_behind_a_balancer_has_its_own_limit() {
+    let configure = |config: &mut Config| {
+        speaks_proxy_protocol(config);
+        config.server.trusted_proxies.push("10.1.0.0/16".parse().expect("a network"));
+    };
+    let broker = start(configure).await;
+    let by_proxy = |last: u8| format!("PROXY TCP4 10.1.0.{last} 10.0.0.1 4660 8000\r\n").into_bytes();
+    let by_stranger = b"PROXY TCP4 198.51.100.9 10.0.0.1 4660 8000\r\n".to_vec();
+    let mut there = Vec::new();
+    for (begin, client, status) in [
+        (by_proxy(1), Some("192.0.2.1"), 101),
+        (by_proxy(1), Some("192.0.2.2"), 101),
+        (by_proxy(1), Some("192.0.2.1"), 429),
+        // Through another proxy it is the same.
+        (by_proxy(2), Some("192.0.2.2"), 429),
+        (by_proxy(2), Some("192.0.2.3, 10.1.0.1"), 101),
+        (by_proxy(2), Some("192.0.2.3"), 429),
+        // Without a proxy too.
+        (b"PROXY TCP4 192.0.2.3 10.0.0.1 4660 8000\r\n".to_vec(), None, 429),
+        // Who is not trusted speaks for itself alone.
+        (by_stranger.clone(), Some("192.0.2.4"), 101),
+        (by_stranger, Some("192.0.2.5"), 429),
+        (by_proxy(1), Some("192.0.2.4"), 101),
+    ] {
+        let changes = [("X-Forwarded-For", client)];
+        let (answered, socket) = open(broker.public_addr(), &begin, &changes).await;
+        let begin = String::from_utf8_lossy(&begin);
+        assert_eq!(answered, status, "{begin} {client:?}");
+        there.push(socket);
+    }
+    drop(there);
+    // Who has gone has room again.
+    let again = async {
+        while open(broker.public_addr(), &by_proxy(1), &forwarded_for("192.0.2.1")).await.0 != 101 {}
+    };
+    fanfare_harness::soon("room", again).await;
+}
