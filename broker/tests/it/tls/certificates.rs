@@ -87,6 +87,39 @@ async fn a_certificate_changes_under_live_connections_and_a_broken_one_does_not(
     assert_eq!(said.to_text().expect("text"), "hello", "who was there has stayed");
 }
 
+#[tokio::test]
+async fn files_that_go_away_and_come_back_change_nothing_until_they_are_there() {
+    let (folder, old, new) = (Folder::new("gone"), Authority::default(), Authority::default());
+    let first = old.sign("localhost");
+    let config = folder.config(&first);
+    let broker = start(|started| started.server.tls = Some(config)).await;
+    let (address, admin) = (broker.public_addr(), broker.admin_addr());
+    let mut live = raw(&broker, &trust(&old), "t").await;
+    let remove = || {
+        for name in ["tls.crt", "tls.key"] {
+            std::fs::remove_file(folder.path(name)).expect("it is there");
+        }
+    };
+    // What comes back may be what was there, or something else.
+    for (returns, by) in [(&first, &old), (&new.sign("localhost"), &new)] {
+        remove();
+        until_metric(admin, SUCCESSFUL, 0.0).await;
+        secure(address, &trust(&old)).await.expect("the old one is in use");
+        assert!(secure(address, &trust(&new)).await.is_err(), "it is not there yet");
+        let answer = http_over(&mut secure(address, &trust(&old)).await.expect("TLS")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let said = soon("a message", live.next()).await.expect("open").expect("open");
+        assert_eq!(said.to_text().expect("text"), "hello", "who was there has stayed");
+        folder.config(returns);
+        until_metric(admin, SUCCESSFUL, 1.0).await;
+        secure(address, &trust(by)).await.expect("what is there is in use");
+    }
+    assert!(secure(address, &trust(&old)).await.is_err(), "the old one is not any more");
+    http_over(&mut secure(address, &trust(&new)).await.expect("TLS")).await;
+    let said = soon("a message", live.next()).await.expect("open").expect("open");
+    assert_eq!(said.to_text().expect("text"), "hello", "who was there has stayed");
+}
+
 /// Publishes `hello` to `t`.
 async fn http_over(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> String {
     let request = "POST /v1/topics/t/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
