@@ -72,11 +72,13 @@ impl RawSocket {
         self.end().await
     }
 
-    /// The answer to an HTTP request; the body is what its length says, or all until the end.
+    /// The answer to an HTTP request; the body is what its length says, or all until the end. With a switch of protocols there
+    /// is none.
     pub async fn response(&mut self) -> Response {
         let head = self.response_head().await;
         let mut response = Response::parse(&head, String::new());
         let length = response.header("content-length").and_then(|length| length.parse().ok());
+        let length = length.or((response.status == 101).then_some(0));
         while length.is_none_or(|length| self.received.len() < length) && self.read().await {}
         let end = length.unwrap_or(self.received.len());
         response.body = String::from_utf8(self.received.drain(..end).collect()).expect("a body of text");
