@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fanfare::config::{AccessConfig, Config, GrantConfig, JwksTimes, JwtAlgorithm, JwtConfig, TokenConfig};
 use fanfare::{Broker, ConfigSource};
-use fanfare_harness::{Client, eventually, http, soon, start};
+use fanfare_harness::{Client, RawSocket, eventually, frame, handshake, http, soon, start};
 use serde_json::json;
 
 use provider::{Answer, Key, Provider, set};
@@ -108,6 +108,49 @@ async fn before_the_keys_are_there_a_token_is_to_be_brought_again_and_then_is_go
     let forged = Key::new("a").token("alice");
     assert_eq!(status(&broker, &forged).await, 401);
     assert!(provider.paths().iter().all(|path| path == "/keys?secret=of-the-query"));
+}
+
+#[tokio::test]
+async fn a_websocket_that_is_asked_for_before_the_keys_are_there_is_to_be_asked_for_again() {
+    let (provider, key) = (Provider::start(Answer::Gone).await, Key::new("a"));
+    let broker = start_with(&provider, QUICK).await;
+    let (address, token) = (broker.public_addr(), key.token("alice"));
+    let mut backend = admitted(&broker, BACKEND).await;
+    let (bearer, offer) = (format!("Bearer {token}"), format!("fanfare.v1.json, bearer.{token}"));
+    let ways = [
+        (format!("/ws?token={token}"), vec![]),
+        (format!("/ws/room:1?token={token}"), vec![]),
+        ("/ws".to_owned(), vec![("Authorization", Some(bearer.as_str()))]),
+        ("/ws".to_owned(), vec![("Sec-WebSocket-Protocol", Some(offer.as_str()))]),
+    ];
+    for (path, changes) in &ways {
+        let mut socket = RawSocket::connect(address).await;
+        let head = handshake(address, path, changes);
+        for _ in 0..2 {
+            socket.send(head.as_bytes()).await;
+            let refused = socket.response().await;
+            assert_eq!(
+                (refused.status, &refused.json()["code"]),
+                (503, &json!("unavailable")),
+                "{refused:?}"
+            );
+            assert!(!refused.body.contains(&token), "{refused:?}");
+        }
+    }
+    is_there(&mut backend).await;
+    provider.answer(Answer::set(&[&key]));
+    until_status(&broker, &token, 200).await;
+    for (path, changes) in &ways {
+        let mut socket = RawSocket::upgrade_with(address, path, changes).await;
+        if path.starts_with("/ws/") {
+            backend.publish("room:1", json!("hello")).await;
+        } else {
+            socket.send(&frame(0x81, br#"{"type":"subscribe","id":1,"topic":"room:1"}"#)).await;
+        }
+        let (first, payload) = socket.receive().await.expect("an answer");
+        let said = String::from_utf8_lossy(&payload);
+        assert!(first == 0x81 && (said.contains("\"subscribed\"") || said == "\"hello\""), "{path}: {said}");
+    }
 }
 
 #[tokio::test]
