@@ -1,8 +1,10 @@
 //! The wall clock is set, the process stands still: nothing that a client relies on changes.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fanfare_harness::{Client, http, soon};
+use fanfare::access::{NewToken, SigningSecret};
+use fanfare::config::{GrantConfig, JwtAlgorithm};
+use fanfare_harness::{Client, End, RawSocket, eventually, frame, http, soon};
 use fanfare_protocol::Codec;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -117,4 +119,90 @@ async fn a_broker_that_stood_still_asks_before_it_takes_anybody_for_dead() {
     for client in [&mut silent, &mut talking] {
         assert_eq!(client.expect("message").await["data"], "still there?");
     }
+}
+
+/// Whether a process has been stopped, all its threads with it.
+#[cfg(target_os = "linux")]
+fn stands_still(id: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("it is there");
+    threads.filter_map(Result::ok).all(|thread| {
+        // Behind the name, which stands in parentheses, is the state.
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_token_that_expires_while_the_broker_stands_still_counts_for_nothing_that_came_meanwhile() {
+    const SECRET: &str = "a secret of thirty-two bytes or more";
+    let config =
+        format!("[server]\nworkers = 1\n[access]\nleeway = \"0s\"\n[[access.jwt]]\nsecret = \"{SECRET}\"\n");
+    let config = TempFile::new(&config);
+    let broker = Process::start(&["--config", config.path()]).await;
+    let token = |user: &str, seconds: u64| {
+        let secret = SigningSecret::new(JwtAlgorithm::HS256, SECRET.as_bytes()).expect("a secret");
+        let all = vec!["*".to_owned()];
+        let grant = GrantConfig { subscribe: all.clone(), publish: all, ..GrantConfig::default() };
+        let ttl = Duration::from_secs(seconds);
+        secret.sign(NewToken { user: user.into(), grant, ttl, ..NewToken::default() }).expect("it signs")
+    };
+    let mut bob =
+        Client::connect_to(broker.public, &format!("/ws?token={}", token("bob", 600)), Codec::Json).await;
+    bob.subscribe("t").await;
+
+    let alice = token("alice", 4);
+    let mut native = RawSocket::upgrade(broker.public, "/ws").await;
+    let say = |said: Value| frame(0x81, said.to_string().as_bytes());
+    native.send(&say(json!({"type": "connect", "id": 1, "token": alice}))).await;
+    let (_, connected) = native.receive().await.expect("a reply");
+    let connected: Value = serde_json::from_slice(&connected).expect("JSON");
+    let expires_at = connected["expires_at"].as_u64().expect("a date");
+    let mut raw = RawSocket::upgrade(broker.public, &format!("/ws/t?token={alice}&echo=false")).await;
+    native.send(&say(json!({"type": "publish", "topic": "t", "data": "in time"}))).await;
+    assert_eq!(bob.expect("message").await["data"], "in time");
+    raw.send(&frame(0x81, b"in time too")).await;
+    assert_eq!(bob.expect("message").await["data"], "in time too");
+    // This one was let in before the end, and is whole after it.
+    let mut begun = RawSocket::connect(broker.public).await;
+    let post = format!(
+        "POST /v1/topics/t/messages HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {alice}\r\nContent-Length: 1\r\n"
+    );
+    begun.send(format!("{post}Expect: 100-continue\r\n\r\n").as_bytes()).await;
+    assert_eq!(begun.head().await.status, 100);
+
+    broker.signal("STOP").await;
+    eventually("it to stand still", || stands_still(broker.id())).await;
+    let left = |ms: u64| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+        Duration::from_millis((expires_at + ms).saturating_sub(now))
+    };
+    assert!(left(0) > Duration::ZERO, "it has not expired yet");
+    let publish = |id: u32| say(json!({"type": "publish", "id": id, "topic": "t", "data": "too late"}));
+    let mut asked = RawSocket::connect(broker.public).await;
+    // Before the end and after it.
+    native.send(&publish(2)).await;
+    raw.send(&frame(0x81, b"too late")).await;
+    begun.send(b"1").await;
+    asked.send(format!("{post}\r\n1").as_bytes()).await;
+    tokio::time::sleep(left(200)).await;
+    native.send(&publish(3)).await;
+    raw.send(&frame(0x81, b"too late")).await;
+    broker.signal("CONT").await;
+
+    // What is refused is told before.
+    let mut said = String::new();
+    let closed = loop {
+        let (first, payload) = native.receive().await.expect("it is told why it ends");
+        if first == 0x88 {
+            break u16::from_be_bytes([payload[0], payload[1]]);
+        }
+        said += &String::from_utf8_lossy(&payload);
+    };
+    assert!(closed == 4401 && !said.contains("published"), "{closed}: {said}");
+    assert_eq!(raw.end().await, End::Closed(4401));
+    assert_eq!((begun.response().await.status, asked.response().await.status), (401, 401));
+    let after = bob.publish("t", json!("after")).await;
+    assert_eq!(after["offset"], 3, "nothing was published meanwhile");
+    assert_eq!(bob.expect("message").await["data"], "after");
 }
