@@ -24,7 +24,8 @@ pub use self::deliveries::{Deliveries, Published};
 pub use self::findings::Findings;
 pub use self::quantiles::Quantiles;
 pub use self::sections::{
-    Attack, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, Pings, Resume, Step, Strangers, Stuck,
+    Attack, Beside, Connects, FindMax, Idle, Ingest, MemoryOverTime, Neighbour, Pings, Resume, Step,
+    Strangers, Stuck,
 };
 pub use self::usage::{OwnUsage, ServerUsage};
 use self::written::Written;

@@ -3,6 +3,7 @@
 //! A scenario knows its own arguments, but not how its report is shown, or what becomes of it.
 
 pub mod args;
+pub mod beside;
 pub mod connect;
 pub mod fanout;
 pub mod find_max;
@@ -11,6 +12,7 @@ pub mod ingest;
 pub mod mesh;
 pub mod neighbour;
 pub mod ping;
+mod pour;
 pub mod resume;
 pub mod rooms;
 mod search;

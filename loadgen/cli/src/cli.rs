@@ -12,6 +12,7 @@ use fanfare_loadgen_core::machine::stdio::print;
 use fanfare_loadgen_core::report::Report;
 use fanfare_loadgen_core::run::broker::{self, BrokerArgs};
 use fanfare_loadgen_core::scenario::args::CommonArgs;
+use fanfare_loadgen_core::scenario::beside::{self, BesideArgs};
 use fanfare_loadgen_core::scenario::connect::{self, ConnectArgs};
 use fanfare_loadgen_core::scenario::fanout::{self, FanoutArgs};
 use fanfare_loadgen_core::scenario::idle::{self, IdleArgs};
@@ -90,11 +91,15 @@ pub enum Scenario {
     /// Many connections that may do nothing do the worst they can: the server's memory, and how soon one is answered
     /// who may publish.
     Strangers(StrangersArgs),
+    /// A publisher and a subscriber who have nothing to do with an attack: their latency before it and beside it, and
+    /// the server's memory.
+    Beside(BesideArgs),
 }
 
 impl Scenario {
     pub(crate) fn common(&self) -> &CommonArgs {
         match self {
+            Self::Beside(args) => &args.common,
             Self::Fanout(args) => &args.common,
             Self::Connect(args) => &args.common,
             Self::Idle(args) => &args.common,
@@ -140,6 +145,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 /// Why nothing could be measured. Losses and the like are no errors but part of the report.
 pub async fn measure(scenario: &Scenario) -> anyhow::Result<Report> {
     match scenario {
+        Scenario::Beside(args) => beside::run(args).await,
         Scenario::Connect(args) => connect::run(args).await,
         Scenario::Fanout(args) => fanout::run(args).await,
         Scenario::Idle(args) => idle::run(args).await,

@@ -14,12 +14,13 @@ pub use fanfare_loadgen_compare::CompareArgs;
 pub use fanfare_loadgen_compare::floor::FloorArgs;
 pub use fanfare_loadgen_core::report::assertion::Assertions;
 pub use fanfare_loadgen_core::report::{
-    Attack, Config, Connects, Deliveries, FindMax, Findings, Idle, Ingest, MemberOrder, MemoryOverTime,
-    Neighbour, OwnUsage, Pings, Published, Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck,
-    Trouble,
+    Attack, Beside, Config, Connects, Deliveries, FindMax, Findings, Idle, Ingest, MemberOrder,
+    MemoryOverTime, Neighbour, OwnUsage, Pings, Published, Quantiles, Report, Resume, ServerUsage, Step,
+    Strangers, Stuck, Trouble,
 };
 pub use fanfare_loadgen_core::run::broker::BrokerArgs;
 pub use fanfare_loadgen_core::scenario::args::{CommonArgs, ScheduleArgs};
+pub use fanfare_loadgen_core::scenario::beside::{Attack as BesideAttack, BesideArgs};
 pub use fanfare_loadgen_core::scenario::connect::ConnectArgs;
 pub use fanfare_loadgen_core::scenario::fanout::{FanoutArgs, Reading};
 pub use fanfare_loadgen_core::scenario::find_max::FindMaxArgs;

@@ -136,9 +136,11 @@ pub(crate) fn headlines(report: &Report) -> Vec<Figure> {
         }
         Findings::Resume(..) => first_of(report, 1),
         Findings::FindMax(..) => [&MAX_RATE].into_iter().chain(&deliveries).filter_map(Figure::of).collect(),
-        Findings::Steady(_) | Findings::Stuck(..) | Findings::Neighbour(_) | Findings::Strangers(_) => {
-            deliveries.iter().filter_map(Figure::of).collect()
-        }
+        Findings::Steady(_)
+        | Findings::Stuck(..)
+        | Findings::Beside(..)
+        | Findings::Neighbour(_)
+        | Findings::Strangers(_) => deliveries.iter().filter_map(Figure::of).collect(),
     }
 }
 

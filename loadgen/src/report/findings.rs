@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::deliveries::Deliveries;
-use super::sections::{Connects, FindMax, Idle, Ingest, Neighbour, Pings, Resume, Strangers, Stuck};
+use super::sections::{Beside, Connects, FindMax, Idle, Ingest, Neighbour, Pings, Resume, Strangers, Stuck};
 
 /// What a run has found.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub enum Findings {
     Resume(Deliveries, Resume),
     /// Subscribers that read nothing, and the deliveries of the others: scenario `stuck`.
     Stuck(Deliveries, Stuck),
+    /// Deliveries beside an attack: scenario `beside`.
+    Beside(Deliveries, Beside),
     /// Connections that came and left: scenario `connect`.
     Connect(Connects),
     /// Publications as fast as they are acknowledged: scenario `ingest`.
@@ -38,7 +40,8 @@ impl Report {
             | Findings::FindMax(deliveries, _)
             | Findings::Idle(deliveries, _)
             | Findings::Resume(deliveries, _)
-            | Findings::Stuck(deliveries, _) => Some(deliveries),
+            | Findings::Stuck(deliveries, _)
+            | Findings::Beside(deliveries, _) => Some(deliveries),
             Findings::Connect(_)
             | Findings::Ingest(_)
             | Findings::Neighbour(_)
@@ -65,6 +68,11 @@ impl Report {
     /// Subscribers that read nothing.
     pub fn stuck(&self) -> Option<&Stuck> {
         if let Findings::Stuck(_, it) = &self.findings { Some(it) } else { None }
+    }
+
+    /// An attack, and what was without it.
+    pub fn beside(&self) -> Option<&Beside> {
+        if let Findings::Beside(_, it) = &self.findings { Some(it) } else { None }
     }
 
     /// Connections that came and left.

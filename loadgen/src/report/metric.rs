@@ -3,7 +3,7 @@
 use super::deliveries::Deliveries;
 use super::quantiles::Quantiles;
 use super::row::Row;
-use super::sections::{Connects, FindMax, Idle, Ingest, Neighbour, Pings, Resume, Strangers, Stuck};
+use super::sections::{Beside, Connects, FindMax, Idle, Ingest, Neighbour, Pings, Resume, Strangers, Stuck};
 use super::unit::Unit;
 use super::usage::{OwnUsage, ServerUsage};
 use super::{Report, remarks};
@@ -54,6 +54,8 @@ pub enum Source {
     Resume(fn(&Resume) -> Option<f64>),
     /// The scenario `stuck`.
     Stuck(fn(&Stuck) -> Option<f64>),
+    /// The scenario `beside`.
+    Beside(fn(&Beside) -> Option<f64>),
     /// The scenario `connect`.
     Connect(fn(&Connects) -> Option<f64>),
     /// The scenario `ingest`.
@@ -189,6 +191,7 @@ impl Metric {
             Source::Idle(_) => report.idle().is_some(),
             Source::Resume(_) => report.resume().is_some(),
             Source::Stuck(_) => report.stuck().is_some(),
+            Source::Beside(_) => report.beside().is_some(),
             Source::Connect(_) => report.connects().is_some(),
             Source::Ingest(_) => report.ingest().is_some(),
             Source::Neighbour(_) => report.neighbour().is_some(),
@@ -210,6 +213,7 @@ impl Metric {
             Source::Idle(read) => report.idle().map(read),
             Source::Resume(read) => read(report.resume()?),
             Source::Stuck(read) => read(report.stuck()?),
+            Source::Beside(read) => read(report.beside()?),
             Source::Connect(read) => read(report.connects()?),
             Source::Ingest(read) => read(report.ingest()?),
             Source::Neighbour(read) => read(report.neighbour()?),
@@ -227,6 +231,7 @@ impl Metric {
             | Source::Idle(_)
             | Source::Resume(_)
             | Source::Stuck(_)
+            | Source::Beside(_)
             | Source::Connect(_)
             | Source::Ingest(_)
             | Source::Neighbour(_)

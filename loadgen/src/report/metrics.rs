@@ -2,8 +2,8 @@
 
 use super::metric::Better::{Less, More, Neither};
 use super::metric::Source::{
-    Connect, Deliveries, FindMax, Idle, Ingest, Latency, Neighbour, Own, PerDelivery, Ping, Resume, SentLate,
-    Server, Strangers, Stuck,
+    Beside, Connect, Deliveries, FindMax, Idle, Ingest, Latency, Neighbour, Own, PerDelivery, Ping, Resume,
+    SentLate, Server, Strangers, Stuck,
 };
 use super::metric::{Better, Metric, Source};
 use super::remarks;
@@ -314,6 +314,21 @@ pub const METRICS: &[Metric] = &[
     seconds("ping_max", "pings.answer_seconds.max", Ping(|it| Some(it.answer_seconds.as_ref()?.max)))
         .row_with("ping max", remarks::pinged_late_max)
         .heading(44, "max"),
+    // Scenario `beside`.
+    count("blows", "beside.blows", Neither, Beside(|it| Some(it.blows as f64)))
+        .row_with("attack", remarks::attack),
+    seconds("alone_p50", "beside.alone_seconds.p50", Beside(|it| Some(it.alone_seconds.as_ref()?.p50)))
+        .row("alone p50"),
+    seconds("alone_p99", "beside.alone_seconds.p99", Beside(|it| Some(it.alone_seconds.as_ref()?.p99)))
+        .row("alone p99"),
+    seconds("alone_max", "beside.alone_seconds.max", Beside(|it| Some(it.alone_seconds.as_ref()?.max)))
+        .row("alone max"),
+    bytes(
+        "beside_memory",
+        "beside.memory_max_bytes",
+        Beside(|it| it.memory_max_bytes.map(|bytes| bytes as f64)),
+    )
+    .row("memory max"),
     // Scenario `strangers`, whose rows are one for each thing that they do.
     bytes(
         "strangers_memory",

@@ -56,6 +56,13 @@ fn late(sent_late: Option<&Quantiles>, what: &str, of: fn(&Quantiles) -> f64) ->
     on(sent_late, |late| format!("sent late {what} {}", seconds(of(late))))
 }
 
+pub(super) fn attack(report: &Report) -> String {
+    on(report.beside(), |it| {
+        let plural = if it.attackers == 1 { "" } else { "s" };
+        format!("{} by {} attacker{plural}", it.attack, count(it.attackers.into()))
+    })
+}
+
 pub(super) fn pings(report: &Report) -> String {
     on(report.pings(), |it| {
         let plural = if it.connections == 1 { "" } else { "s" };

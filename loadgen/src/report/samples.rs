@@ -1,7 +1,7 @@
 //! Reports for tests, in which nothing is zero that should show.
 
 use super::{
-    Attack, Config, Connects, Deliveries, FindMax, Findings, Idle, Ingest, MemoryOverTime, Neighbour,
+    Attack, Beside, Config, Connects, Deliveries, FindMax, Findings, Idle, Ingest, MemoryOverTime, Neighbour,
     OwnUsage, Pings, Published, Quantiles, Report, Resume, ServerUsage, Step, Strangers, Stuck, Trouble,
 };
 
@@ -176,6 +176,16 @@ fn strangers() -> Strangers {
     Strangers { strangers: 800, before_bytes: 1_000_000, attacks }
 }
 
+fn beside() -> Beside {
+    Beside {
+        attack: "topics".into(),
+        attackers: 200,
+        blows: 4000,
+        alone_seconds: Some(quantiles()),
+        memory_max_bytes: Some(9_000_000),
+    }
+}
+
 fn find_max() -> FindMax {
     let step = |rate, failure: Option<&str>| Step {
         rate,
@@ -190,13 +200,14 @@ fn find_max() -> FindMax {
 }
 
 /// A report of each kind.
-pub(crate) fn of_each_kind() -> [Report; 10] {
+pub(crate) fn of_each_kind() -> [Report; 11] {
     [
         Findings::Steady(deliveries()),
         Findings::FindMax(deliveries(), find_max()),
         Findings::Idle(deliveries(), idle()),
         Findings::Resume(deliveries(), resume()),
         Findings::Stuck(deliveries(), stuck()),
+        Findings::Beside(deliveries(), beside()),
         Findings::Connect(connects()),
         Findings::Ingest(ingest()),
         Findings::Neighbour(neighbour()),

@@ -84,6 +84,21 @@ pub struct Pings {
     pub sent_late_seconds: Option<Quantiles>,
 }
 
+/// Deliveries beside an attack, held against those without one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Beside {
+    /// What it was, such as `subscriptions`.
+    pub attack: String,
+    /// How many attackers there were.
+    pub attackers: u32,
+    /// How many messages they sent while it was measured, or connections they opened where it is these that count.
+    pub blows: u64,
+    /// The latency of the same publications before, without it.
+    pub alone_seconds: Option<Quantiles>,
+    /// The most of the server's own memory meanwhile, where its process is known: without files and shared memory.
+    pub memory_max_bytes: Option<u64>,
+}
+
 /// What connections did that may do nothing, one thing after the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Strangers {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::config::Config;
 use super::deliveries::Deliveries;
-use super::sections::{Connects, FindMax, Idle, Ingest, Neighbour, Pings, Resume, Strangers, Stuck};
+use super::sections::{Beside, Connects, FindMax, Idle, Ingest, Neighbour, Pings, Resume, Strangers, Stuck};
 use super::usage::{OwnUsage, ServerUsage};
 use super::{Findings, Report, Trouble};
 
@@ -54,6 +54,8 @@ struct Sections {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     strangers: Option<Strangers>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    beside: Option<Beside>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     find_max: Option<FindMax>,
 }
 
@@ -101,6 +103,7 @@ impl From<Report> for Written {
             Findings::Idle(deliveries, it) => (deliveries, Sections { idle: Some(it), ..none }),
             Findings::Resume(deliveries, it) => (deliveries, Sections { resume: Some(it), ..none }),
             Findings::Stuck(deliveries, it) => (deliveries, Sections { stuck: Some(it), ..none }),
+            Findings::Beside(deliveries, it) => (deliveries, Sections { beside: Some(it), ..none }),
             Findings::Connect(it) => (Deliveries::default(), Sections { connects: Some(it), ..none }),
             Findings::Ingest(it) => (Deliveries::default(), Sections { ingest: Some(it), ..none }),
             Findings::Neighbour(it) => (Deliveries::default(), Sections { neighbour: Some(it), ..none }),
@@ -149,13 +152,15 @@ impl TryFrom<Written> for Report {
 
 /// What the one section says that is there, or that there is none.
 fn findings(deliveries: Deliveries, sections: Sections) -> Result<Findings, String> {
-    let Sections { idle, connects, stuck, ingest, resume, neighbour, pings, strangers, find_max } = sections;
+    let Sections { idle, connects, stuck, ingest, resume, neighbour, pings, strangers, beside, find_max } =
+        sections;
     let with = || deliveries.clone();
     let found = [
         find_max.map(|it| Findings::FindMax(with(), it)),
         idle.map(|it| Findings::Idle(with(), it)),
         resume.map(|it| Findings::Resume(with(), it)),
         stuck.map(|it| Findings::Stuck(with(), it)),
+        beside.map(|it| Findings::Beside(with(), it)),
         connects.map(Findings::Connect),
         ingest.map(Findings::Ingest),
         neighbour.map(Findings::Neighbour),

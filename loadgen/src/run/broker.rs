@@ -22,6 +22,9 @@ use crate::machine::parent;
 /// The variable that holds a keeper's `--token`: a command line can be read by everybody.
 pub(super) const TOKEN_VARIABLE: &str = "FANFARE_LOADGEN_TOKEN";
 
+/// By what a broker verifies tokens of which none is good. Whoever knows it may do there what anybody may.
+const SECRET: &str = "nobody signs by this: what is brought is forged";
+
 /// The arguments of the broker that is started where there is none.
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
@@ -34,6 +37,9 @@ pub struct BrokerArgs {
     /// The token without which nobody may do anything.
     #[arg(long, env = TOKEN_VARIABLE, hide_env_values = true)]
     token: Option<String>,
+    /// Whether anybody may do everything, and whoever brings a token has its signature verified.
+    #[arg(long, conflicts_with = "token")]
+    verifies: bool,
     /// How long the broker may take to say where it listens.
     #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
     start_max: Duration,
@@ -62,13 +68,29 @@ struct Limits {
 
 #[derive(Debug, Serialize)]
 struct Access {
-    token: [Token; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anonymous: Option<Rights>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<[Token; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwt: Option<[Key; 1]>,
 }
 
 #[derive(Debug, Serialize)]
 struct Token {
     user: &'static str,
     token: String,
+    #[serde(flatten)]
+    rights: Rights,
+}
+
+#[derive(Debug, Serialize)]
+struct Key {
+    secret: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Rights {
     subscribe: [&'static str; 1],
     publish: [&'static str; 1],
 }
@@ -76,16 +98,22 @@ struct Token {
 impl BrokerArgs {
     fn config(&self) -> BrokerConfig {
         let free = "127.0.0.1:0";
-        let may = |token: &String| Token {
-            user: "the one who may",
-            token: token.clone(),
-            subscribe: ["*"],
-            publish: ["*"],
+        let all = || Rights { subscribe: ["*"], publish: ["*"] };
+        let access = match &self.token {
+            Some(token) => {
+                let may = Token { user: "the one who may", token: token.clone(), rights: all() };
+                Some(Access { anonymous: None, token: Some([may]), jwt: None })
+            }
+            None => self.verifies.then(|| Access {
+                anonymous: Some(all()),
+                token: None,
+                jwt: Some([Key { secret: SECRET }]),
+            }),
         };
         BrokerConfig {
             server: ServerConfig { listen: free, admin_listen: free, workers: self.workers },
             limits: Limits { message_size: format!("{}B", self.message_size) },
-            access: self.token.as_ref().map(|token| Access { token: [may(token)] }),
+            access,
         }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct BrokerOptions<'a> {
     pub(crate) workers: Workers,
     /// The token without which nobody may do anything.
     pub(crate) token: Option<&'a str>,
+    /// Whether anybody may do everything, and whoever brings a token has its signature verified.
+    pub(crate) verifies: bool,
 }
 
 /// How many workers a broker has that is started here.
@@ -159,7 +161,9 @@ impl Server {
         }
         let (message_size, workers) = (message_size(size).to_string(), options.workers.setting().to_string());
         let cannot = "cannot start a broker; start one and give its --url";
-        let own = start(&["__broker", "--message-size", &message_size, "--workers", &workers]);
+        let mut args = vec!["__broker", "--message-size", &message_size, "--workers", &workers];
+        args.extend(options.verifies.then_some("--verifies"));
+        let own = start(&args);
         let greeted = own.context(cannot)?.greeted().await.context(cannot)?;
         let mut why = format!(", because nothing listens on {USUAL_ADDRESS}");
         if let Workers::Preferred(workers) | Workers::Required(workers) = options.workers {

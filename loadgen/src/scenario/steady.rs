@@ -61,7 +61,7 @@ pub(crate) async fn find_server(
 }
 
 /// Plans what to ask of the broker.
-async fn plan(load: &Load, common: &CommonArgs, server: &Server) -> anyhow::Result<Arc<Plan>> {
+pub(crate) async fn plan(load: &Load, common: &CommonArgs, server: &Server) -> anyhow::Result<Arc<Plan>> {
     let address = ServerAddress::resolve(&server.url).await?;
     let mut plan = Plan::new(load, address)?;
     plan.trust(common.ca_file.as_deref())?;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use hdrhistogram::Histogram;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::args::{CommonArgs, ScheduleArgs};
+use super::pour::{self, array, frame};
 use super::steady;
 use crate::load::Load;
 use crate::load::connection::Connection;
@@ -23,7 +23,7 @@ use crate::report::{Attack, Config, Findings, OwnUsage, Quantiles, Report, Stran
 use crate::run::closed_loop;
 use crate::run::server::BrokerOptions;
 use crate::target::{Event, Role, Target};
-use crate::wire::outgoing::{Opcode, Outgoing};
+use crate::wire::outgoing::Opcode;
 use crate::wire::socket::{Buffer, ConnectionEnd};
 
 /// What the one who may publish says of itself at a broker that is started for this.
@@ -109,28 +109,18 @@ fn half_a_body(plan: &Plan) -> Vec<u8> {
     [head.into_bytes(), vec![b' '; BODY_BYTES - 1]].concat()
 }
 
-fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-    let mut out = Outgoing::new(1);
-    out.frame(opcode, &[payload]);
-    out.bytes().to_vec()
-}
-
 fn half_a_message(_: &Plan) -> Vec<u8> {
     let mut whole = frame(Opcode::Text, &[b' '; MESSAGE_BYTES - 1]);
     whole.pop();
     whole
 }
 
-fn array(one: &str, count: usize) -> Vec<u8> {
-    frame(Opcode::Text, format!("[{}]", vec![one; count].join(",")).as_bytes())
-}
-
 fn histories(plan: &Plan) -> Vec<u8> {
-    array(&format!(r#"{{"type":"history","id":1,"topic":"{}"}}"#, plan.topics[0]), 500)
+    array(&vec![format!(r#"{{"type":"history","id":1,"topic":"{}"}}"#, plan.topics[0]); 500])
 }
 
 fn pings(_: &Plan) -> Vec<u8> {
-    array(r#"{"type":"ping","id":1}"#, 1000)
+    array(&[r#"{"type":"ping","id":1}"#; 1000])
 }
 
 fn control_pings(_: &Plan) -> Vec<u8> {
@@ -287,47 +277,13 @@ async fn publish(
 
 /// Comes, does it until it is turned away, and comes back, until it is over.
 async fn come_again(worker: Rc<Worker>, way: Way, bytes: Rc<[u8]>, n: u64) {
-    let come = async {
-        loop {
-            if let Ok(mut stream) = worker.plan.route(n).connect().await {
-                let is_in = !way.upgrades
-                    || worker.plan.upgrade(Role::Subscriber, 0).perform(&mut stream).await.is_ok();
-                if is_in {
-                    pour(&stream, way, &bytes).await;
-                }
-            }
-            sleep(BACK_AFTER).await;
-        }
-    };
+    let come = pour::come_again(&worker.plan, n, way.upgrades, BACK_AFTER, async |stream| {
+        let mut is_sent = false;
+        let next = || (way.repeats || !std::mem::replace(&mut is_sent, true)).then(|| bytes.clone());
+        pour::pour(stream, way.reads, next).await;
+    });
     tokio::select! {
-        () = come => {}
+        never = come => match never {},
         () = worker.over_for(Duration::ZERO) => {}
-    }
-}
-
-/// Sends the bytes until the broker hangs up. Who does not read does not see that.
-async fn pour(stream: &TcpStream, way: Way, bytes: &[u8]) {
-    let mut scratch = vec![0; 16 * 1024];
-    let mut at = 0;
-    loop {
-        tokio::select! {
-            _ = stream.readable(), if way.reads => match stream.try_read(&mut scratch) {
-                Ok(0) => return,
-                Err(e) if e.kind() != std::io::ErrorKind::WouldBlock => return,
-                _ => {}
-            },
-            _ = stream.writable(), if at < bytes.len() => match stream.try_write(&bytes[at..]) {
-                Err(e) if e.kind() != std::io::ErrorKind::WouldBlock => return,
-                Err(_) => {}
-                Ok(count) => {
-                    at += count;
-                    if at == bytes.len() && way.repeats {
-                        at = 0;
-                    }
-                }
-            },
-            else => std::future::pending().await,
-        }
-        tokio::task::yield_now().await;
     }
 }

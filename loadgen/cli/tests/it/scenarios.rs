@@ -1,6 +1,6 @@
 //! The scenarios that measure more than deliveries, against the real broker and brokers that lie.
 
-use fanfare::config::{AccessConfig, TokenConfig};
+use fanfare::config::{AccessConfig, GrantConfig, JwtConfig, TokenConfig};
 use fanfare::{Broker, Config};
 use fanfare_loadgen::{Assertions, MemberOrder, Report, Stuck};
 
@@ -389,4 +389,41 @@ async fn strangers_are_for_those_who_may_do_nothing() {
     let error =
         measure("strangers --target nats --url ws://127.0.0.1:1/ --quiet").await.expect_err("not Fanfare");
     assert!(error.to_string().contains("Fanfare alone"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beside_each_attack_somebody_is_served_as_well_as_alone() {
+    let mut config = Config::for_tests();
+    let everything =
+        GrantConfig { subscribe: vec!["*".into()], publish: vec!["*".into()], ..GrantConfig::default() };
+    let key = JwtConfig { secret: Some("nobody of these has this secret".repeat(2)), ..JwtConfig::default() };
+    config.access = Some(AccessConfig { anonymous: everything, jwt: vec![key], ..AccessConfig::default() });
+    let broker = Broker::start(config).await.expect("it starts");
+    for attack in ["subscriptions", "topics", "publications", "connections", "handshakes", "tokens"] {
+        let line = format!(
+            "beside --attack {attack} --attackers 3 --duration 300ms --warmup 50ms --grace 10s --quiet --server-pid {} \
+             --url ws://{}/ws",
+            std::process::id(),
+            broker.public_addr()
+        );
+        let report = measure(&line).await.expect("a report");
+        let (beside, deliveries) = (report.beside().expect("it is about that"), report.deliveries());
+        assert_eq!((beside.attack.as_str(), beside.attackers), (attack, 3), "{report}");
+        assert!(beside.blows >= 3 && beside.alone_seconds.is_some(), "{report}");
+        assert!(beside.memory_max_bytes.is_some_and(|bytes| bytes > 0), "{report}");
+        let (delivered, lost) = deliveries.map(|it| (it.delivered, it.lost)).expect("they are measured");
+        assert_eq!((delivered, lost, report.troubles.len()), (15, 0, 0), "{report}");
+    }
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn an_attack_is_one_of_those_that_there_are_and_on_fanfare() {
+    for (args, why) in [
+        ("--attack tokens --target nats --url ws://127.0.0.1:1/", "Fanfare alone"),
+        ("--attack tokens --attackers 0", "--attackers must be at least 1"),
+    ] {
+        let error = measure(&format!("beside {args} --quiet")).await.expect_err(args);
+        assert!(error.to_string().contains(why), "{error} should say {why}");
+    }
 }
