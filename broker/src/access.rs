@@ -247,10 +247,10 @@ impl Access {
         let verified = self.jwts.verify(token)?;
         // First, so that what is revoked meanwhile is found later.
         let generation = self.revocations.generation();
-        let Verified { user, rights, token_id, issued_at, expires_at_unix, seconds_left, key } = verified;
+        let Verified { user, rights, token_id, issued_at, expires_at_unix, time_left, key } = verified;
         let issue = Issue {
             bytes: rights.held_bytes() + user.len() + token_id.as_ref().map_or(0, |id| id.len()),
-            expires_at: Uptime::now().plus(Duration::from_secs(seconds_left)),
+            expires_at: Uptime::now().plus(time_left),
             expires_at_unix,
             token_id,
             issued_at,

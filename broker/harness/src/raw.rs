@@ -77,8 +77,10 @@ impl RawSocket {
     pub async fn response(&mut self) -> Response {
         let head = self.response_head().await;
         let mut response = Response::parse(&head, String::new());
-        let length = response.header("content-length").and_then(|length| length.parse().ok());
-        let length = length.or((response.status == 101).then_some(0));
+        let length = match response.status {
+            101 => Some(0),
+            _ => response.header("content-length").and_then(|length| length.parse().ok()),
+        };
         while length.is_none_or(|length| self.received.len() < length) && self.read().await {}
         let end = length.unwrap_or(self.received.len());
         response.body = String::from_utf8(self.received.drain(..end).collect()).expect("a body of text");

@@ -1,10 +1,12 @@
 //! Many publications in one request, each with its own result.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use fanfare_protocol::limits::TOPIC_NAME_BYTES_MAX;
-use fanfare_protocol::{ErrorCode, Headers, Payload, PayloadKind, PayloadRef, check_message_id};
+use fanfare_protocol::{ErrorCode, Headers, Payload, PayloadKind, PayloadRef, TopicRef, check_message_id};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -16,8 +18,10 @@ use super::credentials;
 use super::problem::Problem;
 use super::publisher::Publisher;
 use super::publishing::{PendingPublish, Published};
+use crate::access::Grant;
 use crate::hub::Hub;
-use crate::operation::publish::{self, Content};
+use crate::operation::Denied;
+use crate::operation::publish::{self, Content, Leave};
 use crate::rate::kind::Kind;
 use crate::topic::Accepted;
 use crate::workers::credit::Wants;
@@ -135,14 +139,12 @@ pub(super) async fn publish_batch(
         for name in topics {
             let begun = async {
                 let topic = topic_ref(&name)?;
-                // It may have been revoked, or grant something else, since the request began, ...
-                grant = credentials::current(hub, &grant)?;
-                publish::leave(&grant, &topic)?;
+                // What the credentials grant may have changed since the request began, ...
+                current_leave(hub, &mut grant, &topic)?;
                 asker.take(hub, Kind::Publishes, Some(&grant))?;
                 publisher.permitted(payload.as_bytes().len()).await;
                 // ... and while this one waited for its turn.
-                grant = credentials::current(hub, &grant)?;
-                let leave = publish::leave(&grant, &topic)?;
+                let leave = current_leave(hub, &mut grant, &topic)?;
                 let content = Content {
                     payload: payload.clone(),
                     message_id: message_id.as_deref().map(Into::into),
@@ -165,6 +167,16 @@ pub(super) async fn publish_batch(
     // What is left of its share is for others.
     drop(publisher);
     Ok(json(&BatchBody { results: ended(hub, results).await }))
+}
+
+/// The leave to publish to the topic by what the credentials of `grant` grant by now, which becomes it.
+fn current_leave<'t>(
+    hub: &Hub,
+    grant: &mut Arc<Grant>,
+    topic: &'t TopicRef<'t>,
+) -> Result<Leave<'t>, Denied> {
+    *grant = credentials::current(hub, grant)?;
+    publish::leave(grant, topic)
 }
 
 /// The results, which are waited for when all are under way.

@@ -121,10 +121,20 @@ async fn a_broker_that_stood_still_asks_before_it_takes_anybody_for_dead() {
     }
 }
 
-/// Whether a process has been stopped, all its threads with it.
-#[cfg(target_os = "linux")]
+const SECRET: &str = "a secret of thirty-two bytes or more";
+
+/// A token of the user for everything, for so many seconds.
+fn token(user: &str, seconds: u64) -> String {
+    let secret = SigningSecret::new(JwtAlgorithm::HS256, SECRET.as_bytes()).expect("a secret");
+    let all = vec!["*".to_owned()];
+    let grant = GrantConfig { subscribe: all.clone(), publish: all, ..GrantConfig::default() };
+    let ttl = Duration::from_secs(seconds);
+    secret.sign(NewToken { user: user.into(), grant, ttl, ..NewToken::default() }).expect("it signs")
+}
+
+/// Whether a process has been stopped, all its threads with it; true where that cannot be told.
 fn stands_still(id: u32) -> bool {
-    let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("it is there");
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{id}/task")) else { return true };
     threads.filter_map(Result::ok).all(|thread| {
         // Behind the name, which stands in parentheses, is the state.
         let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
@@ -132,21 +142,12 @@ fn stands_still(id: u32) -> bool {
     })
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_token_that_expires_while_the_broker_stands_still_counts_for_nothing_that_came_meanwhile() {
-    const SECRET: &str = "a secret of thirty-two bytes or more";
     let config =
         format!("[server]\nworkers = 1\n[access]\nleeway = \"0s\"\n[[access.jwt]]\nsecret = \"{SECRET}\"\n");
     let config = TempFile::new(&config);
     let broker = Process::start(&["--config", config.path()]).await;
-    let token = |user: &str, seconds: u64| {
-        let secret = SigningSecret::new(JwtAlgorithm::HS256, SECRET.as_bytes()).expect("a secret");
-        let all = vec!["*".to_owned()];
-        let grant = GrantConfig { subscribe: all.clone(), publish: all, ..GrantConfig::default() };
-        let ttl = Duration::from_secs(seconds);
-        secret.sign(NewToken { user: user.into(), grant, ttl, ..NewToken::default() }).expect("it signs")
-    };
     let mut bob =
         Client::connect_to(broker.public, &format!("/ws?token={}", token("bob", 600)), Codec::Json).await;
     bob.subscribe("t").await;

@@ -1,10 +1,10 @@
 //! What a token claims, once its signature is verified.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{DecodingKey, Validation, decode, get_current_timestamp};
+use jsonwebtoken::{DecodingKey, Validation, decode};
 use serde::{Deserialize, Serialize};
 
 use super::super::config::GrantConfig;
@@ -77,8 +77,9 @@ pub(in crate::access) struct Verified {
     pub(in crate::access) token_id: Option<Box<str>>,
     pub(in crate::access) issued_at: Option<u64>,
     pub(in crate::access) expires_at_unix: u64,
-    /// How many seconds from now on it is good, the leeway counted in.
-    pub(in crate::access) seconds_left: u64,
+    /// For how long from now on it is good, the leeway counted in. Not in whole seconds: of what has passed of this one it would
+    /// be good for longer.
+    pub(in crate::access) time_left: Duration,
     /// Whether its key is still one that counts.
     pub(in crate::access) key: Arc<End>,
 }
@@ -95,7 +96,8 @@ pub(super) fn verify(
     window: Window,
 ) -> Result<Verified, RefusedToken> {
     let claims = decode::<Claims>(token, key, validation).map_err(|e| refused(e.kind()))?.claims;
-    let now = get_current_timestamp();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = since_1970.as_secs();
     let Seconds(exp) = claims.exp;
     if exp > now.saturating_add(window.lifetime_max).saturating_add(window.leeway) {
         return Err(RefusedToken::TooLong);
@@ -128,7 +130,7 @@ pub(super) fn verify(
         token_id: claims.jti.map(Into::into),
         issued_at,
         expires_at_unix: exp,
-        seconds_left: exp.saturating_add(window.leeway).saturating_sub(now),
+        time_left: Duration::from_secs(exp.saturating_add(window.leeway)).saturating_sub(since_1970),
         key: Arc::clone(end),
     })
 }

@@ -188,18 +188,82 @@ impl Peer {
     }
 }
 
+/// The one who asks first, and others with what they share with it.
+const FIRST: Peer = Peer("192.0.2.1", ALICE);
+const OTHERS: [(Peer, &[&str]); 5] = [
+    (Peer("192.0.2.1", ALICE), &["ip", "token", "user"]),
+    (Peer("192.0.2.1", BOB), &["ip"]),
+    (Peer("192.0.2.2", ALICE), &["token", "user"]),
+    (Peer("192.0.2.2", ALICE_TOO), &["user"]),
+    (Peer("192.0.2.2", BOB), &[]),
+];
+
+/// How often what is limited may be done in these tests.
+const ALLOWED: usize = 20;
+
+/// Asks for that on the socket, or where there is none for one: what it is refused with, if it is.
+async fn ask(
+    broker: &fanfare::Broker,
+    peer: Peer,
+    socket: &mut Option<RawSocket>,
+    text: &str,
+) -> Option<Value> {
+    let Some(socket) = socket else { return peer.open(broker).await.0 };
+    socket.send(&frame(0x81, text.as_bytes())).await;
+    let (_, reply) = socket.receive().await.expect("a reply");
+    let reply: Value = serde_json::from_slice(&reply).expect("JSON");
+    (reply["type"] == "error").then_some(reply)
+}
+
+/// That the rate of that kind and scope, which limits what `text` asks or without it to come, holds for those who share it.
+async fn holds(kind: &str, scope: &str, text: &str) {
+    let key = format!("{kind}_per_{scope}");
+    let limited = json!({ &key: format!("{ALLOWED}/h") });
+    let broker = start(|config| {
+        guarded(config);
+        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+        config.limits.rate = serde_json::from_value(limited).expect("a rate");
+    })
+    .await;
+    // All come first: to open one takes a frame, too.
+    let mut sockets = Vec::new();
+    for peer in OTHERS.iter().map(|(peer, _)| *peer).chain([FIRST]) {
+        let open = if text.is_empty() { None } else { Some(peer.open(&broker).await) };
+        sockets.push(open.map(|(refused, socket)| {
+            assert_eq!(refused, None, "{key}");
+            socket
+        }));
+    }
+    let mut first = sockets.pop().expect("it came last");
+    let mut allowed = 0;
+    let refused = loop {
+        match ask(&broker, FIRST, &mut first, text).await {
+            Some(refused) => break refused,
+            None => allowed += 1,
+        }
+        assert!(allowed <= ALLOWED, "{key} limits nothing");
+    };
+    assert!(allowed + OTHERS.len() + 1 >= ALLOWED, "{key} lets {allowed} through");
+    let assert_told = |refused: &Value| {
+        assert_eq!(refused["code"], "rate_limited", "{key}: {refused}");
+        let after = refused["retry_after_ms"].as_u64();
+        assert!(after.is_some_and(|after| (1..=3_600_000).contains(&after)), "{key}: {refused}");
+    };
+    assert_told(&refused);
+    for ((peer, shares), socket) in OTHERS.iter().zip(&mut sockets) {
+        let refused = ask(&broker, *peer, socket, text).await;
+        assert_eq!(refused.is_some(), shares.contains(&scope), "{key}, {shares:?}: {refused:?}");
+        refused.iter().for_each(assert_told);
+    }
+    let metrics = http(broker.admin_addr(), "GET", "/metrics", &[], b"").await.body;
+    let counted = format!("\nfanfare_rate_limited_total{{operation=\"{kind}\",scope=\"{scope}\"}} ");
+    assert!(metrics.contains(&counted), "{key}: {metrics}");
+}
+
 #[tokio::test]
 async fn each_rate_holds_for_those_who_share_what_it_counts_and_says_when_to_come_again() {
-    const ALLOWED: usize = 20;
-    const FIRST: Peer = Peer("192.0.2.1", ALICE);
-    let others = [
-        (Peer("192.0.2.1", ALICE), &["ip", "token", "user"][..]),
-        (Peer("192.0.2.1", BOB), &["ip"]),
-        (Peer("192.0.2.2", ALICE), &["token", "user"]),
-        (Peer("192.0.2.2", ALICE_TOO), &["user"]),
-        (Peer("192.0.2.2", BOB), &[]),
-    ];
-    let table = [
+    let mut keys = Vec::new();
+    for (kind, scopes, text) in [
         ("frames", &["connection", "ip", "token", "user"][..], r#"{"type":"ping","id":1}"#),
         (
             "publishes",
@@ -207,62 +271,12 @@ async fn each_rate_holds_for_those_who_share_what_it_counts_and_says_when_to_com
             r#"{"type":"publish","id":1,"topic":"t","data":1}"#,
         ),
         ("subscribes", &["connection", "ip", "token", "user"], r#"{"type":"history","id":1,"topic":"t"}"#),
-        // To open one is what is limited.
+        // To come is what is limited.
         ("connections", &["ip", "token", "user"], ""),
-    ];
-    let mut keys = Vec::new();
-    for (kind, scopes, text) in table {
+    ] {
         for scope in scopes {
-            let key = format!("{kind}_per_{scope}");
-            let limited = json!({ &key: format!("{ALLOWED}/h") });
-            let broker = start(|config| {
-                guarded(config);
-                config.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
-                config.limits.rate = serde_json::from_value(limited).expect("a rate");
-            })
-            .await;
-            // What it is refused with, if it is.
-            let ask = async |peer: Peer, socket: &mut Option<RawSocket>| {
-                let Some(socket) = socket else { return peer.open(&broker).await.0 };
-                socket.send(&frame(0x81, text.as_bytes())).await;
-                let (_, reply) = socket.receive().await.expect("a reply");
-                let reply: Value = serde_json::from_slice(&reply).expect("JSON");
-                (reply["type"] == "error").then_some(reply)
-            };
-            // All come first: to open one takes a frame, too.
-            let mut sockets = Vec::new();
-            for peer in others.iter().map(|(peer, _)| *peer).chain([FIRST]) {
-                let open = if text.is_empty() { None } else { Some(peer.open(&broker).await) };
-                sockets.push(open.map(|(refused, socket)| {
-                    assert_eq!(refused, None, "{key}");
-                    socket
-                }));
-            }
-            let mut first = sockets.pop().expect("it came last");
-            let mut allowed = 0;
-            let refused = loop {
-                match ask(FIRST, &mut first).await {
-                    Some(refused) => break refused,
-                    None => allowed += 1,
-                }
-                assert!(allowed <= ALLOWED, "{key} limits nothing");
-            };
-            assert!(allowed + others.len() + 1 >= ALLOWED, "{key} lets {allowed} through");
-            let assert_told = |refused: &Value| {
-                assert_eq!(refused["code"], "rate_limited", "{key}: {refused}");
-                let after = refused["retry_after_ms"].as_u64();
-                assert!(after.is_some_and(|after| (1..=3_600_000).contains(&after)), "{key}: {refused}");
-            };
-            assert_told(&refused);
-            for ((peer, shares), socket) in others.iter().zip(&mut sockets) {
-                let refused = ask(*peer, socket).await;
-                assert_eq!(refused.is_some(), shares.contains(scope), "{key}, {shares:?}: {refused:?}");
-                refused.iter().for_each(assert_told);
-            }
-            let metrics = http(broker.admin_addr(), "GET", "/metrics", &[], b"").await.body;
-            let counted = format!("\nfanfare_rate_limited_total{{operation=\"{kind}\",scope=\"{scope}\"}} ");
-            assert!(metrics.contains(&counted), "{key}: {metrics}");
-            keys.push(key);
+            holds(kind, scope, text).await;
+            keys.push(format!("{kind}_per_{scope}"));
         }
     }
     let all = serde_json::to_value(fanfare::Config::for_tests().limits.rate).expect("plain data");
