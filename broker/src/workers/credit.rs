@@ -3,8 +3,10 @@
 //! A worker delivers what its own connections publish on the same thread, so publishing and delivering must take
 //! turns: between two rounds it takes in so many publications and no more. Whoever wants to publish beyond that
 //! waits in line, and after each round those in front get a share each (deficit round robin): who has used up its
-//! share lines up again, behind all who got theirs earlier. WebSockets, native and raw, and HTTP requests draw from the
-//! same credit, and nothing but a publication is ever asked for it.
+//! share lines up again, behind all who got theirs earlier. Whoever publishes now and then does not stand in that line: a few
+//! small publications of somebody who neither waits nor has a share are let past it, so many in each round, or they would wait
+//! for all who publish without a pause. WebSockets, native and raw, and HTTP requests draw from the same credit, and nothing but
+//! a publication is ever asked for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,12 @@ use std::task::{Poll, Waker};
 const ROUND: Allowance = Allowance { count: 256, bytes: 512 * 1024 };
 /// What one publisher gets of it at least, once it is its turn; more where few wait.
 const SHARE: Allowance = Allowance { count: 32, bytes: 64 * 1024 };
+/// What is let past the line in a round, beside the rest.
+const PASSING: usize = 64;
+/// How many of those one publisher may have.
+const PASSING_EACH: usize = 4;
+/// Bytes of a publication that may pass.
+const PASSING_BYTES: usize = 8 * 1024;
 /// So much of what a large publication took beyond its share is paid back with the next ones.
 const DEBT_MAX: i64 = 4 * SHARE.bytes;
 /// Rounds after which a share goes back that is neither used up nor given back: whoever has one may stand in another
@@ -88,6 +96,9 @@ struct Waiting {
 struct State {
     /// What is left for whoever comes, while nobody waits.
     left: Allowance,
+    passing: usize,
+    /// Whoever was let past the line since the last round, once for each publication.
+    passed: Vec<Lane>,
     shares: Vec<Share>,
     waiting: HashMap<Lane, Waiting>,
     /// The line, by tickets: whoever got a share earlier than another is in front of it. Invariant: exactly those
@@ -101,6 +112,16 @@ impl State {
     fn new_ticket(&mut self) -> u64 {
         self.next_ticket += 1;
         self.next_ticket
+    }
+
+    /// Lets a small publication past the line, where that is not the publisher's rule but its exception.
+    fn lets_pass(&mut self, lane: Lane, bytes: usize) -> bool {
+        let of_lane = || self.passed.iter().filter(|passed| **passed == lane).count();
+        let passes = bytes <= PASSING_BYTES && self.passed.len() < self.passing && of_lane() < PASSING_EACH;
+        if passes {
+            self.passed.push(lane);
+        }
+        passes
     }
 
     /// Gives those in front of the line a share each, as long as there is something left.
@@ -151,8 +172,17 @@ pub(crate) struct Credit(Mutex<State>);
 
 impl Default for Credit {
     fn default() -> Self {
+        Self::new(PASSING)
+    }
+}
+
+impl Credit {
+    /// Credit of which so much passes the line in a round.
+    fn new(passing: usize) -> Self {
         Self(Mutex::new(State {
+            passing,
             left: ROUND,
+            passed: Vec::new(),
             shares: Vec::new(),
             waiting: HashMap::new(),
             line: BTreeMap::new(),
@@ -160,9 +190,7 @@ impl Default for Credit {
             round: 0,
         }))
     }
-}
 
-impl Credit {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,6 +214,9 @@ impl Credit {
         }
         if state.waiting.is_empty() && state.left.is_left() {
             state.left.take(bytes);
+            return Poll::Ready(());
+        }
+        if ticket.is_none() && !state.waiting.is_empty() && state.lets_pass(lane, bytes) {
             return Poll::Ready(());
         }
         let ticket = ticket.unwrap_or_else(|| state.new_ticket());
@@ -224,6 +255,7 @@ impl Credit {
         let mut state = self.lock();
         let state = &mut *state;
         state.round += 1;
+        state.passed.clear();
         let round = state.round;
         state.shares.retain(|share| share.left.is_left() && round - share.round < UNUSED_ROUNDS);
         state.left = ROUND;
@@ -323,7 +355,7 @@ mod tests {
 
     #[test]
     fn who_comes_later_does_not_overtake_those_who_wait() {
-        let credit = Credit::default();
+        let credit = Credit::new(0);
         while takes(&credit, 1, 1) {}
         assert!(!takes(&credit, 2, 1));
         credit.refill();
@@ -335,7 +367,7 @@ mod tests {
 
     #[test]
     fn as_many_who_want_one_publication_each_get_it_as_a_round_has_publications() {
-        let credit = Credit::default();
+        let credit = Credit::new(0);
         while takes(&credit, 0, 1) {}
         credit.leave(Lane(0));
         let takes_one = |lane| credit.poll_take(Lane(lane), 100, Wants::One, Waker::noop()).is_ready();
@@ -358,7 +390,7 @@ mod tests {
 
     #[test]
     fn what_one_who_leaves_has_left_is_for_those_who_wait_at_once() {
-        let credit = Credit::default();
+        let credit = Credit::new(0);
         while takes(&credit, 0, 1) {}
         let lanes = 1..=100;
         assert!(lanes.clone().all(|lane| !takes(&credit, lane, 100)));
@@ -384,7 +416,7 @@ mod tests {
 
     #[test]
     fn who_leaves_holds_nothing_up() {
-        let credit = Credit::default();
+        let credit = Credit::new(0);
         while takes(&credit, 1, 1) {}
         assert!(!takes(&credit, 2, 1));
         credit.leave(Lane(1));
@@ -393,6 +425,40 @@ mod tests {
         credit.refill();
         let taken = (0..10_000).take_while(|_| takes(&credit, 3, 1)).count();
         assert_eq!(taken as i64, ROUND.count);
+    }
+
+    #[test]
+    fn whoever_publishes_now_and_then_does_not_wait_for_those_who_do_without_a_pause() {
+        for busy in [1, 10, 200] {
+            let credit = Credit::default();
+            for round in 0..1000 {
+                for lane in 0..busy {
+                    while takes(&credit, lane, 100) {}
+                }
+                let sparse = 1000 + round % 3;
+                // In the first round all are newcomers.
+                assert!(takes(&credit, sparse, 100) || round == 0, "{busy} in round {round}");
+                credit.leave(Lane(sparse));
+                credit.refill();
+            }
+        }
+    }
+
+    #[test]
+    fn what_passes_the_line_is_bounded_for_each_and_for_all_and_those_who_wait_go_on() {
+        let credit = Credit::default();
+        while takes(&credit, 0, 100) {}
+        for _ in 0..100 {
+            let passed = |lane: u64| (0..100).take_while(|_| takes(&credit, lane, 100)).count();
+            let each: Vec<_> = (1..=100).map(passed).collect();
+            assert!(each.iter().all(|passed| *passed <= PASSING_EACH), "{each:?}");
+            assert!(each.iter().sum::<usize>() <= PASSING, "{each:?}");
+            assert!(!takes(&credit, 101, PASSING_BYTES + 1), "a large one waits");
+            (1..=101).for_each(|lane| credit.leave(Lane(lane)));
+            credit.refill();
+            let of_busy = (0..).take_while(|_| takes(&credit, 0, 100)).count();
+            assert!(of_busy as i64 >= ROUND.count, "{of_busy} of the one who waited");
+        }
     }
 
     #[test]

@@ -21,9 +21,8 @@ use crate::run::open_loop::Run;
 use crate::run::server::{BrokerOptions, Server};
 use crate::target::Target;
 
-/// Frames of a message, where they cost the broker little and where each costs it a signature.
+/// Frames of a message.
 const FRAMES: u64 = 500;
-const TOKENS: u64 = 100;
 /// Before an attacker comes back who was turned away.
 const BACK_AFTER: Duration = Duration::from_millis(100);
 /// How often the server's memory is looked at.
@@ -66,7 +65,7 @@ pub enum Attack {
     Connections,
     /// Begins a request and never ends it.
     Handshakes,
-    /// Brings tokens that are signed by nobody.
+    /// Says by a token that nobody has signed who it is, is closed and comes back.
     Tokens,
 }
 
@@ -77,6 +76,11 @@ impl Attack {
 
     fn upgrades(self) -> bool {
         self != Self::Handshakes
+    }
+
+    /// Whether it is to come back without a pause: each of its connections is over soon.
+    fn hangs_up(self) -> bool {
+        matches!(self, Self::Connections | Self::Tokens)
     }
 
     /// The message number `nth` of attacker `n`; none where it says nothing more.
@@ -96,9 +100,8 @@ impl Attack {
             }
             Self::Publications => vec![of_topic("publish", format!("{topic}-flood")); FRAMES as usize],
             Self::Tokens => {
-                let token = |i| format!("{HEAD}.{n:08x}{i:016x}.{SIGNATURE}");
-                let frame = |i| format!(r#"{{"type":"refresh","id":1,"token":"{}"}}"#, token(i));
-                numbers(TOKENS).map(frame).collect()
+                let token = format!("{HEAD}.{n:08x}{nth:016x}.{SIGNATURE}");
+                vec![format!(r#"{{"type":"connect","id":1,"token":"{token}"}}"#)]
             }
             Self::Handshakes => {
                 let head = format!("GET /ws HTTP/1.1\r\nHost: {}\r\nX-Filling: ", plan.server.host);
@@ -191,7 +194,7 @@ async fn attack_until(
         let (plan, blows) = (plan.clone(), blows.clone());
         attackers.spawn_local(async move {
             let mut nth = 0;
-            let pause = if attack == Attack::Connections { Duration::ZERO } else { BACK_AFTER };
+            let pause = if attack.hangs_up() { Duration::ZERO } else { BACK_AFTER };
             let visit = async |stream: &TcpStream| {
                 if attack == Attack::Connections {
                     return blows.add(1);

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fanfare::Broker;
-use fanfare::config::{AccessConfig, JwtConfig, RateLimit, TokenConfig};
+use fanfare::access::{NewToken, SigningSecret};
+use fanfare::config::{AccessConfig, JwtAlgorithm, JwtConfig, RateLimit, TokenConfig};
 use fanfare_harness::{Client, End, Flood, RawSocket, eventually, frame, memory_bytes, metric, soon, start};
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
@@ -199,11 +200,10 @@ async fn whoever_floods_a_topic_is_refused_and_others_are_answered_meanwhile() {
 #[tokio::test]
 async fn strangers_who_bring_forged_tokens_without_pause_are_refused_and_others_are_answered_meanwhile() {
     const KNOWN: &str = "a-token-of-somebody";
+    let secret = "x".repeat(32);
     let configure = |config: &mut fanfare::Config| {
         config.server.workers = 1;
-        // What ends it is that whoever may do nothing has so long to say who it is.
-        config.limits.auth_timeout = Duration::from_secs(1);
-        let key = JwtConfig { secret: Some("x".repeat(32)), ..JwtConfig::default() };
+        let key = JwtConfig { secret: Some(secret.clone()), ..JwtConfig::default() };
         let token = TokenConfig {
             user: "somebody".into(),
             token: Some(KNOWN.into()),
@@ -211,16 +211,23 @@ async fn strangers_who_bring_forged_tokens_without_pause_are_refused_and_others_
             publish: vec!["*".into()],
             ..TokenConfig::default()
         };
-        config.access = Some(AccessConfig { jwt: vec![key], token: vec![token], ..AccessConfig::default() });
+        let leeway = Duration::ZERO;
+        config.access =
+            Some(AccessConfig { jwt: vec![key], token: vec![token], leeway, ..AccessConfig::default() });
     };
     let broker = start(configure).await;
     let (address, before) = (broker.public_addr(), memory_bytes());
     let mut bystander = Client::connect_to(address, &format!("/ws?token={KNOWN}"), Codec::Json).await;
+    // Who may do nothing, and may bring others. What ends it is that its own expires.
+    let ttl = Duration::from_secs(2);
+    let own = NewToken { user: "mallory".into(), ttl, ..NewToken::default() };
+    let own = SigningSecret::new(JwtAlgorithm::HS256, secret.as_bytes()).expect("a secret").sign(own);
+    let path = format!("/ws?token={}", own.expect("it signs"));
     // Nobody has signed it: the signature is of zeros.
     let head = "eyJhbGciOiJIUzI1NiJ9";
     let refresh =
         |n| json!({"type": "refresh", "id": 1, "token": format!("{head}.{n:032x}.{}", "A".repeat(43))});
-    let flood = Flood::start(address, "/ws", message((1..50_u32).map(refresh))).await;
+    let flood = Flood::start(address, &path, message((1..50_u32).map(refresh))).await;
     let most = until_over(&broker, &mut bystander, flood).await;
     assert!(most < HELD_MAX && memory_bytes().saturating_sub(before) < MEMORY_MAX, "{most} bytes");
     let refused = metric(broker.admin_addr(), "fanfare_access_refused_total").await;
