@@ -16,10 +16,13 @@ use std::task::{Poll, Waker};
 const ROUND: Allowance = Allowance { count: 256, bytes: 512 * 1024 };
 /// What one publisher gets of it at least, once it is its turn; more where few wait.
 const SHARE: Allowance = Allowance { count: 32, bytes: 64 * 1024 };
-/// What is let past the line in a round, beside the rest.
-const PASSING: usize = 64;
-/// How many of those one publisher may have.
-const PASSING_EACH: usize = 4;
+/// What is let past the line in a round of those who want to publish more, and as much of those who publish once: the one kind leaves
+/// the other its part. It is paid with the credit of the next round.
+const PASSING: u32 = 32;
+/// How many of those one publisher may have in [`PASSING_ROUNDS`].
+const PASSING_EACH: u32 = 4;
+/// So many rounds it takes until it is forgotten who was let past. Whoever publishes in each of them does so without a pause.
+const PASSING_ROUNDS: u64 = 16;
 /// Bytes of a publication that may pass.
 const PASSING_BYTES: usize = 8 * 1024;
 /// So much of what a large publication took beyond its share is paid back with the next ones.
@@ -48,6 +51,8 @@ struct Allowance {
 }
 
 impl Allowance {
+    const NONE: Self = Self { count: 0, bytes: 0 };
+
     fn is_left(self) -> bool {
         self.count > 0 && self.bytes > 0
     }
@@ -96,9 +101,13 @@ struct Waiting {
 struct State {
     /// What is left for whoever comes, while nobody waits.
     left: Allowance,
-    passing: usize,
-    /// Whoever was let past the line since the last round, once for each publication.
-    passed: Vec<Lane>,
+    /// What may still be let past the line before the next round, by what is wanted.
+    passing: [u32; 2],
+    passing_max: u32,
+    /// What was let past since the last round: below zero.
+    owed: Allowance,
+    /// How many were let past lately, of those who may want more. As many rounds as it lasts let so many pass.
+    passed: HashMap<Lane, u32>,
     shares: Vec<Share>,
     waiting: HashMap<Lane, Waiting>,
     /// The line, by tickets: whoever got a share earlier than another is in front of it. Invariant: exactly those
@@ -115,21 +124,29 @@ impl State {
     }
 
     /// Lets a small publication past the line, where that is not the publisher's rule but its exception.
-    fn lets_pass(&mut self, lane: Lane, bytes: usize) -> bool {
-        let of_lane = || self.passed.iter().filter(|passed| **passed == lane).count();
-        let passes = bytes <= PASSING_BYTES && self.passed.len() < self.passing && of_lane() < PASSING_EACH;
-        if passes {
-            self.passed.push(lane);
+    fn lets_pass(&mut self, lane: Lane, bytes: usize, wants: Wants) -> bool {
+        let passing = &mut self.passing[wants as usize];
+        if bytes > PASSING_BYTES || *passing == 0 {
+            return false;
         }
-        passes
+        if wants == Wants::Many {
+            let had = self.passed.entry(lane).or_default();
+            if *had >= PASSING_EACH {
+                return false;
+            }
+            *had += 1;
+        }
+        *passing -= 1;
+        self.owed.take(bytes);
+        true
     }
 
     /// Gives those in front of the line a share each, as long as there is something left.
     fn hand_out(&mut self) {
         let waiting = self.line.len().max(1) as i64;
         let share = Allowance {
-            count: SHARE.count.max(ROUND.count / waiting),
-            bytes: SHARE.bytes.max(ROUND.bytes / waiting),
+            count: SHARE.count.max(self.left.count / waiting),
+            bytes: SHARE.bytes.max(self.left.bytes / waiting),
         };
         for _ in 0..self.line.len() {
             if !self.left.is_left() {
@@ -178,11 +195,13 @@ impl Default for Credit {
 
 impl Credit {
     /// Credit of which so much passes the line in a round.
-    fn new(passing: usize) -> Self {
+    fn new(passing: u32) -> Self {
         Self(Mutex::new(State {
-            passing,
+            passing: [passing; 2],
+            passing_max: passing,
+            owed: Allowance::NONE,
             left: ROUND,
-            passed: Vec::new(),
+            passed: HashMap::new(),
             shares: Vec::new(),
             waiting: HashMap::new(),
             line: BTreeMap::new(),
@@ -216,7 +235,7 @@ impl Credit {
             state.left.take(bytes);
             return Poll::Ready(());
         }
-        if ticket.is_none() && !state.waiting.is_empty() && state.lets_pass(lane, bytes) {
+        if ticket.is_none() && !state.waiting.is_empty() && state.lets_pass(lane, bytes, wants) {
             return Poll::Ready(());
         }
         let ticket = ticket.unwrap_or_else(|| state.new_ticket());
@@ -255,10 +274,14 @@ impl Credit {
         let mut state = self.lock();
         let state = &mut *state;
         state.round += 1;
-        state.passed.clear();
         let round = state.round;
+        state.passing = [state.passing_max; 2];
+        if round.is_multiple_of(PASSING_ROUNDS) {
+            state.passed.clear();
+        }
         state.shares.retain(|share| share.left.is_left() && round - share.round < UNUSED_ROUNDS);
-        state.left = ROUND;
+        let owed = std::mem::replace(&mut state.owed, Allowance::NONE);
+        state.left = Allowance { count: ROUND.count + owed.count, bytes: ROUND.bytes + owed.bytes };
         for share in &state.shares {
             state.left.count -= share.left.count;
             state.left.bytes -= share.left.bytes;
@@ -435,7 +458,7 @@ mod tests {
                 for lane in 0..busy {
                     while takes(&credit, lane, 100) {}
                 }
-                let sparse = 1000 + round % 3;
+                let sparse = 1000 + round % 8;
                 // In the first round all are newcomers.
                 assert!(takes(&credit, sparse, 100) || round == 0, "{busy} in round {round}");
                 credit.leave(Lane(sparse));
@@ -445,20 +468,44 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_the_line_is_bounded_for_each_and_for_all_and_those_who_wait_go_on() {
+    fn what_passes_the_line_is_bounded_and_paid_and_those_who_wait_go_on() {
         let credit = Credit::default();
         while takes(&credit, 0, 100) {}
-        for _ in 0..100 {
-            let passed = |lane: u64| (0..100).take_while(|_| takes(&credit, lane, 100)).count();
-            let each: Vec<_> = (1..=100).map(passed).collect();
-            assert!(each.iter().all(|passed| *passed <= PASSING_EACH), "{each:?}");
-            assert!(each.iter().sum::<usize>() <= PASSING, "{each:?}");
+        let (mut all, mut of_busy, mut by_lane) = (0, 0, [0; 101]);
+        for round in 1..=10 * PASSING_ROUNDS {
+            let mut in_round = 0;
+            for lane in 1..=100 {
+                let passed = (0..100).take_while(|_| takes(&credit, lane, 100)).count();
+                by_lane[lane as usize] += passed;
+                in_round += passed;
+            }
+            assert!(in_round <= PASSING as usize, "{in_round}");
             assert!(!takes(&credit, 101, PASSING_BYTES + 1), "a large one waits");
             (1..=101).for_each(|lane| credit.leave(Lane(lane)));
             credit.refill();
-            let of_busy = (0..).take_while(|_| takes(&credit, 0, 100)).count();
-            assert!(of_busy as i64 >= ROUND.count, "{of_busy} of the one who waited");
+            if round.is_multiple_of(PASSING_ROUNDS) {
+                assert!(by_lane.iter().all(|passed| *passed <= PASSING_EACH as usize), "{by_lane:?}");
+                by_lane = [0; 101];
+            }
+            let taken = (0..).take_while(|_| takes(&credit, 0, 100)).count();
+            // Of a round, what passed before it is paid first.
+            assert!(taken as i64 >= ROUND.count - i64::from(PASSING), "{taken} of the one who waited");
+            all += in_round + taken;
+            of_busy += taken;
         }
+        assert!(
+            all > of_busy && all as i64 <= 10 * PASSING_ROUNDS as i64 * ROUND.count + i64::from(PASSING),
+            "{all}"
+        );
+    }
+
+    #[test]
+    fn those_who_publish_once_leave_the_others_what_may_pass_of_them() {
+        let credit = Credit::default();
+        while takes(&credit, 0, 100) {}
+        let once = |lane| credit.poll_take(Lane(lane), 100, Wants::One, Waker::noop()).is_ready();
+        assert_eq!((1000..2000).filter(|lane| once(*lane)).count(), PASSING as usize);
+        assert!(takes(&credit, 1, 100), "a crowd of those takes nothing from this one");
     }
 
     #[test]
