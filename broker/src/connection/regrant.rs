@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use fanfare_protocol::{CloseCode, TopicName, TopicRef};
+use fanfare_protocol::{CloseCode, TopicRef};
 
 use super::Connection;
 use super::session::expires_at_ms;
+use super::subscriptions::Subscription;
 use super::tenure::{Due, Terms};
 use crate::access::Grant;
 use crate::clock::Uptime;
 use crate::dialect::RefusalForm;
-use crate::operation::subscribe;
+use crate::operation::{read, subscribe};
 
 impl Connection {
     /// Has that grant from now on, whoever has brought it about. Subscriptions that it does not allow end, each with a word behind
-    /// all that was delivered of it; the others go on. What waits to be carried out is judged by the new grant. One that was taken
+    /// all that was delivered of it, and so do those that are amid a replay of what it does not let read; the others go on. What waits to be carried out is judged by the new grant. One that was taken
     /// back closes the connection.
     pub(crate) fn regrant(&self, grant: Arc<Grant>) {
         let terms = Terms::of(&self.worker.hub.config());
@@ -22,9 +23,17 @@ impl Connection {
             let state = &mut *self.state.borrow_mut();
             state.session.regrant(grant, Uptime::now(), terms);
             state.visitor.change_bearer();
-            let topics = state.subscriptions.iter().map(|(_, subscription)| &subscription.topic.name);
-            let stays = |topic: &TopicName| subscribe::leave_to_stay(state.session.grant(), topic);
-            topics.filter_map(|topic| Some((topic.clone(), stays(topic).err()?))).collect()
+            let grant = state.session.grant();
+            let stays = |subscription: &Subscription| {
+                let topic = &subscription.topic.name;
+                subscribe::leave_to_stay(grant, topic)?;
+                match subscription.is_replaying() {
+                    true => read::history(grant, &TopicRef::from(topic)).map(drop),
+                    false => Ok(()),
+                }
+            };
+            let subscriptions = state.subscriptions.iter().map(|(_, subscription)| subscription);
+            subscriptions.filter_map(|it| Some((it.topic.name.clone(), stays(it).err()?))).collect()
         };
         self.close_if_revoked();
         for (topic, denied) in &ended {

@@ -48,6 +48,11 @@ impl Subscription {
         }
     }
 
+    /// Whether what it gets next was published before it began.
+    pub(super) fn is_replaying(&self) -> bool {
+        self.behind().is_some_and(|from| from.next < self.live_from)
+    }
+
     /// The cursor from which it goes on at its own pace, if it does.
     pub(crate) fn behind(&self) -> Option<Cursor> {
         match self.pace {

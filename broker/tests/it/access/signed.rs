@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare::access::{NewToken, Revocation, SigningSecret};
-use fanfare::config::{AccessConfig, Config, GrantConfig, JwtAlgorithm, JwtConfig};
+use fanfare::config::{AccessConfig, Config, GrantConfig, JwtAlgorithm, JwtConfig, NamespaceConfig};
 use fanfare_harness::{Client, http, metric, start};
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
@@ -173,4 +173,53 @@ async fn whoever_has_no_credentials_has_none_to_refresh() {
     assert!(refused["message"].as_str().is_some_and(|why| why.contains("connect")), "{refused}");
     client.request(json!({"type": "connect", "id": 2, "token": token("alice", "1")})).await;
     assert_eq!(client.request(refresh(3)).await["type"], "refreshed");
+}
+
+#[tokio::test]
+async fn a_replay_ends_where_the_right_to_read_the_history_does() {
+    const KEPT: u64 = 100;
+    let broker = start(|config| {
+        signed(config);
+        let kept = NamespaceConfig {
+            history_count: Some(KEPT as usize),
+            history_size: Some("64MiB".parse().expect("a size")),
+            ..NamespaceConfig::default()
+        };
+        config.namespace.insert("room".into(), kept);
+    })
+    .await;
+    let path = format!("/ws?token={}", token("alice", "1"));
+    let mut writer = Client::connect_to(broker.public_addr(), &path, Codec::Json).await;
+    let long = "x".repeat(60_000);
+    for _ in 0..KEPT {
+        writer.publish("room:1", json!(long)).await;
+    }
+    let mut reader = Client::connect_to_with_little_buffer(broker.public_addr(), &path, Codec::Json).await;
+    reader.send(json!({"type": "subscribe", "id": 1, "topic": "room:1", "history": KEPT})).await;
+    assert_eq!(reader.receive().await["replayed"], KEPT);
+    let rooms = vec!["room:*".to_owned()];
+    let grant = GrantConfig { subscribe: rooms, history: Some(Vec::new()), ..GrantConfig::default() };
+    let ttl = Duration::from_secs(600);
+    let key = SigningSecret::new(JwtAlgorithm::HS256, SECRET.as_bytes()).expect("a secret");
+    let less =
+        key.sign(NewToken { user: "alice".into(), grant, ttl, ..NewToken::default() }).expect("it signs");
+    reader.send(json!({"type": "refresh", "id": 2, "token": less})).await;
+    let (mut replayed, mut ended) = (0, None);
+    while ended.is_none() {
+        let frame = reader.receive().await;
+        match frame["type"].as_str() {
+            Some("message") => replayed += 1,
+            Some("refreshed") => {}
+            _ => ended = Some(frame),
+        }
+    }
+    let ended = ended.expect("the loop is over");
+    assert_eq!((&ended["type"], &ended["code"]), (&json!("unsubscribed"), &json!("forbidden")), "{ended}");
+    assert!(replayed < KEPT, "all of it came");
+    // Whoever is past it goes on.
+    reader.subscribe("room:1").await;
+    let back = json!({"type": "refresh", "id": 3, "token": token("alice", "2")});
+    assert_eq!(reader.request(back).await["type"], "refreshed");
+    writer.publish("room:1", json!("new")).await;
+    assert_eq!(reader.expect("message").await["data"], "new");
 }
