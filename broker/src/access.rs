@@ -269,6 +269,11 @@ impl Access {
         if grant.is_revoked() { Err(RefusedToken::Revoked) } else { Ok(Arc::new(grant)) }
     }
 
+    /// Whether it takes the verification of a signature to find out whose the token is.
+    pub(crate) fn verifies(&self, token: &str) -> bool {
+        !self.is_open && !self.jwts.is_empty() && !self.by_token.contains_key(&digest(token))
+    }
+
     /// What the bearer of `token` may do, where it may have to be found out elsewhere whose it is: `later` promises to
     /// say then when to ask again. Waits for nobody.
     ///

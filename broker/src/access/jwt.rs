@@ -154,22 +154,20 @@ impl Jwts {
         }
         let head = decode_header(token).map_err(|_| RefusedToken::Malformed)?;
         let kid = head.kid.as_deref();
-        let is_named = kid.is_some()
-            && self.entries.iter().any(|entry| entry.kid() == kid && entry.algorithm() == head.alg);
-        // A key that the token names goes before those without a name.
-        let may_be =
-            |entry: &Entry| kid.is_none() || entry.kid() == kid || entry.kid().is_none() && !is_named;
-        let of_algorithm = || self.entries.iter().filter(|entry| entry.algorithm() == head.alg);
         let issuer = OnceCell::new();
         let issuer =
             || issuer.get_or_init(|| insecure_decode_claims::<ClaimedIssuer>(token).ok()?.iss).as_deref();
-        let mut refused = RefusedToken::Algorithm;
-        for entry in of_algorithm() {
-            let verified = match may_be(entry) {
-                true if entry.is_for_issuer(issuer) => entry.verify(token, kid, self.window),
-                true => Err(RefusedToken::Issuer),
-                false => Err(RefusedToken::Key),
-            };
+        let of_algorithm = || self.entries.iter().filter(|entry| entry.algorithm() == head.alg);
+        let of_issuer = || of_algorithm().filter(|entry| entry.is_for_issuer(issuer));
+        let is_named = kid.is_some() && of_issuer().any(|entry| entry.kid() == kid);
+        // A key that the token names goes before those without a name.
+        let may_be =
+            |entry: &Entry| kid.is_none() || entry.kid() == kid || entry.kid().is_none() && !is_named;
+        let is_of_nobody = of_algorithm().next().is_some() && of_issuer().next().is_none();
+        let mut refused = if is_of_nobody { RefusedToken::Issuer } else { RefusedToken::Algorithm };
+        for entry in of_issuer() {
+            let verified =
+                if may_be(entry) { entry.verify(token, kid, self.window) } else { Err(RefusedToken::Key) };
             match verified {
                 Ok(verified) => return Ok(verified),
                 Err(why) if why.progress() >= refused.progress() => refused = why,
@@ -177,9 +175,8 @@ impl Jwts {
             }
         }
         // It may be by a key that has come since, and of which nobody else knew.
-        if matches!(refused, RefusedToken::Key | RefusedToken::Issuer | RefusedToken::KeysMissing) {
-            let is_asked = |entry: &&Entry| may_be(entry) && entry.is_for_issuer(issuer);
-            of_algorithm().filter(is_asked).for_each(|entry| entry.ask(kid));
+        if matches!(refused, RefusedToken::Key | RefusedToken::KeysMissing) {
+            of_issuer().filter(|entry| may_be(entry)).for_each(|entry| entry.ask(kid));
         }
         Err(refused)
     }

@@ -1,7 +1,6 @@
 //! Why a token is refused.
 
-/// Why a token is refused. Of one whose signature was not verified a client is told no more than that it is not known, or that its
-/// issuer is not one of those that are known.
+/// Why a token is refused. Of one whose signature was not verified a client is told no more than that it is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefusedToken {
@@ -36,7 +35,7 @@ pub enum RefusedToken {
     #[error("the token is valid for longer than access.lifetime_max allows")]
     TooLong,
     /// It is for somebody else, or names an audience where none is configured, or none where one is.
-    #[error("the token is for another audience")]
+    #[error("the token's audience (aud) is not the one that is configured, or none is and it names one")]
     Audience,
     /// Somebody else has issued it.
     #[error("the token is from another issuer")]
@@ -53,7 +52,12 @@ impl RefusedToken {
     /// What a client is told, who may be anybody.
     pub(super) fn for_strangers(self) -> Self {
         match self {
-            Self::TooLarge | Self::Malformed | Self::Algorithm | Self::Key | Self::Signature => Self::Unknown,
+            Self::TooLarge
+            | Self::Malformed
+            | Self::Algorithm
+            | Self::Issuer
+            | Self::Key
+            | Self::Signature => Self::Unknown,
             why => why,
         }
     }
@@ -62,8 +66,9 @@ impl RefusedToken {
     pub(super) fn progress(&self) -> u8 {
         match self {
             Self::Unknown | Self::TooLarge | Self::Malformed | Self::Algorithm => 0,
-            Self::Key => 1,
-            Self::Issuer => 2,
+            // Whoever verified a signature has found one of those that are for the issuer.
+            Self::Issuer => 1,
+            Self::Key => 2,
             Self::Signature => 3,
             // It may be by one of them.
             Self::KeysMissing => 4,

@@ -124,7 +124,7 @@ fn bad_access_is_refused_by_name() {
         ("[anonymous]\nsubscribe = [\"inbox:{user}\"]", "access.anonymous: {user} is nobody"),
         ("[authenticated]\nhistory = [\"{user}*\"]", "access.authenticated.history"),
         ("[[token]]\nuser = \"u\"\ntoken = \"short\"", "shorter than 16"),
-        ("[[token]]\nuser = \"\"\ntoken = \"0123456789abcdef\"", "is no user"),
+        ("[[token]]\nuser = \"\"\ntoken = \"0123456789abcdef\"", "user is missing"),
         ("[[token]]\nuser = \"u\"", "needs either"),
         ("[[token]]\nuser = \"u\"\ntoken_file = \"/nowhere/at/all\"", "/nowhere/at/all"),
         (

@@ -54,6 +54,9 @@ pub(super) fn wrong<T>(message: String) -> Result<T, InvalidSetting> {
 /// Says what is wrong, without quoting a token.
 pub(super) fn read(config: &TokenConfig) -> Result<TokenHash, InvalidSetting> {
     let user = &config.user;
+    if user.is_empty() {
+        return wrong("user is missing: who brings the token".into());
+    }
     if let Err(what) = check_user(user) {
         return wrong(format!("\"{}\" is no user: {what}", user.escape_debug()));
     }

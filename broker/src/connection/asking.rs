@@ -51,9 +51,15 @@ impl Connection {
                 false => self.ask(ask),
             };
             if let Some(ask) = waiting {
+                let mut is_known_who_asks = !brings_credentials(&ask);
                 self.keep(ask.map(ClientFrame::into_owned));
                 for ask in frames {
+                    if !is_known_who_asks {
+                        self.keep_uncounted(ask.map(ClientFrame::into_owned));
+                        continue;
+                    }
                     let Some(ask) = self.limited(ask) else { return };
+                    is_known_who_asks = !brings_credentials(&ask);
                     self.keep(ask.map(ClientFrame::into_owned));
                 }
                 return;
@@ -159,8 +165,15 @@ impl Connection {
             ClientOp::Subscribe(asked) if !asked.echo && self.has_published.get() => {
                 subscribe::leave(state.session.grant(), &asked.topic, start_of(asked)).map(|_| true)
             }
-            ClientOp::Connect { token, .. } => Ok(token.is_some()),
-            ClientOp::Refresh { .. } => Ok(true),
+            ClientOp::Connect { token, .. } => {
+                state.session.may_connect()?;
+                Ok(token.as_ref().is_some_and(|token| self.worker.hub.access().verifies(token.expose())))
+            }
+            ClientOp::Refresh { token } => {
+                let access = self.worker.hub.access();
+                admit::may_refresh(&access, state.session.grant())?;
+                Ok(access.verifies(token.expose()))
+            }
             _ => Ok(false),
         }
     }
@@ -369,6 +382,12 @@ fn start_of(asked: &Subscribe<'_>) -> Start {
         (Some(since), _) => Start::Since(since),
         (None, count) => Start::History(count.unwrap_or(0)),
     }
+}
+
+/// Whether whoever asks may be somebody else after that.
+fn brings_credentials(ask: &FrameResult<'_>) -> bool {
+    let op = ask.as_ref().map(|frame| &frame.op);
+    matches!(op, Ok(ClientOp::Connect { token: Some(_), .. } | ClientOp::Refresh { .. }))
 }
 
 pub(super) fn topic_of<'f>(op: &'f ClientOp<'_>) -> Option<&'f TopicRef<'f>> {

@@ -38,6 +38,18 @@ struct Backlog {
     asks: VecDeque<FrameResult<'static>>,
     /// Invariant: the steps that they take, and those of what was taken.
     steps: u32,
+    /// So many of the last are [uncounted](Inbound::keep_uncounted).
+    uncounted: u32,
+}
+
+/// What is to be carried out next.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) ask: FrameResult<'static>,
+    /// The steps that it takes until it is [settled](Inbound::settled) or [put back](Inbound::put_back).
+    pub(super) held: u32,
+    /// Whether it was taken out of the buckets of whoever asks.
+    pub(super) is_counted: bool,
 }
 
 impl Inbound {
@@ -75,12 +87,25 @@ impl Inbound {
         backlog.asks.push_back(ask);
     }
 
-    /// What is to be carried out next, and the steps that it takes until it is [settled](Self::settled) or
-    /// [put back](Self::put_back).
-    pub(super) fn take(&mut self) -> Option<(FrameResult<'static>, u32)> {
-        let ask = self.backlog.as_mut()?.asks.pop_front()?;
+    /// The same of what is yet to be taken out of the buckets of whoever asks then: before it stands what may change who that is.
+    /// All that is kept behind it has to be so too.
+    pub(super) fn keep_uncounted(&mut self, ask: FrameResult<'static>) {
+        self.keep(ask);
+        if let Some(backlog) = &mut self.backlog {
+            backlog.uncounted += 1;
+        }
+    }
+
+    /// What is to be carried out next. Put back, it is one that is counted.
+    pub(super) fn take(&mut self) -> Option<Taken> {
+        let backlog = self.backlog.as_mut()?;
+        let is_counted = backlog.asks.len() > backlog.uncounted as usize;
+        let ask = backlog.asks.pop_front()?;
+        if !is_counted {
+            backlog.uncounted -= 1;
+        }
         let held = steps_of(&ask);
-        Some((ask, held))
+        Some(Taken { ask, held, is_counted })
     }
 
     /// What was taken has to wait: it is next again, unless all is forgotten meanwhile.
@@ -165,11 +190,11 @@ mod tests {
                     }
                     Op::Settle | Op::PutBack => {
                         let taken = inbound.take();
-                        prop_assert_eq!(taken.as_ref().map(|(ask, _)| ask), model.front());
+                        prop_assert_eq!(taken.as_ref().map(|taken| &taken.ask), model.front());
                         prop_assert_eq!(inbound.held_bytes(), held(&model), "it is held while it is carried out");
                         match taken {
-                            Some((ask, _)) if matches!(op, Op::PutBack) => inbound.put_back(ask),
-                            Some((_, held)) => {
+                            Some(Taken { ask, .. }) if matches!(op, Op::PutBack) => inbound.put_back(ask),
+                            Some(Taken { held, .. }) => {
                                 inbound.settled(held);
                                 model.pop_front();
                             }
@@ -196,8 +221,25 @@ mod tests {
         inbound.keep(ask(1));
         inbound.keep(Err(bad.clone()));
         assert!(inbound.held_bytes() > 1000);
-        assert_eq!(inbound.take().map(|(ask, _)| ask), Some(ask(1)));
-        assert_eq!(inbound.take().map(|(ask, _)| ask), Some(Err(bad)));
+        assert_eq!(inbound.take().map(|taken| taken.ask), Some(ask(1)));
+        assert_eq!(inbound.take().map(|taken| taken.ask), Some(Err(bad)));
+    }
+
+    #[test]
+    fn what_stands_behind_new_credentials_is_counted_when_it_is_taken_and_once() {
+        let mut inbound = Inbound::default();
+        inbound.keep(ask(1));
+        inbound.keep_uncounted(ask(2));
+        inbound.keep_uncounted(ask(3));
+        for (bytes, expected) in [(1, true), (2, false), (3, false)] {
+            let taken = inbound.take().expect("there is more");
+            assert_eq!((&taken.ask, taken.is_counted), (&ask(bytes), expected));
+            inbound.put_back(taken.ask);
+            let again = inbound.take().expect("it is there again");
+            assert!(again.is_counted, "it was counted when it was taken first");
+            inbound.settled(again.held);
+        }
+        assert!(!inbound.has_backlog());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use fanfare_protocol::limits::TOKEN_BYTES_MAX;
 
+use super::inbound::Taken;
 use super::{Connection, UNREAD_REPLIES_MAX};
 use crate::dialect::message::{FrameResult, WebSocketMessage};
 use crate::websocket::{Incoming, MessageLimits, Outgoing, Stop, Violation, put_frame};
@@ -148,10 +149,20 @@ impl Connection {
         self.state.borrow_mut().inbound.keep(ask);
     }
 
+    /// Keeps what stands behind new credentials, of whose bearer it is counted when it is carried out.
+    pub(super) fn keep_uncounted(&self, ask: FrameResult<'static>) {
+        self.state.borrow_mut().inbound.keep_uncounted(ask);
+    }
+
     /// Carries out what was kept, as far as it may.
     pub(super) fn carry_on(self: &Rc<Self>) {
         loop {
-            let Some((ask, held)) = self.state.borrow_mut().inbound.take() else { return };
+            let Some(Taken { ask, held, is_counted }) = self.state.borrow_mut().inbound.take() else {
+                return;
+            };
+            let Some(ask) = (if is_counted { Some(ask) } else { self.limited(ask) }) else {
+                return self.state.borrow_mut().inbound.forget_backlog();
+            };
             if let Some(ask) = self.ask(ask) {
                 return self.state.borrow_mut().inbound.put_back(ask);
             }

@@ -21,6 +21,20 @@ pub(crate) fn admit(
     access.find(token, later)
 }
 
+/// Whether somebody who has the `present` grant may bring other credentials: without a user there is nothing to refresh, for every
+/// token is somebody's.
+///
+/// # Errors
+/// [`Denied`], which is counted.
+pub(crate) fn may_refresh(access: &Access, present: &Grant) -> Result<(), Denied> {
+    if present.user.is_some() || access.is_open() {
+        return Ok(());
+    }
+    access.count_refused("refresh");
+    let why = "without credentials there are none to refresh: say who you are with \"connect\", or bring a token when you connect";
+    Err(Denied::new(ErrorCode::Forbidden, why))
+}
+
 /// The grant of new credentials for somebody who has the `present` one: of the same user.
 ///
 /// # Errors
@@ -31,11 +45,8 @@ pub(crate) fn refresh(
     token: &str,
     later: Later<'_>,
 ) -> Answer<Result<Arc<Grant>, Denied>> {
-    if present.user.is_none() && !access.is_open() {
-        // Every token is somebody's, so it is not even looked at.
-        access.count_refused("refresh");
-        let why = "without credentials there are none to refresh: say who you are with \"connect\", or bring a token when you connect";
-        return Answer::Now(Err(Denied::new(ErrorCode::Forbidden, why)));
+    if let Err(denied) = may_refresh(access, present) {
+        return Answer::Now(Err(denied));
     }
     admit(access, Some(token), later).map(|known| {
         let grant = known?.map_err(|refused| Denied::new(ErrorCode::Unauthorized, refused.to_string()))?;

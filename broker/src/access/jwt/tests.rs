@@ -325,13 +325,15 @@ fn keys_are_told_apart_by_their_ids_and_then_tried() {
         (&*third, Some("c"), "C", None),
         (&*third, None, "C", None),
         // The one key's token by the name of the other.
-        (SECRET, Some("b"), "A", Some(RefusedToken::Issuer)),
+        (SECRET, Some("b"), "A", Some(RefusedToken::Key)),
         (SECRET, Some("b"), "B", Some(RefusedToken::Signature)),
         // A tenant that says that it is another.
-        (SECRET, Some("a"), "B", Some(RefusedToken::Issuer)),
+        (SECRET, Some("a"), "B", Some(RefusedToken::Key)),
         (SECRET, None, "B", Some(RefusedToken::Signature)),
-        (SECRET, Some("c"), "A", Some(RefusedToken::Issuer)),
-        (&*third, Some("a"), "C", Some(RefusedToken::Issuer)),
+        (SECRET, Some("c"), "A", Some(RefusedToken::Key)),
+        // Another tenant has a key of the same name.
+        (&*third, Some("a"), "C", None),
+        (SECRET, Some("a"), "C", Some(RefusedToken::Signature)),
         // Of nobody whose tokens count.
         (SECRET, None, "D", Some(RefusedToken::Issuer)),
     ] {

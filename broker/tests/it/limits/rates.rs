@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fanfare::access::{NewToken, SigningSecret};
+use fanfare::config::{GrantConfig, JwtAlgorithm, JwtConfig};
 use fanfare_harness::{CODECS, Client, End, RawSocket, frame, handshake, http, metric, soon, start};
 use fanfare_protocol::Codec;
 use serde_json::{Value, json};
@@ -282,4 +284,41 @@ async fn each_rate_holds_for_those_who_share_what_it_counts_and_says_when_to_com
     let all = serde_json::to_value(fanfare::Config::for_tests().limits.rate).expect("plain data");
     keys.sort();
     assert!(all.as_object().expect("a section").keys().eq(&keys), "{keys:?} are not all");
+}
+
+#[tokio::test]
+async fn what_stands_behind_new_credentials_is_counted_as_their_bearers_however_it_is_sent() {
+    let secret = "x".repeat(32);
+    let configure = |config: &mut fanfare::Config| {
+        guarded(config);
+        let access = config.access.as_mut().expect("it is guarded");
+        access.anonymous.publish = vec!["*".into()];
+        access.jwt = vec![JwtConfig { secret: Some(secret.clone()), ..JwtConfig::default() }];
+        config.limits.rate.publishes_per_user = rate("3/h");
+    };
+    let key = SigningSecret::new(JwtAlgorithm::HS256, secret.as_bytes()).expect("a secret");
+    let grant = GrantConfig { publish: vec!["*".into()], ..GrantConfig::default() };
+    let ttl = Duration::from_secs(600);
+    let signed =
+        key.sign(NewToken { user: "alice".into(), grant, ttl, ..NewToken::default() }).expect("it signs");
+    for (token, pings_before) in [(ALICE, 0), (ALICE, 300), (&signed, 0), (&signed, 300)] {
+        let broker = start(configure).await;
+        let mut client = Client::connect(&broker).await;
+        let pings = (0..pings_before).map(|_| json!({"type": "ping"}));
+        let connect = json!({"type": "connect", "token": token, "id": 1});
+        let publishes = (2..=11).map(|id| json!({"type": "publish", "id": id, "topic": "t", "data": id}));
+        let frames: Vec<_> = pings.chain([connect]).chain(publishes).collect();
+        client.send(frames.into()).await;
+        let mut replies = Vec::new();
+        while replies.len() < 11 {
+            let reply = client.receive().await;
+            if reply["type"] != "pong" {
+                replies.push(reply);
+            }
+        }
+        assert_eq!(replies[0]["user"], "alice");
+        let (published, refused) = replies[1..].split_at(3);
+        assert!(published.iter().all(|reply| reply["type"] == "published"), "{published:?}");
+        refused.iter().for_each(|reply| assert_refused(reply, 3));
+    }
 }
