@@ -57,9 +57,15 @@ async fn where_the_worker_that_accepts_hangs_another_one_accepts_until_it_goes_o
     const CROWD: usize = 50;
     let Some(shim) = Shim::build() else { return };
     let broker = shim.start(&[], &[("FANFARE_SERVER__WORKERS", "2")]).await;
-    // Nobody is busy, so worker 0 serves what it accepts.
-    let mut before = Client::connect_to(broker.public, "/ws", Codec::Json).await;
-    assert_eq!(metric(&broker, "fanfare_worker_connections{worker=\"0\"}").await, 1.0);
+    // Nobody is busy, so worker 0 serves what it accepts; only where something else has its core it looks as if it were.
+    let mut elsewhere = Vec::new();
+    let mut before = loop {
+        let client = Client::connect_to(broker.public, "/ws", Codec::Json).await;
+        if metric(&broker, "fanfare_worker_connections{worker=\"0\"}").await == 1.0 {
+            break client;
+        }
+        elsewhere.push(client);
+    };
     let works = async |socket: &mut RawSocket| {
         socket.send(&frame(0x81, b"1")).await;
         assert_eq!(socket.receive().await, Some((0x81, b"1".to_vec())));
@@ -75,7 +81,8 @@ async fn where_the_worker_that_accepts_hangs_another_one_accepts_until_it_goes_o
     hangs.await.expect("it hangs");
     let mut crowd = join_all((0..CROWD).map(connect)).await;
     assert!(metric(&broker, AGE).await > 1.0, "they did not wait for the one that hangs");
-    assert_eq!(metric(&broker, "fanfare_worker_connections{worker=\"1\"}").await, CROWD as f64);
+    let on_the_other = metric(&broker, "fanfare_worker_connections{worker=\"1\"}").await;
+    assert_eq!(on_the_other as usize, CROWD + elsewhere.len());
     shim.hang(false);
     assert_eq!(before.request(json!({"type": "ping", "id": 1})).await["type"], "pong", "nor is it lost");
     // Both wait for the listener now, and each socket is one's.

@@ -149,8 +149,11 @@ impl Api {
                 format!("{}: the answer is no JSON: is this the admin listener?", self.url)
             });
         }
-        let detail =
-            answer.as_ref().and_then(|problem| problem["detail"].as_str()).unwrap_or("no reason was given");
+        // What does not come to an answer, such as a request in plain to a port that speaks TLS, is refused in plain words.
+        let words = std::str::from_utf8(body).ok().map(str::trim).filter(|words| !words.is_empty());
+        let words = words.filter(|words| words.len() <= WORDS_BYTES_MAX && answer.is_none());
+        let detail = answer.as_ref().and_then(|problem| problem["detail"].as_str()).or(words);
+        let detail = detail.unwrap_or("no reason was given");
         let detail = output::printable(detail);
         let hint = match (status, &self.token) {
             (StatusCode::UNAUTHORIZED, None) => " (--token-file, or FANFARE_ADMIN_TOKEN)",
@@ -160,6 +163,9 @@ impl Api {
         anyhow::bail!("{}: {}: {detail}{hint}", self.url, status.as_u16())
     }
 }
+
+/// Longest reason in plain words that is shown.
+const WORDS_BYTES_MAX: usize = 500;
 
 /// What carries a request and its answer.
 trait Connection: AsyncRead + AsyncWrite + Unpin {}
