@@ -60,7 +60,7 @@ async fn a_new_token_grants_what_it_was_made_for_and_a_changed_one_nothing() {
     for (config, token, said) in [
         (config.path(), format!("{message}.AAAA"), "the signature of the token is wrong"),
         (config.path(), "no-token-at-all".into(), "no signed one"),
-        (elsewhere.path(), token.to_owned(), "for another audience"),
+        (elsewhere.path(), token.to_owned(), "audience (aud)"),
     ] {
         let checked = run_with(&["token", "check", "--config", config], &token).await;
         assert_eq!(checked.code, Some(1));
@@ -76,7 +76,7 @@ async fn a_token_that_nobody_could_use_is_not_made() {
     let made = run(&["token", "new", "--user", "u", "--secret-file", secret.path()]).await;
     assert_eq!(made.code, Some(0), "{made:?}");
     let checked = run_with(&["token", "check", "--config", config.path()], &made.stdout).await;
-    assert!(checked.stderr.contains("for another audience"), "{checked:?}");
+    assert!(checked.stderr.contains("audience (aud)"), "{checked:?}");
     for (args, said) in [
         (vec!["--user", "a*", "--config", config.path()], "no user"),
         (vec!["--user", "a", "--publish", "{user}*", "--config", config.path()], "publish: "),
