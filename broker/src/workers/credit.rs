@@ -8,23 +8,18 @@
 //! for all who publish without a pause. WebSockets, native and raw, and HTTP requests draw from the same credit, and nothing but
 //! a publication is ever asked for it.
 
+mod passing;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+
+use passing::{PASSING, Passing};
 
 /// What may be published between two rounds.
 const ROUND: Allowance = Allowance { count: 256, bytes: 512 * 1024 };
 /// What one publisher gets of it at least, once it is its turn; more where few wait.
 const SHARE: Allowance = Allowance { count: 32, bytes: 64 * 1024 };
-/// What is let past the line in a round of those who want to publish more, and as much of those who publish once: the one kind leaves
-/// the other its part. It is paid with the credit of the next round.
-const PASSING: u32 = 32;
-/// How many of those one publisher may have in [`PASSING_ROUNDS`].
-const PASSING_EACH: u32 = 4;
-/// So many rounds it takes until it is forgotten who was let past. Whoever publishes in each of them does so without a pause.
-const PASSING_ROUNDS: u64 = 16;
-/// Bytes of a publication that may pass.
-const PASSING_BYTES: usize = 8 * 1024;
 /// So much of what a large publication took beyond its share is paid back with the next ones.
 const DEBT_MAX: i64 = 4 * SHARE.bytes;
 /// Rounds after which a share goes back that is neither used up nor given back: whoever has one may stand in another
@@ -101,13 +96,7 @@ struct Waiting {
 struct State {
     /// What is left for whoever comes, while nobody waits.
     left: Allowance,
-    /// What may still be let past the line before the next round, by what is wanted.
-    passing: [u32; 2],
-    passing_max: u32,
-    /// What was let past since the last round: below zero.
-    owed: Allowance,
-    /// How many were let past lately, of those who may want more. As many rounds as it lasts let so many pass.
-    passed: HashMap<Lane, u32>,
+    passing: Passing,
     shares: Vec<Share>,
     waiting: HashMap<Lane, Waiting>,
     /// The line, by tickets: whoever got a share earlier than another is in front of it. Invariant: exactly those
@@ -121,24 +110,6 @@ impl State {
     fn new_ticket(&mut self) -> u64 {
         self.next_ticket += 1;
         self.next_ticket
-    }
-
-    /// Lets a small publication past the line, where that is not the publisher's rule but its exception.
-    fn lets_pass(&mut self, lane: Lane, bytes: usize, wants: Wants) -> bool {
-        let passing = &mut self.passing[wants as usize];
-        if bytes > PASSING_BYTES || *passing == 0 {
-            return false;
-        }
-        if wants == Wants::Many {
-            let had = self.passed.entry(lane).or_default();
-            if *had >= PASSING_EACH {
-                return false;
-            }
-            *had += 1;
-        }
-        *passing -= 1;
-        self.owed.take(bytes);
-        true
     }
 
     /// Gives those in front of the line a share each, as long as there is something left.
@@ -197,11 +168,8 @@ impl Credit {
     /// Credit of which so much passes the line in a round.
     fn new(passing: u32) -> Self {
         Self(Mutex::new(State {
-            passing: [passing; 2],
-            passing_max: passing,
-            owed: Allowance::NONE,
             left: ROUND,
-            passed: HashMap::new(),
+            passing: Passing::new(passing),
             shares: Vec::new(),
             waiting: HashMap::new(),
             line: BTreeMap::new(),
@@ -235,7 +203,7 @@ impl Credit {
             state.left.take(bytes);
             return Poll::Ready(());
         }
-        if ticket.is_none() && !state.waiting.is_empty() && state.lets_pass(lane, bytes, wants) {
+        if ticket.is_none() && !state.waiting.is_empty() && state.passing.takes(lane, bytes, wants) {
             return Poll::Ready(());
         }
         let ticket = ticket.unwrap_or_else(|| state.new_ticket());
@@ -275,13 +243,9 @@ impl Credit {
         let state = &mut *state;
         state.round += 1;
         let round = state.round;
-        state.passing = [state.passing_max; 2];
-        if round.is_multiple_of(PASSING_ROUNDS) {
-            state.passed.clear();
-        }
         state.shares.retain(|share| share.left.is_left() && round - share.round < UNUSED_ROUNDS);
-        let owed = std::mem::replace(&mut state.owed, Allowance::NONE);
-        state.left = Allowance { count: ROUND.count + owed.count, bytes: ROUND.bytes + owed.bytes };
+        let passed = state.passing.refill(round);
+        state.left = Allowance { count: ROUND.count + passed.count, bytes: ROUND.bytes + passed.bytes };
         for share in &state.shares {
             state.left.count -= share.left.count;
             state.left.bytes -= share.left.bytes;
@@ -448,64 +412,6 @@ mod tests {
         credit.refill();
         let taken = (0..10_000).take_while(|_| takes(&credit, 3, 1)).count();
         assert_eq!(taken as i64, ROUND.count);
-    }
-
-    #[test]
-    fn whoever_publishes_now_and_then_does_not_wait_for_those_who_do_without_a_pause() {
-        for busy in [1, 10, 200] {
-            let credit = Credit::default();
-            for round in 0..1000 {
-                for lane in 0..busy {
-                    while takes(&credit, lane, 100) {}
-                }
-                let sparse = 1000 + round % 8;
-                // In the first round all are newcomers.
-                assert!(takes(&credit, sparse, 100) || round == 0, "{busy} in round {round}");
-                credit.leave(Lane(sparse));
-                credit.refill();
-            }
-        }
-    }
-
-    #[test]
-    fn what_passes_the_line_is_bounded_and_paid_and_those_who_wait_go_on() {
-        let credit = Credit::default();
-        while takes(&credit, 0, 100) {}
-        let (mut all, mut of_busy, mut by_lane) = (0, 0, [0; 101]);
-        for round in 1..=10 * PASSING_ROUNDS {
-            let mut in_round = 0;
-            for lane in 1..=100 {
-                let passed = (0..100).take_while(|_| takes(&credit, lane, 100)).count();
-                by_lane[lane as usize] += passed;
-                in_round += passed;
-            }
-            assert!(in_round <= PASSING as usize, "{in_round}");
-            assert!(!takes(&credit, 101, PASSING_BYTES + 1), "a large one waits");
-            (1..=101).for_each(|lane| credit.leave(Lane(lane)));
-            credit.refill();
-            if round.is_multiple_of(PASSING_ROUNDS) {
-                assert!(by_lane.iter().all(|passed| *passed <= PASSING_EACH as usize), "{by_lane:?}");
-                by_lane = [0; 101];
-            }
-            let taken = (0..).take_while(|_| takes(&credit, 0, 100)).count();
-            // Of a round, what passed before it is paid first.
-            assert!(taken as i64 >= ROUND.count - i64::from(PASSING), "{taken} of the one who waited");
-            all += in_round + taken;
-            of_busy += taken;
-        }
-        assert!(
-            all > of_busy && all as i64 <= 10 * PASSING_ROUNDS as i64 * ROUND.count + i64::from(PASSING),
-            "{all}"
-        );
-    }
-
-    #[test]
-    fn those_who_publish_once_leave_the_others_what_may_pass_of_them() {
-        let credit = Credit::default();
-        while takes(&credit, 0, 100) {}
-        let once = |lane| credit.poll_take(Lane(lane), 100, Wants::One, Waker::noop()).is_ready();
-        assert_eq!((1000..2000).filter(|lane| once(*lane)).count(), PASSING as usize);
-        assert!(takes(&credit, 1, 100), "a crowd of those takes nothing from this one");
     }
 
     #[test]
