@@ -6,10 +6,12 @@ use super::{Allowance, Lane, Wants};
 
 /// What is let past the line in a round of those who want to publish more, and as much of those who publish once: the one kind leaves
 /// the other its part. It is paid with the credit of the next round.
-pub(super) const PASSING: u32 = 32;
-/// How many of those one publisher may have in [`PASSING_ROUNDS`].
+pub(super) const PASSING: u32 = 96;
+/// How many of those one publisher may have in a round.
 const PASSING_EACH: u32 = 4;
-/// So many rounds it takes until it is forgotten who was let past. Whoever publishes in each of them does so without a pause.
+/// And how many in [`PASSING_ROUNDS`]: a round may last as long as it takes many a publisher to have the next one.
+const PASSING_LATELY: u32 = 16;
+/// So many rounds it takes until it is forgotten who was let past.
 const PASSING_ROUNDS: u64 = 16;
 /// Bytes of a publication that may pass.
 const PASSING_BYTES: usize = 8 * 1024;
@@ -22,14 +24,23 @@ pub(super) struct Passing {
     max: u32,
     /// What was let past since the last round: below zero.
     owed: Allowance,
-    /// How many were let past lately, of those who may want more. As many rounds as it lasts let so many pass.
-    lately: HashMap<Lane, u32>,
+    /// What those have had lately who may want more. Bounded: as many rounds as it lasts let so many pass.
+    lately: HashMap<Lane, Had>,
+    round: u64,
+}
+
+/// How many of a publisher have passed.
+#[derive(Debug, Default)]
+struct Had {
+    round: u64,
+    in_round: u32,
+    lately: u32,
 }
 
 impl Passing {
     /// Lets so much of each kind pass in a round.
     pub(super) fn new(max: u32) -> Self {
-        Self { left: [max; 2], max, owed: Allowance::NONE, lately: HashMap::new() }
+        Self { left: [max; 2], max, owed: Allowance::NONE, lately: HashMap::new(), round: 0 }
     }
 
     /// Lets a small publication past the line, where that is not the publisher's rule but its exception.
@@ -40,10 +51,14 @@ impl Passing {
         }
         if wants == Wants::Many {
             let had = self.lately.entry(lane).or_default();
-            if *had >= PASSING_EACH {
+            if had.round != self.round {
+                (had.round, had.in_round) = (self.round, 0);
+            }
+            if had.in_round >= PASSING_EACH || had.lately >= PASSING_LATELY {
                 return false;
             }
-            *had += 1;
+            had.in_round += 1;
+            had.lately += 1;
         }
         *left -= 1;
         self.owed.take(bytes);
@@ -53,6 +68,7 @@ impl Passing {
     /// The round of that number is over: returns what has passed since the last one, below zero.
     pub(super) fn refill(&mut self, round: u64) -> Allowance {
         self.left = [self.max; 2];
+        self.round = round;
         if round.is_multiple_of(PASSING_ROUNDS) {
             self.lately.clear();
         }
@@ -79,7 +95,7 @@ mod tests {
                 for lane in 0..busy {
                     while takes(&credit, lane, 100) {}
                 }
-                let sparse = 1000 + round % 8;
+                let sparse = 1000 + round % 2;
                 // In the first round all are newcomers.
                 assert!(takes(&credit, sparse, 100) || round == 0, "{busy} in round {round}");
                 credit.leave(Lane(sparse));
@@ -97,6 +113,7 @@ mod tests {
             let mut in_round = 0;
             for lane in 1..=100 {
                 let passed = (0..100).take_while(|_| takes(&credit, lane, 100)).count();
+                assert!(passed <= PASSING_EACH as usize, "{passed}");
                 by_lane[lane as usize] += passed;
                 in_round += passed;
             }
@@ -105,7 +122,7 @@ mod tests {
             (1..=101).for_each(|lane| credit.leave(Lane(lane)));
             credit.refill();
             if round.is_multiple_of(PASSING_ROUNDS) {
-                assert!(by_lane.iter().all(|passed| *passed <= PASSING_EACH as usize), "{by_lane:?}");
+                assert!(by_lane.iter().all(|passed| *passed <= PASSING_LATELY as usize), "{by_lane:?}");
                 by_lane = [0; 101];
             }
             let taken = (0..).take_while(|_| takes(&credit, 0, 100)).count();
