@@ -27,6 +27,7 @@ pub struct Namespace {
     retention: LiveRetention,
     /// What topics keep of namespaces that were configured since the start: they have no place of their own.
     added: ArcSwapOption<BTreeMap<String, Retention>>,
+    /// Whether there are any: every publication asks, and a flag costs it less.
     has_added: AtomicBool,
     /// What its topics keep now.
     pub figures: Figures,

@@ -91,17 +91,21 @@ async fn a_source_that_fails_is_asked_again() {
     assert_eq!(connect["token"], "late");
 }
 
+/// Admits a client with credentials that expire in 100 s.
+async fn admit_for_a_while(listener: &Listener) -> Peer {
+    let mut peer = listener.accept().await;
+    let connect = peer.expect("connect").await;
+    peer.say(json!({"type": "connected", "id": connect["id"], "connection": "c1", "user": "alice",
+        "server": "script/1", "ping_interval_ms": 3_600_000, "expires_at": unix_ms() + 100_000}))
+        .await;
+    peer
+}
+
 #[tokio::test]
 async fn credentials_are_refreshed_before_they_expire() {
     let listener = Listener::bind().await;
-    let (client, mut peer) = tokio::join!(soon(counting(listener.client()).connect()), async {
-        let mut peer = listener.accept().await;
-        let connect = peer.expect("connect").await;
-        peer.say(json!({"type": "connected", "id": connect["id"], "connection": "c1", "user": "alice",
-            "server": "script/1", "ping_interval_ms": 3_600_000, "expires_at": unix_ms() + 100_000}))
-            .await;
-        peer
-    });
+    let (client, mut peer) =
+        tokio::join!(soon(counting(listener.client()).connect()), admit_for_a_while(&listener));
     let _client = client.expect("connected");
     // The broker's clock, where time is paused.
     let (began_ms, began) = (unix_ms(), tokio::time::Instant::now());
@@ -185,14 +189,7 @@ async fn a_source_that_does_not_answer_is_given_up_and_asked_again() {
             Ok::<_, std::io::Error>(format!("token-{n}"))
         }
     });
-    let (client, mut peer) = tokio::join!(soon(options.connect()), async {
-        let mut peer = listener.accept().await;
-        let connect = peer.expect("connect").await;
-        peer.say(json!({"type": "connected", "id": connect["id"], "connection": "c1", "user": "alice",
-            "server": "script/1", "ping_interval_ms": 3_600_000, "expires_at": unix_ms() + 100_000}))
-            .await;
-        peer
-    });
+    let (client, mut peer) = tokio::join!(soon(options.connect()), admit_for_a_while(&listener));
     let _client = client.expect("connected");
     tokio::time::pause();
     let refresh = peer.expect_at_leisure("refresh").await;
